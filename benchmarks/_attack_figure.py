@@ -1,0 +1,81 @@
+"""Pictures of attacks: curves of stars and Dice, and the rated planes of the worst case before and after."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _attack import DEFENSES, STARTS, Attack
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dqe_loss import REGIONS, VIEWS
+
+Result = dict[str, Any]
+
+COLORS = dict(zip(DEFENSES, ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown"), strict=True))
+REGION_COLORS = dict(zip(REGIONS, ("yellow", "lime", "red"), strict=True))
+
+
+def draw_curves(results: list[Result], path: Path) -> None:
+    """Stars (top) and mean Dice in the rated planes (bottom) along the attacks on one exam, start by start."""
+    starts = [start for start in STARTS if any(r["start"] == start for r in results)]
+    figure = Figure(figsize=(3.4 * len(starts), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(starts), sharex="col", sharey="row", squeeze=False)
+    for column, start in enumerate(starts):
+        for result in (r for r in results if r["start"] == start):
+            steps = [record["step"] for record in result["history"]]
+            style = {"color": COLORS[result["defense"]], "label": result["defense"]}
+            axes[0, column].plot(steps, [record["stars"] for record in result["history"]], **style)
+            axes[1, column].plot(steps, [np.mean(record["planes"]) for record in result["history"]], **style)
+        axes[0, column].axhline(6, color="gray", linewidth=0.8, linestyle=":")
+        axes[0, column].set_title(f"from {start}")
+        axes[1, column].set_xlabel("Adam steps on the logits")
+        axes[1, column].set_ylim(0, 1.02)
+    axes[0, 0].set_ylabel("stars (surrogate)")
+    axes[1, 0].set_ylabel("Dice in the rated planes\n(mean of TC, WT, ET)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(f"{results[0]['exam']}: the surrogate as the only loss")
+    figure.savefig(path, dpi=130)
+
+
+def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
+    """Rated planes from the reference: before, after the worst undefended attack, after the guarded one.
+
+    Without both of these attacks nothing is drawn.
+    """
+    from_reference = {a.defense: (a, r) for a, r in attacks if a.start == "reference" and a.planes}
+    undefended = [pair for defense, pair in from_reference.items() if not defense.startswith("guard")]
+    if not undefended or "guard" not in from_reference:
+        return
+    worst = min(undefended, key=lambda pair: float(np.mean(pair[1]["history"][-1]["planes"])))
+    guarded = from_reference["guard"]
+    rows = [("the reference", "before", *worst),
+            (f"{worst[1]['steps']} steps, {worst[0].defense.replace('none', 'no defense')}", "after", *worst),
+            (f"{guarded[1]['steps']} steps, guard", "after", *guarded)]
+    figure = Figure(figsize=(7.2, 7.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(VIEWS), squeeze=False)
+    for row, (title, when, attack, result) in enumerate(rows):
+        record = result["history"][0 if when == "before" else -1]
+        with np.load(attack.planes) as planes:  # type: ignore[arg-type]
+            for column, view in enumerate(VIEWS):
+                image, mask = planes[f"{when}_{view}_image"], planes[f"{when}_{view}_mask"]
+                _draw_plane(axes[row, column], image[0].astype(float), mask.astype(float))
+                axes[row, column].set_title(f"{view}: {record['views'][column]:.1f} stars", fontsize=9)
+        dice = "/".join(f"{value:.2f}" for value in record["planes"])
+        axes[row, 0].set_ylabel(f"{title}\nDice {dice}", fontsize=9)
+    lines = [figure.gca().plot([], [], color=color, label=region)[0] for region, color in REGION_COLORS.items()]
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False,
+                  title=f"{worst[1]['exam']}; mask at p > 0.5")
+    figure.savefig(path, dpi=130)
+
+
+def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray) -> None:
+    """One plane, X or Y to the right and Z or Y upward, with the regions' contours."""
+    limit = np.percentile(image, 99.5)
+    axes.imshow(image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="lower")
+    for region, plane in zip(("WT", "TC", "ET"), mask[[1, 0, 2]], strict=True):
+        if plane.min() < 0.5 < plane.max():
+            axes.contour(plane.T, levels=[0.5], colors=REGION_COLORS[region], linewidths=0.7)
+    axes.set_xticks([])
+    axes.set_yticks([])

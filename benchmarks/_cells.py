@@ -1,0 +1,113 @@
+"""Run the cells of an experiment in worker processes and keep every finished one in a JSON file.
+
+The surrogate hardly gains from a second thread (it is bound by memory and by many small kernels), so that several
+single-threaded workers, each with a cell of its own, finish an experiment in a fraction of the time.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from _report import machine, write_json
+from tqdm import tqdm
+
+CellT = TypeVar("CellT")
+Tick = Callable[[int], None]
+Result = dict[str, Any]
+
+_ticks: "multiprocessing.Queue[int] | None" = None
+
+
+def read_results(path: Path, settings: dict[str, Any]) -> dict[str, Result]:
+    """Finished cells of an earlier run of the same experiment.
+
+    Args:
+        path: JSON file that `run_cells` writes; need not exist yet.
+        settings: what every cell depends on, JSON-ready.
+
+    Returns:
+        Name to result.
+
+    Raises:
+        ValueError: if the file was written with other settings: its cells must not be mixed with new ones.
+    """
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    if stored["settings"] != settings:
+        changed = [key for key in settings if stored["settings"].get(key) != settings[key]]
+        raise ValueError(
+            f"{path} holds results with other settings ({', '.join(changed) or 'some are gone'} changed); "
+            "give another --out, or delete it to start over"
+        )
+    cells: dict[str, Result] = stored["cells"]
+    return cells
+
+
+def run_cells(
+    function: Callable[[CellT, Tick], Result],
+    cells: dict[str, CellT],
+    *,
+    path: Path,
+    settings: dict[str, Any],
+    steps: Callable[[CellT], int],
+    workers: int,
+) -> dict[str, Result]:
+    """Run the cells that ``path`` lacks, each in one of the workers.
+
+    Args:
+        function: runs one cell and calls its second argument with the number of steps done; importable by name.
+        cells: name to cell, in the order in which they are started.
+        path: JSON file of results, written after each cell.
+        settings: what every cell depends on.
+        steps: how many steps a cell takes, for the progress bar.
+        workers: number of processes; the machine's cores are shared out among them.
+
+    Returns:
+        Results of all cells asked for, and of those that the file held already.
+    """
+    results = read_results(path, settings)
+    missing = {name: cell for name, cell in cells.items() if name not in results}
+    if not missing:
+        return results
+    context = multiprocessing.get_context("spawn")
+    ticks: multiprocessing.Queue[int] = context.Queue()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    total = sum(map(steps, missing.values()))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(ticks, threads))
+    with tqdm(total=total, unit="step", smoothing=0.02, mininterval=2) as bar:
+        try:
+            running = {pool.submit(_work, function, cell): name for name, cell in missing.items()}
+            while running:
+                done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                while not ticks.empty():
+                    bar.update(ticks.get())
+                for future in done:
+                    _collect(future, running.pop(future), path, settings, results)
+                    bar.set_postfix_str(f"{len(missing) - len(running)}/{len(missing)} cells")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _collect(
+    future: "Future[Result]", name: str, path: Path, settings: dict[str, Any], results: dict[str, Result]
+) -> None:
+    results[name] = future.result()
+    write_json(path, {"settings": settings, "machine": machine(), "cells": results})
+
+
+def _start_worker(ticks: "multiprocessing.Queue[int]", threads: int) -> None:
+    global _ticks
+    _ticks = ticks
+    torch.set_num_threads(threads)
+
+
+def _work(function: Callable[[CellT, Tick], Result], cell: CellT) -> Result:
+    queue = _ticks
+    return function(cell, lambda n: queue.put(n) if queue is not None else None)

@@ -1,0 +1,73 @@
+"""Exams as the benchmarks take them: image, and the regions of the segmentation that counts as the reference."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dqe_loss import regions_from_labels
+from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.data.phantom import make_phantom
+
+PHANTOM = "phantom"
+REFERENCES = ("seg-expert", "seg-BraTS23_1", "seg-fusion_mav", "reference")
+"""Names that references have in public exams; the last is the phantom's."""
+
+
+@dataclass(frozen=True)
+class ReferenceExam:
+    """An exam with its reference.
+
+    Attributes:
+        name: what to call it.
+        image: raw intensities ``(1, 4, X, Y, Z)`` in the stored type.
+        regions: boolean reference ``(1, 3, X, Y, Z)``.
+    """
+
+    name: str
+    image: Tensor
+    regions: Tensor
+
+
+def exam_name(source: str) -> str:
+    """Name of an exam, without reading it.
+
+    Args:
+        source: ``"phantom-SEED"`` or an exam's folder.
+    """
+    return source if source.startswith(f"{PHANTOM}-") else Path(source).resolve().name
+
+
+@lru_cache(maxsize=1)
+def load_reference_exam(source: str, references: tuple[str, ...]) -> ReferenceExam:
+    """Make a phantom or read an exam; the last one is kept.
+
+    Args:
+        source: ``"phantom-SEED"`` or an exam's folder.
+        references: names of segmentations to take as the reference, the first that the exam has.
+
+    Raises:
+        ValueError: if the exam has several segmentations and none is named.
+    """
+    if source.startswith(f"{PHANTOM}-"):
+        exam = make_phantom(int(source.removeprefix(f"{PHANTOM}-")))
+    else:
+        exam = read_exam(Path(source))
+    labels = torch.from_numpy(exam.segmentations[_reference_name(exam, references)])
+    image = torch.from_numpy(exam.image)
+    return ReferenceExam(exam_name(source), image[None].contiguous(), regions_from_labels(labels[None, None]))
+
+
+def _reference_name(exam: Exam, references: tuple[str, ...]) -> str:
+    names = list(exam.segmentations)
+    for name in references:
+        if name in names:
+            return name
+    if len(names) == 1:
+        return names[0]
+    raise ValueError(
+        f"{exam.name} has {len(names)} segmentations ({', '.join(names) or 'none'}), and none of them is called "
+        f"{' or '.join(references)}; say with --reference which one is the reference"
+    )

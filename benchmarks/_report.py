@@ -1,0 +1,132 @@
+"""What every benchmark shares: the machine in words, interleaved measuring, a Markdown table, safe JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy
+import torch
+
+
+def machine() -> dict[str, Any]:
+    """Describes where the figures were measured; a load above the cores in use means that it was busy.
+
+    Returns:
+        A JSON-ready mapping: processor, cores this process may use, torch's threads, memory in GiB,
+        one-minute load average, operating system, versions, GPU (``None`` without one).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.nan
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "torch_threads": torch.get_num_threads(),
+        "memory_gib": round(memory / 2**30, 1),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "monai": monai.__version__,
+        "numpy": numpy.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def timed(run: Callable[[], object], device: torch.device | None = None) -> Callable[[], float]:
+    """Wraps a call so that it returns its wall time in seconds, the GPU's queue emptied before and after."""
+
+    def measure() -> float:
+        synchronize = device is not None and device.type == "cuda"
+        if synchronize:
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        run()
+        if synchronize:
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    return measure
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], float]], repeats: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Runs the cases A B C, A B C, ..., so that a slow minute of the machine strikes all of them alike.
+
+    Args:
+        cases: Name to a call that returns what it measured (see `timed`).
+        repeats: Measured rounds.
+        warmup: Rounds thrown away first.
+
+    Returns:
+        Name to its `repeats` measurements, in order.
+    """
+    rounds = [{name: run() for name, run in cases.items()} for _ in range(warmup + repeats)][warmup:]
+    return {name: [measured[name] for measured in rounds] for name in cases}
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Median with the range behind it, ``"0.41 (0.40-0.45)"``."""
+    low, middle, high = (
+        f"{value:.{digits}g}" for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{middle} ({low}-{high})"
+
+
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Renders rows as a Markdown table; columns in order of first appearance, floats to three digits."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [
+        columns,
+        ["---"] * len(columns),
+        *([_cell(row.get(column)) for column in columns] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_json(path: Path, payload: Any) -> None:
+    """Writes `payload` whole or not at all; NaN and infinities become null, paths and odd types strings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_plain(payload), indent=2, allow_nan=False) + "\n"
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)  # a named temporary file is private to its owner
+    Path(file.name).replace(path)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -1,0 +1,374 @@
+"""Time and peak memory that DQELoss adds to a training step: DiceLoss alone beside DiceLoss + 0.1 * DQELoss.
+
+Run: ``python benchmarks/loss_overhead.py`` (``--size 96`` on a CPU, 128 in bf16 on a GPU). The network is
+MONAI's SegResNet (16 filters, 4 channels in, 3 out). A step's own jitter can exceed what the loss adds, so
+the criteria are also timed alone, forward and backward from the same logits, and set against the step's
+time. Targets: 6 % of a step on a CPU, 5 % on a GPU, 1 GiB more for a full-size exam.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from _report import interleave, machine, markdown_table, spread, timed, write_json
+from monai.losses import DiceLoss
+from monai.networks.nets import SegResNet
+from torch import Tensor, nn
+
+from dqe_loss import (
+    VIEWS,
+    DQELoss,
+    extract_planes,
+    load_surrogate,
+    pad_planes,
+    regions_from_labels,
+    scale_planes,
+    soft_center_of_mass,
+)
+from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.phantom import make_phantom
+from dqe_loss.slicing import VIEW_AXIS
+
+DICE, PLUS, LEAN = "DiceLoss", "DiceLoss + DQELoss", "DiceLoss + DQELoss(checkpointing=True)"
+TARGET_SHARE = {"cpu": 0.06, "cuda": 0.05}
+TARGET_GIB = 1.0
+Variant = Literal["eager", "compiled", "graph"]
+Part = Literal["step", "memory", "breakdown"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of the command line."""
+
+    size: int | None = None
+    """Edge of the crop in voxels: 96 on a CPU, 128 on a GPU."""
+    exam: Path | None = None
+    """Folder of an exam, its first segmentation the target; the phantom if not given."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    weight: float = 0.1
+    """Weight of the DQE term."""
+    repeats: int | None = None
+    """Measured rounds of training steps: 3 on a CPU, 20 on a GPU."""
+    criterion_repeats: int = 9
+    """Measured rounds of the criteria alone and of the breakdown."""
+    variants: tuple[Variant, ...] = ("eager",)
+    """compiled: torch.compile of network and criterion; graph: the whole step captured in a CUDA graph."""
+    bf16: bool | None = None
+    """Autocast to bfloat16; on by default on a GPU only."""
+    parts: tuple[Part, ...] = ("memory", "step", "breakdown")
+    """What to measure."""
+    threads: int | None = None
+    """Threads of torch; its own default if not given."""
+    json: Path = Path("benchmarks/results/loss_overhead.json")
+    """Where the figures go."""
+
+    def resolved(self) -> Settings:
+        """The same with the defaults of the device filled in."""
+        gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+        return replace(
+            self,
+            device="cuda" if gpu else "cpu",
+            size=self.size or (128 if gpu else 96),
+            repeats=self.repeats or (20 if gpu else 3),
+            bf16=gpu if self.bf16 is None else self.bf16,
+            threads=self.threads or torch.get_num_threads(),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An exam or crop of it, on the device: raw image (1, 4, X, Y, Z), regions TC, WT, ET (1, 3, X, Y, Z)."""
+
+    image: Tensor
+    target: Tensor
+
+    @property
+    def network_input(self) -> Tensor:
+        """The image as a network wants it, each channel z-scored."""
+        image = self.image.float()
+        return (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
+
+
+def main(settings: Settings) -> None:
+    """Measures, prints the tables and writes the JSON."""
+    settings = settings.resolved()
+    torch.set_num_threads(settings.threads or 1)
+    payload: dict[str, Any] = {"settings": asdict(settings), "machine": machine()}
+    with tempfile.TemporaryDirectory() as scratch:
+        crop, whole = _save_batches(settings, Path(scratch))
+        if "memory" in settings.parts:  # first: the children must not inherit a large parent
+            payload["memory"] = _memory_table(settings, crop, whole)
+            print(f"Peak memory of one training step (target: {TARGET_GIB} GiB more for the full exam)\n")
+            print(markdown_table(payload["memory"]), "\n")
+        if "step" in settings.parts:
+            payload["step"], payload["seconds"] = _step_tables(settings, _load(crop, settings))
+        if "breakdown" in settings.parts:
+            stages = {
+                name: _breakdown(settings, _load(folder, settings))
+                for name, folder in ((f"crop {settings.size}^3", crop), ("full exam", whole))
+            }
+            rows = [
+                {"stage": stage}
+                | {f"ms, {name} (range)": spread([1e3 * s for s in stages[name][stage]]) for name in stages}
+                for stage in next(iter(stages.values()))
+            ]
+            payload["breakdown_seconds"] = stages
+            print(markdown_table(rows), "\n")
+    print(payload["machine"])
+    write_json(settings.json, payload)
+
+
+def _criterion(case: str, weight: float, device: str) -> Callable[[Tensor, Batch], Tensor]:
+    dice = DiceLoss(sigmoid=True)
+    if case == DICE:
+        return lambda logits, batch: dice(logits, batch.target)
+    combined = dice + weight * DQELoss(checkpointing=case == LEAN).to(device)
+    return lambda logits, batch: combined(logits, batch.target, image=batch.image)
+
+
+def _step(
+    settings: Settings, case: str, batch: Batch, network: nn.Module, variant: Variant = "eager"
+) -> Callable[[], object]:
+    """One training step: forward, loss, backward, optimizer."""
+    gpu = settings.device == "cuda"
+    criterion = _criterion(case, settings.weight, settings.device)
+    if variant == "compiled":
+        network, criterion = torch.compile(network), torch.compile(criterion)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, capturable=gpu)
+    inputs = batch.network_input
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(
+            settings.device, torch.bfloat16, enabled=bool(settings.bf16), cache_enabled=variant != "graph"
+        ):
+            loss = criterion(network(inputs), batch)
+        loss.backward()
+        optimizer.step()
+
+    if variant != "graph":
+        return step
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    optimizer.zero_grad()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def _segresnet(device: str) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = SegResNet(spatial_dims=3, init_filters=16, in_channels=4, out_channels=3)
+    return network.to(device)
+
+
+def _step_tables(settings: Settings, batch: Batch) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of the table and the raw seconds, per variant, of steps and of the criteria alone."""
+    device, target = torch.device(settings.device), TARGET_SHARE[settings.device]
+    rows: list[dict[str, Any]] = []
+    raw: dict[str, Any] = {}
+    for variant in settings.variants:
+        try:
+            runs = {
+                case: timed(_step(settings, case, batch, _segresnet(settings.device), variant), device)
+                for case in (DICE, PLUS)
+            }
+            steps = interleave(runs, settings.repeats or 1)
+        except Exception as error:  # a missing compiler or a capture that breaks is a result, not a crash
+            rows.append(
+                {"variant": variant, "step, s": f"failed: {type(error).__name__}: {error}".splitlines()[0]}
+            )
+            continue
+        raw[variant] = {"step": steps}
+        added = [plus - dice for dice, plus in zip(steps[DICE], steps[PLUS], strict=True)]
+        step = statistics.median(steps[DICE])
+        rows += [
+            {"variant": variant, "criterion": case, "step, s (range)": spread(steps[case])} for case in steps
+        ]
+        rows[-1] |= {
+            "added, s (range)": spread(added),
+            "share of the step, %": 100 * statistics.median(added) / step,
+        }
+        if variant == "eager":
+            alone = interleave(_criteria_alone(settings, batch), settings.criterion_repeats)
+            raw[variant]["criterion alone"] = alone
+            added = [plus - dice for dice, plus in zip(alone[DICE], alone[PLUS], strict=True)]
+            share = statistics.median(added) / step
+            rows.append({"variant": variant, "criterion": "criteria alone, forward and backward"})
+            rows[-1] |= {"added, s (range)": spread(added), "share of the step, %": 100 * share}
+            verdict = f"{100 * share:.1f} % of a {settings.size}^3 step; target {100 * target:.0f} %"
+    print(markdown_table(rows), "\n")
+    if "eager" in raw:
+        print(f"criteria alone: {verdict}: {'met' if share <= target else 'missed'}\n")
+    return rows, raw
+
+
+def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], float]]:
+    """Forward and backward of each criterion from the same logits: 4 in the target, -4 outside, and noise."""
+    noise = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(0)).to(settings.device)
+    logits = (8 * batch.target.float() - 4 + noise).requires_grad_()
+    device = torch.device(settings.device)
+
+    def run(case: str) -> Callable[[], float]:
+        criterion = _criterion(case, settings.weight, settings.device)
+        return timed(lambda: torch.autograd.grad(criterion(logits, batch), logits), device)
+
+    return {case: run(case) for case in (DICE, PLUS)}
+
+
+def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
+    """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
+    device = torch.device(settings.device)
+    surrogate = load_surrogate("brainlesion").to(device)
+    loss = DQELoss(surrogate).to(device)
+    logits = (8 * batch.target.float() - 4).requires_grad_()
+    probabilities = logits.detach().sigmoid()
+    center = soft_center_of_mass(probabilities)
+
+    def planes(volume: Tensor) -> list[Tensor]:
+        return [extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[:, 0] for view in VIEWS]
+
+    images, masks = planes(batch.image), planes(probabilities)
+    scaled = [pad_planes(scale_planes(image)) for image in images]
+    inputs = torch.cat(
+        [torch.cat((image, pad_planes(mask)), 1) for image, mask in zip(scaled, masks, strict=True)]
+    )
+    inputs.requires_grad_()
+    kept: dict[str, Tensor] = {}
+
+    def stars() -> None:
+        kept["stars"] = surrogate(inputs).sum()
+
+    def value() -> None:
+        kept["value"] = loss(logits, batch.target, image=batch.image)
+
+    stages: dict[str, Callable[[], object]] = {
+        "activation": lambda: logits.detach().sigmoid(),
+        "center": lambda: soft_center_of_mass(probabilities),
+        "planes of image": lambda: planes(batch.image),
+        "planes of regions": lambda: planes(probabilities),
+        "scaling and padding": lambda: [pad_planes(scale_planes(image)) for image in images],
+        "network forward": stars,
+        "network backward": lambda: torch.autograd.grad(kept["stars"], inputs),
+        "DQELoss forward": value,
+        "DQELoss backward": lambda: torch.autograd.grad(kept["value"], logits),
+    }
+    return interleave({name: timed(run, device) for name, run in stages.items()}, settings.criterion_repeats)
+
+
+def _memory_table(settings: Settings, crop: Path, whole: Path) -> list[dict[str, Any]]:
+    """Peak of one step per criterion; the full exam with a one-voxel convolution, so that the loss shows."""
+    rows: list[dict[str, Any]] = []
+    for name, folder, network in (
+        (f"SegResNet, crop {settings.size}^3", crop, "segresnet"),
+        ("1x1x1 convolution, full exam", whole, "convolution"),
+    ):
+        peaks = {
+            case: _in_fresh_process(_peak, settings, case, folder, network) for case in (DICE, PLUS, LEAN)
+        }
+        for case, peak in peaks.items():
+            row: dict[str, Any] = {"network": name, "criterion": case}
+            for measure, gib in peak.items():
+                row |= {
+                    f"{measure}, GiB": gib,
+                    f"{measure}, added": gib - peaks[DICE][measure] if case != DICE else None,
+                }
+            rows.append(row)
+    return rows
+
+
+def _in_fresh_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _peak(settings: Settings, case: str, folder: Path, network: str) -> dict[str, float]:
+    """Runs in a process of its own: peak of one training step by the system's account and by the tensors'."""
+    torch.set_num_threads(settings.threads or 1)
+    batch = _load(folder, settings)
+    model = (
+        nn.Conv3d(4, 3, 1).to(settings.device) if network == "convolution" else _segresnet(settings.device)
+    )
+    step = _step(settings, case, batch, model)
+    if settings.device == "cuda":
+        step()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return {"CUDA tensors": torch.cuda.max_memory_allocated() / 2**30}
+    before = _resident_peak()
+    step()
+    resident = _resident_peak()
+    if network != "convolution":  # 10 s a step: once is enough
+        return {"resident": resident, "resident, above start": resident - before}
+    return {"resident": resident, "resident, above start": resident - before, "tensors": _tensor_peak(step)}
+
+
+def _resident_peak() -> float:
+    """Largest resident memory of this process so far, in GiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux ru_maxrss also counts the parent before exec, VmHWM does not
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def _tensor_peak(step: Callable[[], object]) -> float:
+    """Largest sum of tensors that a step adds to those before it, in GiB, from the allocator's own events."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        step()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    alive = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    return peak / 2**30
+
+
+def _save_batches(settings: Settings, scratch: Path) -> tuple[Path, Path]:
+    """Writes crop and whole exam as arrays, so that a fresh process need not make or decompress them."""
+    exam = _first_mask(settings.exam) if settings.exam else make_phantom()
+    labels = next(iter(exam.segmentations.values()))
+    edge = settings.size or 96
+    center = [int(c) for c in np.argwhere(labels > 0).mean(0)]
+    starts = [min(max(c - edge // 2, 0), n - edge) for c, n in zip(center, labels.shape, strict=True)]
+    box = tuple(slice(start, start + edge) for start in starts)
+    folders = scratch / "crop", scratch / "whole"
+    for folder, part in zip(folders, (box, (slice(None),) * 3), strict=True):
+        folder.mkdir()
+        np.save(folder / "image.npy", exam.image[(slice(None), *part)])
+        np.save(folder / "labels.npy", labels[part])
+    return folders
+
+
+def _first_mask(folder: Path) -> Exam:
+    paths = find_exam(folder)
+    return read_exam(replace(paths, segmentations=paths.segmentations[:1]))
+
+
+def _load(folder: Path, settings: Settings) -> Batch:
+    image = torch.from_numpy(np.load(folder / "image.npy"))[None].to(settings.device)
+    labels = torch.from_numpy(np.load(folder / "labels.npy"))[None, None].to(settings.device)
+    return Batch(image, regions_from_labels(labels))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

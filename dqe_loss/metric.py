@@ -1,0 +1,90 @@
+"""Stars as a validation metric, in MONAI's way."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.metrics import CumulativeIterationMetric
+from torch import Tensor
+
+from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder_regions
+from dqe_loss.rating import rate_segmentation
+from dqe_loss.slicing import VIEWS
+from dqe_loss.surrogate import Surrogate
+
+
+class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
+    """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
+
+    Called as ``metric(prediction, image)``: no reference is needed. In a MONAI engine, let the handler's
+    ``output_transform`` give prediction and image. Gathers over processes as MONAI's metrics do.
+
+    Args:
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
+        label_scheme: scheme of a predicted label map, or of one-hot channels.
+        region_order: order of predicted region channels.
+        modalities: the image's channel order.
+        views: which views to rate.
+
+    Example:
+        >>> metric = DQEMetric()
+        >>> _ = metric(torch.zeros(1, 3, 240, 240, 155), torch.zeros(1, 4, 240, 240, 155))
+        >>> stars = metric.aggregate()
+        >>> stars.shape, metric.aggregate(per_view=True).shape
+        (torch.Size([]), torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | Surrogate = "brainlesion",
+        *,
+        label_scheme: str = "brats",
+        region_order: tuple[str, ...] = REGIONS,
+        modalities: tuple[str, ...] = MODALITIES,
+        views: tuple[str, ...] = VIEWS,
+    ) -> None:
+        super().__init__()
+        self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
+        self.label_scheme, self.region_order = label_scheme, region_order
+        self.modalities, self.views = modalities, views
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        """Rate a batch.
+
+        Args:
+            y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
+                probabilities are binarized at 0.5.
+            y: raw image ``(B, 4, X, Y, Z)``.
+
+        Returns:
+            Stars ``(B, V)``.
+
+        Raises:
+            ValueError: if there is no image, or a shape or label is not as said.
+        """
+        if y is None:
+            raise ValueError("DQEMetric rates a segmentation on its image: call metric(prediction, image)")
+        if y_pred.shape[1] == 1:
+            check_labels(y_pred, self.label_scheme)
+        elif y_pred.shape[1] == 4:
+            y_pred = regions_from_tissues(y_pred, self.label_scheme) > 0.5
+        else:
+            y_pred = reorder_regions(y_pred, self.region_order) > 0.5
+        self.surrogate.to(y_pred.device)
+        with torch.no_grad():
+            return rate_segmentation(
+                self.surrogate, y, y_pred, label_scheme=self.label_scheme, modalities=self.modalities, views=self.views
+            )
+
+    def aggregate(self, per_view: bool = False) -> Tensor:
+        """Mean stars over all exams since `reset`: a scalar, or ``(V,)`` with ``per_view``.
+
+        Raises:
+            ValueError: if nothing has been rated yet.
+        """
+        stars = self.get_buffer()
+        if not isinstance(stars, Tensor) or not len(stars):
+            raise ValueError("no exam has been rated since the last reset()")
+        return stars.mean(0) if per_view else stars.mean()

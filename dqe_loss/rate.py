@@ -1,0 +1,297 @@
+"""The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam."""
+
+import csv
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:  # torch and MONAI take seconds to load: after the arguments are known to be good
+    from dqe_loss.data.exams import Exam, ExamPaths
+    from dqe_loss.surrogate import Surrogate, SurrogateConfig
+
+Ratings = dict[str, dict[str, float]]
+"""Segmentation to view (and ``"mean"``) to stars."""
+
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+FIGURE_FORMATS = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Rate the segmentations of one exam, as the surrogate would, from 1 star (worst) to 6 (best).
+
+    The exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). It is
+    expected as in BraTS: skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+
+    Attributes:
+        exam: Folder of the exam.
+        t1c: T1 with contrast agent, instead of --exam.
+        t1: Native T1, instead of --exam.
+        t2: T2, instead of --exam.
+        flair: T2 FLAIR, instead of --exam.
+        segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
+        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
+            1, 2, 4; msd and nnunet 2, 1, 3.
+        checkpoint: The published weights, or those of a .safetensors or .pth file.
+        device: Where the network runs, such as cpu or cuda.
+        json: Write the ratings as JSON.
+        csv: Write the ratings as CSV.
+        figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
+    """
+
+    exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    t1c: File = None
+    t1: File = None
+    t2: File = None
+    flair: File = None
+    segmentation: Files = ()
+    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    device: str = "cpu"
+    json: File = None
+    csv: File = None
+    figure: File = None
+
+
+def rate_exam(
+    exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats", device: str = "cpu"
+) -> Ratings:
+    """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
+
+    Args:
+        exam: the exam, as `dqe_loss.data.exams.read_exam` gives it.
+        surrogate: the network; it is moved to the device.
+        label_scheme: name of the label maps' scheme.
+        device: where to compute.
+
+    Returns:
+        For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
+        ``"mean"``. Not clamped to the scale.
+    """
+    import torch
+
+    from dqe_loss.rating import rate_segmentation
+    from dqe_loss.slicing import VIEWS
+
+    surrogate = surrogate.to(device)
+    image = torch.from_numpy(exam.image)[None].to(device)
+    ratings = {}
+    # One at a time: a larger batch does not save the network time, and costs memory for the masks.
+    for name, labels in exam.segmentations.items():
+        mask = torch.from_numpy(labels)[None, None].to(device)
+        with torch.no_grad():
+            stars = rate_segmentation(surrogate, image, mask, slicing="hard", label_scheme=label_scheme)[0]
+        ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
+    return ratings
+
+
+def star_unit(config: "SurrogateConfig") -> str:
+    """Name what a surrogate's ratings are counted in: plain stars only if humans gave them (contract C12)."""
+    return "stars" if config.kind_of_ratings == "human" else f"{config.kind_of_ratings} stars"
+
+
+def describe_ratings(config: "SurrogateConfig", checkpoint: str) -> str:
+    """Say in one line what the numbers are, on which scale, and where they come from."""
+    low, high = config.stars
+    origin = {
+        "human": "learned from human ratings",
+        "metric": "learned from overlap with a reference, not from human ratings",
+        "simulated": "learned from simulated raters, not from human ratings",
+    }[config.kind_of_ratings]
+    name = Path(checkpoint).name
+    return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
+
+
+def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
+    """Lay ratings out as plain text, a row each."""
+    columns = list(next(iter(ratings.values())))
+    width = max(len(name) for name in (*ratings, "segmentation"))
+    lines = [" ".join([f"{'segmentation':{width}}", *(f"{column:>9}" for column in columns)])]
+    for name, stars in ratings.items():
+        lines.append(" ".join([f"{name:{width}}", *(f"{stars[column]:9.2f}" for column in columns)]))
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            warnings.simplefilter("always", UserWarning)
+            _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print("dqe_loss.rate: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: Arguments) -> None:
+    outputs = [path for path in (arguments.json, arguments.csv, arguments.figure) if path]
+    _check_outputs(outputs, arguments.figure)
+    if arguments.figure:
+        _import_figure()
+    _check_device(arguments.device)
+
+    from dqe_loss.checkpoint import load_surrogate
+    from dqe_loss.data.exams import read_exam
+
+    paths = _exam_paths(arguments)
+    surrogate = load_surrogate(arguments.checkpoint)
+    exam = read_exam(paths, label_scheme=arguments.label_scheme)
+    ratings = rate_exam(exam, surrogate, arguments.label_scheme, arguments.device)
+    caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
+    contents: dict[Path, bytes] = {}
+    if arguments.json:
+        contents[arguments.json] = _as_json(exam.name, ratings, surrogate.config, arguments)
+    if arguments.csv:
+        contents[arguments.csv] = _as_csv(exam.name, ratings, surrogate.config, arguments)
+    if arguments.figure:
+        contents[arguments.figure] = _as_figure(exam, ratings, surrogate.config, arguments, caption)
+    write_together(contents)
+    print(f"{caption}\n\n{format_table(ratings)}")
+
+
+def _exam_paths(arguments: Arguments) -> "ExamPaths":
+    """Find the files from --exam or from the single paths."""
+    from dqe_loss.data.exams import ExamPaths, find_exam
+    from dqe_loss.intensity import MODALITIES
+
+    given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
+    modalities = {modality: path for modality, path in given.items() if path}
+    flags = " ".join(f"--{modality}" for modality in MODALITIES)
+    if arguments.exam:
+        if modalities:
+            raise ValueError(f"expected --exam or {flags}, found both; leave one out")
+        paths = find_exam(arguments.exam)
+        if arguments.segmentation:
+            paths = replace(paths, segmentations=arguments.segmentation)
+        if not paths.segmentations:
+            raise ValueError(
+                f'{arguments.exam}: expected a segmentation with "seg" in its name, found none; '
+                "give it with --segmentation"
+            )
+        return paths
+    if len(modalities) < len(MODALITIES):
+        missing = " ".join(f"--{modality}" for modality in MODALITIES if modality not in modalities)
+        raise ValueError(f"expected --exam FOLDER or all of {flags}; missing: {missing}")
+    if not arguments.segmentation:
+        raise ValueError("expected at least one segmentation, found none; give it with --segmentation")
+    t1c, t1, t2, flair = (modalities[modality] for modality in MODALITIES)
+    return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
+
+
+def _check_outputs(outputs: Sequence[Path], figure: Path | None) -> None:
+    """Refuse paths that could not be written, before any work is done."""
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: cannot be written, there is no folder {path.parent}; make it first")
+        if path.is_dir():
+            raise ValueError(f"{path}: cannot be written, it is a folder; give a file name in it")
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{path}: cannot be written, no permission in {path.parent}")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise ValueError("expected a file of its own for each output, found one named twice")
+    if figure and figure.suffix.lower() not in FIGURE_FORMATS:
+        raise ValueError(f"{figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
+
+
+def _import_figure() -> Any:
+    try:
+        from dqe_loss import figure
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        raise ValueError("--figure needs matplotlib; run: pip install dqe_loss[report]") from error
+    return figure
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
+
+
+def _as_json(name: str, ratings: Ratings, config: "SurrogateConfig", arguments: Arguments) -> bytes:
+    content = {
+        "exam": name,
+        "checkpoint": arguments.checkpoint,
+        "kind_of_ratings": config.kind_of_ratings,
+        "unit": star_unit(config),
+        "scale": list(config.stars),
+        "label_scheme": arguments.label_scheme,
+        "ratings": ratings,
+    }
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _as_csv(name: str, ratings: Ratings, config: "SurrogateConfig", arguments: Arguments) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    views = list(next(iter(ratings.values())))
+    writer.writerow(["exam", "segmentation", *views, "unit", "checkpoint"])
+    for segmentation, stars in ratings.items():
+        values = (f"{stars[view]:.5f}" for view in views)
+        writer.writerow([name, segmentation, *values, star_unit(config), arguments.checkpoint])
+    return text.getvalue().encode()
+
+
+def _as_figure(
+    exam: "Exam", ratings: Ratings, config: "SurrogateConfig", arguments: Arguments, caption: str
+) -> bytes:
+    figure = _import_figure().plot_planes(
+        exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
+    )
+    content = io.BytesIO()
+    figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)
+    return content.getvalue()
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files atomically: each is there whole or not at all, and none before all could be written.
+
+    Args:
+        contents: path to content; the folders must exist.
+
+    Raises:
+        OSError: a file cannot be written; no temporary file is left.
+    """
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    try:
+        for path, content in contents.items():
+            temporaries[path].write_bytes(content)
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print("dqe_loss.rate: warning:", " ".join(str(message).split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

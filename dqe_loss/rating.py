@@ -1,0 +1,196 @@
+"""The one path from volumes to stars: image and mask -> planes -> network input -> ratings (contract C4).
+
+Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dqe_loss.intensity import MODALITIES, modality_index, scale_planes
+from dqe_loss.labels import label_scheme as find_scheme
+from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
+from dqe_loss.slicing import (
+    VIEW_AXIS,
+    VIEWS,
+    at_least_float32,
+    check_views,
+    interpolate_planes,
+    pad_planes,
+    take_planes,
+)
+from dqe_loss.surrogate import Surrogate, encode_mask
+
+CPU_BATCH = 12
+"""Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
+
+
+def rate_segmentation(
+    surrogate: Surrogate,
+    image: Tensor,
+    segmentation: Tensor,
+    *,
+    slicing: str = "hard",
+    label_scheme: str = "brats",
+    center: Tensor | None = None,
+    views: tuple[str, ...] = VIEWS,
+    planes: int = 1,
+    jitter: float = 0.0,
+    generator: torch.Generator | None = None,
+    modalities: tuple[str, ...] = MODALITIES,
+) -> Tensor:
+    """Rate segmentations as the surrogate would.
+
+    With ``slicing="hard"`` the ratings are those of the published package to 1e-4; ``"soft"`` is differentiable with
+    respect to the mask and to where its center lies.
+
+    Args:
+        surrogate: the frozen network.
+        image: raw intensities ``(B, 4, X, Y, Z)`` of any real dtype, skull-stripped, 1 mm, as BraTS arrays lie.
+        segmentation: label map ``(B, 1, X, Y, Z)`` of any real dtype (its values are not checked here, see
+            `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
+        slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
+        label_scheme: scheme of a label map.
+        center: ``(B, 3)`` voxel coordinates to look at instead of the segmentation's own center.
+        views: which views to rate.
+        planes: parallel planes per view, over which the rating is averaged; see ``jitter``.
+        jitter: standard deviation in voxels by which planes are moved along their axis: every plane but the first,
+            which keeps to the center; the only one if ``planes`` is 1.
+        generator: CPU generator that draws the moves.
+        modalities: the image's channel order.
+
+    Returns:
+        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale.
+
+    Raises:
+        ValueError: if shapes, names or options are not as said.
+    """
+    if slicing not in ("hard", "soft"):
+        raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
+    if segmentation.ndim != 5 or segmentation.shape[1] not in (1, 3):
+        raise ValueError(
+            "expected a label map (B, 1, X, Y, Z) or regions (B, 3, X, Y, Z), "
+            f"got a segmentation of shape {tuple(segmentation.shape)}"
+        )
+    find_scheme(label_scheme)
+    mask: Mask = (LabelMask(segmentation, label_scheme) if segmentation.shape[1] == 1
+                  else RegionMask(segmentation, hard=slicing == "hard"))
+    if center is None:
+        center = center_of_mask(mask, hard=slicing == "hard")
+    return rate_mask(surrogate, image, mask, center, views=views, planes=planes, jitter=jitter,
+                     generator=generator, modalities=modalities)
+
+
+def rate_mask(
+    surrogate: Surrogate,
+    image: Tensor,
+    mask: Mask,
+    center: Tensor,
+    *,
+    views: tuple[str, ...] = VIEWS,
+    planes: int = 1,
+    jitter: float = 0.0,
+    generator: torch.Generator | None = None,
+    modalities: tuple[str, ...] = MODALITIES,
+    checkpointing: bool = False,
+) -> Tensor:
+    """Rate any `Mask` through a given center; `rate_segmentation` says what the arguments mean.
+
+    Args:
+        surrogate: the frozen network.
+        image: raw intensities ``(B, 4, X, Y, Z)``.
+        mask: the segmentation, of the image's size.
+        center: ``(B, 3)`` voxel coordinates: integers give whole planes, fractions interpolated ones.
+        views: which views to rate.
+        planes: parallel planes per view.
+        jitter: standard deviation of their moves in voxels.
+        generator: CPU generator that draws the moves.
+        modalities: the image's channel order.
+        checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
+
+    Returns:
+        Stars ``(B, V)``.
+
+    Raises:
+        ValueError: if shapes, names or options are not as said.
+    """
+    check_views(views)
+    if image.ndim != 5 or image.shape[1] != len(MODALITIES):
+        raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
+    if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
+        raise ValueError(
+            f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
+            f"{tuple(mask.shape)}"
+        )
+    channels = modality_index(modalities, surrogate.config.modalities)
+    moves = draw_moves(len(views), planes, jitter, center, generator)
+    inputs = [network_input(surrogate, image, mask, center[:, VIEW_AXIS[view], None] + moves[:, i], view, channels)
+              for i, view in enumerate(views)]
+    stacked = torch.stack(inputs, 1)
+    stars = _rate(surrogate, rearrange(stacked, "b v p c h w -> (b v p) c h w"), checkpointing)
+    return rearrange(stars, "(b v p) -> b v p", v=len(views), p=planes).mean(-1)
+
+
+def draw_moves(
+    views: int, planes: int, jitter: float, center: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """How far each plane is moved from the center, ``(B, V, P)`` in voxels; whole voxels for an integer center.
+
+    Raises:
+        ValueError: if more than one plane is asked for without jitter, which would rate one plane several times.
+    """
+    if planes < 1 or jitter < 0 or (planes > 1 and jitter == 0):
+        raise ValueError(
+            f"planes={planes}, jitter={jitter}: expected planes >= 1 and jitter >= 0, and jitter > 0 with planes > 1 "
+            "(otherwise the same plane would be rated again)"
+        )
+    shape = (center.shape[0], views, planes)
+    if jitter == 0:
+        return center.new_zeros(shape)
+    if torch.compiler.is_compiling():  # a generator cannot be traced: compiled code draws from the global one
+        moves = torch.randn(shape, device=center.device)
+    else:
+        moves = torch.randn(shape, generator=generator).to(center.device, non_blocking=True)
+    if planes > 1:
+        moves = torch.cat((torch.zeros_like(moves[..., :1]), moves[..., 1:]), -1)
+    moves = moves * jitter
+    return moves.to(center.dtype) if center.is_floating_point() else moves.round().to(center.dtype)
+
+
+def network_input(
+    surrogate: Surrogate, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+) -> Tensor:
+    """Planes of one view as the surrogate takes them.
+
+    Planes are taken first and scaled then, before they are padded: upstream's order, and the percentiles depend on it.
+
+    Args:
+        surrogate: the network, whose configuration says how planes are scaled, encoded and padded.
+        image: ``(B, 4, X, Y, Z)``.
+        mask: the segmentation.
+        positions: ``(B, P)`` voxel coordinates along the view's axis.
+        view: the view.
+        channels: where each of the surrogate's modalities lies in the image.
+
+    Returns:
+        ``(B, P, C, H, W)``, floating point.
+    """
+    config = surrogate.config
+    depth = image.shape[2 + VIEW_AXIS[view]]
+    scans = interpolate_planes(lambda index: take_planes(image, index, view)[:, :, channels], positions, depth)
+    scans = scale_planes(at_least_float32(scans), config.normalization, *config.percentiles)
+    regions = interpolate_planes(lambda index: mask.take(index, view), positions, depth)
+    # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
+    # pads with would hand the whole padding's gradient to one voxel of each row.
+    outside = 0.0 if positions.is_floating_point() else None
+    encoded = encode_mask(at_least_float32(regions), config.encoding)
+    padded = (pad_planes(scans, config.field_of_view), pad_planes(encoded, config.field_of_view, outside))
+    return torch.cat([part.to(encoded.dtype) for part in padded], 2)
+
+
+def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:
+    size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
+    stars = [checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
+             for chunk in planes.split(size)]
+    return at_least_float32(torch.cat(stars))

@@ -1,0 +1,147 @@
+"""The surrogate: a frozen 2D network that rates one plane, and the configuration that says how to feed it."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+from monai.networks import nets
+from torch import Tensor, nn
+
+from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
+from dqe_loss.labels import REGIONS
+
+ENCODINGS = {"regions": 3, "tissue": 1}
+"""How the segmentation is presented, and in how many channels: three binary regions, or one channel of labels."""
+
+KINDS_OF_RATINGS = ("human", "metric", "simulated", "unknown")
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """All that must be known to use a checkpoint (contract C11).
+
+    Attributes:
+        architecture: name of a 2D classifier in ``monai.networks.nets``, such as ``DenseNet121``.
+        encoding: ``"regions"`` (TC, WT, ET: seven input channels) or ``"tissue"`` (one channel: five).
+        modalities: order of the image channels that the network was trained with.
+        normalization: ``"percentile"`` or ``"minmax"``, see `dqe_loss.intensity.scale_planes`.
+        percentiles: lower and upper percentile of the former.
+        field_of_view: height and width in voxels (1 mm) that planes are padded to.
+        stars: lowest and highest rating of the scale that it learned.
+        kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference) or
+            ``"simulated"`` (simulated raters), or ``"unknown"``. Only the first may be called human judgment
+            (contract C12).
+        data: what it was trained on, in words.
+        seed: seed of the training, if known.
+        versions: library versions of the training, name to version.
+        notice: attribution that must travel with the weights.
+    """
+
+    architecture: str = "DenseNet121"
+    encoding: str = "regions"
+    modalities: tuple[str, ...] = MODALITIES
+    normalization: str = "percentile"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    field_of_view: tuple[int, int] = (240, 240)
+    stars: tuple[float, float] = (1.0, 6.0)
+    kind_of_ratings: str = "human"
+    data: str = ""
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    notice: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every choice that has a fixed set of values.
+
+        Raises:
+            ValueError: naming the field, the value and what it may be.
+        """
+        choices = (("encoding", tuple(ENCODINGS)), ("normalization", NORMALIZATIONS),
+                   ("kind_of_ratings", KINDS_OF_RATINGS))
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if sorted(self.modalities) != sorted(MODALITIES):
+            raise ValueError(f"modalities must name each of {MODALITIES} once, got {self.modalities}")
+        if not hasattr(nets, self.architecture):
+            raise ValueError(f"monai.networks.nets has no {self.architecture!r}; expected e.g. 'DenseNet121'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SurrogateConfig":
+        """Read what `to_dict` gave, for example from JSON, where tuples have become lists.
+
+        Raises:
+            ValueError: if there is a field that this version does not know.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(
+                f"the checkpoint's configuration has unknown fields {sorted(unknown)}: it may come from a newer "
+                "version of dqe_loss; upgrade to read it"
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+class Surrogate(nn.Module):
+    """A network that rates planes, frozen for good.
+
+    Its parameters need no gradient, and it stays in evaluation mode whatever ``train()`` says, so that neither an
+    optimizer nor batch statistics can change it. It passes gradients on to its input.
+
+    Args:
+        config: how the network is built and fed.
+    """
+
+    def __init__(self, config: SurrogateConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or SurrogateConfig()
+        channels = len(self.config.modalities) + ENCODINGS[self.config.encoding]
+        architecture = getattr(nets, self.config.architecture)
+        self.network: nn.Module = architecture(spatial_dims=2, in_channels=channels, out_channels=1)
+        self.requires_grad_(False)
+        self.eval()
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.network.parameters()).device
+
+    def train(self, mode: bool = True) -> "Surrogate":
+        """Stay in evaluation mode: batch statistics must not move (contract C8)."""
+        return super().train(False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Rate planes.
+
+        Args:
+            planes: ``(N, C, H, W)``: scaled modalities in `config.modalities`' order, then the encoded mask, padded
+                to the field of view.
+
+        Returns:
+            ``(N,)`` stars, unbounded: the published network can leave [1, 6], most of all under attack.
+        """
+        planes = planes.to(next(self.network.parameters()).dtype)
+        stars: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
+        return stars.squeeze(1)
+
+
+def encode_mask(regions: Tensor, encoding: str) -> Tensor:
+    """Present region planes in a surrogate's encoding, differentiably.
+
+    Args:
+        regions: ``(..., 3, H, W)`` in the order TC, WT, ET, floating point.
+        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of BraTS 2023 labels
+            (1 necrosis, 2 edema, 3 enhancing), where soft regions give fractional labels.
+
+    Returns:
+        ``(..., 3, H, W)`` or ``(..., 1, H, W)``.
+    """
+    if encoding == "regions":
+        return regions
+    core, whole, enhancing = (regions[..., i : i + 1, :, :] for i in range(len(REGIONS)))
+    return (core - enhancing) + 2 * (whole - core) + 3 * enhancing

@@ -1,0 +1,35 @@
+"""Fixtures shared by the tests: one surrogate, one phantom, and the real exams where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dqe_loss import Surrogate, load_surrogate
+
+torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def surrogate() -> Surrogate:
+    """The published weights; loaded once, for nothing can change them."""
+    return load_surrogate()
+
+
+@pytest.fixture(scope="session")
+def exams() -> Path:
+    """Folder of the real exams."""
+    folder = os.environ.get("DQE_EXAMS")
+    if not folder:
+        pytest.skip("DQE_EXAMS names no folder of real exams")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"DQE_EXAMS={folder} is no folder")
+    return path
