@@ -7,12 +7,14 @@ import numpy as np
 from _attack import DEFENSES, STARTS, Attack
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from dqe_loss import REGIONS, VIEWS
 
 Result = dict[str, Any]
 
-COLORS = dict(zip(DEFENSES, ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown"), strict=True))
+PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown")
+COLORS = dict(zip(DEFENSES, PALETTE, strict=True))
 REGION_COLORS = dict(zip(REGIONS, ("yellow", "lime", "red"), strict=True))
 
 
@@ -64,7 +66,7 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
                 axes[row, column].set_title(f"{view}: {record['views'][column]:.1f} stars", fontsize=9)
         dice = "/".join(f"{value:.2f}" for value in record["planes"])
         axes[row, 0].set_ylabel(f"{title}\nDice {dice}", fontsize=9)
-    lines = [figure.gca().plot([], [], color=color, label=region)[0] for region, color in REGION_COLORS.items()]
+    lines = [Line2D([], [], color=color, label=region) for region, color in REGION_COLORS.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False,
                   title=f"{worst[1]['exam']}; mask at p > 0.5")
     figure.savefig(path, dpi=130)

@@ -70,7 +70,7 @@ def verdicts(results: list[Result]) -> str:
 
 
 def _mean(records: list[Result], key: str) -> float:
-    return statistics.mean(record[key] for record in records)
+    return float(statistics.mean(record[key] for record in records))
 
 
 def _change(first: list[Result], last: list[Result], key: str) -> str:

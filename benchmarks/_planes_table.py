@@ -65,7 +65,7 @@ def _differences(chosen: dict[int, Result], alone: dict[int, Result]) -> list[fl
 
 
 def _mean_dice(run: Result) -> float:
-    return statistics.mean(run["dice"])
+    return float(statistics.mean(run["dice"]))
 
 
 def _spread(values: list[float], sign: str = "") -> str:

@@ -30,6 +30,10 @@ class ReferenceExam:
     image: Tensor
     regions: Tensor
 
+    def to(self, device: str) -> "ReferenceExam":
+        """The exam on another device."""
+        return ReferenceExam(self.name, self.image.to(device), self.regions.to(device))
+
 
 def exam_name(source: str) -> str:
     """Name of an exam, without reading it.

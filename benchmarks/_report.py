@@ -59,9 +59,7 @@ def timed(run: Callable[[], object], device: torch.device | None = None) -> Call
     return measure
 
 
-def interleave(
-    cases: Mapping[str, Callable[[], float]], repeats: int, warmup: int = 1
-) -> dict[str, list[float]]:
+def interleave(cases: Mapping[str, Callable[[], float]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
     """Runs the cases A B C, A B C, ..., so that a slow minute of the machine strikes all of them alike.
 
     Args:
@@ -78,9 +76,7 @@ def interleave(
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
     """Median with the range behind it, ``"0.41 (0.40-0.45)"``."""
-    low, middle, high = (
-        f"{value:.{digits}g}" for value in (min(values), statistics.median(values), max(values))
-    )
+    low, middle, high = (f"{value:.{digits}g}" for value in (min(values), statistics.median(values), max(values)))
     return f"{middle} ({low}-{high})"
 
 

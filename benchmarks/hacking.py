@@ -19,6 +19,10 @@ from _cells import run_cells
 from _references import PHANTOM, REFERENCES, exam_name
 
 
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @dataclass(frozen=True)
 class Options:
     """Options of the command line."""
@@ -39,15 +43,13 @@ class Options:
     """Steps of every cell."""
     long_steps: int = 200
     """Steps of the cells in ``--long``; the same as ``--steps`` leaves them as the others."""
-    long: tuple[str, ...] = (
-        "reference/none", "reference/unclamped", "reference/guard", "shift/guard", "noise/guard", "empty/guard",
-    )
+    long: tuple[str, ...] = ("reference/none", "reference/guard", "shift/guard", "empty/guard")
     """START/DEFENSE cells that go on to ``--long-steps``; "all" for all of them."""
     workers: int = max(1, os.cpu_count() or 1)
     """Processes; one on a GPU is enough. Each takes about 1.5 GiB."""
     out: Path = Path("benchmarks/results/hacking")
     """Folder for the JSON file and the pictures."""
-    attack: Settings = field(default_factory=lambda: Settings(device="cuda" if torch.cuda.is_available() else "cpu"))
+    attack: Settings = field(default_factory=lambda: Settings(device=_device()))
     """What every attack depends on."""
 
 
@@ -97,8 +99,10 @@ def plan(options: Options) -> list[Attack]:
                 planes = None
                 if source == sources[0]:
                     planes = options.out / "planes" / f"{exam_name(source)}_{start}_{defense}_{steps}.npz"
-                attacks.append(Attack(source, options.reference, start, defense, steps, (options.steps,), planes,
-                                      options.attack))
+                marks = (options.steps,)
+                attacks.append(
+                    Attack(source, options.reference, start, defense, steps, marks, planes, options.attack)
+                )
     return attacks
 
 

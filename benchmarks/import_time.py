@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,12 +61,12 @@ def _importer(module: str) -> Callable[[], float]:
 def _added_by_package() -> dict[str, float]:
     """Seconds by top-level package of all modules that dqe_loss imports and monai.losses does not."""
     trace = _run("-X", "importtime", "-c", TRACE).stderr.split("MARKER", 1)[1]
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for line in trace.splitlines():
         if line.startswith("import time:") and line.count("|") == 2:
             own, _, name = line.removeprefix("import time:").split("|")
             seconds[name.strip().split(".")[0]] += int(own) * 1e-6
-    return dict(seconds.most_common(8))
+    return dict(sorted(seconds.items(), key=lambda item: -item[1])[:8])
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

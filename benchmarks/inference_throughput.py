@@ -14,6 +14,7 @@ import os
 import shutil
 import statistics
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -73,6 +74,7 @@ class Settings:
 def main(settings: Settings) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
+    warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     on_gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if on_gpu else "cpu")
     surrogate = load_surrogate("brainlesion").to(device)
@@ -83,17 +85,11 @@ def main(settings: Settings) -> None:
         variants = settings.variants or (ALL_VARIANTS if on_gpu else ALL_VARIANTS[:1])
         cases, exams, failures = bench.cases(batch, variants)
         seconds = interleave({name: timed(run, device) for name, run in cases.items()}, settings.repeats)
-        stages = interleave(
-            {name: timed(run, device) for name, run in bench.stages().items()}, settings.repeats
-        )
+        stages = interleave({name: timed(run, device) for name, run in bench.stages().items()}, settings.repeats)
         difference = bench.difference()
-    rows = _rows(seconds, exams) + [
-        {"case": name, "exams/s": f"failed: {why}"} for name, why in failures.items()
-    ]
+    rows = _rows(seconds, exams) + [{"case": name, "exams/s": f"failed: {why}"} for name, why in failures.items()]
     rows += [{"case": f"paper, {name} (Quadro P5000)", "exams/s": value} for name, value in PAPER.items()]
-    profile = [
-        {"stage": name, "ms per exam (range)": spread([1e3 * s for s in stages[name]])} for name in stages
-    ]
+    profile = [{"stage": name, "ms per exam (range)": spread([1e3 * s for s in stages[name]])} for name in stages]
     verdicts = _verdicts(seconds, exams, on_gpu)
     print(markdown_table(rows), "", markdown_table(profile), "", sep="\n")
     print(*verdicts, f"largest difference of stars from upstream: {difference:.1e}", machine(), sep="\n")
@@ -151,9 +147,7 @@ class Bench:
             "read gz": lambda: read_exam(self.gz),
             "read plain": lambda: read_exam(self.plain),
             "center of mass": lambda: center_of_mask(mask, hard=True),
-            "network input (center of mass, planes, scaling, padding)": lambda: self._network_input(
-                image, labels
-            ),
+            "network input (center of mass, planes, scaling, padding)": lambda: self._network_input(image, labels),
             "of this, scaling": lambda: [scale_planes(plane) for plane in raw],
             "network": lambda: self._network(planes),
             "whole rating from tensors": lambda: self._rate_tensors(image, labels),
@@ -164,7 +158,7 @@ class Bench:
         """Largest difference of a view's stars between the two implementations."""
         _, theirs = _upstream(self.device).predict(**_arguments(self.gz))
         ours = self._rate_exam(read_exam(self.gz))[0].tolist()
-        return max(abs(stars - theirs[view.upper()]) for view, stars in zip(VIEWS, ours, strict=True))
+        return max(abs(float(stars - theirs[view.upper()])) for view, stars in zip(VIEWS, ours, strict=True))
 
     def _tensors(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         image, labels = (
@@ -274,7 +268,8 @@ def _arguments(paths: ExamPaths) -> dict[str, Path]:
 def _exam_files(folder: Path | None, scratch: Path) -> tuple[ExamPaths, ExamPaths]:
     """The exam with its first segmentation as gz and as plain NIfTI, both in `scratch`."""
     gz, plain = scratch / "gz", scratch / "plain"
-    gz.mkdir(), plain.mkdir()
+    gz.mkdir()
+    plain.mkdir()
     if folder is None:
         phantom = make_phantom()
         volumes = {
@@ -305,9 +300,7 @@ def _rows(seconds: dict[str, list[float]], exams: dict[str, int]) -> list[dict[s
         base = seconds[f"upstream, {source}" if f"upstream, {source}" in seconds else "upstream, arrays"]
         rates = [exams[name] / value for value in values]
         ratios = [ours * theirs for ours, theirs in zip(rates, base, strict=True)]
-        rows.append(
-            {"case": name, "exams/s": statistics.median(rates), "range": f"{min(rates):.3g}-{max(rates):.3g}"}
-        )
+        rows.append({"case": name, "exams/s": statistics.median(rates), "range": f"{min(rates):.3g}-{max(rates):.3g}"})
         rows[-1]["times upstream (range)"] = spread(ratios)
     return rows
 
@@ -321,9 +314,7 @@ def _verdicts(seconds: dict[str, list[float]], exams: dict[str, int], on_gpu: bo
     if on_gpu:
         best = min(value for name, value in per_exam.items() if "batch" in name)
         ratio, target = per_exam["upstream, arrays"] / best, GPU_TARGET
-        lines.append(
-            f"resident tensors: {ratio:.0f} times upstream; target {target:.0f}: {_met(ratio, target)}"
-        )
+        lines.append(f"resident tensors: {ratio:.0f} times upstream; target {target:.0f}: {_met(ratio, target)}")
     return lines
 
 

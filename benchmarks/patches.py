@@ -42,7 +42,7 @@ class Settings:
     """Name of each exam's reference among its segmentations; the first of each if not given."""
     sizes: tuple[int, ...] = (64, 96, 128, 160)
     """Edges of the crops in voxels; an axis shorter than that is taken whole."""
-    crops: int = 8
+    crops: int = 16
     """Random positions per exam and size."""
     erosion: int = 2
     """Voxels taken off each region's surface."""
@@ -90,18 +90,16 @@ def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
     ]
 
 
-def _rate_crops(
-    loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: Settings
-) -> list[dict[str, Any]]:
+def _rate_crops(loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: Settings) -> list[dict[str, Any]]:
     """One record per size, position, prediction: stars of the whole mask, of the padded crop, by origin."""
     errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "reference": lambda region: region,
         f"eroded {settings.erosion}": lambda region: binary_erosion(region, iterations=settings.erosion),
         f"shifted {settings.shift}": lambda region: np.roll(region, settings.shift, axis=0),
     }
-    target = regions_from_labels(torch.from_numpy(labels)[None, None])
-    predictions = {name: _degraded(target, error).to(image.device) for name, error in errors.items()}
-    target = target.to(image.device)
+    target = torch.from_numpy(labels)[None, None].to(image.device)
+    regions = regions_from_labels(target)[0].cpu().numpy()
+    predictions = {name: _degraded(regions, error).to(image.device) for name, error in errors.items()}
     whole = {name: _stars(loss, prediction, image) for name, prediction in predictions.items()}
     rng = np.random.default_rng(settings.seed)
     tumor = np.argwhere(labels > 0)
@@ -120,7 +118,7 @@ def _rate_crops(
                 {
                     "exam": exam,
                     "size": size,
-                    "origin": origin,
+                    "corner": origin,
                     "tumor inside": share,
                     "prediction": name,
                     "whole": whole[name],
@@ -131,11 +129,9 @@ def _rate_crops(
     return records
 
 
-def _degraded(target: Tensor, error: Callable[[np.ndarray], np.ndarray]) -> Tensor:
-    """The same error on each region, as probabilities 0 and 1; nested regions stay nested."""
-    return torch.from_numpy(
-        np.stack([error(region) for region in target[0].numpy()])[None].astype(np.float32)
-    )
+def _degraded(regions: np.ndarray, error: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    """The same error on each region, as probabilities 0 and 1 (1, 3, X, Y, Z); nested regions stay nested."""
+    return torch.from_numpy(np.stack([error(region) for region in regions])[None].astype(np.float32))
 
 
 def _stars(loss: DQELoss, prediction: Tensor, image: Tensor, **placement: Any) -> float:
@@ -155,7 +151,7 @@ def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         groups[record["size"], record["prediction"]].append(record)
-    reference = {(r["exam"], r["size"], r["origin"]): r for r in records if r["prediction"] == "reference"}
+    reference = {(r["exam"], r["size"], r["corner"]): r for r in records if r["prediction"] == "reference"}
     rows = []
     for (size, prediction), group in groups.items():
         row: dict[str, Any] = {"crop": f"{size}^3", "prediction": prediction, "crops": len(group)}
@@ -164,11 +160,8 @@ def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             off = [r[way] - r["whole"] for r in group]
             row |= {f"{way}: mean |d|": statistics.mean(map(abs, off)), f"{way}: worst d": max(off, key=abs)}
             if prediction != "reference":
-                before = [reference[r["exam"], r["size"], r["origin"]][way] for r in group]
-                moves = [
-                    (r["whole"] - r["whole reference"], r[way] - b)
-                    for r, b in zip(group, before, strict=True)
-                ]
+                before = [reference[r["exam"], r["size"], r["corner"]][way] for r in group]
+                moves = [(r["whole"] - r["whole reference"], r[way] - b) for r, b in zip(group, before, strict=True)]
                 same = [wanted * moved > 0 for wanted, moved in moves]
                 row[f"{way}: follows, %"] = 100 * statistics.mean(same)
         rows.append(row)

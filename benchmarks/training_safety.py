@@ -1,9 +1,9 @@
 """Does the loss do a network good or harm? A small 2D U-Net, trained on planes, tested on an exam it never saw.
 
-Run: ``python benchmarks/training_safety.py --exams FOLDER_OF_EXAMS`` (the phantoms come with it). Dice alone against
-Dice + w * DQELoss, for several weights, with the defaults (guard, balance, warm-up) and with each of them, and all,
-switched off; each from several seeds, which share the initial weights and the order of planes. A finished training
-is kept in ``trainings.json``, and a run that was stopped goes on from there.
+Run: ``python benchmarks/training_safety.py --exams FOLDER_OF_EXAMS`` (the phantoms come with it). Dice alone
+against Dice + w * DQELoss, for several weights, with the defaults (guard, balance, warm-up) and with each of them,
+and all, switched off; each from several seeds, which share the initial weights and the order of planes. A finished
+training is kept in ``trainings.json``, and a run that was stopped goes on from there.
 """
 
 import os
@@ -66,8 +66,8 @@ def main(options: Options) -> None:
     text = []
     for split in dict.fromkeys(training.split for training in trainings):
         chosen = [results[t.name] for t in trainings if t.split == split]
-        text += [f"### {split.name}: trained on {', '.join(map(_short, split.train))}, tested on {_short(split.test)}",
-                 results_table(chosen), verdict(chosen)]
+        train, test = ", ".join(map(_short, split.train)), _short(split.test)
+        text += [f"### {split.name}: trained on {train}, tested on {test}", results_table(chosen), verdict(chosen)]
     table = "\n\n".join(text) + "\n"
     (options.out / "table.md").write_text(table)
     print(table, path, sep="\n")
@@ -82,7 +82,8 @@ def plan(options: Options) -> list[Training]:
         for seed in options.seeds:
             trainings.append(Training(split, seed, 0.0, "defaults", options.training))
             for variant in options.variants:
-                trainings += [Training(split, seed, weight, variant, options.training) for weight in options.weights]
+                for weight in options.weights:
+                    trainings.append(Training(split, seed, weight, variant, options.training))
     return trainings
 
 

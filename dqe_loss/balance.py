@@ -18,18 +18,33 @@ class GradientLog:
     """What guard and cap did in the last backward pass; tensors until they are read, so that nothing waits for them.
 
     Attributes:
-        guard_kept: share of the gradient's L1 norm that the guard let through, in [0, 1].
         gradient_ratio: the rating's gradient norm at the prediction over that of the other terms, before the cap,
             mean over the exams that have both.
     """
 
     def __init__(self) -> None:
-        self.guard_kept: Tensor | None = None
         self.gradient_ratio: Tensor | None = None
+        self._kept: list[Tensor] = []
+        self._met: list[Tensor] = []
+
+    def clear(self) -> None:
+        """Forget the last step."""
+        self.__init__()  # type: ignore[misc]
+
+    def add_guarded(self, kept: Tensor, met: Tensor) -> None:
+        """Note the L1 norm of a gradient after and before the guard."""
+        self._kept.append(kept)
+        self._met.append(met)
 
     def read(self) -> dict[str, float]:
         """The figures that there are, by name."""
-        return {name: float(value) for name, value in vars(self).items() if value is not None}
+        figures = {}
+        if self.gradient_ratio is not None:
+            figures["gradient_ratio"] = float(self.gradient_ratio)
+        if self._met:
+            met = float(sum(self._met))
+            figures["guard_kept"] = float(sum(self._kept)) / met if met > 0 else 0.0
+        return figures
 
 
 class _Guard(torch.autograd.Function):
@@ -48,8 +63,7 @@ class _Guard(torch.autograd.Function):
         toward = target.to(regions.dtype) - regions.clamp(0, 1)
         kept = torch.where(gradient * toward < 0, gradient, torch.zeros_like(gradient))
         if ctx.log is not None:
-            total = gradient.abs().sum()
-            ctx.log.guard_kept = kept.abs().sum() / torch.where(total > 0, total, torch.ones_like(total))
+            ctx.log.add_guarded(torch.linalg.vector_norm(kept, 1), torch.linalg.vector_norm(gradient, 1))
         return kept, None, None
 
 
@@ -57,14 +71,15 @@ def guard(regions: Tensor, target: Tensor, log: GradientLog | None = None) -> Te
     """Pass regions on; on the way back keep a voxel's gradient only where it moves the region toward the target.
 
     Args:
-        regions: predicted region probabilities ``(B, 3, X, Y, Z)`` in [0, 1].
-        target: the target's regions of the same shape, boolean or in [0, 1].
+        regions: predicted region probabilities in [0, 1], planes or volumes.
+        target: the target's regions in the same voxels, boolean or in [0, 1].
         log: where to note the share that was kept; not under ``torch.compile``.
 
     Returns:
         The regions, unchanged.
     """
-    guarded: Tensor = _Guard.apply(regions, target, None if torch.compiler.is_compiling() else log)
+    noted = None if torch.compiler.is_compiling() else log
+    guarded: Tensor = _Guard.apply(regions, target, noted)  # type: ignore[no-untyped-call]
     return guarded
 
 
@@ -101,7 +116,8 @@ class _Fork(torch.autograd.Function):
 def _norm(gradient: Tensor) -> Tensor:
     """L2 norm per exam, in float32 at least: squares of small half-precision gradients vanish."""
     dtype = torch.promote_types(gradient.dtype, torch.float32)
-    return torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
+    norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
+    return norm
 
 
 def fork(
@@ -119,5 +135,5 @@ def fork(
         The prediction ``1 + len(ratios)`` times.
     """
     noted = None if torch.compiler.is_compiling() else tuple(logs)
-    branches: tuple[Tensor, ...] = _Fork.apply(prediction, tuple(ratios), noted)
+    branches: tuple[Tensor, ...] = _Fork.apply(prediction, tuple(ratios), noted)  # type: ignore[no-untyped-call]
     return branches

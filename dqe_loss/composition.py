@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ class Composable(nn.Module):
         """Another loss and this one; 0 counts as no loss, so that the builtin ``sum`` works."""
         if isinstance(other, nn.Module):
             return LossSum(other, self)
-        return LossSum(self) if isinstance(other, Real) and other == 0 else NotImplemented
+        return LossSum(self) if isinstance(other, int | float) and other == 0 else NotImplemented
 
     def __mul__(self, weight: object) -> "LossSum":
         """This loss, weighted.
@@ -31,7 +30,7 @@ class Composable(nn.Module):
         Raises:
             ValueError: if the weight is negative or not finite.
         """
-        if not isinstance(weight, Real) or isinstance(weight, bool):
+        if not isinstance(weight, int | float) or isinstance(weight, bool):
             return NotImplemented
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"the weight of a loss must be a finite number >= 0, got {weight}")
@@ -55,7 +54,13 @@ class RatingTerm(Composable):
     gradient_log: GradientLog
 
     def evaluate(
-        self, input: Tensor, target: Tensor | None, image: Tensor, origin: Any, *, probabilities: bool | None = None
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor | None,
+        origin: Any = None,
+        *,
+        probabilities: bool | None = None,
     ) -> Tensor:
         """The loss; ``probabilities`` tells what the other terms of a sum take, if they say so."""
         raise NotImplementedError
@@ -158,22 +163,19 @@ class LossSum(Composable):
         if not self.weights:
             raise ValueError("an empty LossSum has no value; add losses to it")
         rated = [term for term in self.terms if isinstance(term, RatingTerm)]
-        if rated and image is None:
-            raise ValueError("DQELoss rates a segmentation on its image: call criterion(input, target, image=image)")
         balanced = 0 < len(rated) < len(self.terms)
         active = [term for term in rated if not balanced or self.steps_done >= term.warmup]
         if balanced and self.training and torch.is_grad_enabled() and len(active) < len(rated):
             self.steps_done += 1
 
-        deep = isinstance(input, list | tuple)
-        first = input[0] if deep else input
+        first: Tensor = input if isinstance(input, Tensor) else input[0]
         full_target = target[0] if isinstance(target, list | tuple) else target
         branches = [first] * len(active)
         if balanced and active:
             logs = [term.gradient_log for term in active]
             first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs)
-        prediction = [first, *input[1:]] if deep else first
-        if origin is not None and isinstance(target, Tensor):
+        prediction = first if isinstance(input, Tensor) else [first, *input[1:]]
+        if origin is not None and isinstance(target, Tensor):  # the other terms see the patch alone
             target = crop(target, read_origins(origin, first.shape[0]), first.shape[2:])
 
         values = {}
@@ -200,15 +202,15 @@ def _takes_probabilities(terms: Sequence[nn.Module]) -> bool | None:
     """
     said = None
     for term in terms:
-        if isinstance(getattr(term, "loss", None), nn.Module):
-            term = term.loss
-        flags = getattr(term, "sigmoid", None), getattr(term, "softmax", None)
+        wrapped = getattr(term, "loss", None)
+        loss = wrapped if isinstance(wrapped, nn.Module) else term
+        flags = getattr(loss, "sigmoid", None), getattr(loss, "softmax", None)
         if True in flags:
             return False
         if flags == (False, False):
-            if getattr(term, "other_act", None) is not None:
+            if getattr(loss, "other_act", None) is not None:
                 raise ValueError(
-                    f"{type(term).__name__} activates the prediction by other_act, so DQELoss cannot tell what it is "
+                    f"{type(loss).__name__} activates the prediction by other_act, so DQELoss cannot tell what it is "
                     "given; say DQELoss(sigmoid=True), DQELoss(softmax=True), or both False for probabilities"
                 )
             said = True

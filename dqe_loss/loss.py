@@ -1,22 +1,20 @@
 """The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqe_loss.balance import GradientLog, guard
+from dqe_loss.balance import GradientLog
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.composition import RatingTerm
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
-from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
-from dqe_loss.patch import PatchMask, crop, read_origins
-from dqe_loss.prediction import regions_from_prediction, regions_from_target
+from dqe_loss.mask import center_of_mask
+from dqe_loss.prediction import Case, read_case
 from dqe_loss.rating import draw_moves, rate_mask, rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
@@ -177,108 +175,100 @@ class DQELoss(RatingTerm):
         return self.evaluate(input, target, image, origin)
 
     def evaluate(
-        self, input: Tensor, target: Tensor | None, image: Tensor, origin: Any, *, probabilities: bool | None = None
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor | None,
+        origin: Any = None,
+        *,
+        probabilities: bool | None = None,
     ) -> Tensor:
         """`forward`, told by a `LossSum` whether its other terms take probabilities."""
+        if image is None:
+            raise ValueError("DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)")
         if self.guard is not None and target is None:
             raise ValueError(
                 "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
                 "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
                 "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
             )
-        input, image = _plain(input), _plain(image)
-        masks = self._read(input, None if target is None else _plain(target), origin, probabilities)
-        rated = self._can_be_rated(masks)
+        case = self._read(input, target, origin, probabilities)
+        rated = self._can_be_rated(case)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
-            missing = input.flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
+            missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
         else:
-            missing = missing_stars(self._rate(masks, image), self.surrogate)
+            missing = missing_stars(self._rate(case, image), self.surrogate)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
-        return {"mean": missing.mean, "sum": missing.sum, "none": missing.clone}[self.reduction]()
+        return _reduce(missing, self.reduction)
 
     def rate(self, input: Tensor, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
 
         The target is needed only for ``origin`` and for ``center="target"``.
         """
-        masks = self._read(_plain(input), None if target is None else _plain(target), origin, None)
-        return self._rate(masks, _plain(image))
+        return self._rate(self._read(input, target, origin, None), image)
 
-    def _read(self, input: Tensor, target: Tensor | None, origin: Any, probabilities: bool | None) -> "_Masks":
-        """Prediction and target as masks, with the guard between them."""
-        predicted = regions_from_prediction(
-            input, self._activation(probabilities), region_order=self.region_order, label_scheme=self.label_scheme
+    def _read(self, input: Tensor, target: Tensor | None, origin: Any, probabilities: bool | None) -> Case:
+        if self.center == "target" and target is None:
+            raise ValueError("center='target' looks where the target's tumor is: pass target=")
+        self.gradient_log.clear()
+        activation = "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
+        if self.sigmoid is None and self.softmax is None and not probabilities:
+            activation = "auto"
+        return read_case(
+            _plain(input),
+            None if target is None else _plain(target),
+            origin,
+            activation=activation,
+            region_order=self.region_order,
+            label_scheme=self.label_scheme,
+            hard=self.slicing == "hard",
+            guarded=self.gradient_log if self.guard else None,
         )
-        if target is None:
-            if origin is not None or self.center == "target":
-                raise ValueError(f"{'center=target' if origin is None else 'origin'} needs a target: pass target=")
-            return _Masks(self._mask(predicted), None, in_place=False)
-        if origin is None:
-            local = target
-            if target.shape[:1] + target.shape[2:] != input.shape[:1] + input.shape[2:]:
-                raise ValueError(
-                    f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
-                    f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
-                )
-        else:
-            origins = read_origins(origin, input.shape[0])
-            local = crop(target, origins, input.shape[2:])
-        reference = self._target_regions(local)
-        if self.guard is not None:
-            predicted = guard(predicted, reference, self.gradient_log)
-        mask = self._mask(predicted)
-        if origin is None:
-            return _Masks(mask, self._mask(reference), in_place=False)
-        # A full-size label map stays one: it is read plane by plane, never converted as a whole.
-        around: Mask = (LabelMask(target, self.label_scheme) if target.shape[1] == 1
-                        else self._mask(self._target_regions(target)))
-        return _Masks(PatchMask(mask, self._mask(reference), around, origins), around, in_place=True)
 
-    def _target_regions(self, target: Tensor) -> Tensor:
-        return regions_from_target(target, region_order=self.region_order, label_scheme=self.label_scheme)
-
-    def _mask(self, regions: Tensor) -> RegionMask:
-        return RegionMask(regions, hard=self.slicing == "hard")
-
-    def _rate(self, masks: "_Masks", image: Tensor) -> Tensor:
-        seen = masks.predicted if self.center == "prediction" or masks.target is None else masks.target
+    def _rate(self, case: Case, image: Tensor) -> Tensor:
+        seen = case.predicted if self.center == "prediction" or case.target is None else case.target
         center = center_of_mask(seen, hard=self.slicing == "hard")
         return rate_mask(
-            self.surrogate, image, masks.predicted, center if self.center_grad else center.detach(),
-            views=self.views, planes=self.planes, jitter=self.jitter, generator=self.generator,
-            modalities=self.modalities, checkpointing=self.checkpointing,
-        )  # fmt: skip
+            self.surrogate,
+            _plain(image),
+            case.predicted,
+            center if self.center_grad else center.detach(),
+            views=self.views,
+            planes=self.planes,
+            jitter=self.jitter,
+            generator=self.generator,
+            modalities=self.modalities,
+            checkpointing=self.checkpointing,
+        )
 
-    def _can_be_rated(self, masks: "_Masks") -> Tensor:
+    def _can_be_rated(self, case: Case) -> Tensor:
         """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.
 
         Raises:
             ValueError: if there is one and ``on_small="error"``.
         """
-        batch, _, *size = masks.predicted.shape
-        large_enough = masks.in_place or min(size) >= MINIMUM_CROP
+        batch, _, *size = case.predicted.shape
+        if self.on_small == "pad":
+            return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
+        large_enough = case.in_place or min(size) >= MINIMUM_CROP
         rated = torch.full((batch,), large_enough, device=self.surrogate.device)
-        if masks.target is not None:
-            rated = rated & (masks.target.whole()[0].sum(1) > 0)
+        if case.target is not None:
+            rated = rated & (case.target.profiles("WT")[0].sum(1) > 0)
         if self.on_small == "error" and not rated.all():
             raise ValueError(
                 f"a crop of {tuple(size)} voxels "
                 + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
                 + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
             )
-        return torch.ones_like(rated) if self.on_small == "pad" else rated
-
-    def _activation(self, probabilities: bool | None) -> str:
-        if self.sigmoid is None and self.softmax is None:
-            return "none" if probabilities else "auto"
-        return "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
+        return rated
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.
 
         Half precision is autocast's to choose: frozen batch statistics and small stars do not survive a cast.
         """
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = fn(torch.empty(0, device=self.surrogate.device))
         dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
         self.surrogate.to(device=probe.device, dtype=dtype)
@@ -291,18 +281,13 @@ class DQELoss(RatingTerm):
                 f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}")
 
 
-@dataclass(frozen=True)
-class _Masks:
-    """What is rated, what it is compared with (if anything), and whether it is a patch in its full-size place."""
-
-    predicted: Mask
-    target: Mask | None
-    in_place: bool
-
-
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def _reduce(values: Tensor, reduction: str) -> Tensor:
+    return values.mean() if reduction == "mean" else values.sum() if reduction == "sum" else values
 
 
 def _plain(x: Tensor) -> Tensor:

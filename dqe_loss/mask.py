@@ -1,7 +1,8 @@
 """The segmentation as the rating sees it: something that has mass profiles, and planes.
 
-A rating never needs a whole converted volume, only where the tumor is and a few planes. So a label map is turned
-into regions plane by plane, and a patch is put into its full-size surroundings plane by plane (`dqe_loss.patch`).
+A rating never needs a whole converted volume, only where the tumor is and a few planes. So label maps, logits and
+softmax outputs are turned into regions plane by plane, the guard acts plane by plane, and a patch is put into its
+full-size surroundings plane by plane (`dqe_loss.patch`): full-size copies would cost more than the network.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dqe_loss.labels import LABEL_SCHEMES, regions_from_labels
-from dqe_loss.slicing import Profiles, center_of_profiles, mass_profiles, sharpen, take_planes
+from dqe_loss.balance import GradientLog, guard
+from dqe_loss.labels import LABEL_SCHEMES, REGIONS, regions_from_labels, regions_from_tissues, reorder_regions
+from dqe_loss.slicing import (
+    Profiles,
+    at_least_float32,
+    center_of_profiles,
+    mass_profiles,
+    sharpen,
+    take_planes,
+)
+
+TISSUES = 4
+"""Channels of a tissue head: background, and three tissues in ascending order of their labels."""
 
 
 class Mask(Protocol):
@@ -21,87 +33,150 @@ class Mask(Protocol):
     def shape(self) -> torch.Size:
         """Shape of the volumes, ``(B, channels, X, Y, Z)``."""
 
-    def core(self) -> Profiles:
-        """Mass profiles of the tumor core."""
-
-    def whole(self) -> Profiles:
-        """Mass profiles of the whole tumor."""
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles of a region, named as in `REGIONS`."""
 
     def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes ``(B, P, 3, H, W)`` at integer positions ``(B, P)``."""
+        """Region planes ``(B, P, 3, H, W)`` at integer positions ``(B, P)``, in the order of `REGIONS`."""
 
 
-@dataclass(frozen=True)
-class RegionMask:
-    """Regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET: boolean, or probabilities in [0, 1].
-
-    Attributes:
-        regions: the regions.
-        hard: whether mass is counted on the mask binarized at 0.5, or softly (see `dqe_loss.slicing.sharpen`).
-    """
-
-    regions: Tensor
-    hard: bool
+class VolumeMask(Mask, Protocol):
+    """A mask that has all voxels of a region at hand."""
 
     @property
-    def shape(self) -> torch.Size:
-        """Shape of the volumes."""
-        return self.regions.shape
+    def hard(self) -> bool:
+        """Whether mass is counted on the mask binarized at 0.5, or softly."""
 
-    def core(self) -> Profiles:
-        """Mass profiles of the tumor core."""
-        return self._profiles(0)
-
-    def whole(self) -> Profiles:
-        """Mass profiles of the whole tumor."""
-        return self._profiles(1)
-
-    def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes at integer positions."""
-        return take_planes(self.regions, index, view)
-
-    def _profiles(self, region: int) -> Profiles:
-        volume = self.regions[:, region]
-        if volume.dtype == torch.bool:
-            return mass_profiles(volume)
-        return mass_profiles(volume > 0.5 if self.hard else sharpen(volume))
+    def volume(self, region: str) -> Tensor:
+        """One region ``(B, X, Y, Z)``, boolean or in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class LabelMask:
-    """A label map ``(B, 1, X, Y, Z)`` that is turned into regions only where it is looked at.
+    """A label map.
 
     Attributes:
-        labels: the label map, of any real dtype.
+        labels: ``(B, 1, X, Y, Z)`` of any real dtype.
         scheme: name of its label scheme.
+        hard: masses of labels are counts either way.
     """
 
     labels: Tensor
     scheme: str
+    hard: bool = True
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the volumes."""
         return self.labels.shape
 
-    def core(self) -> Profiles:
-        """Mass profiles of the tumor core."""
-        scheme = LABEL_SCHEMES[self.scheme]
-        core = self.labels[:, 0] == scheme.necrosis
-        for value in scheme.enhancing:
-            core = core | (self.labels[:, 0] == value)
-        return mass_profiles(core)
+    def volume(self, region: str) -> Tensor:
+        """One region, boolean."""
+        scheme, labels = LABEL_SCHEMES[self.scheme], self.labels[:, 0]
+        if region == "WT":
+            return labels > 0
+        found = labels == scheme.enhancing[0]
+        for value in (*scheme.enhancing[1:], *((scheme.necrosis,) if region == "TC" else ())):
+            found = found | (labels == value)
+        return found
 
-    def whole(self) -> Profiles:
-        """Mass profiles of the whole tumor."""
-        return mass_profiles(self.labels[:, 0] > 0)
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles of a region."""
+        return mass_profiles(self.volume(region))
 
     def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes at integer positions."""
+        """Region planes at integer positions, boolean."""
         planes = take_planes(self.labels, index, view)
         return regions_from_labels(planes.movedim(2, 1), self.scheme).movedim(1, 2)
 
 
+@dataclass(frozen=True)
+class RegionMask:
+    """Regions or tissues by channel: a prediction before or after its activation, or a reference.
+
+    Attributes:
+        values: ``(B, 3, X, Y, Z)`` regions or ``(B, 4, X, Y, Z)`` background and tissues.
+        hard: whether mass is counted on the mask binarized at 0.5, or softly (see `dqe_loss.slicing.sharpen`).
+        activation: ``"none"``, ``"sigmoid"`` or ``"softmax"``.
+        region_order: order of region channels.
+        label_scheme: scheme that orders tissue channels.
+    """
+
+    values: Tensor
+    hard: bool
+    activation: str = "none"
+    region_order: tuple[str, ...] = REGIONS
+    label_scheme: str = "brats"
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the volumes."""
+        return self.values.shape
+
+    def volume(self, region: str) -> Tensor:
+        """One region, in [0, 1]."""
+        if self.values.shape[1] == TISSUES:
+            return self._regions(self.values)[:, REGIONS.index(region)]
+        return self._activate(self.values[:, self.region_order.index(region)])
+
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles of a region."""
+        return profiles_of(self.volume(region), self.hard)
+
+    def take(self, index: Tensor, view: str) -> Tensor:
+        """Region planes at integer positions."""
+        planes = take_planes(self.values, index, view)
+        return self._regions(planes.movedim(2, 1)).movedim(1, 2)
+
+    def _regions(self, values: Tensor) -> Tensor:
+        values = self._activate(values)
+        if values.shape[1] == TISSUES:
+            return regions_from_tissues(values, self.label_scheme)
+        return reorder_regions(values, self.region_order)
+
+    def _activate(self, values: Tensor) -> Tensor:
+        if self.activation == "none":
+            return values
+        # Half-precision probabilities are too coarse near 0 and 1 for a center of mass (contract C10).
+        values = at_least_float32(values)
+        return values.softmax(1) if self.activation == "softmax" else values.sigmoid()
+
+
+@dataclass(frozen=True)
+class GuardedMask:
+    """A mask whose gradient is kept only where it moves the mask toward a target (contract C7).
+
+    Attributes:
+        mask: what is predicted.
+        target: what it should be, of the same size.
+        log: where the guard notes what it kept.
+    """
+
+    mask: VolumeMask
+    target: VolumeMask
+    log: GradientLog
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the volumes."""
+        return self.mask.shape
+
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles of a region."""
+        return profiles_of(guard(self.mask.volume(region), self.target.volume(region), self.log), self.mask.hard)
+
+    def take(self, index: Tensor, view: str) -> Tensor:
+        """Region planes at integer positions."""
+        return guard(self.mask.take(index, view), self.target.take(index, view), self.log)
+
+
+def profiles_of(volume: Tensor, hard: bool) -> Profiles:
+    """Mass profiles of a region ``(B, X, Y, Z)``, counted on the mask binarized at 0.5 or softly."""
+    if volume.dtype == torch.bool:
+        return mass_profiles(volume)
+    return mass_profiles(volume > 0.5 if hard else sharpen(volume))
+
+
 def center_of_mask(mask: Mask, *, hard: bool) -> Tensor:
     """Center of tumor core, else whole tumor, else volume: ``(B, 3)``, see `dqe_loss.slicing.center_of_profiles`."""
-    return center_of_profiles(mask.core(), mask.whole, hard=hard)
+    return center_of_profiles(mask.profiles("TC"), lambda: mask.profiles("WT"), hard=hard)

@@ -84,13 +84,20 @@ class PatchMask:
         """Shape of the full-size volumes."""
         return self.surroundings.shape
 
-    def core(self) -> Profiles:
-        """Mass profiles of the tumor core."""
-        return self._combine(self.surroundings.core(), self.replaced.core(), self.patch.core())
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles of a region: the surroundings', with the patch's own mass replaced by what is predicted."""
+        around = self.surroundings.profiles(region)
+        replaced, patch = self.replaced.profiles(region), self.patch.profiles(region)
 
-    def whole(self) -> Profiles:
-        """Mass profiles of the whole tumor."""
-        return self._combine(self.surroundings.whole(), self.replaced.whole(), self.patch.whole())
+        def along(axis: int) -> Tensor:
+            change = patch[axis] - replaced[axis]
+            length = around[axis].shape[1]
+            rows = [
+                F.pad(c, (o[axis], length - o[axis] - c.shape[0])) for c, o in zip(change, self.origins, strict=True)
+            ]
+            return around[axis] + torch.stack(rows)
+
+        return along(0), along(1), along(2)
 
     def take(self, index: Tensor, view: str) -> Tensor:
         """Region planes at integer positions of the full-size volume."""
@@ -112,13 +119,3 @@ class PatchMask:
         cover = torch.stack([place(torch.ones_like(p[:, :1], dtype=dtype), o)
                              for p, o in zip(planes, self.origins, strict=True)])
         return torch.where((cover > 0) & inside[..., None, None, None], placed, around.to(dtype))
-
-    def _combine(self, around: Profiles, replaced: Profiles, patch: Profiles) -> Profiles:
-        def along(axis: int) -> Tensor:
-            change = patch[axis] - replaced[axis]
-            length = around[axis].shape[1]
-            rows = [F.pad(c, (o[axis], length - o[axis] - c.shape[0]))
-                    for c, o in zip(change, self.origins, strict=True)]
-            return around[axis] + torch.stack(rows)
-
-        return along(0), along(1), along(2)

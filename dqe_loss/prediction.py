@@ -1,19 +1,21 @@
-"""Predictions and targets in the shapes that networks and data sets have, read as the three regions."""
+"""Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqe_loss.labels import REGIONS, check_labels, regions_from_labels, regions_from_tissues, reorder_regions
-from dqe_loss.slicing import at_least_float32
+from dqe_loss.balance import GradientLog
+from dqe_loss.labels import REGIONS, check_labels
+from dqe_loss.mask import TISSUES, GuardedMask, LabelMask, Mask, RegionMask
+from dqe_loss.patch import PatchMask, crop, read_origins
 
-TISSUES = 4
-"""Channels of a tissue head: background, and three tissues in ascending order of their labels."""
 
-
-def regions_from_prediction(
-    prediction: Tensor, activation: str, *, region_order: tuple[str, ...] = REGIONS, label_scheme: str = "brats"
-) -> Tensor:
-    """Read a network's output as region probabilities, differentiably.
+def read_prediction(
+    prediction: Tensor, activation: str, *, region_order: tuple[str, ...], label_scheme: str, hard: bool
+) -> RegionMask:
+    """Read a network's output.
 
     Args:
         prediction: ``(B, 3, X, Y, Z)`` regions or ``(B, 4, X, Y, Z)`` background and tissues.
@@ -21,9 +23,7 @@ def regions_from_prediction(
             number of channels tells of what), or ``"none"`` (probabilities).
         region_order: order of region channels.
         label_scheme: scheme that orders tissue channels.
-
-    Returns:
-        ``(B, 3, X, Y, Z)`` in the order of `REGIONS`, float32 or float64.
+        hard: whether mass is counted on the binarized mask.
 
     Raises:
         ValueError: if shape and activation do not go together.
@@ -41,18 +41,13 @@ def regions_from_prediction(
             f"{activation}=True does not go with {prediction.shape[1]} channels: three region channels overlap and "
             "take sigmoid=True, background and three tissues exclude each other and take softmax=True"
         )
-    # Half-precision probabilities are too coarse near 0 and 1 for a center of mass (contract C10).
-    prediction = at_least_float32(prediction)
-    if tissues:
-        probabilities = prediction.softmax(1) if activation == "softmax" else prediction
-        return regions_from_tissues(probabilities, label_scheme)
-    return reorder_regions(prediction.sigmoid() if activation == "sigmoid" else prediction, region_order)
+    return RegionMask(prediction, hard, activation, region_order, label_scheme)
 
 
-def regions_from_target(
-    target: Tensor, *, region_order: tuple[str, ...] = REGIONS, label_scheme: str = "brats"
-) -> Tensor:
-    """Read a target as regions.
+def read_target(
+    target: Tensor, *, region_order: tuple[str, ...], label_scheme: str, hard: bool, check: bool = True
+) -> LabelMask | RegionMask:
+    """Read a target.
 
     Label maps are checked on every call, except under ``torch.compile`` and CUDA graph capture, where nothing can wait
     for the device.
@@ -61,9 +56,8 @@ def regions_from_target(
         target: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)``, or one-hot ``(B, 4, X, Y, Z)``.
         region_order: order of region channels.
         label_scheme: scheme of a label map, or of the one-hot channels.
-
-    Returns:
-        ``(B, 3, X, Y, Z)`` in the order of `REGIONS`, in the target's dtype (boolean for label maps).
+        hard: whether mass is counted on the binarized mask.
+        check: whether to check the values of a label map.
 
     Raises:
         ValueError: if the shape is another, or the label map holds values that the scheme has not.
@@ -74,12 +68,76 @@ def regions_from_target(
             f"(one-hot background and tissues), got {tuple(target.shape)}"
         )
     if target.shape[1] == 1:
-        if not _cannot_wait(target):
+        if check and not _cannot_wait(target):
             check_labels(target, label_scheme)
-        return regions_from_labels(target, label_scheme)
-    if target.shape[1] == TISSUES:
-        return regions_from_tissues(target, label_scheme)
-    return reorder_regions(target, region_order)
+        return LabelMask(target, label_scheme)
+    return RegionMask(target, hard, region_order=region_order, label_scheme=label_scheme)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch to be rated.
+
+    Attributes:
+        predicted: what is rated.
+        target: what it is compared with, if there is a target.
+        in_place: whether the prediction is a patch inside the full-size target.
+    """
+
+    predicted: Mask
+    target: Mask | None
+    in_place: bool
+
+
+def read_case(
+    input: Tensor,
+    target: Tensor | None,
+    origin: Any,
+    *,
+    activation: str,
+    region_order: tuple[str, ...] = REGIONS,
+    label_scheme: str = "brats",
+    hard: bool = False,
+    guarded: GradientLog | None = None,
+) -> Case:
+    """Read prediction and target as masks, with the guard between them.
+
+    Args:
+        input: prediction, see `read_prediction`.
+        target: target, see `read_target`; full-size if there is an origin.
+        origin: first voxel of the patch that ``input`` is, or None if it is no patch.
+        activation: see `read_prediction`.
+        region_order: order of region channels in both.
+        label_scheme: scheme of labels and tissue channels in both.
+        hard: whether mass is counted on binarized masks.
+        guarded: guard the prediction's gradient by the target, where there is one, and note here what it kept.
+
+    Returns:
+        The masks.
+
+    Raises:
+        ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
+    """
+    predicted = read_prediction(input, activation, region_order=region_order, label_scheme=label_scheme, hard=hard)
+    if target is None:
+        if origin is not None:
+            raise ValueError("origin= places a patch in the full-size target: pass target=")
+        return Case(predicted, None, in_place=False)
+    local = target
+    if origin is not None:
+        origins = read_origins(origin, input.shape[0])
+        local = crop(target, origins, input.shape[2:])
+    elif target.shape[:1] + target.shape[2:] != input.shape[:1] + input.shape[2:]:
+        raise ValueError(
+            f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
+            f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
+        )
+    reference = read_target(local, region_order=region_order, label_scheme=label_scheme, hard=hard)
+    mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
+    if origin is None:
+        return Case(mask, reference, in_place=False)
+    around = read_target(target, region_order=region_order, label_scheme=label_scheme, hard=hard, check=False)
+    return Case(PatchMask(mask, reference, around, origins), around, in_place=True)
 
 
 def _cannot_wait(x: Tensor) -> bool:

@@ -62,9 +62,7 @@ class Arguments:
     figure: File = None
 
 
-def rate_exam(
-    exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats", device: str = "cpu"
-) -> Ratings:
+def rate_exam(exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats", device: str = "cpu") -> Ratings:
     """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
 
     Args:
@@ -134,7 +132,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            warnings.simplefilter("always", UserWarning)
             _run(arguments)
     except KeyboardInterrupt:
         return 130
@@ -258,9 +255,7 @@ def _as_csv(name: str, ratings: Ratings, config: "SurrogateConfig", arguments: A
     return text.getvalue().encode()
 
 
-def _as_figure(
-    exam: "Exam", ratings: Ratings, config: "SurrogateConfig", arguments: Arguments, caption: str
-) -> bytes:
+def _as_figure(exam: "Exam", ratings: Ratings, config: "SurrogateConfig", arguments: Arguments, caption: str) -> bytes:
     figure = _import_figure().plot_planes(
         exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
     )

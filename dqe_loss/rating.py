@@ -178,7 +178,9 @@ def network_input(
     """
     config = surrogate.config
     depth = image.shape[2 + VIEW_AXIS[view]]
-    scans = interpolate_planes(lambda index: take_planes(image, index, view)[:, :, channels], positions, depth)
+    scans = interpolate_planes(lambda index: take_planes(image, index, view), positions, depth)
+    if channels != sorted(channels):
+        scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
     scans = scale_planes(at_least_float32(scans), config.normalization, *config.percentiles)
     regions = interpolate_planes(lambda index: mask.take(index, view), positions, depth)
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
@@ -192,5 +194,5 @@ def network_input(
 def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:
     size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
     stars = [checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
-             for chunk in planes.split(size)]
+             for chunk in torch.split(planes, size)]
     return at_least_float32(torch.cat(stars))

@@ -77,8 +77,8 @@ def center_of_profiles(core: Profiles, whole: Callable[[], Profiles], *, hard: b
     if core[0].device.type == "cpu" and not torch.compiler.is_compiling() and bool(found.all()):
         return center
     fallback, found_whole = _moment(whole(), hard)
-    middle = torch.tensor([profile.shape[1] - 1 for profile in core], device=center.device)
-    middle = middle // 2 if hard else middle.to(center.dtype) / 2
+    last = [profile.shape[1] - 1 for profile in core]
+    middle = torch.stack([torch.full_like(center[0, 0], n // 2 if hard else n / 2) for n in last])
     return torch.where(found, center, torch.where(found_whole, fallback, middle))
 
 
@@ -163,7 +163,7 @@ def interpolate_planes(take: Callable[[Tensor], Tensor], positions: Tensor, dept
     if not positions.is_floating_point():
         return take(positions)
     lower = positions.detach().floor().long().clamp(max=max(depth - 2, 0))
-    below, above = take(lower), take((lower + 1).clamp(max=depth - 1))
+    below, above = take(torch.cat((lower, (lower + 1).clamp(max=depth - 1)), 1)).chunk(2, 1)
     dtype = torch.promote_types(below.dtype, positions.dtype)
     fraction = (positions - lower)[..., None, None, None].to(dtype)
     return below.to(dtype) + fraction * (above.to(dtype) - below.to(dtype))

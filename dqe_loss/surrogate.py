@@ -83,7 +83,8 @@ class SurrogateConfig:
                 f"the checkpoint's configuration has unknown fields {sorted(unknown)}: it may come from a newer "
                 "version of dqe_loss; upgrade to read it"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**read)
 
 
 class Surrogate(nn.Module):
@@ -104,7 +105,7 @@ class Surrogate(nn.Module):
         self.network: nn.Module = architecture(spatial_dims=2, in_channels=channels, out_channels=1)
         self.requires_grad_(False)
         self.eval()
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
 
     @property
     def device(self) -> torch.device:

@@ -34,7 +34,7 @@ MODALITY_TOKENS = {
     "t2": ("t2", "t2w"),
     "flair": ("flair", "t2f", "fla"),
 }
-_SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:mentation)?\d*(?:[-_.]|$)")
+_SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:m|mentation)?\d*(?:[-_.]|$)")
 # Labels that a tool scaled on disk come back as 2.9999998: closer than this to an integer is that integer.
 _LABEL_TOLERANCE = 1e-3
 _AFFINE_TOLERANCE = 1e-3  # mm
@@ -190,9 +190,12 @@ def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
     """
     path = Path(path)
     content = _read_bytes(path)
-    kinds = (nib.Nifti1Image, nib.Nifti2Image)
-    kind = next((k for k in kinds if k.header_class.may_contain_header(content)), None)
-    if kind is None:
+    # The magic of a single file; that of a .hdr without its .img is another.
+    if content[344:348] == b"n+1\0":
+        kind = nib.Nifti1Image
+    elif content[4:8] == b"n+2\0":
+        kind = nib.Nifti2Image
+    else:
         raise ExamError(f"{path}: expected a NIfTI file, found something else; convert it to .nii or .nii.gz")
     try:
         nifti = kind.from_bytes(content)
@@ -200,17 +203,15 @@ def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
         slope, inter = nifti.dataobj.slope, nifti.dataobj.inter
     except (HeaderDataError, ImageDataError, WrapStructError, ValueError, OSError) as error:
         raise ExamError(
-            f"{path}: expected a whole NIfTI file, found one that is damaged or cut short ({error}); "
-            "copy or download it again"
+            f"{path}: expected a whole NIfTI file, found one that is damaged or cut short "
+            f"({' '.join(str(error).split())}); copy or download it again"
         ) from error
     if stored.dtype.kind not in "iuf":
         raise ExamError(f"{path}: expected real numbers, found type {stored.dtype}; save it as integers")
     while stored.ndim > 3 and stored.shape[-1] == 1:
         stored = stored[..., 0]
     if stored.ndim != 3 or 0 in stored.shape:
-        raise ExamError(
-            f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file"
-        )
+        raise ExamError(f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file")
     if (slope, inter) != (1.0, 0.0):
         array = stored.astype(np.float32)
         array *= np.float32(slope)
@@ -265,7 +266,9 @@ def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDAr
     if not np.array_equal(labels, array):
         labels = _round_labels(path, array, label_scheme)
     flat = labels.ravel(order="K")
-    _check_values(path, np.unique(flat[flat > 0]), label_scheme)  # 0 is background in every scheme
+    present = np.unique(flat[flat > 0])  # 0 is background in every scheme, and most voxels
+    if present.size:
+        _check_values(path, present, label_scheme)
     return labels, affine
 
 

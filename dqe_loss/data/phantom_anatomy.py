@@ -74,72 +74,94 @@ def deform(rng: np.random.Generator, points: Field, mass: Mass) -> tuple[Field, 
 
 
 def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
-    """Draws a brain.
+    """Draws a brain, with sulci and ventricles effaced near the mass.
 
     Args:
         rng: source of randomness.
         mass: the tumor that will lie in it.
 
     Returns:
-        The brain, with sulci and ventricles effaced near the mass.
+        The brain.
     """
     points = shapes.coarse_points()
+    grid = (points.shape[1], points.shape[2], points.shape[3])
     outer, inner = deform(rng, points, mass)
-    coarse = (points.shape[1], points.shape[2], points.shape[3])
     atrophy = np.float32(rng.uniform(0, 1))
 
     cerebrum = shapes.cerebrum(outer)
     cerebellum, stem = shapes.hindbrain(outer)
-    # Rounding up the union of the three fills the cisterns between them, as a skull stripper does.
-    surface = shapes.soft_maximum(shapes.soft_maximum(cerebrum, cerebellum, 4), stem, 4)
-    depth = np.maximum(cerebrum, stem)
-    midline, sylvian, bridge = shapes.fissures(inner)
-    # Sulci of the medial surface are shallower by 4 mm, and none cuts through the corpus callosum.
-    cortical = np.minimum(depth, midline + 4)
-    reach = 19 + 5 * noise(rng, coarse, 12)
-    sulcus = shapes.sulci(rng, inner, cortical, reach)
-    sulcus = np.hypot(sulcus, np.clip(bridge + 2, 0, 20) * np.clip((28 - np.abs(inner[0])) / 14, 0, 1))
-    fissure = np.minimum(midline, sylvian)
-
-    # Half the width of a sulcus: wider toward the surface and in old age, closed by a nearby mass.
-    near = np.exp(-((points - np.array(mass.center, np.float32).reshape(3, 1, 1, 1)) ** 2).sum(0)
-                  / np.float32((2 * mass.radius) ** 2))
-    width = (0.35 + 0.3 * atrophy + (0.5 + 0.7 * atrophy) * np.exp(-np.maximum(cortical, 0) / 4)) * (1 - 0.8 * near)
-    width += 0.25 * noise(rng, coarse, 8)
-    cleft = np.minimum(sulcus, fissure) - width
-    spaces = np.minimum(cleft, depth - 0.7 * noise(rng, coarse, 6) * (1 + atrophy))
-    lateral = shapes.ventricles(inner, 0.75 + 0.35 * float(atrophy))
-    gray, pallidum = shapes.nuclei(inner)
-    vessel = shapes.vessels(outer, surface)
-    plexus = shapes.choroid_plexus(inner)
-
-    brain = upsample(surface + 0.4 * noise(rng, coarse, 3), BOX, COARSE) > -0.3
+    # The soft union fills the cisterns between the three, as skull strippers do.
+    surface = shapes.soft_maximum(shapes.soft_maximum(cerebrum, cerebellum, 6), stem, 6) - 1
+    brain = upsample(surface + 0.4 * noise(rng, grid, 3), BOX, COARSE) > -0.3
     inside = np.flatnonzero(brain)
 
     def fine(field: Field) -> Field:
-        """Values (N,) of a coarse field at the brain's voxels."""
+        """Values (N,) of a coarse field at the brain's voxels; depths beyond 8 mm all mean the same."""
         return upsample(np.clip(field, -8, 8), BOX, COARSE).reshape(-1)[inside]
 
+    hull = np.maximum(cerebrum, stem)
+    pia = fine(cortex(rng, hull, inner, distance_to(points, mass), atrophy))
+    lateral = shapes.ventricles(inner, 0.75 + 0.35 * float(atrophy))
+    nuclei, pallidum = shapes.nuclei(inner)
+
     tissues = {"white": np.ones(inside.size, np.float32)}
-    thickness = fine(3.0 + 0.35 * noise(rng, coarse, 6))
-    pia = fine(spaces)
+    # Cortex is 2 to 4 mm thick; the brain stem has none.
+    thickness = fine(2.7 + 0.35 * noise(rng, grid, 6))
     lay_over(tissues, "gray", occupancy(thickness - pia) * occupancy(fine(cerebrum - stem) + 1))
-    lay_over(tissues, "nuclei", 0.8 * occupancy(fine(gray) * 0.5))
-    lay_over(tissues, "pallidum", 0.8 * occupancy(fine(pallidum) * 0.5))
-    lay_over(tissues, "stem", occupancy(fine(np.minimum(stem, stem - cerebrum)) * 0.3))
-    hindbrain = fine(cerebellum - np.maximum(cerebrum, stem) )
+    # Deep nuclei blend into the white matter around them: half a slope, and never all of a voxel.
+    lay_over(tissues, "nuclei", 0.8 * occupancy(0.5 * fine(nuclei)))
+    lay_over(tissues, "pallidum", 0.8 * occupancy(0.5 * fine(pallidum)))
+    lay_over(tissues, "stem", occupancy(0.3 * fine(np.minimum(stem, stem - cerebrum))))
     crown = fine(cerebellum)
-    lay_cerebellum(tissues, brain, occupancy(np.minimum(hindbrain, crown + 1)), crown, fine(noise(rng, coarse, 7)))
-    fluid = np.maximum(occupancy(-pia) * occupancy(-crown), occupancy(-np.maximum(pia * 0 + fine(depth), crown)))
-    fluid = np.maximum(fluid, occupancy(fine(lateral)))
+    share = occupancy(np.minimum(fine(cerebellum - hull), crown + 1))
+    lay_cerebellum(tissues, brain, share, crown, fine(noise(rng, grid, 7)))
+    gaps = occupancy(-np.maximum(fine(hull), crown))
+    fluid = np.maximum.reduce([occupancy(-pia) * occupancy(-crown), gaps, occupancy(fine(lateral))])
     lay_over(tissues, "fluid", fluid)
-    lay_over(tissues, "plexus", 0.8 * occupancy(fine(np.minimum(plexus, lateral + 1))))
-    veins = fine(noise(rng, coarse, 3)) * 1.5 - 2.4
-    lay_over(tissues, "vessel", np.maximum(occupancy(fine(vessel)), 0.6 * fluid * occupancy(veins) * occupancy(9 - fine(surface))))
+    lay_over(tissues, "plexus", 0.8 * occupancy(fine(np.minimum(shapes.choroid_plexus(inner), lateral + 1))))
+    # Veins cross the sulci where they come to the surface.
+    veins = fluid * occupancy(1.5 * fine(noise(rng, grid, 3)) - 2.4) * occupancy(9 - fine(surface))
+    vessels = 0.8 * occupancy(fine(shapes.vessels(inner, surface)))
+    lay_over(tissues, "vessel", np.maximum(vessels, 0.6 * veins))
     return Anatomy(brain, tissues, points, surface, lateral)
 
 
-def lay_cerebellum(tissues: dict[str, Field], brain: NDArray[np.bool_], share: Field, depth: Field, bend: Field) -> None:
+def distance_to(points: Field, mass: Mass) -> Field:
+    """Distance from the center of the mass, in units of its radius."""
+    center = np.array(mass.center, np.float32).reshape(3, 1, 1, 1)
+    return np.sqrt(((points - center) ** 2).sum(0)) / np.float32(mass.radius)
+
+
+def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Field, atrophy: np.float32) -> Field:
+    """Folds the surface of the cerebrum.
+
+    Args:
+        rng: source of randomness.
+        hull: depth below its smooth outer surface in mm.
+        points: coordinates (3, ...) of its inside in mm.
+        remoteness: distance from the mass, in units of its radius.
+        atrophy: 0 (narrow sulci) to 1 (wide ones).
+
+    Returns:
+        Depth below the folded surface in mm: negative in fissures, sulci and outside.
+    """
+    grid = (hull.shape[0], hull.shape[1], hull.shape[2])
+    midline, sylvian, bridge = shapes.fissures(points)
+    # Sulci are 17 mm deep, 13 on the medial surface, and none cuts through the corpus callosum.
+    medial = np.minimum(hull, midline + 4)
+    sulcus = shapes.sulci(rng, points, medial, 18 + 3.5 * noise(rng, grid, 8))
+    sulcus = np.hypot(sulcus, np.clip(bridge + 2, 0, 20) * np.clip((28 - np.abs(points[0])) / 14, 0, 1))
+    # Half the width of a sulcus in mm: more near the surface and in old age, closed by a nearby mass.
+    width = 0.35 + 0.3 * atrophy + (0.5 + 0.7 * atrophy) * np.exp(-np.maximum(medial, 0) / 4)
+    width = width * (1 - 0.8 * np.exp(-((remoteness / 2) ** 2))) + 0.25 * noise(rng, grid, 8)
+    crevice = np.minimum(sulcus, np.minimum(midline, sylvian)) - width
+    # Between gyri and skull lies fluid of uneven depth, of which skull strippers leave some.
+    return np.minimum(crevice, hull - 0.7 * (1 + atrophy) * noise(rng, grid, 6))
+
+
+def lay_cerebellum(
+    tissues: dict[str, Field], brain: NDArray[np.bool_], share: Field, depth: Field, bend: Field
+) -> None:
     """Lays over the cerebellum: folia that fan out from the fourth ventricle, around a white core.
 
     Args:
@@ -151,18 +173,16 @@ def lay_cerebellum(tissues: dict[str, Field], brain: NDArray[np.bool_], share: F
     """
     here = np.flatnonzero(share > 0)
     _, y, z = np.unravel_index(np.flatnonzero(brain)[here], BOX)
-    v = np.float32(shapes.MIDDLE[1] - shapes.CORNER[1]) - y.astype(np.float32)
-    w = z.astype(np.float32) + np.float32(shapes.CORNER[2] - shapes.MIDDLE[2])
-    angle = np.arctan2(w + 44, -36 - v) + 0.2 * bend[here]
-    radius = np.hypot(w + 44, -36 - v)
-    # 34 folia around: 5 mm apart at the surface, the finest that 1 mm voxels show.
-    turn = angle * np.float32(34 / (2 * np.pi))
-    cleft = np.abs(turn - np.round(turn)) * radius * np.float32(2 * np.pi / 34)
-    cleft = np.hypot(cleft, np.maximum(depth[here] - 8 - 3 * bend[here], 0))
+    back = y.astype(np.float32) + np.float32(shapes.CORNER[1] - shapes.MIDDLE[1] - 36)
+    up = z.astype(np.float32) + np.float32(shapes.CORNER[2] - shapes.MIDDLE[2] + 44)
+    # 28 folia around: 6 mm apart at the surface, about the finest that 1 mm voxels show with white matter inside.
+    turn = np.float32(28 / (2 * np.pi)) * (np.arctan2(up, back) + 0.2 * bend[here])
+    crevice = np.abs(turn - np.round(turn)) * np.hypot(up, back) * np.float32(2 * np.pi / 28)
+    crevice = np.hypot(crevice, np.maximum(depth[here] - 10 - 2 * bend[here], 0))
     gray = np.zeros_like(share)
-    gray[here] = 0.8 * occupancy(2.0 - np.minimum(cleft, depth[here]))
+    gray[here] = 0.85 * occupancy(2.0 - np.minimum(crevice, depth[here]))
     fluid = np.zeros_like(share)
-    fluid[here] = 0.25 * occupancy(0.1 - np.minimum(cleft, depth[here] * 0.7))
+    fluid[here] = 0.25 * occupancy(0.1 - np.minimum(crevice, 0.7 * depth[here]))
     lay_over(tissues, "white", share)
     lay_over(tissues, "gray", gray * share)
     lay_over(tissues, "fluid", fluid * share)

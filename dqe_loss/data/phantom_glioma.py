@@ -58,7 +58,7 @@ def core_depth(rng: np.random.Generator, anatomy: Anatomy, mass: Mass) -> Field:
     offset = anatomy.points - np.array(mass.center, np.float32).reshape(3, 1, 1, 1)
     distance = np.sqrt(((offset / stretch.astype(np.float32).reshape(3, 1, 1, 1)) ** 2).sum(0))
     # Lobes of about 20 mm and knobs of about 8 mm.
-    lobes = 0.13 * np.float32(mass.radius) * noise(rng, shape, 24 / COARSE) + 0.8 * noise(rng, shape, 8 / COARSE)
+    lobes = 0.16 * np.float32(mass.radius) * noise(rng, shape, 24 / COARSE) + 1.0 * noise(rng, shape, 8 / COARSE)
     return np.minimum(np.float32(mass.radius) - distance + lobes, np.minimum(anatomy.depth - 2, -anatomy.ventricles - 1.5))
 
 
@@ -98,8 +98,8 @@ def add_glioma(rng: np.random.Generator, anatomy: Anatomy, mass: Mass) -> NDArra
     speed = np.zeros(shape, np.float32)
     speed[: white.shape[0], : white.shape[1], : white.shape[2]] = white
     # Tracts differ in how readily they take up fluid: that makes the fingers.
-    speed *= np.clip(0.55 + 0.35 * noise(rng, shape, 10 / COARSE), 0.02, 1)
-    leak = diffuse(core > 0, speed, rounds=int(rng.integers(100, 260)))
+    speed *= np.clip(0.65 + 0.35 * noise(rng, shape, 10 / COARSE), 0.02, 1)
+    leak = diffuse(core > 0, speed, rounds=int(rng.integers(150, 350)))
 
     def fine(field: Field) -> Field:
         """Values (N,) of a coarse field at the brain's voxels."""
@@ -111,7 +111,7 @@ def add_glioma(rng: np.random.Generator, anatomy: Anatomy, mass: Mass) -> NDArra
     knots = fine(noise(rng, shape, 7 / COARSE)) * 2 - 3
     solid = fine(noise(rng, shape, 8 / COARSE) + 0.6 * noise(rng, shape, 3 / COARSE))
 
-    swelling = occupancy(10 * (fine(leak) - 0.13)) * np.clip(1.3 * tissues["white"] + 0.5 * tissues["nuclei"], 0, 1)
+    swelling = occupancy(10 * (fine(leak) - 0.11)) * np.clip(1.3 * tissues["white"] + 0.5 * tissues["nuclei"], 0, 1)
     swelling = connected(swelling, anatomy.brain)
     lay_over(tissues, "edema", swelling)
     in_core = occupancy(depth)

@@ -39,8 +39,8 @@ def cerebrum(points: Field) -> Field:
     """Depth below the smooth outer surface of both hemispheres, over the gyri."""
     u, v, w = points
     # Seen from above, a brain is an egg: narrow in front, widest behind the middle.
-    egg = u / (1 - np.float32(0.1) * v / 88 - np.float32(0.08) * (v / 88) ** 2)
-    dome = ellipsoid(np.stack([egg, v, w]), (0, 0, -4), (70, 90, 69), exponent=2.2)
+    egg = u / (1 - np.float32(0.06) * v / 88 - np.float32(0.05) * (v / 88) ** 2)
+    dome = ellipsoid(np.stack([egg, v, w]), (0, 0, -4), (70, 90, 69), exponent=2.35)
     # Below lie the orbits in front, the midbrain, and the tentorium, which falls off to both sides, behind.
     floor = np.interp(v, [-90, -55, -28, 2, 18, 90], [-29, -25, -13, -17, -29, -24]).astype(np.float32)
     fall = np.interp(v, [-40, 10, 30], [0.35, 0.12, -0.1]).astype(np.float32)
@@ -81,8 +81,8 @@ def sulci(rng: np.random.Generator, points: Field, depth: Field, reach: Field) -
     grid = 4.0
     size = tuple(int(n / grid) + 8 for n in BOX)
     white = rng.standard_normal(size, dtype=np.float32)
-    # Difference of Gaussians of 3.5 and 5.5 mm: wavelengths about 20 mm.
-    band = ndimage.gaussian_filter(white, 3.5 / grid) - ndimage.gaussian_filter(white, 5.5 / grid)
+    # Difference of Gaussians of 3.7 and 5.8 mm: wavelengths about 21 mm.
+    band = ndimage.gaussian_filter(white, 3.7 / grid) - ndimage.gaussian_filter(white, 5.8 / grid)
     radius = np.sqrt((points**2).sum(0)) + 1
     surface = points * (1 + np.float32(0.55) * np.clip(depth, -3, 25) / radius)
     middle = (np.array(size, np.float32) / 2).reshape(3, 1, 1, 1)
@@ -136,12 +136,12 @@ def vessels(points: Field, depth: Field) -> Field:
     sagittal = np.where((w > -18) & (v < 70), sagittal, np.float32(-9))
     straight = tube(points, [(0, -34, 2), (0, -60, -8), (0, -84, -16)], [1.4, 1.8, 2.4])
     transverse = tube(side, [(2, -84, -17), (30, -76, -22), (50, -52, -24)], [2.5, 2.5, 2.5])
-    middle = tube(side, [(6, 10, -20), (22, 10, -17), (37, 4, -8), (39, -16, 4)], [1.6, 1.5, 1.3, 0.9])
-    front = tube(points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.4] * 4 + [0.9])
+    middle = tube(side, [(6, 10, -20), (22, 10, -17), (37, 4, -8), (39, -16, 4)], [1.3, 1.3, 1.3, 1.0])
+    front = tube(points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.2] * 4 + [0.9])
     return np.maximum.reduce([sagittal, straight, transverse, middle, front])
 
 
 def choroid_plexus(points: Field) -> Field:
     """Depth inside the choroid plexus, which lies in the lateral ventricles and takes up contrast agent."""
     side = np.stack([np.abs(points[0]), points[1], points[2]])
-    return tube(side, [(6, 2, 11), (11, -20, 12), (21, -37, 5), (27, -30, -6)], [0.4, 0.7, 1.9, 0.8])
+    return tube(side, [(12, -20, 12), (21, -37, 5), (27, -30, -6)], [1.2, 2.2, 1.2])

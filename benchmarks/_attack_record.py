@@ -1,0 +1,76 @@
+"""What to note of a mask under attack: stars, and Dice in the planes that earn them and in the whole volume."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from _references import ReferenceExam
+from torch import Tensor
+
+from dqe_loss import VIEWS, Surrogate, extract_planes, rate_segmentation, soft_center_of_mass
+from dqe_loss.slicing import VIEW_AXIS
+
+
+@torch.no_grad()
+def observe(
+    soft: Tensor, exam: ReferenceExam, surrogate: Surrogate, center: Tensor, *, volume: bool, binarized: bool
+) -> dict[str, Any]:
+    """Stars and Dice (TC, WT, ET) of a mask.
+
+    Args:
+        soft: probabilities ``(1, 3, X, Y, Z)``.
+        exam: image and reference.
+        surrogate: the network under attack.
+        center: ``(1, 3)`` voxel coordinates that the rated planes go through.
+        volume: whether to compute the 3D Dice.
+        binarized: whether to rate the binarized mask, too, by hard slicing, as the published package does.
+
+    Returns:
+        ``stars`` (mean) and ``views`` (each) through ``center``, which is noted, too; Dice in these ``planes`` and in
+        the ``reference_planes``, those through the reference's center, pooled over the three views and binarized at
+        0.5; and, if asked for, ``volume`` and ``binarized_stars``.
+    """
+    stars = rate_segmentation(surrogate, exam.image, soft, slicing="soft", center=center)
+    record: dict[str, Any] = {
+        "stars": float(stars.mean()),
+        "views": stars[0].tolist(),
+        "center": center[0].tolist(),
+        "planes": _plane_dice(soft, exam.regions, center),
+        "reference_planes": _plane_dice(soft, exam.regions, soft_center_of_mass(exam.regions)),
+    }
+    if volume:
+        record["volume"] = dice(soft[0] > 0.5, exam.regions[0])
+    if binarized:
+        record["binarized_stars"] = float(rate_segmentation(surrogate, exam.image, soft > 0.5).mean())
+    return record
+
+
+def dice(prediction: Tensor, reference: Tensor) -> list[float]:
+    """Dice of each region of boolean masks ``(3, ...)``; 1 where both are empty."""
+    prediction, reference = prediction.flatten(1), reference.flatten(1)
+    both = (prediction & reference).sum(1)
+    total = prediction.sum(1) + reference.sum(1)
+    values: list[float] = torch.where(total > 0, 2 * both / total, 1.0).tolist()
+    return values
+
+
+@torch.no_grad()
+def rated_planes(soft: Tensor, exam: ReferenceExam, center: Tensor, when: str) -> dict[str, np.ndarray]:
+    """T1c and probabilities in the three planes through a center, name (with ``when`` in front) to array."""
+    planes = {}
+    for view in VIEWS:
+        for name, volume in (("image", exam.image[:, :1]), ("mask", soft)):
+            planes[f"{when}_{view}_{name}"] = _plane(volume, center, view).half().cpu().numpy()
+    return planes
+
+
+def _plane_dice(soft: Tensor, regions: Tensor, center: Tensor) -> list[float]:
+    prediction, reference = (
+        torch.cat([_plane(volume, center, view).flatten(1) > 0.5 for view in VIEWS], 1) for volume in (soft, regions)
+    )
+    return dice(prediction, reference)
+
+
+def _plane(volume: Tensor, center: Tensor, view: str) -> Tensor:
+    """The plane of one view through a center, ``(C, H, W)``."""
+    return extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[0, 0]

@@ -1,0 +1,133 @@
+import pytest
+import torch
+from helpers import make_labels, quick
+from hypothesis import example, given
+from hypothesis import strategies as st
+from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses
+
+from dqe_loss import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
+from dqe_loss.labels import reorder_regions
+
+# scheme, labels of necrosis, edema, enhancing tumor
+TISSUES = [
+    ("brats23", 1, 2, 3),
+    ("brats21", 1, 2, 4),
+    ("brats", 1, 2, 3),
+    ("brats", 1, 2, 4),
+    ("msd", 2, 1, 3),
+    ("nnunet", 2, 1, 3),
+]
+DTYPES = [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize(("scheme", "necrosis", "edema", "enhancing"), TISSUES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_tissue_is_in_its_regions(scheme, necrosis, edema, enhancing, dtype):
+    labels = torch.tensor([0, necrosis, edema, enhancing]).to(dtype).view(1, 1, 4, 1, 1)
+    regions = regions_from_labels(labels, scheme)
+    assert regions.dtype == torch.bool
+    assert regions[0, :, :, 0, 0].tolist() == [
+        [False, True, False, True],  # TC
+        [False, True, True, True],  # WT
+        [False, False, False, True],  # ET
+    ]
+
+
+def test_regions_are_those_of_monai():
+    labels = torch.from_numpy(make_labels())
+    labels[labels == 3] = 4
+    expected = ConvertToMultiChannelBasedOnBratsClasses()(labels[None])
+    torch.testing.assert_close(regions_from_labels(labels[None, None], "brats21")[0], torch.as_tensor(expected).bool())
+
+
+@pytest.mark.parametrize(("scheme", "necrosis", "edema", "enhancing"), TISSUES)
+def test_one_hot_tissues_give_the_regions_of_the_label_map(scheme, necrosis, edema, enhancing):
+    brats = torch.from_numpy(make_labels())[None, None]
+    labels = torch.tensor([0, necrosis, edema, enhancing])[brats.long()]
+    order = sorted({0, necrosis, edema, enhancing})
+    one_hot = torch.cat([labels == value for value in order], 1).float()
+    torch.testing.assert_close(
+        regions_from_tissues(one_hot, scheme), regions_from_labels(labels, scheme).float(), rtol=0, atol=0
+    )
+
+
+def test_tissue_probabilities_add_up_to_regions():
+    logits = torch.randn(2, 4, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+    background, necrosis, edema, enhancing = logits.softmax(1).unbind(1)
+    regions = regions_from_tissues(logits.softmax(1), "brats23")
+    torch.testing.assert_close(regions, torch.stack((necrosis + enhancing, 1 - background, enhancing), 1))
+    torch.testing.assert_close(regions[:, 1], necrosis + edema + enhancing)
+    assert torch.autograd.gradcheck(lambda x: regions_from_tissues(x.softmax(1), "msd"), logits)
+
+
+@st.composite
+def label_maps(draw):
+    scheme = draw(st.sampled_from(sorted(LABEL_SCHEMES)))
+    dtype = draw(st.sampled_from(DTYPES))
+    lowest = 0 if dtype == torch.uint8 else -2
+    values = draw(st.lists(st.integers(lowest, 7), min_size=1, max_size=8))
+    return scheme, torch.tensor(values).to(dtype)
+
+
+@quick
+@given(label_maps())
+@example(("brats21", torch.tensor([0, 1, 2, 3])))
+@example(("brats", torch.tensor([3.0, 4.0])))
+@example(("brats23", torch.tensor([0])))
+def test_valid_labels_pass_and_no_others(drawn):
+    scheme, labels = drawn
+    present = set(labels.tolist())
+    if present <= set(LABEL_SCHEMES[scheme].values) and not {3, 4} <= present:
+        check_labels(labels, scheme)
+    else:
+        with pytest.raises(ValueError, match="label"):
+            check_labels(labels, scheme)
+
+
+@pytest.mark.parametrize("scheme", LABEL_SCHEMES)
+@pytest.mark.parametrize("value", [0.5, 2.75, -0.25, float("nan"), float("inf"), -float("inf")])
+def test_a_value_that_is_no_integer_is_named(scheme, value):
+    with pytest.raises(ValueError, match=rf"label scheme '{scheme}'.*also holds \[{value:.3g}"):
+        check_labels(torch.tensor([0.0, 1.0, 2.0, value]), scheme)
+
+
+def test_the_message_names_the_values_and_the_scheme_that_fits():
+    with pytest.raises(ValueError, match=r"'brats23' has the labels \(0, 1, 2, 3\).*\[4\]; the values fit.*brats21"):
+        check_labels(torch.tensor([0, 1, 2, 4]), "brats23")
+    with pytest.raises(ValueError, match=r"\[9\]; they fit no scheme"):
+        check_labels(torch.tensor([0, 1, 2, 9]), "brats23")
+    with pytest.raises(ValueError, match=r"both 3 and 4.*brats23 or brats21"):
+        check_labels(torch.tensor([0, 3, 4]))
+    with pytest.raises(ValueError, match="unknown label scheme 'BraTS'.*brats23"):
+        check_labels(torch.tensor([0]), "BraTS")
+
+
+def test_boolean_and_empty_background_maps_pass():
+    check_labels(torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool))
+    check_labels(torch.zeros(1, 1, 2, 2, 2))
+
+
+def test_exams_of_two_years_may_share_a_batch():
+    """A map must not hold both labels of enhancing tumor; one exam may have one and the next the other."""
+    check_labels(torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]]).view(2, 1, 4, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [(regions_from_labels, (1, 2, 4, 4, 4)), (regions_from_labels, (4, 4, 4)),
+     (regions_from_tissues, (1, 3, 4, 4, 4)), (regions_from_tissues, (4, 4, 4))],
+)  # fmt: skip
+def test_a_wrong_shape_is_named(function, shape):
+    with pytest.raises(ValueError, match=r"expected .*\(B, [14], X, Y, Z\).*" + str(shape).strip("()")):
+        function(torch.zeros(shape))
+
+
+def test_regions_are_reordered_by_name():
+    regions = torch.arange(3.0).view(1, 3, 1, 1, 1)
+    assert reorder_regions(regions, REGIONS) is regions
+    # nnU-Net: channel 0 is WT, 1 is TC, 2 is ET
+    assert reorder_regions(regions, ("WT", "TC", "ET")).flatten().tolist() == [1, 0, 2]
+    assert reorder_regions(regions, ("ET", "TC", "WT")).flatten().tolist() == [1, 2, 0]
+    for order in (("TC", "WT"), ("TC", "WT", "WT"), ("tc", "wt", "et")):
+        with pytest.raises(ValueError, match="region_order must name each of"):
+            reorder_regions(regions, order)
