@@ -77,11 +77,9 @@ def run_cells(
         return results
     context = multiprocessing.get_context("spawn")
     ticks: multiprocessing.Queue[int] = context.Queue()
-    # Believing to have a single thread, torch computes 1x1 convolutions by a path that takes 40 % longer on a CPU. So
-    # workers are told that they have two threads, and OpenMP (which reads this when they start) that there is one.
-    os.environ["OMP_THREAD_LIMIT"] = str(threads_each(workers))
+    threads = max(1, (os.cpu_count() or 1) // workers)
     total = sum(map(steps, missing.values()))
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(ticks, workers))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(ticks, threads))
     with tqdm(total=total, unit="step", smoothing=0.02, mininterval=2) as bar:
         try:
             running = {pool.submit(_work, function, cell): name for name, cell in missing.items()}
@@ -104,15 +102,10 @@ def _collect(
     write_json(path, {"settings": settings, "machine": machine(), "cells": results})
 
 
-def threads_each(workers: int) -> int:
-    """How many threads each of some processes may use, so that they do not get in each other's way."""
-    return max(1, (os.cpu_count() or 1) // workers)
-
-
-def _start_worker(ticks: "multiprocessing.Queue[int]", workers: int) -> None:
+def _start_worker(ticks: "multiprocessing.Queue[int]", threads: int) -> None:
     global _ticks
     _ticks = ticks
-    torch.set_num_threads(max(2, threads_each(workers)))
+    torch.set_num_threads(threads)
 
 
 def _work(function: Callable[[CellT, Tick], Result], cell: CellT) -> Result:

@@ -7,7 +7,7 @@ import torch
 from _references import ReferenceExam, load_reference_exam
 from torch import Tensor
 
-from dqe_loss import VIEWS, scale_planes
+from dqe_loss import VIEWS
 from dqe_loss.slicing import VIEW_AXIS
 
 
@@ -17,7 +17,8 @@ class Planes:
 
     Attributes:
         image: raw intensities ``(N, 4, H, W)`` in the stored type.
-        scaled: the same, scaled to [0, 1] plane by plane, for the network.
+        scaled: the same for the network: mean 0 and deviation 1 within the brain, plane by plane and modality by
+            modality, and 0 around it.
         regions: boolean reference ``(N, 3, H, W)``.
     """
 
@@ -65,8 +66,16 @@ def _planes(exam: ReferenceExam, every: int) -> dict[str, Planes]:
         tumor = regions[:, 1].flatten(1).any(1).nonzero()[:, 0]
         chosen = tumor[every // 2 :: every]
         raw = image[chosen].contiguous()
-        planes[view] = Planes(raw, scale_planes(raw.float()), regions[chosen].contiguous())
+        planes[view] = Planes(raw, _standardize(raw.float()), regions[chosen].contiguous())
     return planes
+
+
+def _standardize(planes: Tensor) -> Tensor:
+    brain = planes > 0
+    voxels = brain.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = (planes * brain).sum((2, 3), keepdim=True) / voxels
+    deviation = ((planes - mean).square() * brain).sum((2, 3), keepdim=True).div(voxels).sqrt()
+    return (planes - mean) / deviation.clamp(min=1e-3) * brain
 
 
 def draw_batch(planes: dict[str, Planes], step: int, size: int, generator: torch.Generator) -> Planes:

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from _cells import Result, Tick
 from _planes_data import Planes, Split, draw_batch, test_planes, training_planes
+from _references import exam_name
 from monai.losses import DiceLoss
-from monai.networks.nets import UNet
+from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from dqe_loss import VIEWS, DQELoss, LossSum, Surrogate, load_surrogate, rate_segmentation
@@ -32,16 +33,16 @@ class Settings:
         warmup: steps with Dice alone, before the term comes in (where there is a warm-up).
         steps: steps after that; all trainings take ``warmup + steps``.
         batch: planes per step.
-        learning_rate: Adam's.
+        learning_rate: Adam's; falls linearly to 0 over the last ``steps``, so that the last steps do not decide.
         train_every: distance in voxels between planes to train on.
         test_every: distance in voxels between planes to test on.
         checkpoint: surrogate in the loss, and for the stars of the test.
     """
 
-    warmup: int = 80
+    warmup: int = 60
     steps: int = 60
     batch: int = 2
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     train_every: int = 4
     test_every: int = 8
     checkpoint: str = "brainlesion"
@@ -71,8 +72,10 @@ class Training:
 
     @property
     def name(self) -> str:
-        """Data set, seed, weight and variant."""
-        return f"{self.split.name}/seed {self.seed}/{self.weight:g}/{self.variant}"
+        """Exams, seed, weight and variant: all that tells one training from another under the same settings."""
+        trained = "+".join(map(exam_name, self.split.train))
+        data = f"{self.split.name}: {trained} -> {exam_name(self.split.test)}"
+        return f"{data}/seed {self.seed}/{self.weight:g}/{self.variant}"
 
     @property
     def warmed(self) -> bool:
@@ -86,39 +89,47 @@ class Training:
 
 
 class PlaneNetwork(nn.Module):
-    """A small U-Net on scaled planes ``(B, 4, H, W)`` -> logits of the regions ``(B, 3, H, W)``."""
+    """A small U-Net at half resolution: planes ``(B, 4, H, W)`` -> logits of the regions ``(B, 3, H, W)``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = UNet(2, 4, 3, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=1)
+        self.network = BasicUNet(2, 4, 3, features=(16, 16, 32, 64, 128, 16))
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Pads to multiples of the U-Net's total stride, and takes the padding off again."""
+        """Pads to multiples of 16, and takes the padding off again."""
         height, width = planes.shape[-2:]
-        logits: Tensor = self.network(F.pad(planes, (0, -width % 8, 0, -height % 8)))
+        halved = F.avg_pool2d(F.pad(planes, (0, -width % 16, 0, -height % 16)), 2)
+        logits: Tensor = F.interpolate(self.network(halved), scale_factor=2, mode="bilinear")
         return logits[..., :height, :width]
 
 
 class Trainee:
     """A network in training: weights, optimizer and the order of planes, copied together."""
 
-    def __init__(self, seed: int, learning_rate: float) -> None:
+    def __init__(self, seed: int, settings: Settings) -> None:
         torch.manual_seed(seed)
+        self.settings = settings
         self.network = PlaneNetwork()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
 
     def copy(self) -> "Trainee":
         """The same state, to be trained on independently."""
-        other = copy.deepcopy(self)
-        other.optimizer = torch.optim.Adam(other.network.parameters(), lr=self.optimizer.defaults["lr"])
+        other = copy.copy(self)
+        other.network = copy.deepcopy(self.network)
+        other.optimizer = torch.optim.Adam(other.network.parameters(), lr=self.settings.learning_rate)
         other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
+        other.generator = torch.Generator()
+        other.generator.set_state(self.generator.get_state())
         return other
 
-    def train(self, criterion: nn.Module, planes: dict[str, Planes], batch: int) -> None:
+    def train(self, criterion: nn.Module, planes: dict[str, Planes]) -> None:
         """One step of ``criterion(logits, target, image=image)`` on planes drawn at random."""
-        drawn = draw_batch(planes, self.step, batch, self.generator)
+        settings = self.settings
+        left = settings.warmup + settings.steps - self.step
+        self.optimizer.param_groups[0]["lr"] = settings.learning_rate * min(1, left / settings.steps)
+        drawn = draw_batch(planes, self.step, settings.batch, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.network(drawn.scaled)
         target = drawn.regions.float()
@@ -136,21 +147,21 @@ def run_training(training: Training, tick: Tick) -> Result:
 
     Returns:
         The training's names; ``dice`` (TC, WT, ET over all test planes together) and ``stars`` (mean over them) at
-        the end; means of what the loss logs along the way; ``seconds``.
+        the end; medians over the steps of what the loss logs; ``seconds``.
     """
     began, settings = time.monotonic(), training.settings
     planes = training_planes(training.split, settings.train_every)
     surrogate = _load_surrogate(settings.checkpoint)
     trainee = (_warmed_up(training.split, training.seed, settings).copy() if training.warmed
-               else Trainee(training.seed, settings.learning_rate))
+               else Trainee(training.seed, settings))
     criterion = make_criterion(training, surrogate)
     logs = []
     for _ in range(training.steps):
-        trainee.train(criterion, planes, settings.batch)
+        trainee.train(criterion, planes)
         logs.append(criterion.log)
         tick(1)
-    told = {key: statistics.mean(log[key] for log in logs if key in log) for key in logs[-1]}
-    return {"dataset": training.split.name, "test": training.split.test, "seed": training.seed,
+    told = {key: statistics.median(log[key] for log in logs if key in log) for key in logs[-1]}
+    return {"dataset": training.split.name, "test": exam_name(training.split.test), "seed": training.seed,
             "weight": training.weight, "variant": training.variant, "log": told,
             **_test(trainee.network, test_planes(training.split, settings.test_every), surrogate),
             "seconds": round(time.monotonic() - began, 1)}
@@ -179,10 +190,10 @@ def make_criterion(training: Training, surrogate: Surrogate) -> LossSum:
 @lru_cache(maxsize=1)
 def _warmed_up(split: Split, seed: int, settings: Settings) -> Trainee:
     """A network after Dice alone: what a warm-up is, done once for all trainings of a seed."""
-    trainee, planes = Trainee(seed, settings.learning_rate), training_planes(split, settings.train_every)
+    trainee, planes = Trainee(seed, settings), training_planes(split, settings.train_every)
     criterion = LossSum(DiceLoss(sigmoid=True))
     for _ in range(settings.warmup):
-        trainee.train(criterion, planes, settings.batch)
+        trainee.train(criterion, planes)
     return trainee
 
 

@@ -158,7 +158,7 @@ def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row["tumor inside, %"] = 100 * statistics.mean(r["tumor inside"] for r in group)
         for way in WAYS:
             off = [r[way] - r["whole"] for r in group]
-            row |= {f"{way}: mean |d|": statistics.mean(map(abs, off)), f"{way}: worst d": max(off, key=abs)}
+            row |= {f"{way}: mean abs. d": statistics.mean(map(abs, off)), f"{way}: worst d": max(off, key=abs)}
             if prediction != "reference":
                 before = [reference[r["exam"], r["size"], r["corner"]][way] for r in group]
                 moves = [(r["whole"] - r["whole reference"], r[way] - b) for r, b in zip(group, before, strict=True)]

@@ -15,7 +15,7 @@ from _cells import run_cells
 from _planes_data import Split
 from _planes_table import results_table, verdict
 from _planes_training import VARIANTS, Settings, Training, run_training
-from _references import PHANTOM, REFERENCES
+from _references import PHANTOM, REFERENCES, exam_name
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,14 @@ def main(options: Options) -> None:
         run_training,
         {training.name: training for training in trainings},
         path=path,
-        settings={**options.training.plain(), "splits": {t.split.name: [*t.split.train, t.split.test]
-                                                         for t in trainings}},
+        settings=options.training.plain(),
         steps=lambda training: training.steps,
         workers=options.workers,
     )
     text = []
     for split in dict.fromkeys(training.split for training in trainings):
         chosen = [results[t.name] for t in trainings if t.split == split]
-        train, test = ", ".join(map(_short, split.train)), _short(split.test)
+        train, test = ", ".join(map(exam_name, split.train)), exam_name(split.test)
         text += [f"### {split.name}: trained on {train}, tested on {test}", results_table(chosen), verdict(chosen)]
     table = "\n\n".join(text) + "\n"
     (options.out / "table.md").write_text(table)
@@ -105,10 +104,6 @@ def _splits(options: Options) -> list[Split]:
     if not splits:
         raise ValueError("nothing to train on: give --exams FOLDER, or seeds for --phantom-train")
     return splits
-
-
-def _short(source: str) -> str:
-    return Path(source).name
 
 
 if __name__ == "__main__":

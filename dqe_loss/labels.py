@@ -74,7 +74,7 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     largest = max(known.values)
     low, high = (bound.item() for bound in labels.aminmax())
     # One pass says most: only the scheme's gaps and its second enhancing label need another look.
-    between = [value for value in range(1, int(min(high, largest))) if value not in known.values]
+    between = [value for value in range(1, int(min(high, largest)) + 1) if value not in known.values]
     fractional = labels.is_floating_point() and bool((labels != labels.round()).any())
     if fractional or low < 0 or high > largest or any(bool((labels == value).any()) for value in between):
         present = torch.unique(labels).tolist()

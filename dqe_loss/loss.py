@@ -254,7 +254,7 @@ class DQELoss(RatingTerm):
         large_enough = case.in_place or min(size) >= MINIMUM_CROP
         rated = torch.full((batch,), large_enough, device=self.surrogate.device)
         if case.target is not None:
-            rated = rated & (case.target.profiles("WT")[0].sum(1) > 0)
+            rated = rated & (case.target.volume("WT") > 0).flatten(1).any(1)
         if self.on_small == "error" and not rated.all():
             raise ValueError(
                 f"a crop of {tuple(size)} voxels "

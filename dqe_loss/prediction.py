@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dqe_loss.balance import GradientLog
 from dqe_loss.labels import REGIONS, check_labels
-from dqe_loss.mask import TISSUES, GuardedMask, LabelMask, Mask, RegionMask
+from dqe_loss.mask import TISSUES, GuardedMask, LabelMask, Mask, RegionMask, VolumeMask
 from dqe_loss.patch import PatchMask, crop, read_origins
 
 
@@ -85,7 +85,7 @@ class Case:
     """
 
     predicted: Mask
-    target: Mask | None
+    target: VolumeMask | None
     in_place: bool
 
 

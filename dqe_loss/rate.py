@@ -104,6 +104,7 @@ def describe_ratings(config: "SurrogateConfig", checkpoint: str) -> str:
         "human": "learned from human ratings",
         "metric": "learned from overlap with a reference, not from human ratings",
         "simulated": "learned from simulated raters, not from human ratings",
+        "unknown": "which does not say what ratings it learned from",
     }[config.kind_of_ratings]
     name = Path(checkpoint).name
     return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"

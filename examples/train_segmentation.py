@@ -114,7 +114,8 @@ class CoarseUNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unet = UNet(3, 4, len(REGIONS), (16, 32, 64, 128), (2, 2, 2), num_res_units=1, act="leakyrelu")
+        # The first stride is 1: halving at once would lose the thin enhancing rim.
+        self.unet = UNet(3, 4, len(REGIONS), (8, 16, 32, 64, 128), (1, 2, 2, 2), act="leakyrelu")
 
     def forward(self, image: Tensor) -> Tensor:
         """Turn a normalized image (B, 4, X, Y, Z) of any size into logits (B, 3, X, Y, Z)."""

@@ -1,5 +1,6 @@
 """What several test modules need: tiny exams, and the published network on a field of view that fits them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -9,7 +10,7 @@ from hypothesis import settings
 from scipy import ndimage
 from torch import Tensor, nn
 
-from dqe_loss import Surrogate, load_surrogate
+from dqe_loss import DQELoss, Surrogate, load_surrogate, regions_from_labels
 
 SHAPE = (32, 28, 24)
 SIDE = 32
@@ -54,6 +55,24 @@ def make_logits(labels: Tensor, channels: int = 3, seed: int = 1) -> Tensor:
     return (logits + 2 * tumor - 1).requires_grad_()
 
 
+def make_case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Image, BraTS 2023 label map, regions and mediocre region logits of two exams."""
+    image, labels = make_exam(seeds=(0, 1))
+    return image, labels, regions_from_labels(labels), make_logits(labels).detach()
+
+
+def make_loss(**options: object) -> DQELoss:
+    """A loss that rates the tiny exams instead of skipping them."""
+    return DQELoss(options.pop("surrogate", small_surrogate()), **{"on_small": "pad", **options})
+
+
+def gradient_of(loss: Callable[..., Tensor], prediction: Tensor, *arguments: object, **options: object) -> Tensor:
+    """Gradient of a loss at a fresh copy of the prediction."""
+    prediction = prediction.detach().clone().requires_grad_()
+    loss(prediction, *arguments, **options).sum().backward()
+    return prediction.grad
+
+
 def shrink(surrogate: Surrogate, side: int = SIDE) -> Surrogate:
     """The same network with a smaller field of view: 50 times as fast, and its stars still depend on everything."""
     small = Surrogate(replace(surrogate.config, field_of_view=(side, side)))
@@ -85,8 +104,9 @@ class TinyRater(nn.Module):
         return 3 + self.head(features.mean((2, 3)))
 
 
+@cache
 def tiny_surrogate() -> Surrogate:
-    """A surrogate around `TinyRater`, ratings near 3."""
+    """A surrogate around `TinyRater`, ratings near 3; shared like `small_surrogate`."""
     surrogate = shrink(small_surrogate())
     surrogate.network = TinyRater().eval().requires_grad_(False)
     return surrogate

@@ -1,11 +1,12 @@
-"""Guard (contract C7) and cap (contract C13) by themselves; test_loss and test_composition have them at work."""
+"""Guard (contract C7) and cap (contract C13); test_composition has the cap at work."""
 
 import pytest
 import torch
-from helpers import quick
+from helpers import gradient_of, make_case, make_exam, make_logits, make_loss, quick, tiny_surrogate
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dqe_loss import regions_from_labels
 from dqe_loss.balance import GradientLog, fork, guard
 
 
@@ -34,7 +35,8 @@ def test_targets_of_any_dtype_guard_alike(dtype):
     assert kept.tolist() == [-1, 0, -1, 0]
 
 
-values = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32), st.floats(-10, 10, width=32)), min_size=1)
+shares = st.floats(0, 1, width=32)
+values = st.lists(st.tuples(shares, shares, st.floats(-10, 10, width=32)), min_size=1)
 
 
 @quick
@@ -143,3 +145,65 @@ def test_several_losses_are_capped_each():
     torch.autograd.backward(branches, [torch.tensor([g]) for g in ([3.0, 4.0], [6.0, 8.0], [0.0, 20.0])])
     torch.testing.assert_close(prediction.grad, torch.tensor([[3 + 1.5, 4 + 2 + 20.0]]))
     assert [log.read()["gradient_ratio"] for log in logs] == pytest.approx([2, 4])
+
+
+# The guard at work
+
+
+@pytest.fixture(scope="module")
+def exam():
+    return make_case()
+
+
+def test_the_guard_takes_away_what_leads_away_from_the_target(exam):
+    """Exactly that, where a voxel's gradient comes through one plane; the log counts it at the probabilities."""
+    image, labels, regions, logits = exam
+    options = {"center": "target", "views": ("axial",)}
+    raw = gradient_of(make_loss(guard=None, **options), logits, labels, image=image)
+    toward = regions.float() - logits.sigmoid()
+    loss = make_loss(**options)
+    guarded = gradient_of(loss, logits, labels, image=image)
+    torch.testing.assert_close(guarded, torch.where(raw * toward < 0, raw, torch.zeros(())), rtol=1e-3, atol=1e-8)
+    assert 0 < guarded.ne(0).sum() < raw.ne(0).sum()
+    slope = logits.sigmoid() * (1 - logits.sigmoid())
+    kept = (guarded / slope).abs().sum() / (raw / slope).abs().sum()
+    assert loss.gradient_log.read()["guard_kept"] == pytest.approx(float(kept), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"center": "target"}, {"slicing": "hard"}, {"planes": 3, "jitter": 2.0}, {"center_grad": False}],
+    ids=["default", "target", "hard", "planes", "detached"],
+)  # fmt: skip
+def test_no_region_of_a_guarded_step_moves_away_from_the_target(exam, options):
+    image, labels, regions, logits = exam
+    step = -gradient_of(make_loss(**options), logits, labels, image=image)
+    assert step.ne(0).any()
+    assert (step[regions] >= 0).all()
+    assert (step[~regions] <= 0).all()
+    unguarded = -gradient_of(make_loss(guard=None, **options), logits, labels, image=image)
+    assert (unguarded[regions] < 0).any()
+
+
+@quick
+@given(st.integers(0, 10_000), st.sampled_from(["label map", "regions", "one-hot"]))
+def test_a_guarded_step_on_tissue_logits_does_not_hurt_the_true_tissue(seed, form):
+    """Contract C7 for softmax heads: descent never lowers a voxel's probability of its own tissue."""
+    loss = make_loss(surrogate=tiny_surrogate(), views=("axial",))
+    image, labels = make_exam((10, 9, 8), seeds=(seed % 5,))
+    one_hot = torch.cat([labels == value for value in range(4)], 1)
+    target = {"label map": labels, "regions": regions_from_labels(labels), "one-hot": one_hot.float()}[form]
+    logits = make_logits(labels, 4, seed).detach().double()
+    step = -gradient_of(loss, logits, target, image=image)
+    size = 1e-3 / step.abs().max().clamp(min=1e-12)
+    before, after = ((x.softmax(1) * one_hot).sum(1) for x in (logits, logits + size * step))
+    assert step.abs().sum() > 0
+    assert (after - before).min() > -1e-9
+
+
+def test_the_guard_needs_a_target_and_says_how_to_go_without(exam):
+    image, _, _, logits = exam
+    with pytest.raises(ValueError, match=r"needs a target.*DQELoss\(guard=None\)"):
+        make_loss()(logits, image=image)
+    assert make_loss(guard=None)(logits, image=image) > 0
+    with pytest.raises(ValueError, match="pass target="):
+        make_loss(guard=None, center="target")(logits, image=image)

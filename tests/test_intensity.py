@@ -82,5 +82,5 @@ def test_modalities_are_found_by_name():
 
 
 def test_an_unknown_normalization_is_named():
-    with pytest.raises(ValueError, match="normalization must be one of.*'zscore'"):
+    with pytest.raises(ValueError, match=r"normalization must be one of.*'zscore'"):
         scale_planes(torch.rand(4, 8, 8), "zscore")

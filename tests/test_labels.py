@@ -98,7 +98,7 @@ def test_the_message_names_the_values_and_the_scheme_that_fits():
         check_labels(torch.tensor([0, 1, 2, 9]), "brats23")
     with pytest.raises(ValueError, match=r"both 3 and 4.*brats23 or brats21"):
         check_labels(torch.tensor([0, 3, 4]))
-    with pytest.raises(ValueError, match="unknown label scheme 'BraTS'.*brats23"):
+    with pytest.raises(ValueError, match=r"unknown label scheme 'BraTS'.*brats23"):
         check_labels(torch.tensor([0]), "BraTS")
 
 

@@ -150,7 +150,7 @@ def test_gradient_of_planes_for_voxels_and_position():
 
 
 def test_an_unknown_view_is_named():
-    with pytest.raises(ValueError, match="views must be one or more of.*'transversal'"):
+    with pytest.raises(ValueError, match=r"views must be one or more of.*'transversal'"):
         extract_planes(torch.rand(1, 1, 4, 4, 4), torch.tensor([[1]]), "transversal")
 
 

@@ -1,4 +1,4 @@
-"""Frozen means frozen (contract C8), for the network itself; test_loss has the same for the loss that holds it."""
+"""Frozen means frozen (contract C8): the network itself, and inside a loss that a model holds."""
 
 import copy
 import pickle
@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import shrink, small_surrogate
+from helpers import gradient_of, make_case, make_loss, shrink, small_surrogate
+from torch import nn
 
-from dqe_loss import SurrogateConfig
+from dqe_loss import DQELoss, SurrogateConfig
 from dqe_loss.surrogate import encode_mask
 
 
@@ -80,3 +81,80 @@ def test_encodings_of_the_mask():
     assert encode_mask(regions, "tissue").tolist() == [[[0.0, 1.0, 2.0, 3.0]]]
     soft = torch.rand(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: encode_mask(x, "tissue"), soft)
+
+
+# Inside the loss
+
+
+@pytest.fixture(scope="module")
+def exam():
+    return make_case()
+
+
+def test_nothing_of_the_surrogate_is_registered():
+    loss = make_loss()
+    assert list(loss.parameters()) == []
+    assert list(loss.buffers()) == []
+    assert loss.state_dict() == {}
+    assert list(loss.modules()) == [loss]
+    parent = nn.Module()
+    parent.net, parent.criterion = nn.Conv3d(4, 3, 1), loss
+    assert set(parent.state_dict()) == {"net.weight", "net.bias"}
+    parent.load_state_dict(parent.state_dict(), strict=True)
+
+
+def test_training_a_parent_changes_nothing_of_it(exam):
+    image, labels, _, _ = exam
+    surrogate = shrink(small_surrogate())
+    parent = nn.Module()
+    parent.net, parent.criterion = nn.Conv3d(4, 3, 3, padding=1), make_loss(surrogate=surrogate)
+    before = {name: value.clone() for name, value in surrogate.state_dict().items()}
+    parent.train()
+    parent.requires_grad_(True)
+    parent.apply(lambda m: [nn.init.zeros_(p) for p in m.parameters(recurse=False)])
+    optimizer = torch.optim.SGD(parent.parameters(), lr=1.0, weight_decay=0.1)
+    for _ in range(2):
+        parent.criterion(parent.net(image / 1000), labels, image=image).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert parent.net.bias.abs().sum() > 0
+    assert not any(m.training for m in surrogate.modules())
+    assert all(p.grad is None and not p.requires_grad for p in surrogate.parameters())
+    for name, value in surrogate.state_dict().items():  # batch statistics among them
+        assert torch.equal(value, before[name]), name
+
+
+def test_it_follows_its_parent_to_double_but_not_to_half():
+    parent = nn.Sequential(nn.Conv3d(1, 1, 1), make_loss(surrogate=shrink(small_surrogate())))
+
+    def dtypes():
+        return {value.dtype for value in parent[1].surrogate.state_dict().values() if value.is_floating_point()}
+
+    for cast, expected in (
+        (parent.double, torch.float64),
+        (parent.float, torch.float32),
+        (parent.half, torch.float32),
+        (parent.bfloat16, torch.float32),
+        (lambda: parent.to(torch.float64), torch.float64),
+        (lambda: parent.to("cpu"), torch.float64),
+        (lambda: parent.to("cpu", torch.float16), torch.float32),
+    ):
+        assert cast() is parent
+        assert dtypes() == {expected}
+    assert parent[0].weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_copies_are_alike_and_independent(exam, twin):
+    image, labels, _, logits = exam
+    loss = make_loss(jitter=2.0, seed=3, surrogate=shrink(small_surrogate()))
+    gradient_of(loss, logits, labels, image=image)  # the log holds tensors, the generator has moved on
+    copied = twin(loss)
+    assert torch.equal(copied(logits, labels, image=image), loss(logits, labels, image=image))
+    assert copied.surrogate is not loss.surrogate
+    assert copied.state_dict() == {}
+
+
+def test_one_surrogate_can_be_shared():
+    surrogate = small_surrogate()
+    assert DQELoss(surrogate).surrogate is DQELoss(surrogate).surrogate is surrogate

@@ -1,7 +1,5 @@
 """The healthy brain of the phantom: shares of each tissue in each voxel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +45,7 @@ class Anatomy:
 
 
 def lay_over(tissues: dict[str, Field], name: str, share: Field) -> None:
-    """Puts a tissue on top: it takes `share` (N,) of each voxel, and the others keep the rest."""
+    """Put a tissue on top: it takes `share` (N,) of each voxel, and the others keep the rest."""
     for other in tissues.values():
         other *= 1 - share
     tissues[name] = tissues[name] + share if name in tissues else share.copy()
@@ -61,20 +59,20 @@ def deform(rng: np.random.Generator, points: Field, mass: Mass) -> tuple[Field, 
     """
     shape = (points.shape[1], points.shape[2], points.shape[3])
     size = rng.uniform(1.0, 1.07, 3).astype(np.float32).reshape(3, 1, 1, 1)
-    # Heads differ smoothly (60 mm), lobes and gyri on shorter scales: about the spread after affine alignment.
+    # By eye: heads differ smoothly (60 mm), lobes and gyri on shorter scales.
     heads = np.stack([2.5 * noise(rng, shape, 60 / COARSE) for _ in range(3)])
-    lobes = np.stack([1.5 * noise(rng, shape, 30 / COARSE) + 1.0 * noise(rng, shape, 14 / COARSE) for _ in range(3)])
+    lobes = [1.5 * noise(rng, shape, 30 / COARSE) + noise(rng, shape, 14 / COARSE) for _ in range(3)]
     outer = points * size + heads
-    inner = outer + lobes
+    inner = outer + np.stack(lobes)
     offset = points - np.array(mass.center, np.float32).reshape(3, 1, 1, 1)
     distance = np.sqrt((offset**2).sum(0)) + 1
-    # Displacement falls off with a scale of twice the radius; the skull holds the outer surface in place.
-    pushed = np.float32(mass.push) * np.exp(-((distance / (2.2 * mass.radius)) ** 2)) * np.minimum(distance / 10, 1)
-    return outer, inner - offset / distance * pushed
+    # Displacement falls off over about twice the radius; the skull holds the outer surface in place.
+    pushed = np.float32(mass.push) * np.exp(-((distance / (2.2 * mass.radius)) ** 2))
+    return outer, inner - offset / distance * (pushed * np.minimum(distance / 10, 1))
 
 
 def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
-    """Draws a brain, with sulci and ventricles effaced near the mass.
+    """Draw a brain, with sulci and ventricles effaced near the mass.
 
     Args:
         rng: source of randomness.
@@ -118,7 +116,8 @@ def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
     gaps = occupancy(-np.maximum(fine(hull), crown))
     fluid = np.maximum.reduce([occupancy(-pia) * occupancy(-crown), gaps, occupancy(fine(lateral))])
     lay_over(tissues, "fluid", fluid)
-    lay_over(tissues, "plexus", 0.8 * occupancy(fine(np.minimum(shapes.choroid_plexus(inner), lateral + 1))))
+    plexus = np.minimum(shapes.choroid_plexus(inner), lateral + 1)
+    lay_over(tissues, "plexus", 0.8 * occupancy(fine(plexus)))
     # Veins cross the sulci where they come to the surface.
     veins = fluid * occupancy(1.5 * fine(noise(rng, grid, 3)) - 2.4) * occupancy(9 - fine(surface))
     vessels = 0.8 * occupancy(fine(shapes.vessels(inner, surface)))
@@ -129,11 +128,14 @@ def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
 def distance_to(points: Field, mass: Mass) -> Field:
     """Distance from the center of the mass, in units of its radius."""
     center = np.array(mass.center, np.float32).reshape(3, 1, 1, 1)
-    return np.sqrt(((points - center) ** 2).sum(0)) / np.float32(mass.radius)
+    distance: Field = np.sqrt(((points - center) ** 2).sum(0)) / np.float32(mass.radius)
+    return distance
 
 
-def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Field, atrophy: np.float32) -> Field:
-    """Folds the surface of the cerebrum.
+def cortex(
+    rng: np.random.Generator, hull: Field, points: Field, remoteness: Field, atrophy: np.float32
+) -> Field:
+    """Fold the surface of the cerebrum.
 
     Args:
         rng: source of randomness.
@@ -147,7 +149,7 @@ def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Fie
     """
     grid = (hull.shape[0], hull.shape[1], hull.shape[2])
     midline, sylvian, bridge = shapes.fissures(points)
-    # Sulci are 17 mm deep, 13 on the medial surface, and none cuts through the corpus callosum.
+    # Sulci are about 18 mm deep, 14 on the medial surface, and none cuts through the corpus callosum.
     medial = np.minimum(hull, midline + 4)
     sulcus = shapes.sulci(rng, points, medial, 18 + 3.5 * noise(rng, grid, 8))
     sulcus = np.hypot(sulcus, np.clip(bridge + 2, 0, 20) * np.clip((28 - np.abs(points[0])) / 14, 0, 1))
@@ -156,13 +158,14 @@ def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Fie
     width = width * (1 - 0.8 * np.exp(-((remoteness / 2) ** 2))) + 0.25 * noise(rng, grid, 8)
     crevice = np.minimum(sulcus, np.minimum(midline, sylvian)) - width
     # Between gyri and skull lies fluid of uneven depth, of which skull strippers leave some.
-    return np.minimum(crevice, hull - 0.7 * (1 + atrophy) * noise(rng, grid, 6))
+    surface: Field = np.minimum(crevice, hull - 0.7 * (1 + atrophy) * noise(rng, grid, 6))
+    return surface
 
 
 def lay_cerebellum(
     tissues: dict[str, Field], brain: NDArray[np.bool_], share: Field, depth: Field, bend: Field
 ) -> None:
-    """Lays over the cerebellum: folia that fan out from the fourth ventricle, around a white core.
+    """Lay over the cerebellum: folia that fan out from the fourth ventricle, around a white core.
 
     Args:
         tissues: shares (N,), changed in place.
@@ -175,7 +178,7 @@ def lay_cerebellum(
     _, y, z = np.unravel_index(np.flatnonzero(brain)[here], BOX)
     back = y.astype(np.float32) + np.float32(shapes.CORNER[1] - shapes.MIDDLE[1] - 36)
     up = z.astype(np.float32) + np.float32(shapes.CORNER[2] - shapes.MIDDLE[2] + 44)
-    # 28 folia around: 6 mm apart at the surface, about the finest that 1 mm voxels show with white matter inside.
+    # 28 folia around: 6 mm apart at the surface, the finest that 1 mm voxels show with white matter inside.
     turn = np.float32(28 / (2 * np.pi)) * (np.arctan2(up, back) + 0.2 * bend[here])
     crevice = np.abs(turn - np.round(turn)) * np.hypot(up, back) * np.float32(2 * np.pi / 28)
     crevice = np.hypot(crevice, np.maximum(depth[here] - 10 - 2 * bend[here], 0))

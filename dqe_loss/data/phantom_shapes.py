@@ -1,9 +1,8 @@
 """Where the parts of the phantom's brain lie: cerebrum, fissures, sulci, ventricles, nuclei.
 
-Coordinates are millimeters from the middle of the brain: u to the patient's left, v to the front, w to the top.
+Coordinates are millimeters from the middle of the brain: u to the patient's left, v to the front, w to the
+top. The numbers were set by eye, next to real exams.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
@@ -27,12 +26,19 @@ def coarse_points() -> Field:
         for size, corner, middle in zip(BOX, CORNER, MIDDLE, strict=True)
     ]
     u, v, w = np.meshgrid(*axes, indexing="ij")
-    return np.stack([u, -v, w])
+    points: Field = np.stack([u, -v, w])
+    return points
 
 
 def soft_maximum(first: Field, second: Field, width: float) -> Field:
     """Union of two shapes given by their depths, with seams filled up over about `width` mm."""
-    return np.logaddexp(first / np.float32(width), second / np.float32(width)) * np.float32(width)
+    union: Field = np.logaddexp(first / np.float32(width), second / np.float32(width)) * np.float32(width)
+    return union
+
+
+def _union(*shapes: Field) -> Field:
+    depth: Field = np.maximum.reduce(shapes)
+    return depth
 
 
 def cerebrum(points: Field) -> Field:
@@ -54,8 +60,8 @@ def fissures(points: Field) -> tuple[Field, Field, Field]:
     """The sheets that divide the cerebrum.
 
     Returns:
-        Distance in mm to the fissure in the midline, to both Sylvian fissures with the insula behind them, and depth
-        inside the bridge (corpus callosum, diencephalon) that joins the hemispheres below the former.
+        Distance in mm to the fissure in the midline, distance to both Sylvian fissures with the insula behind
+        them, and depth inside the bridge (corpus callosum, diencephalon) that joins the hemispheres.
     """
     u, v, w = points
     side = np.abs(u)
@@ -75,8 +81,17 @@ def fissures(points: Field) -> tuple[Field, Field, Field]:
 def sulci(rng: np.random.Generator, points: Field, depth: Field, reach: Field) -> Field:
     """Distance in mm to the sheets of the sulci.
 
-    They are the zero set of band-passed noise (gyri about 10 mm wide), sampled where the radius through a point
-    meets the surface, so that sulci run inward from it, down to `reach` mm.
+    They are the zero set of band-passed noise (gyri about 10 mm wide). It is sampled part of the way from a
+    point to the surface, so that sulci run inward from there, though not straight.
+
+    Args:
+        rng: source of randomness.
+        points: coordinates (3, ...) in mm.
+        depth: below the surface in mm.
+        reach: depth down to which sulci go, in mm.
+
+    Returns:
+        Distance (...) in mm.
     """
     grid = 4.0
     size = tuple(int(n / grid) + 8 for n in BOX)
@@ -88,9 +103,11 @@ def sulci(rng: np.random.Generator, points: Field, depth: Field, reach: Field) -
     middle = (np.array(size, np.float32) / 2).reshape(3, 1, 1, 1)
     pattern = ndimage.map_coordinates(band, surface / np.float32(grid) + middle, order=1, mode="nearest")
     pattern = ndimage.uniform_filter(pattern, 2)
-    slope = np.sqrt(sum(g * g for g in np.gradient(pattern, COARSE)))
+    gradient: Field = np.stack(np.gradient(pattern, COARSE))
+    slope = np.sqrt((gradient**2).sum(0))
     distance = np.abs(pattern) / np.maximum(slope, np.float32(0.5) * slope.mean())
-    return np.hypot(distance, np.maximum(depth - reach, 0)).astype(np.float32)
+    sheets: Field = np.hypot(distance, np.maximum(depth - reach, 0)).astype(np.float32)
+    return sheets
 
 
 def ventricles(points: Field, width: float) -> Field:
@@ -100,10 +117,11 @@ def ventricles(points: Field, width: float) -> Field:
     body = [(11, 33, 1), (7, 16, 9), (8, 0, 15), (13, -20, 15), (23, -38, 6), (25, -62, 0)]
     lateral = tube(side, body, np.multiply(width, [3, 5.5, 5, 5.5, 7.5, 2.5]).tolist())
     lateral = np.minimum(lateral, side[0] - np.float32(1.2))
-    horn = tube(side, [(24, -38, 3), (31, -24, -14), (31, -2, -22)], np.multiply(width, [4.5, 3, 2]).tolist())
+    temporal = [(24, -38, 3), (31, -24, -14), (31, -2, -22)]
+    horn = tube(side, temporal, np.multiply(width, [4.5, 3, 2]).tolist())
     third = np.minimum(ellipsoid(points, (0, -8, -4), (30, 15, 11)), np.float32(1.3 * width) - side[0])
     fourth = ellipsoid(points, (0, -39, -40), (7, 5, 11))
-    return np.maximum(np.maximum(lateral, horn), np.maximum(third, fourth))
+    return _union(lateral, horn, third, fourth)
 
 
 def nuclei(points: Field) -> tuple[Field, Field]:
@@ -115,7 +133,7 @@ def nuclei(points: Field) -> tuple[Field, Field]:
     putamen = ellipsoid(turned, (28, 4, 0), (5, 17, 10))
     pallidum = ellipsoid(turned, (20, 0, -3), (4, 9, 6))
     thalamus = ellipsoid(side, (11, -17, 3), (9, 14, 10))
-    return np.maximum(np.maximum(caudate, putamen), thalamus), pallidum
+    return _union(caudate, putamen, thalamus), pallidum
 
 
 def hindbrain(points: Field) -> tuple[Field, Field]:
@@ -125,11 +143,11 @@ def hindbrain(points: Field) -> tuple[Field, Field]:
     vermis = ellipsoid(points, (0, -53, -39), (14, 24, 20))
     pons = ellipsoid(points, (0, -15, -36), (17, 13, 15))
     stem = tube(points, [(0, -16, -4), (0, -22, -34), (0, -34, -76)], [14, 13, 8])
-    return np.maximum(hemisphere, vermis), np.maximum(stem, pons)
+    return _union(hemisphere, vermis), _union(stem, pons)
 
 
 def vessels(points: Field, depth: Field) -> Field:
-    """Depth inside the larger vessels that contrast agent fills; `depth` is that below the outer surface."""
+    """Depth inside the larger vessels that contrast agent fills; `depth` is below the outer surface."""
     u, v, w = points
     side = np.stack([np.abs(u), v, w])
     sagittal = np.minimum(np.float32(3.8) - depth - np.abs(u) * np.float32(0.5), np.float32(3.2) - np.abs(u))
@@ -137,8 +155,10 @@ def vessels(points: Field, depth: Field) -> Field:
     straight = tube(points, [(0, -34, 2), (0, -60, -8), (0, -84, -16)], [1.4, 1.8, 2.4])
     transverse = tube(side, [(2, -84, -17), (30, -76, -22), (50, -52, -24)], [2.5, 2.5, 2.5])
     middle = tube(side, [(6, 10, -20), (22, 10, -17), (37, 4, -8), (39, -16, 4)], [1.3, 1.3, 1.3, 1.0])
-    front = tube(points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.2] * 4 + [0.9])
-    return np.maximum.reduce([sagittal, straight, transverse, middle, front])
+    front = tube(
+        points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.2] * 4 + [0.9]
+    )
+    return _union(sagittal, straight, transverse, middle, front)
 
 
 def choroid_plexus(points: Field) -> Field:

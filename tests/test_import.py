@@ -1,0 +1,58 @@
+"""What ``import dqe_loss`` brings along, in an interpreter of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import dqe_loss
+
+PROGRAM = """
+import json, os, random, sys
+import torch
+before = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), \\
+    torch.backends.cudnn.benchmark, torch.random.get_rng_state().sum().item(), dict(os.environ), random.getstate()
+import dqe_loss
+after = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), \\
+    torch.backends.cudnn.benchmark, torch.random.get_rng_state().sum().item(), dict(os.environ), random.getstate()
+loaded = set(sys.modules)
+loss, metric = dqe_loss.DQELoss(on_small="pad", views=("axial",)), dqe_loss.DQEMetric(views=("axial",))
+volume = torch.rand(1, 4, 8, 8, 8)
+loss(volume[:, :3], volume[:, :3] > 0.5, image=volume)
+metric(volume[:, :3], volume)
+metric.aggregate()
+print(json.dumps({"changed": before != after, "loaded": sorted(loaded), "used": sorted(sys.modules),
+                  "environment": dict(os.environ) == before[-2]}))
+"""
+
+
+@pytest.fixture(scope="module")
+def run():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("when", ["loaded", "used"])
+@pytest.mark.parametrize(
+    "package",
+    ["deep_quality_estimation", "loguru", "matplotlib", "pandas", "sklearn", "torchio", "batchgenerators", "nibabel",
+     "tyro", "ignite", "torchvision", "tensorboard"],
+)  # fmt: skip
+def test_what_the_loss_does_not_need_is_not_imported(run, when, package):
+    assert package not in run[when]
+
+
+def test_importing_changes_no_global_state(run):
+    assert not run["changed"]
+    assert run["environment"]
+
+
+def test_every_public_name_is_there_and_documented():
+    assert sorted(dqe_loss.__all__, key=str.lower) == sorted(set(dqe_loss.__all__), key=str.lower)
+    for name in dqe_loss.__all__:
+        public = getattr(dqe_loss, name)
+        if callable(public):
+            assert public.__doc__, name
+            assert public.__module__.startswith("dqe_loss."), name

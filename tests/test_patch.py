@@ -1,0 +1,170 @@
+"""Patches in their place (``origin=``): what is rated is the full-size target with the patch predicted."""
+
+import pytest
+import torch
+from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate
+from monai.losses import DeepSupervisionLoss, DiceLoss
+
+from dqe_loss import DQELoss, rate_segmentation
+from dqe_loss.patch import crop, read_origins
+
+SIZE = (14, 12, 10)
+ORIGINS = torch.tensor([[10, 6, 8], [3, 9, 5]])
+
+
+@pytest.fixture(scope="module")
+def exam():
+    return make_case()
+
+
+def cut(volume, origins=ORIGINS, size=SIZE):
+    return crop(volume, read_origins(origins, volume.shape[0]), size)
+
+
+def forms(labels, regions):
+    """A target as label map, regions and one-hot tissues."""
+    one_hot = torch.cat([labels == value for value in range(4)], 1)
+    return {"labels": labels, "regions": regions, "float": regions.float(), "one-hot": one_hot.float()}
+
+
+def assembled(target, patch):
+    """The target with patches put in, differentiable; what the library must not need to build."""
+    whole = torch.zeros_like(target)
+    cover = torch.zeros(target.shape[0], 1, *target.shape[2:], dtype=torch.bool)
+    for i, (x, y, z) in enumerate(ORIGINS.tolist()):
+        box = (slice(x, x + SIZE[0]), slice(y, y + SIZE[1]), slice(z, z + SIZE[2]))
+        cover[(i, slice(None), *box)] = True
+        sides = [(o, full - o - d) for o, d, full in zip((x, y, z), SIZE, SHAPE, strict=True)]
+        padding = [n for pair in reversed(sides) for n in pair]
+        whole[i] = torch.nn.functional.pad(patch[i], padding)
+    return torch.where(cover, whole, target)
+
+
+@pytest.mark.parametrize("form", ["labels", "regions", "float", "one-hot"])
+@pytest.mark.parametrize("slicing", ["soft", "hard"])
+@pytest.mark.parametrize("center", ["prediction", "target"])
+def test_the_reference_as_prediction_rates_like_the_whole_volume(exam, form, slicing, center):
+    image, labels, regions, _ = exam
+    loss = DQELoss(small_surrogate(), sigmoid=False, softmax=False, slicing=slicing, center=center)
+    ratings = loss.rate(
+        cut(regions).float(), image=image, target=forms(labels, regions)[form], origin=ORIGINS
+    )
+    # a soft mask is padded with zeros and a hard one with its minimum: the same here
+    expected = rate_segmentation(small_surrogate(), image, regions, slicing=slicing)
+    torch.testing.assert_close(ratings, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"center": "target"}, {"slicing": "hard"}, {"planes": 3, "jitter": 3.0}],
+                         ids=["default", "target", "hard", "planes"])  # fmt: skip
+def test_rating_and_gradient_are_those_of_the_assembled_volume(exam, options):
+    image, _, regions, logits = exam
+    patch = cut(logits)
+    common = {"sigmoid": False, "softmax": False, "guard": None, "reduction": "none", **options}
+    full = regions.float()
+
+    def by_hand(prediction):
+        return make_loss(**common)(assembled(full, prediction.sigmoid()), regions, image=image)
+
+    def in_place(prediction):
+        return make_loss(**common)(prediction.sigmoid(), regions, image=image, origin=ORIGINS)
+
+    torch.testing.assert_close(in_place(patch), by_hand(patch), rtol=0, atol=1e-4)
+    gradient = gradient_of(in_place, patch)
+    assert gradient.shape == patch.shape
+    assert gradient.flatten(1).abs().sum(1).gt(0).all()
+    torch.testing.assert_close(gradient, gradient_of(by_hand, patch), rtol=1e-3, atol=1e-6)
+
+
+def test_the_guard_works_in_a_patch(exam):
+    image, labels, regions, logits = exam
+    patch, reference = cut(logits), cut(regions)
+    loss = DQELoss(small_surrogate())
+    step = -gradient_of(loss, patch, labels, image=image, origin=ORIGINS)
+    assert step.ne(0).any()
+    assert (step[reference] >= 0).all()
+    assert (step[~reference] <= 0).all()
+    assert 0 < loss.gradient_log.read()["guard_kept"] < 1
+
+
+def test_one_origin_for_all_exams(exam):
+    image, labels, _, logits = exam
+    loss = DQELoss(small_surrogate())
+    origin = (8, 7, 6)
+    patch = cut(logits, torch.tensor(origin))
+    values = [
+        loss(patch, labels, image=image, origin=given)
+        for given in (origin, list(origin), torch.tensor(origin), [origin, origin], torch.tensor([origin] * 2))
+    ]
+    assert values[0] > 0
+    assert all(torch.equal(value, values[0]) for value in values)
+
+
+def test_a_patch_that_no_plane_meets_changes_nothing(exam):
+    image, labels, regions, _ = exam
+    patch = torch.full((2, 3, 4, 4, 4), -8.0)
+    loss = DQELoss(small_surrogate(), center="target", guard=None)
+    ratings = loss.rate(patch, image=image, target=labels, origin=(0, 0, 0))
+    torch.testing.assert_close(
+        ratings, rate_segmentation(small_surrogate(), image, regions, slicing="soft"), rtol=0, atol=1e-4
+    )
+    assert gradient_of(loss, patch, labels, image=image, origin=(0, 0, 0)).eq(0).all()
+
+
+def test_a_patch_of_full_size_is_the_volume(exam):
+    image, labels, _, logits = exam
+    torch.testing.assert_close(
+        DQELoss(small_surrogate()).rate(logits, image=image, target=labels, origin=(0, 0, 0)),
+        DQELoss(small_surrogate()).rate(logits, image=image), rtol=0, atol=1e-4,
+    )  # fmt: skip
+
+
+def test_a_patch_in_its_place_is_never_too_small(exam):
+    image, labels, _, logits = exam
+    loss = DQELoss(small_surrogate(), on_small="error")
+    assert loss(cut(logits), labels, image=image, origin=ORIGINS) > 0
+    with pytest.raises(ValueError, match="holds no tumor"):
+        loss(cut(logits), torch.zeros_like(labels), image=image, origin=ORIGINS)
+
+
+def test_the_other_terms_of_a_sum_see_the_patch(exam):
+    image, _, regions, logits = exam
+    patch, dice = cut(logits), DiceLoss(sigmoid=True)
+    criterion = dice + DQELoss(small_surrogate())
+    gradient = gradient_of(criterion, patch, regions.float(), image=image, origin=ORIGINS)
+    assert gradient.isfinite().all()
+    assert criterion.log["DiceLoss"] == pytest.approx(float(dice(patch, cut(regions).float())))
+    alone = DQELoss(small_surrogate())(patch, regions, image=image, origin=ORIGINS)
+    assert criterion.log["DQELoss"] == pytest.approx(float(alone), abs=1e-5)
+    deep = DeepSupervisionLoss(dice) + DQELoss(small_surrogate())
+    outputs = [patch, torch.nn.functional.avg_pool3d(patch, 2)]
+    deep(outputs, regions.float(), image=image, origin=ORIGINS)
+    assert deep.log["DQELoss"] == pytest.approx(float(alone), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ((20, 0, 0), r"a patch of \(14, 12, 10\) voxels at origin \(20, 0, 0\) does not lie inside.*\(32, 28, 24\)"),
+        ((0, -1, 0), r"origin \(0, -1, 0\) does not lie inside"),
+        ((0, 0), r"origin must be three integers, or three for each of the 2 exams.*got \[0, 0\]"),
+        ([(0, 0, 0)] * 3, "origin must be three integers"),
+        ((0.5, 0.0, 0.0), "origin must be three integers"),
+    ],
+)
+def test_wrong_origins_are_named(exam, origin, message):
+    image, labels, _, logits = exam
+    with pytest.raises(ValueError, match=message):
+        DQELoss(small_surrogate())(cut(logits), labels, image=image, origin=origin)
+
+
+def test_what_is_not_full_size_is_named(exam):
+    image, labels, _, logits = exam
+    loss = DQELoss(small_surrogate(), guard=None)
+    with pytest.raises(ValueError, match="does not lie inside the full-size volume"):
+        loss(cut(logits), cut(labels), image=image, origin=(8, 7, 6))
+    with pytest.raises(ValueError, match="image and segmentation must have the same batch and voxels"):
+        loss(cut(logits), labels, image=cut(image), origin=(8, 7, 6))
+    with pytest.raises(ValueError, match=r"origin.*target="):
+        loss(cut(logits), image=image, origin=(8, 7, 6))
+    with pytest.raises(ValueError, match="say so by origin="):
+        loss(cut(logits), labels, image=image)
