@@ -85,7 +85,7 @@ class Arguments:
     steps: int = 60
     weight: float = 0.1
     max_gradient_ratio: float = 0.3
-    learning_rate: float = 0.01
+    learning_rate: float = 0.005
     seed: int = 0
     device: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
 

@@ -232,23 +232,25 @@ def test_copies_give_the_same_value(exam, twin):
 # Probabilities or logits
 
 
-@pytest.mark.parametrize("other", [DiceLoss(), TverskyLoss(), DeepSupervisionLoss(DiceLoss()), nn.BCELoss()])
+@pytest.mark.parametrize("other", [DiceLoss(), TverskyLoss(), DeepSupervisionLoss(DiceLoss()), nn.BCELoss()],
+                         ids=lambda loss: type(loss).__name__)  # fmt: skip
 def test_where_the_others_take_probabilities_so_does_the_rating(exam, other):
     image, _, regions, logits = exam
     criterion = other + make_term()
-    criterion(logits.sigmoid(), regions, image=image)
+    quiet(lambda: criterion(logits.sigmoid(), regions, image=image))
     expected = float(make_term()(logits, regions, image=image))
     assert criterion.log["DQELoss"] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     "other",
-    [DiceLoss(sigmoid=True), MaskedDiceLoss(sigmoid=True), FocalLoss(), DiceCELoss(sigmoid=True), nn.BCEWithLogitsLoss()],
+    [DiceLoss(sigmoid=True), MaskedDiceLoss(sigmoid=True), DiceCELoss(sigmoid=True), FocalLoss(), nn.BCEWithLogitsLoss()],
+    ids=lambda loss: type(loss).__name__,
 )
 def test_where_the_others_take_logits_so_does_the_rating(exam, other):
     image, _, regions, logits = exam
     criterion = other + make_term()
-    criterion(logits, regions, image=image)
+    quiet(lambda: criterion(logits, regions, image=image))
     assert criterion.log["DQELoss"] == pytest.approx(float(make_term()(logits, regions, image=image)), abs=1e-6)
 
 

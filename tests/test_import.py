@@ -10,7 +10,8 @@ import dqe_loss
 
 PROGRAM = """
 import json, os, random, sys
-import torch
+import monai.losses, torch
+monai_brings = sorted(sys.modules)
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), \\
     torch.backends.cudnn.benchmark, torch.random.get_rng_state().sum().item(), dict(os.environ), random.getstate()
 import dqe_loss
@@ -22,7 +23,7 @@ volume = torch.rand(1, 4, 8, 8, 8)
 loss(volume[:, :3], volume[:, :3] > 0.5, image=volume)
 metric(volume[:, :3], volume)
 metric.aggregate()
-print(json.dumps({"changed": before != after, "loaded": sorted(loaded), "used": sorted(sys.modules),
+print(json.dumps({"monai": monai_brings, "changed": before != after, "loaded": sorted(loaded), "used": sorted(sys.modules),
                   "environment": dict(os.environ) == before[-2]}))
 """
 
@@ -41,7 +42,8 @@ def run():
      "tyro", "ignite", "torchvision", "tensorboard"],
 )  # fmt: skip
 def test_what_the_loss_does_not_need_is_not_imported(run, when, package):
-    assert package not in run[when]
+    """MONAI itself imports some of these where they are installed; then that is its doing."""
+    assert package not in set(run[when]) - set(run["monai"])
 
 
 def test_importing_changes_no_global_state(run):

@@ -5,10 +5,8 @@ circulation are wrong too often to be trusted over the arrays, so that a shape t
 affine that differs is a warning.
 """
 
-import gzip
 import re
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
-from nibabel.spatialimages import HeaderDataError, ImageDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
+from dqe_loss.data.nifti import ExamError, Volume, read_volume
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import LABEL_SCHEMES, check_labels
+
+__all__ = ["Exam", "ExamError", "ExamPaths", "find_exam", "read_exam", "read_volume"]
 
 # Last token of the file name, lower case: BraTS 2017-2020 (t1ce, flair), 2021 on Kaggle and TCIA (t1gd, fla),
 # 2023 and later (t1c, t1n, t2w, t2f).
@@ -38,14 +36,6 @@ _SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:m|mentation)?\d*(?:[-_.]|$)")
 # Labels that a tool scaled on disk come back as 2.9999998: closer than this to an integer is that integer.
 _LABEL_TOLERANCE = 1e-3
 _AFFINE_TOLERANCE = 1e-3  # mm
-
-
-Volume = NDArray[Any]
-"""An (X, Y, Z) array of any real type."""
-
-
-class ExamError(ValueError):
-    """An exam cannot be read; the message says which file, what was expected, what came, how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -173,74 +163,6 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
     image = _stack([array for array, _ in volumes])
     name = paths.name or images[0].resolve().parent.name
     return Exam(name, image, dict(zip(_unique_names(masks), (a for a, _ in labels), strict=True)), affine)
-
-
-def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
-    """Read one 3D NIfTI file in the type it is stored in, native byte order.
-
-    Args:
-        path: a .nii or .nii.gz file (told apart by content, not by name).
-
-    Returns:
-        The (X, Y, Z) array in Fortran order (float32 where the header scales the stored values), and its
-        (4, 4) affine in mm.
-
-    Raises:
-        ExamError: missing, empty, truncated, not a NIfTI, not 3D, or not real numbers.
-    """
-    path = Path(path)
-    content = _read_bytes(path)
-    # The magic of a single file; that of a .hdr without its .img is another.
-    if content[344:348] == b"n+1\0":
-        kind = nib.Nifti1Image
-    elif content[4:8] == b"n+2\0":
-        kind = nib.Nifti2Image
-    else:
-        raise ExamError(f"{path}: expected a NIfTI file, found something else; convert it to .nii or .nii.gz")
-    try:
-        nifti = kind.from_bytes(content)
-        stored = nifti.dataobj.get_unscaled()
-        slope, inter = nifti.dataobj.slope, nifti.dataobj.inter
-    except (HeaderDataError, ImageDataError, WrapStructError, ValueError, OSError) as error:
-        raise ExamError(
-            f"{path}: expected a whole NIfTI file, found one that is damaged or cut short "
-            f"({' '.join(str(error).split())}); copy or download it again"
-        ) from error
-    if stored.dtype.kind not in "iuf":
-        raise ExamError(f"{path}: expected real numbers, found type {stored.dtype}; save it as integers")
-    while stored.ndim > 3 and stored.shape[-1] == 1:
-        stored = stored[..., 0]
-    if stored.ndim != 3 or 0 in stored.shape:
-        raise ExamError(f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file")
-    if (slope, inter) != (1.0, 0.0):
-        array = stored.astype(np.float32)
-        array *= np.float32(slope)
-        array += np.float32(inter)
-    else:
-        array = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return array, np.asarray(nifti.affine, dtype=np.float64)
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Return the whole file, decompressed at one go, which is faster than through a gzip file object."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing there"
-        raise ExamError(f"{path}: expected a NIfTI file, found {found}; check the path")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ExamError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-    if not content:
-        raise ExamError(f"{path}: expected a NIfTI file, found an empty one (0 bytes); copy it again")
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ExamError(
-            f"{path}: expected a whole gzip file, found one that is damaged or cut short ({error}); "
-            "copy or download it again"
-        ) from error
 
 
 def _read_image(path: Path) -> tuple[Volume, NDArray[np.float64]]:
