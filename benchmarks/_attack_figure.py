@@ -15,6 +15,7 @@ Result = dict[str, Any]
 
 PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown")
 COLORS = dict(zip(DEFENSES, PALETTE, strict=True))
+TITLES = {"none": "no defense", "unclamped": "no defense, unclamped"}
 REGION_COLORS = dict(zip(REGIONS, ("yellow", "lime", "red"), strict=True))
 
 
@@ -53,7 +54,7 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
     worst = min(undefended, key=lambda pair: float(np.mean(pair[1]["history"][-1]["planes"])))
     guarded = from_reference["guard"]
     rows = [("the reference", "before", *worst),
-            (f"{worst[1]['steps']} steps, {worst[0].defense.replace('none', 'no defense')}", "after", *worst),
+            (f"{worst[1]['steps']} steps, {TITLES.get(worst[0].defense, worst[0].defense)}", "after", *worst),
             (f"{guarded[1]['steps']} steps, guard", "after", *guarded)]
     figure = Figure(figsize=(7.2, 7.6), layout="constrained")
     axes = figure.subplots(len(rows), len(VIEWS), squeeze=False)

@@ -40,7 +40,7 @@ class Settings:
     """
 
     warmup: int = 60
-    steps: int = 60
+    steps: int = 50
     batch: int = 2
     learning_rate: float = 5e-3
     train_every: int = 4

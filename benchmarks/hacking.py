@@ -48,7 +48,7 @@ class Options:
     workers: int = max(1, os.cpu_count() or 1)
     """Processes; one on a GPU is enough. Each takes about 1.5 GiB."""
     out: Path = Path("benchmarks/results/hacking")
-    """Folder for the JSON file and the pictures."""
+    """Folder for the JSON file, the tables and the pictures."""
     attack: Settings = field(default_factory=lambda: Settings(device=_device()))
     """What every attack depends on."""
 
@@ -70,12 +70,14 @@ def main(options: Options) -> None:
         workers=options.workers,
     )
     chosen = [results[attack.name] for attack in attacks]
-    print(summary_table(chosen), verdicts(chosen), detail_table(chosen, options.steps), sep="\n\n")
+    tables = "\n\n".join((summary_table(chosen), verdicts(chosen), detail_table(chosen, options.steps))) + "\n"
+    (options.out / "table.md").write_text(tables)
+    print(tables)
     for exam in dict.fromkeys(result["exam"] for result in chosen):
         draw_curves([r for r in chosen if r["exam"] == exam], options.out / f"curves_{exam}.png")
     with_planes = [(a, r) for a, r in zip(attacks, chosen, strict=True) if a.planes is not None]
     draw_planes(with_planes, options.out / "planes.png")
-    print(f"\n{path} and pictures in {options.out}")
+    print(f"{path} and pictures in {options.out}")
 
 
 def plan(options: Options) -> list[Attack]:

@@ -120,9 +120,7 @@ def _norm(gradient: Tensor) -> Tensor:
     return norm
 
 
-def fork(
-    prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog]
-) -> tuple[Tensor, ...]:
+def fork(prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog]) -> tuple[Tensor, ...]:
     """Hand one prediction to several losses; on the way back cap the gradients of all but the first.
 
     Args:

@@ -53,9 +53,7 @@ def percentiles(values: Tensor, lower: float, upper: float) -> tuple[Tensor, Ten
     return tail(lower, largest=False), tail(100 - upper, largest=True)
 
 
-def scale_planes(
-    planes: Tensor, normalization: str = "percentile", lower: float = 0.5, upper: float = 99.5
-) -> Tensor:
+def scale_planes(planes: Tensor, normalization: str = "percentile", lower: float = 0.5, upper: float = 99.5) -> Tensor:
     """Scale raw planes to [0, 1].
 
     ``"percentile"`` takes one lower and one upper percentile over all modalities of a plane together, as the

@@ -152,9 +152,7 @@ class DQELoss(RatingTerm):
         """The frozen network that rates."""
         return self._frozen[0]
 
-    def forward(
-        self, input: Tensor, target: Tensor | None = None, *, image: Tensor, origin: Any = None
-    ) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
         """Stars that the prediction lacks.
 
         Args:
@@ -277,8 +275,10 @@ class DQELoss(RatingTerm):
     def extra_repr(self) -> str:
         """What distinguishes this loss in a print-out."""
         config = self.surrogate.config
-        return (f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
-                f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}")
+        return (
+            f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
+            f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}"
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

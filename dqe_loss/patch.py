@@ -59,8 +59,7 @@ def crop(volume: Tensor, origins: Origins, size: Sequence[int]) -> Tensor:
                 f"{tuple(volume.shape[2:])}; with origin=, target and image are full-size and input is the patch"
             )
     (dx, dy, dz) = size
-    return torch.stack([v[:, x : x + dx, y : y + dy, z : z + dz]
-                        for v, (x, y, z) in zip(volume, origins, strict=True)])
+    return torch.stack([v[:, x : x + dx, y : y + dy, z : z + dz] for v, (x, y, z) in zip(volume, origins, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ class PatchMask:
 
         dtype = torch.promote_types(planes.dtype, torch.float32)
         placed = torch.stack([place(p, o) for p, o in zip(planes.to(dtype), self.origins, strict=True)])
-        cover = torch.stack([place(torch.ones_like(p[:, :1], dtype=dtype), o)
-                             for p, o in zip(planes, self.origins, strict=True)])
+        cover = torch.stack(
+            [place(torch.ones_like(p[:, :1], dtype=dtype), o) for p, o in zip(planes, self.origins, strict=True)]
+        )
         return torch.where((cover > 0) & inside[..., None, None, None], placed, around.to(dtype))

@@ -1,24 +1,31 @@
 """The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam."""
 
-import csv
 import io
-import json
-import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+import torch
 import tyro
 
-if TYPE_CHECKING:  # torch and MONAI take seconds to load: after the arguments are known to be good
-    from dqe_loss.data.exams import Exam, ExamPaths
-    from dqe_loss.surrogate import Surrogate, SurrogateConfig
-
-Ratings = dict[str, dict[str, float]]
-"""Segmentation to view (and ``"mean"``) to stars."""
+from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
+from dqe_loss.files import check_outputs, write_together
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.rating import rate_segmentation
+from dqe_loss.slicing import VIEWS
+from dqe_loss.stars import (
+    Ratings,
+    describe_ratings,
+    format_table,
+    ratings_as_csv,
+    ratings_as_json,
+    star_unit,
+)
+from dqe_loss.surrogate import Surrogate, SurrogateConfig
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
@@ -62,7 +69,7 @@ class Arguments:
     figure: File = None
 
 
-def rate_exam(exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats", device: str = "cpu") -> Ratings:
+def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu") -> Ratings:
     """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
 
     Args:
@@ -75,11 +82,6 @@ def rate_exam(exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats",
         For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
         ``"mean"``. Not clamped to the scale.
     """
-    import torch
-
-    from dqe_loss.rating import rate_segmentation
-    from dqe_loss.slicing import VIEWS
-
     surrogate = surrogate.to(device)
     image = torch.from_numpy(exam.image)[None].to(device)
     ratings = {}
@@ -90,34 +92,6 @@ def rate_exam(exam: "Exam", surrogate: "Surrogate", label_scheme: str = "brats",
             stars = rate_segmentation(surrogate, image, mask, slicing="hard", label_scheme=label_scheme)[0]
         ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
     return ratings
-
-
-def star_unit(config: "SurrogateConfig") -> str:
-    """Name what a surrogate's ratings are counted in: plain stars only if humans gave them (contract C12)."""
-    return "stars" if config.kind_of_ratings == "human" else f"{config.kind_of_ratings} stars"
-
-
-def describe_ratings(config: "SurrogateConfig", checkpoint: str) -> str:
-    """Say in one line what the numbers are, on which scale, and where they come from."""
-    low, high = config.stars
-    origin = {
-        "human": "learned from human ratings",
-        "metric": "learned from overlap with a reference, not from human ratings",
-        "simulated": "learned from simulated raters, not from human ratings",
-        "unknown": "which does not say what ratings it learned from",
-    }[config.kind_of_ratings]
-    name = Path(checkpoint).name
-    return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
-
-
-def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
-    """Lay ratings out as plain text, a row each."""
-    columns = list(next(iter(ratings.values())))
-    width = max(len(name) for name in (*ratings, "segmentation"))
-    lines = [" ".join([f"{'segmentation':{width}}", *(f"{column:>9}" for column in columns)])]
-    for name, stars in ratings.items():
-        lines.append(" ".join([f"{name:{width}}", *(f"{stars[column]:9.2f}" for column in columns)]))
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -144,13 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> None:
     outputs = [path for path in (arguments.json, arguments.csv, arguments.figure) if path]
-    _check_outputs(outputs, arguments.figure)
+    check_outputs(outputs)
+    if arguments.figure and arguments.figure.suffix.lower() not in FIGURE_FORMATS:
+        raise ValueError(f"{arguments.figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
     if arguments.figure:
         _import_figure()
     _check_device(arguments.device)
-
-    from dqe_loss.checkpoint import load_surrogate
-    from dqe_loss.data.exams import read_exam
 
     paths = _exam_paths(arguments)
     surrogate = load_surrogate(arguments.checkpoint)
@@ -159,20 +132,19 @@ def _run(arguments: Arguments) -> None:
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
-        contents[arguments.json] = _as_json(exam.name, ratings, surrogate.config, arguments)
+        contents[arguments.json] = ratings_as_json(
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme
+        )
     if arguments.csv:
-        contents[arguments.csv] = _as_csv(exam.name, ratings, surrogate.config, arguments)
+        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint)
     if arguments.figure:
         contents[arguments.figure] = _as_figure(exam, ratings, surrogate.config, arguments, caption)
     write_together(contents)
     print(f"{caption}\n\n{format_table(ratings)}")
 
 
-def _exam_paths(arguments: Arguments) -> "ExamPaths":
+def _exam_paths(arguments: Arguments) -> ExamPaths:
     """Find the files from --exam or from the single paths."""
-    from dqe_loss.data.exams import ExamPaths, find_exam
-    from dqe_loss.intensity import MODALITIES
-
     given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
     modalities = {modality: path for modality, path in given.items() if path}
     flags = " ".join(f"--{modality}" for modality in MODALITIES)
@@ -197,21 +169,6 @@ def _exam_paths(arguments: Arguments) -> "ExamPaths":
     return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
 
 
-def _check_outputs(outputs: Sequence[Path], figure: Path | None) -> None:
-    """Refuse paths that could not be written, before any work is done."""
-    for path in outputs:
-        if not path.parent.is_dir():
-            raise ValueError(f"{path}: cannot be written, there is no folder {path.parent}; make it first")
-        if path.is_dir():
-            raise ValueError(f"{path}: cannot be written, it is a folder; give a file name in it")
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{path}: cannot be written, no permission in {path.parent}")
-    if len({path.resolve() for path in outputs}) < len(outputs):
-        raise ValueError("expected a file of its own for each output, found one named twice")
-    if figure and figure.suffix.lower() not in FIGURE_FORMATS:
-        raise ValueError(f"{figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
-
-
 def _import_figure() -> Any:
     try:
         from dqe_loss import figure
@@ -223,8 +180,6 @@ def _import_figure() -> Any:
 
 
 def _check_device(device: str) -> None:
-    import torch
-
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -232,57 +187,13 @@ def _check_device(device: str) -> None:
         raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
 
 
-def _as_json(name: str, ratings: Ratings, config: "SurrogateConfig", arguments: Arguments) -> bytes:
-    content = {
-        "exam": name,
-        "checkpoint": arguments.checkpoint,
-        "kind_of_ratings": config.kind_of_ratings,
-        "unit": star_unit(config),
-        "scale": list(config.stars),
-        "label_scheme": arguments.label_scheme,
-        "ratings": ratings,
-    }
-    return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def _as_csv(name: str, ratings: Ratings, config: "SurrogateConfig", arguments: Arguments) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    views = list(next(iter(ratings.values())))
-    writer.writerow(["exam", "segmentation", *views, "unit", "checkpoint"])
-    for segmentation, stars in ratings.items():
-        values = (f"{stars[view]:.5f}" for view in views)
-        writer.writerow([name, segmentation, *values, star_unit(config), arguments.checkpoint])
-    return text.getvalue().encode()
-
-
-def _as_figure(exam: "Exam", ratings: Ratings, config: "SurrogateConfig", arguments: Arguments, caption: str) -> bytes:
+def _as_figure(exam: Exam, ratings: Ratings, config: SurrogateConfig, arguments: Arguments, caption: str) -> bytes:
     figure = _import_figure().plot_planes(
         exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
     )
     content = io.BytesIO()
     figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)
     return content.getvalue()
-
-
-def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files atomically: each is there whole or not at all, and none before all could be written.
-
-    Args:
-        contents: path to content; the folders must exist.
-
-    Raises:
-        OSError: a file cannot be written; no temporary file is left.
-    """
-    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
-    try:
-        for path, content in contents.items():
-            temporaries[path].write_bytes(content)
-        for path, temporary in temporaries.items():
-            os.replace(temporary, path)
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -74,12 +74,24 @@ def rate_segmentation(
             f"got a segmentation of shape {tuple(segmentation.shape)}"
         )
     find_scheme(label_scheme)
-    mask: Mask = (LabelMask(segmentation, label_scheme) if segmentation.shape[1] == 1
-                  else RegionMask(segmentation, hard=slicing == "hard"))
+    mask: Mask = (
+        LabelMask(segmentation, label_scheme)
+        if segmentation.shape[1] == 1
+        else RegionMask(segmentation, hard=slicing == "hard")
+    )
     if center is None:
         center = center_of_mask(mask, hard=slicing == "hard")
-    return rate_mask(surrogate, image, mask, center, views=views, planes=planes, jitter=jitter,
-                     generator=generator, modalities=modalities)
+    return rate_mask(
+        surrogate,
+        image,
+        mask,
+        center,
+        views=views,
+        planes=planes,
+        jitter=jitter,
+        generator=generator,
+        modalities=modalities,
+    )
 
 
 def rate_mask(
@@ -125,8 +137,10 @@ def rate_mask(
         )
     channels = modality_index(modalities, surrogate.config.modalities)
     moves = draw_moves(len(views), planes, jitter, center, generator)
-    inputs = [network_input(surrogate, image, mask, center[:, VIEW_AXIS[view], None] + moves[:, i], view, channels)
-              for i, view in enumerate(views)]
+    inputs = [
+        network_input(surrogate, image, mask, center[:, VIEW_AXIS[view], None] + moves[:, i], view, channels)
+        for i, view in enumerate(views)
+    ]
     stacked = torch.stack(inputs, 1)
     stars = _rate(surrogate, rearrange(stacked, "b v p c h w -> (b v p) c h w"), checkpointing)
     return rearrange(stars, "(b v p) -> b v p", v=len(views), p=planes).mean(-1)
@@ -193,6 +207,8 @@ def network_input(
 
 def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:
     size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
-    stars = [checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
-             for chunk in torch.split(planes, size)]
+    stars = [
+        checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
+        for chunk in torch.split(planes, size)
+    ]
     return at_least_float32(torch.cat(stars))

@@ -216,7 +216,9 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = (240, 240), value: float 
         edge = planes.amin(dim, keepdim=True)
         if value is not None:
             edge = torch.full_like(edge, value)
-        sides = [edge.expand_as(planes.narrow(dim, 0, 1)).repeat_interleave(n, dim)
-                 for n in (missing // 2, missing - missing // 2)]
+        sides = [
+            edge.expand_as(planes.narrow(dim, 0, 1)).repeat_interleave(n, dim)
+            for n in (missing // 2, missing - missing // 2)
+        ]
         planes = torch.cat((sides[0], planes, sides[1]), dim)
     return planes

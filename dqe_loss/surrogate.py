@@ -56,8 +56,11 @@ class SurrogateConfig:
         Raises:
             ValueError: naming the field, the value and what it may be.
         """
-        choices = (("encoding", tuple(ENCODINGS)), ("normalization", NORMALIZATIONS),
-                   ("kind_of_ratings", KINDS_OF_RATINGS))
+        choices = (
+            ("encoding", tuple(ENCODINGS)),
+            ("normalization", NORMALIZATIONS),
+            ("kind_of_ratings", KINDS_OF_RATINGS),
+        )
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

@@ -95,9 +95,10 @@ class TinyRater(nn.Module):
         self.convolution = nn.Conv2d(7, 8, 5, stride=2)
         self.normalization = nn.BatchNorm2d(8)
         self.head = nn.Linear(8, 1)
-        for parameter in (self.convolution.weight, self.head.weight):
-            with torch.no_grad():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        with torch.no_grad():
+            for layer in (self.convolution, self.head):
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * 0.1)
+                layer.bias.zero_()
 
     def forward(self, planes: Tensor) -> Tensor:
         features = torch.tanh(self.normalization(self.convolution(planes)))

@@ -244,7 +244,7 @@ def test_where_the_others_take_probabilities_so_does_the_rating(exam, other):
 
 @pytest.mark.parametrize(
     "other",
-    [DiceLoss(sigmoid=True), MaskedDiceLoss(sigmoid=True), DiceCELoss(sigmoid=True), FocalLoss(), nn.BCEWithLogitsLoss()],
+    [DiceLoss(**SIGMOID), MaskedDiceLoss(**SIGMOID), DiceCELoss(**SIGMOID), FocalLoss(), nn.BCEWithLogitsLoss()],
     ids=lambda loss: type(loss).__name__,
 )
 def test_where_the_others_take_logits_so_does_the_rating(exam, other):

@@ -23,8 +23,8 @@ volume = torch.rand(1, 4, 8, 8, 8)
 loss(volume[:, :3], volume[:, :3] > 0.5, image=volume)
 metric(volume[:, :3], volume)
 metric.aggregate()
-print(json.dumps({"monai": monai_brings, "changed": before != after, "loaded": sorted(loaded), "used": sorted(sys.modules),
-                  "environment": dict(os.environ) == before[-2]}))
+print(json.dumps({"monai": monai_brings, "loaded": sorted(loaded), "used": sorted(sys.modules),
+                  "changed": before != after, "environment": dict(os.environ) == before[-2]}))
 """
 
 

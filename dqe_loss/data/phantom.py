@@ -86,9 +86,7 @@ def make_phantom(seed: int = 0) -> Exam:
     return Exam(name=f"phantom-{seed}", image=image, segmentations={"reference": reference}, affine=affine)
 
 
-def acquire(
-    rng: np.random.Generator, brain: NDArray[np.bool_], tissues: dict[str, Field]
-) -> NDArray[np.int16]:
+def acquire(rng: np.random.Generator, brain: NDArray[np.bool_], tissues: dict[str, Field]) -> NDArray[np.int16]:
     """Take the pictures of the four modalities.
 
     Args:

@@ -132,9 +132,7 @@ def distance_to(points: Field, mass: Mass) -> Field:
     return distance
 
 
-def cortex(
-    rng: np.random.Generator, hull: Field, points: Field, remoteness: Field, atrophy: np.float32
-) -> Field:
+def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Field, atrophy: np.float32) -> Field:
     """Fold the surface of the cerebrum.
 
     Args:

@@ -133,8 +133,6 @@ def tube(points: Field, path: Sequence[Sequence[float]], radii: Sequence[float])
         axis = np.subtract(end, start).astype(np.float32)
         u, v, w = (line - np.float32(value) for line, value in zip(points, start, strict=True))
         along = np.clip((u * axis[0] + v * axis[1] + w * axis[2]) / (axis * axis).sum(), 0, 1)
-        distance = np.sqrt(
-            (u - along * axis[0]) ** 2 + (v - along * axis[1]) ** 2 + (w - along * axis[2]) ** 2
-        )
+        distance = np.sqrt((u - along * axis[0]) ** 2 + (v - along * axis[1]) ** 2 + (w - along * axis[2]) ** 2)
         depth = np.maximum(depth, np.float32(near) + np.float32(far - near) * along - distance)
     return depth

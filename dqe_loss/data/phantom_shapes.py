@@ -155,9 +155,7 @@ def vessels(points: Field, depth: Field) -> Field:
     straight = tube(points, [(0, -34, 2), (0, -60, -8), (0, -84, -16)], [1.4, 1.8, 2.4])
     transverse = tube(side, [(2, -84, -17), (30, -76, -22), (50, -52, -24)], [2.5, 2.5, 2.5])
     middle = tube(side, [(6, 10, -20), (22, 10, -17), (37, 4, -8), (39, -16, 4)], [1.3, 1.3, 1.3, 1.0])
-    front = tube(
-        points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.2] * 4 + [0.9]
-    )
+    front = tube(points, [(1, 12, -20), (1, 38, -14), (1, 44, 6), (1, 24, 24), (1, -8, 31)], [1.2] * 4 + [0.9])
     return _union(sagittal, straight, transverse, middle, front)
 
 

@@ -1,0 +1,42 @@
+"""Files that are there whole or not at all."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def check_outputs(outputs: Sequence[Path]) -> None:
+    """Refuse paths that could not be written, before any work is done.
+
+    Raises:
+        ValueError: naming the path, and what stands in the way.
+    """
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: cannot be written, there is no folder {path.parent}; make it first")
+        if path.is_dir():
+            raise ValueError(f"{path}: cannot be written, it is a folder; give a file name in it")
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{path}: cannot be written, no permission in {path.parent}")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise ValueError("expected a file of its own for each output, found one named twice")
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files atomically: each is there whole or not at all, and none before all could be written.
+
+    Args:
+        contents: path to content; the folders must exist.
+
+    Raises:
+        OSError: a file cannot be written; no temporary file is left.
+    """
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    try:
+        for path, content in contents.items():
+            temporaries[path].write_bytes(content)
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Stars in words and files: what the numbers are, as a table, as JSON, as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from dqe_loss.surrogate import SurrogateConfig
+
+Ratings = dict[str, dict[str, float]]
+"""Segmentation to view (and ``"mean"``) to stars."""
+
+
+def star_unit(config: SurrogateConfig) -> str:
+    """Name what a surrogate's ratings are counted in: plain stars only if humans gave them (contract C12)."""
+    return "stars" if config.kind_of_ratings == "human" else f"{config.kind_of_ratings} stars"
+
+
+def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
+    """Say in one line what the numbers are, on which scale, and where they come from."""
+    low, high = config.stars
+    origin = {
+        "human": "learned from human ratings",
+        "metric": "learned from overlap with a reference, not from human ratings",
+        "simulated": "learned from simulated raters, not from human ratings",
+        "unknown": "which does not say what ratings it learned from",
+    }[config.kind_of_ratings]
+    name = Path(checkpoint).name
+    return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
+
+
+def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
+    """Lay ratings out as plain text, a row each."""
+    columns = list(next(iter(ratings.values())))
+    width = max(len(name) for name in (*ratings, "segmentation"))
+    lines = [" ".join([f"{'segmentation':{width}}", *(f"{column:>9}" for column in columns)])]
+    for name, stars in ratings.items():
+        lines.append(" ".join([f"{name:{width}}", *(f"{stars[column]:9.2f}" for column in columns)]))
+    return "\n".join(lines)
+
+
+def ratings_as_json(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, label_scheme: str) -> bytes:
+    """Ratings of one exam as JSON, with all that is needed to know what they are."""
+    content = {
+        "exam": name,
+        "checkpoint": checkpoint,
+        "kind_of_ratings": config.kind_of_ratings,
+        "unit": star_unit(config),
+        "scale": list(config.stars),
+        "label_scheme": label_scheme,
+        "ratings": ratings,
+    }
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str) -> bytes:
+    """Ratings of one exam as CSV, a row for each segmentation."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    views = list(next(iter(ratings.values())))
+    writer.writerow(["exam", "segmentation", *views, "unit", "checkpoint"])
+    for segmentation, stars in ratings.items():
+        values = (f"{stars[view]:.5f}" for view in views)
+        writer.writerow([name, segmentation, *values, star_unit(config), checkpoint])
+    return text.getvalue().encode()
