@@ -49,37 +49,36 @@ class GradientLog:
 
 class _Guard(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, regions: Tensor, target: Tensor, log: GradientLog | None) -> Tensor:
-        ctx.save_for_backward(regions, target)
+    def forward(ctx: Any, values: Tensor, toward: Tensor, log: GradientLog | None) -> Tensor:
+        ctx.save_for_backward(toward)
         ctx.log = log
-        return regions.view_as(regions)
+        return values.view_as(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        regions, target = ctx.saved_tensors
+        (toward,) = ctx.saved_tensors
         (gradient,) = gradients
-        # Descent moves a voxel against its gradient. The clamp: a sum of softmax channels can round to just above 1,
-        # where "toward the target" would mean down.
-        toward = target.to(regions.dtype) - regions.clamp(0, 1)
+        # Descent moves a value against its gradient.
         kept = torch.where(gradient * toward < 0, gradient, torch.zeros_like(gradient))
         if ctx.log is not None:
             ctx.log.add_guarded(torch.linalg.vector_norm(kept, 1), torch.linalg.vector_norm(gradient, 1))
         return kept, None, None
 
 
-def guard(regions: Tensor, target: Tensor, log: GradientLog | None = None) -> Tensor:
-    """Pass regions on; on the way back keep a voxel's gradient only where it moves the region toward the target.
+def guard(values: Tensor, toward: Tensor, log: GradientLog | None = None) -> Tensor:
+    """Pass values on; on the way back keep an element's gradient only where descent moves it toward the target.
 
     Args:
-        regions: predicted region probabilities in [0, 1], planes or volumes.
-        target: the target's regions in the same voxels, boolean or in [0, 1].
+        values: what a network predicts, before or after its activation.
+        toward: of the same shape, positive where the target is above what is predicted, negative where it is below,
+            0 where they agree.
         log: where to note the share that was kept; not under ``torch.compile``.
 
     Returns:
-        The regions, unchanged.
+        The values, unchanged.
     """
     noted = None if torch.compiler.is_compiling() else log
-    guarded: Tensor = _Guard.apply(regions, target, noted)  # type: ignore[no-untyped-call]
+    guarded: Tensor = _Guard.apply(values, toward, noted)  # type: ignore[no-untyped-call]
     return guarded
 
 

@@ -4,8 +4,6 @@ Nothing here unpickles objects: a checkpoint from a stranger can be wrong, but i
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files, version
@@ -13,9 +11,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from dqe_loss.files import write_together
 from dqe_loss.surrogate import Surrogate, SurrogateConfig
 
 BRAINLESION = SurrogateConfig(
@@ -82,14 +81,7 @@ def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
         raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist")
     weights = {name: tensor.contiguous() for name, tensor in surrogate.network.state_dict().items()}
     metadata = {"format": "pt", _CONFIG_KEY: json.dumps(surrogate.config.to_dict())}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
-        save_file(weights, temporary, metadata=metadata)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_together({path: save(weights, metadata=metadata)})
 
 
 def _published_weights() -> Path:
@@ -126,7 +118,10 @@ def _read_safetensors(path: Path) -> tuple[SurrogateConfig, dict[str, Tensor]]:
         raise ValueError(f"{path.name} is damaged or no safetensors file: {error}") from error
     if _CONFIG_KEY not in metadata:
         raise ValueError(f"{path.name} has no dqe_loss configuration in its metadata; write it with save_surrogate")
-    return SurrogateConfig.from_dict(json.loads(metadata[_CONFIG_KEY])), weights
+    try:
+        return SurrogateConfig.from_dict(json.loads(metadata[_CONFIG_KEY])), weights
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path.name} has a configuration that cannot be read: {error}") from error
 
 
 def _build(config: SurrogateConfig, weights: dict[str, Tensor], path: Path) -> Surrogate:

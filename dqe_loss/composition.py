@@ -43,12 +43,16 @@ class RatingTerm(Composable):
     """A loss that takes the image beside prediction and target, and is balanced against the other terms of a sum.
 
     Attributes:
+        sigmoid: whether it takes logits of regions, if it was told.
+        softmax: whether it takes logits of tissues, if it was told.
         max_gradient_ratio: cap on the norm of its gradient at the prediction, per exam, as a fraction of the other
             terms'; None for no cap.
         warmup: number of training steps that a sum leaves it out.
         gradient_log: what guard and cap did in the last backward pass.
     """
 
+    sigmoid: bool | None
+    softmax: bool | None
     max_gradient_ratio: float | None
     warmup: int
     gradient_log: GradientLog
@@ -100,7 +104,10 @@ class LossSum(Composable):
         self.weights = [weight for weight, _ in weighted]
         kinds = [type(term).__name__ for term in self.terms]
         self.names = [kind if kinds.count(kind) == 1 else f"{kind}_{i}" for i, kind in enumerate(kinds)]
-        self._probabilities = _takes_probabilities([t for t in self.terms if not isinstance(t, RatingTerm)])
+        rated = [term for term in self.terms if isinstance(term, RatingTerm)]
+        others = [term for term in self.terms if not isinstance(term, RatingTerm)]
+        told = all(term.sigmoid is not None or term.softmax is not None for term in rated)
+        self._probabilities = None if told else _takes_probabilities(others)
         self._values: dict[str, Tensor] = {}
         # Not an attribute of its own: torch.compile would bake its value in and compile again for every step.
         self._progress = {"steps": 0}
@@ -158,7 +165,7 @@ class LossSum(Composable):
             The weighted sum: a scalar, or one value per exam if the terms are not reduced.
 
         Raises:
-            ValueError: if there are no terms, or no image where a term needs one.
+            ValueError: if there are no terms, no image where a term needs one, or the terms are reduced differently.
         """
         if not self.weights:
             raise ValueError("an empty LossSum has no value; add losses to it")
@@ -186,6 +193,9 @@ class LossSum(Composable):
                 values[name] = term.evaluate(
                     branches.pop(0), full_target, image, origin, probabilities=self._probabilities
                 )
+        if len({value.shape for value in values.values()}) > 1:
+            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
+            raise ValueError(f"the terms' values do not add up: {shapes}; give all of them the same reduction")
         self._values = {name: value.detach().mean() for name, value in values.items()}
         weights = dict(zip(self.names, self.weights, strict=True))
         return sum((weights[name] * value for name, value in values.items()), start=first.new_zeros(()))
@@ -194,8 +204,8 @@ class LossSum(Composable):
 def _takes_probabilities(terms: Sequence[nn.Module]) -> bool | None:
     """Whether losses take probabilities or logits; None where none of them says.
 
-    MONAI's losses say so by ``sigmoid`` and ``softmax``; its wrappers (deep supervision, masking) keep the wrapped
-    loss in ``loss``.
+    MONAI's losses say so by ``sigmoid`` and ``softmax`` (masked Dice by ``pre_sigmoid`` and ``pre_softmax``); its
+    wrappers (deep supervision, masking) keep the wrapped loss in ``loss``.
 
     Raises:
         ValueError: if a loss applies an activation of its own (``other_act``) that cannot be known here.
@@ -204,11 +214,15 @@ def _takes_probabilities(terms: Sequence[nn.Module]) -> bool | None:
     for term in terms:
         wrapped = getattr(term, "loss", None)
         loss = wrapped if isinstance(wrapped, nn.Module) else term
-        flags = getattr(loss, "sigmoid", None), getattr(loss, "softmax", None)
-        if True in flags:
+        sigmoid, softmax, other = (
+            getattr(loss, f"pre_{name}", getattr(loss, name, None)) for name in ("sigmoid", "softmax", "other_act")
+        )
+        if sigmoid or softmax:
             return False
-        if flags == (False, False):
-            if getattr(loss, "other_act", None) is not None:
+        if isinstance(loss, nn.BCELoss):
+            said = True
+        elif (sigmoid, softmax) == (False, False):
+            if other is not None:
                 raise ValueError(
                     f"{type(loss).__name__} activates the prediction by other_act, so DQELoss cannot tell what it is "
                     "given; say DQELoss(sigmoid=True), DQELoss(softmax=True), or both False for probabilities"

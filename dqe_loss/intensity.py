@@ -58,8 +58,8 @@ def scale_planes(planes: Tensor, normalization: str = "percentile", lower: float
 
     ``"percentile"`` takes one lower and one upper percentile over all modalities of a plane together, as the
     published surrogate does; ``"minmax"`` takes minimum and maximum of each modality by itself (Table 1 of the paper
-    has both). NaN counts as 0, as upstream reads it; infinite values become the largest finite ones. A plane
-    without range, such as one that holds no brain, becomes 0 everywhere instead of NaN.
+    has both). NaN counts as 0, as upstream reads it, and so do infinite values. A plane without range, such as one
+    that holds no brain, becomes 0 everywhere instead of NaN.
 
     Args:
         planes: raw intensities ``(..., C, H, W)``, floating point.
@@ -75,7 +75,7 @@ def scale_planes(planes: Tensor, normalization: str = "percentile", lower: float
     """
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}")
-    planes = planes.nan_to_num()
+    planes = planes.nan_to_num(0, 0, 0)
     if normalization == "percentile":
         flat = rearrange(planes, "... c h w -> ... (c h w)")
         bounds = percentiles(flat, lower, upper)

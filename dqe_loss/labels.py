@@ -64,7 +64,7 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     """Check that a label map holds nothing but the scheme's labels.
 
     Args:
-        labels: label map of any shape and real dtype.
+        labels: label map of any shape and real dtype; a batch ``(B, 1, X, Y, Z)`` is checked exam by exam.
         scheme: name of the label scheme.
 
     Raises:
@@ -72,10 +72,10 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     """
     known = label_scheme(scheme)
     largest = max(known.values)
-    low, high = (bound.item() for bound in labels.aminmax())
+    fractional = labels.is_floating_point() and bool((labels != labels.round()).any())  # true of NaN, too
+    low, high = (0, 0) if fractional else (bound.item() for bound in labels.aminmax())
     # One pass says most: only the scheme's gaps and its second enhancing label need another look.
     between = [value for value in range(1, int(min(high, largest)) + 1) if value not in known.values]
-    fractional = labels.is_floating_point() and bool((labels != labels.round()).any())
     if fractional or low < 0 or high > largest or any(bool((labels == value).any()) for value in between):
         present = torch.unique(labels).tolist()
         fitting = [name for name, other in LABEL_SCHEMES.items() if set(present) <= set(other.values)]
@@ -84,12 +84,14 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
             f"label scheme {scheme!r} has the labels {known.values}, but the label map also holds "
             f"{[value for value in present if value not in known.values][:5]}; {hint}"
         )
-    twice = len(known.enhancing) > 1 and high >= max(known.enhancing)
-    both = [value for value in known.enhancing if twice and bool((labels == value).any())]
-    if len(both) > 1:
+    if len(known.enhancing) == 1 or high < max(known.enhancing):
+        return
+    exams = labels.flatten(1) if labels.ndim == 5 else labels.flatten()[None]
+    first, second = ((exams == value).any(1) for value in known.enhancing)
+    if (first & second).any():
         raise ValueError(
-            f"the label map holds both {' and '.join(map(str, both))}, and {scheme!r} takes either as enhancing tumor, "
-            "not both; map the labels to one scheme first, then name it (brats23 or brats21)"
+            f"the label map holds both {' and '.join(map(str, known.enhancing))}, and {scheme!r} takes either as "
+            "enhancing tumor, not both; map the labels to one scheme first, then name it (brats23 or brats21)"
         )
 
 
@@ -145,6 +147,22 @@ def regions_from_tissues(probabilities: Tensor, scheme: str = "brats") -> Tensor
     )
     core = necrosis + enhancing
     return torch.stack((core, core + edema, enhancing), dim=1)
+
+
+def tissues_from_regions(regions: Tensor, scheme: str = "brats") -> Tensor:
+    """The inverse of `regions_from_tissues`: each voxel's background and tissue probabilities.
+
+    Args:
+        regions: ``(B, 3, ...)`` in the order of `REGIONS`, boolean or in [0, 1].
+        scheme: name of the label scheme that orders the channels.
+
+    Returns:
+        ``(B, 4, ...)``: background and tissues in ascending order of label, floating point.
+    """
+    known = label_scheme(scheme)
+    core, whole, enhancing = (regions if regions.is_floating_point() else regions.float()).unbind(1)
+    tissue = {known.necrosis: core - enhancing, known.edema: whole - core, known.enhancing[0]: enhancing}
+    return torch.stack([1 - whole, *(tissue[label] for label in sorted(tissue))], 1)
 
 
 def reorder_regions(regions: Tensor, order: tuple[str, ...]) -> Tensor:

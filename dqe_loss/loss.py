@@ -157,8 +157,8 @@ class DQELoss(RatingTerm):
 
         Args:
             input: prediction ``(B, 3, X, Y, Z)`` (regions) or ``(B, 4, X, Y, Z)`` (background and tissues).
-            target: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot tissues
-                ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
+            target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot
+                tissues ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
             image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score does little harm), with 0 outside
                 the brain.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
@@ -190,7 +190,8 @@ class DQELoss(RatingTerm):
                 "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
                 "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
             )
-        case = self._read(input, target, origin, probabilities)
+        self.gradient_log.clear()
+        case = self._read(input, target, origin, self.gradient_log, probabilities)
         rated = self._can_be_rated(case)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
             missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
@@ -204,12 +205,13 @@ class DQELoss(RatingTerm):
 
         The target is needed only for ``origin`` and for ``center="target"``.
         """
-        return self._rate(self._read(input, target, origin, None), image)
+        return self._rate(self._read(input, target, origin, GradientLog()), image)
 
-    def _read(self, input: Tensor, target: Tensor | None, origin: Any, probabilities: bool | None) -> Case:
+    def _read(
+        self, input: Tensor, target: Tensor | None, origin: Any, log: GradientLog, probabilities: bool | None = None
+    ) -> Case:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
-        self.gradient_log.clear()
         activation = "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
         if self.sigmoid is None and self.softmax is None and not probabilities:
             activation = "auto"
@@ -221,7 +223,7 @@ class DQELoss(RatingTerm):
             region_order=self.region_order,
             label_scheme=self.label_scheme,
             hard=self.slicing == "hard",
-            guarded=self.gradient_log if self.guard else None,
+            guarded=log if self.guard else None,
         )
 
     def _rate(self, case: Case, image: Tensor) -> Tensor:
@@ -267,7 +269,7 @@ class DQELoss(RatingTerm):
         Half precision is autocast's to choose: frozen batch statistics and small stars do not survive a cast.
         """
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        probe = fn(torch.empty(0, device=self.surrogate.device))
+        probe = fn(torch.empty(0, device=self.surrogate.device, dtype=self.surrogate.dtype))
         dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
         self.surrogate.to(device=probe.device, dtype=dtype)
         return self

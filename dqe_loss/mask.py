@@ -5,6 +5,7 @@ softmax outputs are turned into regions plane by plane, the guard acts plane by 
 full-size surroundings plane by plane (`dqe_loss.patch`): full-size copies would cost more than the network.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,14 @@ import torch
 from torch import Tensor
 
 from dqe_loss.balance import GradientLog, guard
-from dqe_loss.labels import LABEL_SCHEMES, REGIONS, regions_from_labels, regions_from_tissues, reorder_regions
+from dqe_loss.labels import (
+    LABEL_SCHEMES,
+    REGIONS,
+    regions_from_labels,
+    regions_from_tissues,
+    reorder_regions,
+    tissues_from_regions,
+)
 from dqe_loss.slicing import (
     Profiles,
     at_least_float32,
@@ -100,6 +108,7 @@ class RegionMask:
         activation: ``"none"``, ``"sigmoid"`` or ``"softmax"``.
         region_order: order of region channels.
         label_scheme: scheme that orders tissue channels.
+        guard: what guards the values' gradient, if anything does.
     """
 
     values: Tensor
@@ -107,6 +116,7 @@ class RegionMask:
     activation: str = "none"
     region_order: tuple[str, ...] = REGIONS
     label_scheme: str = "brats"
+    guard: "TargetGuard | None" = None
 
     @property
     def shape(self) -> torch.Size:
@@ -115,9 +125,13 @@ class RegionMask:
 
     def volume(self, region: str) -> Tensor:
         """One region, in [0, 1]."""
-        if self.values.shape[1] == TISSUES:
-            return self._regions(self.values)[:, REGIONS.index(region)]
-        return self._activate(self.values[:, self.region_order.index(region)])
+        if self.values.shape[1] != TISSUES:
+            channel = self.values[:, self.region_order.index(region)]
+            return self._guarded(channel, lambda guard: guard.target.volume(region))
+        tissues = self._guarded(
+            self.values, lambda guard: self._channels(torch.stack([guard.target.volume(name) for name in REGIONS], 1))
+        )
+        return regions_from_tissues(tissues, self.label_scheme)[:, REGIONS.index(region)]
 
     def profiles(self, region: str) -> Profiles:
         """Mass profiles of a region."""
@@ -125,14 +139,28 @@ class RegionMask:
 
     def take(self, index: Tensor, view: str) -> Tensor:
         """Region planes at integer positions."""
-        planes = take_planes(self.values, index, view)
-        return self._regions(planes.movedim(2, 1)).movedim(1, 2)
+        planes = take_planes(self.values, index, view).movedim(2, 1)
+        planes = self._guarded(planes, lambda guard: self._channels(guard.target.take(index, view).movedim(2, 1)))
+        if planes.shape[1] == TISSUES:
+            return regions_from_tissues(planes, self.label_scheme).movedim(1, 2)
+        return reorder_regions(planes, self.region_order).movedim(1, 2)
 
-    def _regions(self, values: Tensor) -> Tensor:
-        values = self._activate(values)
-        if values.shape[1] == TISSUES:
-            return regions_from_tissues(values, self.label_scheme)
-        return reorder_regions(values, self.region_order)
+    def _guarded(self, values: Tensor, target: Callable[["TargetGuard"], Tensor]) -> Tensor:
+        """Probabilities of the values, guarded if there is a guard; the target is given in the same channels.
+
+        The guard acts before the activation: a region's gradient that was guarded behind a softmax would still reach
+        the other tissues through it, and could lower the very tissue that the target has.
+        """
+        if self.guard is not None:
+            predicted = self._activate(values.detach()).clamp(0, 1)
+            values = guard(values, target(self.guard).to(predicted.dtype) - predicted, self.guard.log)
+        return self._activate(values)
+
+    def _channels(self, regions: Tensor) -> Tensor:
+        """Regions in the order of `REGIONS` as the channels of the values."""
+        if self.values.shape[1] == TISSUES:
+            return tissues_from_regions(regions, self.label_scheme)
+        return torch.stack([regions[:, REGIONS.index(name)] for name in self.region_order], 1)
 
     def _activate(self, values: Tensor) -> Tensor:
         if self.activation == "none":
@@ -143,31 +171,16 @@ class RegionMask:
 
 
 @dataclass(frozen=True)
-class GuardedMask:
-    """A mask whose gradient is kept only where it moves the mask toward a target (contract C7).
+class TargetGuard:
+    """A guard by a target (contract C7).
 
     Attributes:
-        mask: what is predicted.
-        target: what it should be, of the same size.
+        target: what the guarded mask should be, of the same size.
         log: where the guard notes what it kept.
     """
 
-    mask: VolumeMask
     target: VolumeMask
     log: GradientLog
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the volumes."""
-        return self.mask.shape
-
-    def profiles(self, region: str) -> Profiles:
-        """Mass profiles of a region."""
-        return profiles_of(guard(self.mask.volume(region), self.target.volume(region), self.log), self.mask.hard)
-
-    def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes at integer positions."""
-        return guard(self.mask.take(index, view), self.target.take(index, view), self.log)
 
 
 def profiles_of(volume: Tensor, hard: bool) -> Profiles:

@@ -8,10 +8,11 @@ from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.intensity import MODALITIES
+from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder_regions
+from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.rating import rate_segmentation
-from dqe_loss.slicing import VIEWS
+from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
 
 
@@ -27,6 +28,10 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         region_order: order of predicted region channels.
         modalities: the image's channel order.
         views: which views to rate.
+
+    Raises:
+        ValueError: if a name is unknown.
+        FileNotFoundError: if the checkpoint is not there.
 
     Example:
         >>> metric = DQEMetric()
@@ -46,6 +51,10 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         views: tuple[str, ...] = VIEWS,
     ) -> None:
         super().__init__()
+        find_scheme(label_scheme)
+        reorder_regions(torch.empty(1, 3), region_order)
+        modality_index(modalities)
+        check_views(views)
         self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
         self.label_scheme, self.region_order = label_scheme, region_order
         self.modalities, self.views = modalities, views

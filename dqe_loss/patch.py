@@ -42,24 +42,26 @@ def crop(volume: Tensor, origins: Origins, size: Sequence[int]) -> Tensor:
     """Cut each exam's patch out of full-size volumes.
 
     Args:
-        volume: ``(B, C, X, Y, Z)``.
+        volume: ``(B, C, X, Y, Z)`` or ``(B, X, Y, Z)``.
         origins: first voxel of each patch.
         size: size of the patches.
 
     Returns:
-        ``(B, C, *size)``.
+        ``(B, C, *size)`` or ``(B, *size)``.
 
     Raises:
         ValueError: if a patch does not lie inside the volume.
     """
     for origin in origins:
-        if any(o < 0 or o + n > full for o, n, full in zip(origin, size, volume.shape[2:], strict=True)):
+        if any(o < 0 or o + n > full for o, n, full in zip(origin, size, volume.shape[-3:], strict=True)):
             raise ValueError(
                 f"a patch of {tuple(size)} voxels at origin {origin} does not lie inside the full-size volume of "
-                f"{tuple(volume.shape[2:])}; with origin=, target and image are full-size and input is the patch"
+                f"{tuple(volume.shape[-3:])}; with origin=, target and image are full-size and input is the patch"
             )
     (dx, dy, dz) = size
-    return torch.stack([v[:, x : x + dx, y : y + dy, z : z + dz] for v, (x, y, z) in zip(volume, origins, strict=True)])
+    return torch.stack(
+        [v[..., x : x + dx, y : y + dy, z : z + dz] for v, (x, y, z) in zip(volume, origins, strict=True)]
+    )
 
 
 @dataclass(frozen=True)

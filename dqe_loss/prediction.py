@@ -1,6 +1,6 @@
 """Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dqe_loss.balance import GradientLog
 from dqe_loss.labels import REGIONS, check_labels
-from dqe_loss.mask import TISSUES, GuardedMask, LabelMask, Mask, RegionMask, VolumeMask
+from dqe_loss.mask import TISSUES, LabelMask, Mask, RegionMask, TargetGuard, VolumeMask
 from dqe_loss.patch import PatchMask, crop, read_origins
 
 
@@ -104,7 +104,7 @@ def read_case(
 
     Args:
         input: prediction, see `read_prediction`.
-        target: target, see `read_target`; full-size if there is an origin.
+        target: target, see `read_target`, or class indices ``(B, X, Y, Z)``; full-size if there is an origin.
         origin: first voxel of the patch that ``input`` is, or None if it is no patch.
         activation: see `read_prediction`.
         region_order: order of region channels in both.
@@ -118,6 +118,7 @@ def read_case(
     Raises:
         ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
     """
+    target = target[:, None] if target is not None and target.ndim == 4 else target  # class indices
     predicted = read_prediction(input, activation, region_order=region_order, label_scheme=label_scheme, hard=hard)
     if target is None:
         if origin is not None:
@@ -133,11 +134,12 @@ def read_case(
             f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
         )
     reference = read_target(local, region_order=region_order, label_scheme=label_scheme, hard=hard)
-    mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
+    if guarded is not None:
+        predicted = replace(predicted, guard=TargetGuard(reference, guarded))
     if origin is None:
-        return Case(mask, reference, in_place=False)
+        return Case(predicted, reference, in_place=False)
     around = read_target(target, region_order=region_order, label_scheme=label_scheme, hard=hard, check=False)
-    return Case(PatchMask(mask, reference, around, origins), around, in_place=True)
+    return Case(PatchMask(predicted, reference, around, origins), around, in_place=True)
 
 
 def _cannot_wait(x: Tensor) -> bool:

@@ -192,10 +192,14 @@ def network_input(
     """
     config = surrogate.config
     depth = image.shape[2 + VIEW_AXIS[view]]
-    scans = interpolate_planes(lambda index: take_planes(image, index, view), positions, depth)
+
+    def take_scans(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
+        return at_least_float32(take_planes(image, index, view)).nan_to_num(0, 0, 0)
+
+    scans = interpolate_planes(take_scans, positions, depth)
     if channels != sorted(channels):
         scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
-    scans = scale_planes(at_least_float32(scans), config.normalization, *config.percentiles)
+    scans = scale_planes(scans, config.normalization, *config.percentiles)
     regions = interpolate_planes(lambda index: mask.take(index, view), positions, depth)
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
     # pads with would hand the whole padding's gradient to one voxel of each row.

@@ -44,7 +44,7 @@ class SurrogateConfig:
     percentiles: tuple[float, float] = (0.5, 99.5)
     field_of_view: tuple[int, int] = (240, 240)
     stars: tuple[float, float] = (1.0, 6.0)
-    kind_of_ratings: str = "human"
+    kind_of_ratings: str = "unknown"
     data: str = ""
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -98,14 +98,23 @@ class Surrogate(nn.Module):
 
     Args:
         config: how the network is built and fed.
+
+    Raises:
+        ValueError: if the architecture cannot be built as a 2D classifier.
     """
 
     def __init__(self, config: SurrogateConfig | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
         channels = len(self.config.modalities) + ENCODINGS[self.config.encoding]
-        architecture = getattr(nets, self.config.architecture)
-        self.network: nn.Module = architecture(spatial_dims=2, in_channels=channels, out_channels=1)
+        try:
+            architecture = getattr(nets, self.config.architecture)
+            self.network: nn.Module = architecture(spatial_dims=2, in_channels=channels, out_channels=1)
+        except TypeError as error:
+            raise ValueError(
+                f"{self.config.architecture!r} cannot be built from spatial_dims, in_channels and out_channels; "
+                "expected a 2D classifier of MONAI such as 'DenseNet121'"
+            ) from error
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -114,6 +123,11 @@ class Surrogate(nn.Module):
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights, and of the planes that reach them."""
+        return next(self.network.parameters()).dtype
 
     def train(self, mode: bool = True) -> "Surrogate":
         """Stay in evaluation mode: batch statistics must not move (contract C8)."""
@@ -129,7 +143,7 @@ class Surrogate(nn.Module):
         Returns:
             ``(N,)`` stars, unbounded: the published network can leave [1, 6], most of all under attack.
         """
-        planes = planes.to(next(self.network.parameters()).dtype)
+        planes = planes.to(self.dtype)
         stars: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
         return stars.squeeze(1)
 

@@ -120,8 +120,8 @@ def plot_curves(history: History, cap: float, warmup: int, title: str) -> Figure
     ))  # fmt: skip
     runs = [(run, list(group)) for run, group in groupby(history, key=lambda entry: entry["run"])]
     for ax, key, label in panels:
-        for (run, entries), color in zip(runs, COLORS, strict=False):
-            first = 0 if run == runs[0][0] else warmup
+        for (run, entries), color in zip(runs, COLORS[-len(runs) :], strict=True):
+            first = warmup if entries is not runs[0][1] else 0  # both runs go on from there
             points = [(first + e["step"], e[key]) for e in entries if key in e]
             # Dots where the term was only looked at, every few steps.
             ax.plot(*zip(*points, strict=True), color=color, label=run, lw=1.4,

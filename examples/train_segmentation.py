@@ -46,7 +46,9 @@ from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regio
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.figure import plot_planes
-from dqe_loss.rate import describe_ratings, rate_exam, star_unit, write_together
+from dqe_loss.files import write_together
+from dqe_loss.rate import rate_exam
+from dqe_loss.stars import describe_ratings, star_unit
 
 TRAIN_PHANTOMS = (0, 1, 2)
 TEST_PHANTOM = 100
@@ -90,7 +92,7 @@ class Arguments:
     device: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """An exam as network and loss take it.
 
@@ -176,7 +178,7 @@ def train(
 
             log = criterion.log
             if probe is not None and step % PROBE_EVERY == 0:
-                leaf = logits.detach().requires_grad_()
+                leaf = logits.detach().float().requires_grad_()
                 probe(leaf, case.target, image=case.image, origin=case.origin).backward()
                 log = probe.log
             history.append({"run": run, "step": step, **log})
@@ -210,13 +212,23 @@ def compare(
     return exam, rows
 
 
+def check_device(device: str) -> str:
+    """Refuse a device that cannot be used, before any work is done."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
+    return device
+
+
 def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case]]:
     """Read, or make, the exams to train on and those to test on besides."""
     if not arguments.exam:
         if arguments.test:
             raise ValueError("--test goes with --exam: without it the example trains and tests on phantoms")
-        phantoms = [make_phantom(seed) for seed in (*TRAIN_PHANTOMS, TEST_PHANTOM)]
-        cases = [prepare(phantom, "brats23", device) for phantom in phantoms]
+        seeds = tqdm((*TRAIN_PHANTOMS, TEST_PHANTOM), "making phantoms", dynamic_ncols=True)
+        cases = [prepare(make_phantom(seed), "brats23", device) for seed in seeds]
         return cases[:-1], cases[-1:]
 
     def read(folder: Path) -> Case:
@@ -236,18 +248,23 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
 def run_example(arguments: Arguments) -> None:
     """Train, compare, print and write."""
     started = time.monotonic()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.steps < 1 or not arguments.weight > 0:
+        raise ValueError("expected --steps of at least 1 and a --weight above 0; one run is without the term anyway")
+    device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     train_cases, test_cases = read_cases(arguments, device)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    seconds = {"reading": time.monotonic() - started}
 
     surrogate = load_surrogate()  # once, for both criteria and the test
     weight, cap = arguments.weight, arguments.max_gradient_ratio
-    dqe, warm_dqe = (DQELoss(surrogate, max_gradient_ratio=cap, warmup=n) for n in (arguments.warmup, 0))
-    # A training of your own needs no more than this line. During warm-up the sum is Dice alone: the surrogate
-    # knows nothing of the noise that a fresh network predicts.
-    criterion = DiceLoss(sigmoid=True) + weight * dqe
-    dice_alone, probe = LossSum(DiceLoss(sigmoid=True)), DiceLoss(sigmoid=True) + weight * warm_dqe
-    criterion.to(device), probe.to(device)
+    balance = {"max_gradient_ratio": cap}
+    # A training of your own needs no more than this line. During warm-up the sum is Dice alone: what the surrogate
+    # says of a fresh network's noise is worthless, and its gradient there dwarfs Dice's (see curves.png).
+    criterion = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, warmup=arguments.warmup, **balance)
+    dice_alone = LossSum(DiceLoss(sigmoid=True))
+    probe = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, **balance)
+    for loss in (criterion, probe):
+        loss.to(device)
 
     torch.manual_seed(arguments.seed)
     network = CoarseUNet().to(device)
@@ -258,7 +275,7 @@ def run_example(arguments: Arguments) -> None:
         # Copied in one go, so that the new optimizer holds the new network's parameters.
         networks[name], branch_optimizer = copy.deepcopy((network, optimizer))
         history += train(networks[name], branch_optimizer, loss, train_cases, arguments.steps, name, watch)
-    seconds = {"training": time.monotonic() - started}
+    seconds["training"] = time.monotonic() - started - seconds["reading"]
 
     results: list[Row] = []
     for case in (train_cases[0], *test_cases):
@@ -280,7 +297,8 @@ def run_example(arguments: Arguments) -> None:
     print(format_results(results, unit))
     print()
     print(format_gradients(gradients, weight, cap))
-    print(f"\n{seconds['all']:.0f} s; {arguments.out}: results.json, curves.png, planes.png")
+    print("\nA demonstration of the loss with one seed; no evidence of what it is worth.")
+    print(f"{seconds['all']:.0f} s. Written to {arguments.out}: results.json, curves.png, planes.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ import torch
 
 from dqe_loss import Surrogate, load_surrogate
 
-torch.set_num_threads(2)
+# A second thread gains little on planes, and costs much where other processes want the cores.
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
