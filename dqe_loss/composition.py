@@ -172,11 +172,15 @@ class LossSum(Composable):
         rated = [term for term in self.terms if isinstance(term, RatingTerm)]
         balanced = 0 < len(rated) < len(self.terms)
         active = [term for term in rated if not balanced or self.steps_done >= term.warmup]
-        if balanced and self.training and torch.is_grad_enabled() and len(active) < len(rated):
-            self.steps_done += 1
-
         first: Tensor = input if isinstance(input, Tensor) else input[0]
         full_target = target[0] if isinstance(target, list | tuple) else target
+        if balanced and self.training and torch.is_grad_enabled() and len(active) < len(rated):
+            if self.steps_done == 0:  # what is wrong with the data is said now, not at the end of the warm-up
+                with torch.no_grad():
+                    for term in rated:
+                        term.evaluate(first, full_target, image, origin, probabilities=self._probabilities)
+            self.steps_done += 1
+
         branches = [first] * len(active)
         if balanced and active:
             logs = [term.gradient_log for term in active]

@@ -363,3 +363,14 @@ def test_a_compiled_sum_equals_eager(exam, backend, other, fullgraph):
         rtol=1e-3, atol=1e-7,
     )  # fmt: skip
     assert compiled.log["DQELoss"] == pytest.approx(criterion.log["DQELoss"], rel=1e-4)
+
+
+def test_bad_data_is_told_at_the_first_step_of_a_warm_up(exam):
+    image, _, regions, logits = exam
+    criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(warmup=100)
+    with pytest.raises(ValueError, match="same batch and voxels"):
+        criterion(logits, regions.float(), image=image[..., 1:])
+    with pytest.raises(ValueError, match="image=image"):
+        criterion(logits, regions.float())
+    criterion(logits, regions.float(), image=image)
+    assert set(criterion.log) == {"DiceLoss"}
