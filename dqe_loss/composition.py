@@ -177,8 +177,8 @@ class LossSum(Composable):
         if balanced and self.training and torch.is_grad_enabled() and len(active) < len(rated):
             if self.steps_done == 0:  # what is wrong with the data is said now, not at the end of the warm-up
                 with torch.no_grad():
-                    for term in rated:
-                        term.evaluate(first, full_target, image, origin, probabilities=self._probabilities)
+                    for new in rated:
+                        new.evaluate(first, full_target, image, origin, probabilities=self._probabilities)
             self.steps_done += 1
 
         branches = [first] * len(active)

@@ -15,7 +15,7 @@ from dqe_loss.labels import REGIONS, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
 from dqe_loss.prediction import Case, read_case
-from dqe_loss.rating import draw_moves, rate_mask, rate_segmentation
+from dqe_loss.rating import check_devices, draw_moves, rate_mask, rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
 
@@ -212,6 +212,7 @@ class DQELoss(RatingTerm):
     ) -> Case:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
+        check_devices(self.surrogate, prediction=input)
         activation = "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
         if self.sigmoid is None and self.softmax is None and not probabilities:
             activation = "auto"

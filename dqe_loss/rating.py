@@ -135,6 +135,7 @@ def rate_mask(
             f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
             f"{tuple(mask.shape)}"
         )
+    check_devices(surrogate, image=image, segmentation=center)
     channels = modality_index(modalities, surrogate.config.modalities)
     moves = draw_moves(len(views), planes, jitter, center, generator)
     inputs = [
@@ -144,6 +145,20 @@ def rate_mask(
     stacked = torch.stack(inputs, 1)
     stars = _rate(surrogate, rearrange(stacked, "b v p c h w -> (b v p) c h w"), checkpointing)
     return rearrange(stars, "(b v p) -> b v p", v=len(views), p=planes).mean(-1)
+
+
+def check_devices(surrogate: Surrogate, **tensors: Tensor) -> None:
+    """Check that all lies where the surrogate lies: losses without weights need no moving, but this one does.
+
+    Raises:
+        ValueError: naming what lies where.
+    """
+    for name, tensor in tensors.items():
+        if tensor.device != surrogate.device:
+            raise ValueError(
+                f"the {name} is on {tensor.device}, the surrogate on {surrogate.device}; move the loss with "
+                f"criterion.to({str(tensor.device)!r}), or the {name} to the surrogate's device"
+            )
 
 
 def draw_moves(

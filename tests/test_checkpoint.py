@@ -125,7 +125,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_missing_published_weights_say_what_to_install(monkeypatch):
-    monkeypatch.setattr(module, "_PACKAGE", "no-such-distribution")
+    monkeypatch.setattr("dqe_loss.checkpoint._PACKAGE", "no-such-distribution")
     with pytest.raises(FileNotFoundError, match=r"no-such-distribution, which is not installed.*pip install"):
         load_surrogate()
 

@@ -427,3 +427,11 @@ def test_numpy_arrays_are_refused_clearly(exam):
     image, labels, _, logits = exam
     with pytest.raises((TypeError, ValueError, AttributeError), match=r"Tensor|tensor|numpy"):
         make_loss()(logits, labels, image=np.asarray(image))
+
+
+def test_a_loss_left_on_another_device_says_how_to_move_it(exam):
+    image, labels, _, logits = exam
+    with pytest.raises(ValueError, match=r"prediction is on meta, the surrogate on cpu; move the loss with criterion"):
+        make_loss()(logits.to("meta"), labels, image=image)
+    with pytest.raises(ValueError, match="the image is on meta"):
+        make_loss().rate(logits, image=image.to("meta"))
