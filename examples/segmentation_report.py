@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 History = list[dict[str, Any]]
 """For each step of each run: ``run``, ``step``, and what the criterion told of it."""
@@ -97,20 +98,29 @@ def format_gradients(summary: Sequence[dict[str, Any]], weight: float, cap: floa
     return "\n".join(lines)
 
 
-def plot_curves(history: History, cap: float, warmup: int, title: str) -> Figure:
+def mean_over_rounds(points: NDArray[np.float64], exams: int) -> NDArray[np.float64]:
+    """Average points (N, 2) over as many in a row as there are exams, so that each average holds every exam."""
+    window = min(exams, len(points))
+    return np.stack([np.convolve(column, np.full(window, 1 / window), "valid") for column in points.T], axis=1)
+
+
+def plot_curves(history: History, cap: float, warmup: int, exams: Sequence[str]) -> Figure:
     """Plot both terms, the ratio of their gradients and the guard's share over the steps.
+
+    With several exams the lines are means over a round of them, and pale lines show each step.
 
     Args:
         history: of the warm-up, the run without and the run with the DQE term.
         cap: the cap on the ratio of gradient norms.
         warmup: number of steps that the warm-up took.
-        title: a line above.
+        exams: names of the exams that were trained on in turn.
 
     Returns:
         The figure.
     """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
-    figure.suptitle(title, size=11)
+    several = "; mean over them, pale each step" if len(exams) > 1 else ""
+    figure.suptitle(f"Training on {', '.join(exams)}{several}", size=11)
     panels: list[tuple[Axes, str, str]] = list(zip(
         figure.subplots(2, 2, sharex=True).flat,
         ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept"),
@@ -122,10 +132,12 @@ def plot_curves(history: History, cap: float, warmup: int, title: str) -> Figure
     for ax, key, label in panels:
         for (run, entries), color in zip(runs, COLORS[-len(runs) :], strict=True):
             first = warmup if entries is not runs[0][1] else 0  # both runs go on from there
-            points = [(first + e["step"], e[key]) for e in entries if key in e]
+            points = np.array([(first + e["step"], e[key]) for e in entries if key in e])
+            if len(exams) > 1:  # exams differ more than steps do
+                ax.plot(*points.T, color=color, lw=0.8, alpha=0.3)
             # Dots where the term was only looked at, every few steps.
-            ax.plot(*zip(*points, strict=True), color=color, label=run, lw=1.4,
-                    marker="" if len(points) == len(entries) else "o", ms=3)  # fmt: skip
+            marker = "" if len(points) == len(entries) else "o"
+            ax.plot(*mean_over_rounds(points, len(exams)).T, color=color, label=run, lw=1.5, marker=marker, ms=3)
         ax.set_title(label, size=10, loc="left")
         ax.axvline(warmup - 0.5, color="0.8", lw=1, zorder=0)
         ax.spines[["top", "right"]].set_visible(False)

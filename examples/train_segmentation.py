@@ -50,7 +50,7 @@ from dqe_loss.files import write_together
 from dqe_loss.rate import rate_exam
 from dqe_loss.stars import describe_ratings, star_unit
 
-TRAIN_PHANTOMS = (0, 1, 2)
+TRAIN_PHANTOMS = range(6)
 TEST_PHANTOM = 100
 PROBE_EVERY = 5
 """Steps from one look at the DQE term to the next where it is not trained on."""
@@ -63,8 +63,8 @@ class Arguments:
     """Train a small network with Dice + DQE, and with Dice alone, and compare the two.
 
     Attributes:
-        exam: Exams to train on. Default: three phantoms.
-        test: Further exams to test on. Default: with phantoms, a fourth one.
+        exam: Exams to train on. Default: six phantoms.
+        test: Further exams to test on. Default: with phantoms, one more.
         reference: Name of the reference segmentation. Default: the exam's first by name.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.
@@ -285,8 +285,7 @@ def run_example(arguments: Arguments) -> None:
     caption = f"{exam.name} ({rows[0].seen}): {describe_ratings(surrogate.config, 'brainlesion')}"
     stars = {row.segmentation: row.stars for row in rows}
     planes = plot_planes(exam, stars, label_scheme="brats23", unit=unit, caption=caption)
-    title = f"Training on {', '.join(case.exam.name for case in train_cases)}"
-    curves = plot_curves(history, cap, arguments.warmup, title)
+    curves = plot_curves(history, cap, arguments.warmup, [case.exam.name for case in train_cases])
     seconds["all"] = time.monotonic() - started
     content = {"arguments": asdict(arguments), "device": device, "unit": unit, "seconds": seconds}
     write_together({
