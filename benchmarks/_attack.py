@@ -129,8 +129,14 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     if attack.planes is not None:
         attack.planes.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(attack.planes, **planes)  # type: ignore[arg-type]
-    return {"exam": exam.name, "start": attack.start, "defense": attack.defense, "steps": attack.steps,
-            "seconds": round(time.monotonic() - began, 1), "history": history}
+    return {
+        "exam": exam.name,
+        "start": attack.start,
+        "defense": attack.defense,
+        "steps": attack.steps,
+        "seconds": round(time.monotonic() - began, 1),
+        "history": history,
+    }
 
 
 def start_logits(regions: Tensor, start: str, settings: Settings) -> Tensor:
@@ -159,8 +165,10 @@ def start_logits(regions: Tensor, start: str, settings: Settings) -> Tensor:
 def free_box(exam: ReferenceExam) -> Box:
     """Bounding box of the brain (and of the reference, should it reach out of it)."""
     inside = ((exam.image[0] != 0).any(0) | exam.regions[0].any(0)).nonzero()
-    sides = [slice(int(low), int(high) + 1)
-             for low, high in zip(inside.amin(0).tolist(), inside.amax(0).tolist(), strict=True)]
+    sides = [
+        slice(int(low), int(high) + 1)
+        for low, high in zip(inside.amin(0).tolist(), inside.amax(0).tolist(), strict=True)
+    ]
     return slice(None), slice(None), *sides
 
 

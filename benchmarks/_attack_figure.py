@@ -53,9 +53,11 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
         return
     worst = min(undefended, key=lambda pair: float(np.mean(pair[1]["history"][-1]["planes"])))
     guarded = from_reference["guard"]
-    rows = [("the reference", "before", *worst),
-            (f"{worst[1]['steps']} steps, {TITLES.get(worst[0].defense, worst[0].defense)}", "after", *worst),
-            (f"{guarded[1]['steps']} steps, guard", "after", *guarded)]
+    rows = [
+        ("the reference", "before", *worst),
+        (f"{worst[1]['steps']} steps, {TITLES.get(worst[0].defense, worst[0].defense)}", "after", *worst),
+        (f"{guarded[1]['steps']} steps, guard", "after", *guarded),
+    ]
     figure = Figure(figsize=(7.2, 7.6), layout="constrained")
     axes = figure.subplots(len(rows), len(VIEWS), squeeze=False)
     for row, (title, when, attack, result) in enumerate(rows):
@@ -68,8 +70,13 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
         dice = "/".join(f"{value:.2f}" for value in record["planes"])
         axes[row, 0].set_ylabel(f"{title}\nDice {dice}", fontsize=9)
     lines = [Line2D([], [], color=color, label=region) for region, color in REGION_COLORS.items()]
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False,
-                  title=f"{worst[1]['exam']}; mask at p > 0.5")
+    figure.legend(
+        handles=lines,
+        loc="outside lower center",
+        ncols=len(lines),
+        frameon=False,
+        title=f"{worst[1]['exam']}; mask at p > 0.5",
+    )
     figure.savefig(path, dpi=130)
 
 

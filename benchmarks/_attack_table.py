@@ -23,15 +23,19 @@ def summary_table(results: list[Result]) -> str:
             if not group:
                 continue
             first, last = [r["history"][0] for r in group], [r["history"][-1] for r in group]
-            rows.append({
-                "start": start, "defense": defense, "exams": len(group),
-                "steps": "/".join(map(str, sorted({r["steps"] for r in group}))),
-                "stars": f"{_mean(first, 'stars'):.2f} → {_mean(last, 'stars'):.2f}",
-                "stars, binarized": f"{_mean(first, 'binarized_stars'):.2f} → {_mean(last, 'binarized_stars'):.2f}",
-                f"Dice in rated planes ({'/'.join(REGIONS)})": _change(first, last, "planes"),
-                "worst exam": _regions([min(r["planes"][i] for r in last) for i in range(len(REGIONS))]),
-                "Dice in 3D": _change(first, last, "volume"),
-            })
+            rows.append(
+                {
+                    "start": start,
+                    "defense": defense,
+                    "exams": len(group),
+                    "steps": "/".join(map(str, sorted({r["steps"] for r in group}))),
+                    "stars": f"{_mean(first, 'stars'):.2f} → {_mean(last, 'stars'):.2f}",
+                    "stars, binarized": f"{_mean(first, 'binarized_stars'):.2f} → {_mean(last, 'binarized_stars'):.2f}",
+                    f"Dice in rated planes ({'/'.join(REGIONS)})": _change(first, last, "planes"),
+                    "worst exam": _regions([min(r["planes"][i] for r in last) for i in range(len(REGIONS))]),
+                    "Dice in 3D": _change(first, last, "volume"),
+                }
+            )
     return markdown_table(rows)
 
 
@@ -43,15 +47,19 @@ def detail_table(results: list[Result], short: int) -> str:
         for record in history:
             if record["step"] not in (short, result["steps"]):
                 continue
-            rows.append({
-                "exam": result["exam"], "start": result["start"], "defense": result["defense"],
-                "steps": record["step"],
-                "stars": f"{history[0]['stars']:.2f} → {record['stars']:.2f}",
-                "stars, binarized": f"{history[0]['binarized_stars']:.2f} → {record['binarized_stars']:.2f}",
-                "Dice in rated planes": _change([history[0]], [record], "planes"),
-                "in the reference's planes": _change([history[0]], [record], "reference_planes"),
-                "in 3D": _change([history[0]], [record], "volume"),
-            })
+            rows.append(
+                {
+                    "exam": result["exam"],
+                    "start": result["start"],
+                    "defense": result["defense"],
+                    "steps": record["step"],
+                    "stars": f"{history[0]['stars']:.2f} → {record['stars']:.2f}",
+                    "stars, binarized": f"{history[0]['binarized_stars']:.2f} → {record['binarized_stars']:.2f}",
+                    "Dice in rated planes": _change([history[0]], [record], "planes"),
+                    "in the reference's planes": _change([history[0]], [record], "reference_planes"),
+                    "in 3D": _change([history[0]], [record], "volume"),
+                }
+            )
     return markdown_table(rows)
 
 
@@ -64,8 +72,10 @@ def verdicts(results: list[Result]) -> str:
             continue
         dice = result["history"][-1]["planes"]
         held = "reached" if min(dice) >= goal else "MISSED"
-        lines.append(f"- guard from {result['start']}, {result['exam']}, {result['steps']} steps: Dice in the rated "
-                     f"planes {_regions(dice)}, goal {goal}: {held}")
+        lines.append(
+            f"- guard from {result['start']}, {result['exam']}, {result['steps']} steps: Dice in the rated "
+            f"planes {_regions(dice)}, goal {goal}: {held}"
+        )
     return "\n".join(lines)
 
 
@@ -74,8 +84,10 @@ def _mean(records: list[Result], key: str) -> float:
 
 
 def _change(first: list[Result], last: list[Result], key: str) -> str:
-    before, after = ([statistics.mean(record[key][i] for record in records) for i in range(len(REGIONS))]
-                     for records in (first, last))
+    before, after = (
+        [statistics.mean(record[key][i] for record in records) for i in range(len(REGIONS))]
+        for records in (first, last)
+    )
     return f"{_regions(before)} → {_regions(after)}"
 
 

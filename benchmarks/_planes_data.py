@@ -48,8 +48,12 @@ class Split:
 def training_planes(split: Split, every: int) -> dict[str, Planes]:
     """Every n-th plane through the tumor of all training exams, view by view."""
     exams = [_planes(load_reference_exam(source, split.references), every) for source in split.train]
-    return {view: Planes(*(torch.cat([getattr(planes[view], part) for planes in exams])
-                           for part in ("image", "scaled", "regions"))) for view in VIEWS}
+    return {
+        view: Planes(
+            *(torch.cat([getattr(planes[view], part) for planes in exams]) for part in ("image", "scaled", "regions"))
+        )
+        for view in VIEWS
+    }
 
 
 @lru_cache(maxsize=4)

@@ -152,8 +152,11 @@ def run_training(training: Training, tick: Tick) -> Result:
     began, settings = time.monotonic(), training.settings
     planes = training_planes(training.split, settings.train_every)
     surrogate = _load_surrogate(settings.checkpoint)
-    trainee = (_warmed_up(training.split, training.seed, settings).copy() if training.warmed
-               else Trainee(training.seed, settings))
+    trainee = (
+        _warmed_up(training.split, training.seed, settings).copy()
+        if training.warmed
+        else Trainee(training.seed, settings)
+    )
     criterion = make_criterion(training, surrogate)
     logs = []
     for _ in range(training.steps):
@@ -161,10 +164,16 @@ def run_training(training: Training, tick: Tick) -> Result:
         logs.append(criterion.log)
         tick(1)
     told = {key: statistics.median(log[key] for log in logs if key in log) for key in logs[-1]}
-    return {"dataset": training.split.name, "test": exam_name(training.split.test), "seed": training.seed,
-            "weight": training.weight, "variant": training.variant, "log": told,
-            **_test(trainee.network, test_planes(training.split, settings.test_every), surrogate),
-            "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "dataset": training.split.name,
+        "test": exam_name(training.split.test),
+        "seed": training.seed,
+        "weight": training.weight,
+        "variant": training.variant,
+        "log": told,
+        **_test(trainee.network, test_planes(training.split, settings.test_every), surrogate),
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def make_criterion(training: Training, surrogate: Surrogate) -> LossSum:

@@ -102,9 +102,7 @@ def plan(options: Options) -> list[Attack]:
                 if source == sources[0]:
                     planes = options.out / "planes" / f"{exam_name(source)}_{start}_{defense}_{steps}.npz"
                 marks = (options.steps,)
-                attacks.append(
-                    Attack(source, options.reference, start, defense, steps, marks, planes, options.attack)
-                )
+                attacks.append(Attack(source, options.reference, start, defense, steps, marks, planes, options.attack))
     return attacks
 
 

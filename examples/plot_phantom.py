@@ -89,9 +89,7 @@ def plot(exam: Exam) -> Figure:
                     mask = take_plane(regions[region], view, center)
                     if mask.any():
                         axes.contour(mask, [0.5], colors=[color], linewidths=line)
-    handles = [
-        Line2D([], [], color=color, lw=line + 0.6, label=name) for name, color, line in OUTLINES.values()
-    ]
+    handles = [Line2D([], [], color=color, lw=line + 0.6, label=name) for name, color, line in OUTLINES.values()]
     figure.legend(
         handles=handles,
         loc="upper center",

@@ -99,9 +99,10 @@ def format_gradients(summary: Sequence[dict[str, Any]], weight: float, cap: floa
 
 
 def mean_over_rounds(points: NDArray[np.float64], exams: int) -> NDArray[np.float64]:
-    """Average points (N, 2) over as many in a row as there are exams, so that each average holds every exam."""
+    """Average points (N, 2) over as many in a row as there are exams, so that each average has every exam."""
     window = min(exams, len(points))
-    return np.stack([np.convolve(column, np.full(window, 1 / window), "valid") for column in points.T], axis=1)
+    weights = np.full(window, 1 / window)
+    return np.stack([np.convolve(column, weights, "valid") for column in points.T], axis=1)
 
 
 def plot_curves(history: History, cap: float, warmup: int, exams: Sequence[str]) -> Figure:
@@ -119,8 +120,10 @@ def plot_curves(history: History, cap: float, warmup: int, exams: Sequence[str])
         The figure.
     """
     figure = Figure(figsize=(10, 6.4), layout="constrained")
-    several = "; mean over them, pale each step" if len(exams) > 1 else ""
-    figure.suptitle(f"Training on {', '.join(exams)}{several}", size=11)
+    figure.suptitle(f"Training on {', '.join(exams)}", size=11)
+    if len(exams) > 1:
+        note = "bold: mean over as many steps as there are exams; pale: each step"
+        figure.supxlabel(note, size=9, color="0.3")
     panels: list[tuple[Axes, str, str]] = list(zip(
         figure.subplots(2, 2, sharex=True).flat,
         ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept"),
@@ -137,7 +140,8 @@ def plot_curves(history: History, cap: float, warmup: int, exams: Sequence[str])
                 ax.plot(*points.T, color=color, lw=0.8, alpha=0.3)
             # Dots where the term was only looked at, every few steps.
             marker = "" if len(points) == len(entries) else "o"
-            ax.plot(*mean_over_rounds(points, len(exams)).T, color=color, label=run, lw=1.5, marker=marker, ms=3)
+            line = mean_over_rounds(points, len(exams))
+            ax.plot(*line.T, color=color, label=run, lw=1.5, marker=marker, ms=3)
         ax.set_title(label, size=10, loc="left")
         ax.axvline(warmup - 0.5, color="0.8", lw=1, zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
@@ -166,5 +170,6 @@ def as_json(content: dict[str, Any], rows: Sequence[Row], history: History) -> b
     results = [asdict(row) for row in rows]
     for result in results:
         result["dice"] = {k: None if math.isnan(v) else v for k, v in result["dice"].items()}
-    text = json.dumps({**content, "results": results, "history": history}, indent=1, default=str, allow_nan=False)
+    content = content | {"results": results, "history": history}
+    text = json.dumps(content, indent=1, default=str, allow_nan=False)  # str: paths
     return (text + "\n").encode()

@@ -3,13 +3,13 @@
     python examples/train_segmentation.py                    # synthetic exams, nothing to download
     python examples/train_segmentation.py --exam FOLDER      # a real exam with BraTS file names
 
-A warm-up with Dice alone comes first. From the state it ends in, two runs branch off, with the same exams in
-the same order: one goes on with Dice alone, the other with Dice and the DQE term. At the end both are compared
-with the state after warm-up, Dice per region and stars: a table, two pictures and a JSON file in ``--out``.
+A warm-up with Dice alone comes first. From the state it ends in, two runs branch off, with the same exams
+in the same order: one goes on with Dice alone, the other with Dice and the DQE term. At the end both are
+compared with the state after warm-up, Dice per region and stars: a table, two pictures and a JSON file.
 
-This shows how the loss is used; it is no evidence of what the loss is worth. It is one seed, a few minutes, and
-a network that works at 2 mm. The table has a phantom that the network has not seen, but phantoms are much alike;
-with ``--exam`` the network is tested on the very exam that it was trained on, unless ``--test`` names another.
+This shows how the loss is used; it is no evidence of what the loss is worth. It is one seed, a few minutes,
+and a network that works at 2 mm. The table has a phantom that the network has not seen, but phantoms are much
+alike; with ``--exam`` the test is the exam that the network was trained on, unless ``--test`` names more.
 """
 
 import copy
@@ -155,6 +155,7 @@ def train(
     steps: int,
     run: str,
     probe: LossSum | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> History:
     """Train for some steps, each on one exam, and return what the criterion told at each of them.
 
@@ -175,6 +176,8 @@ def train(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
 
             log = criterion.log
             if probe is not None and step % PROBE_EVERY == 0:
@@ -203,7 +206,7 @@ def compare(
     """Segment an exam with each network, and give each segmentation and the reference Dice and stars."""
     segmentations = case.exam.segmentations | {name: segment(n, case) for name, n in networks.items()}
     exam = replace(case.exam, segmentations=segmentations)
-    stars = rate_exam(exam, surrogate, "brats23", case.image.device.type)
+    stars = rate_exam(exam, surrogate, "brats23", str(case.image.device))
     rows = []
     for name, labels in segmentations.items():
         regions = regions_from_labels(torch.from_numpy(labels)[None, None], "brats23")
@@ -249,7 +252,7 @@ def run_example(arguments: Arguments) -> None:
     """Train, compare, print and write."""
     started = time.monotonic()
     if arguments.steps < 1 or not arguments.weight > 0:
-        raise ValueError("expected --steps of at least 1 and a --weight above 0; one run is without the term anyway")
+        raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
     device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     train_cases, test_cases = read_cases(arguments, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -258,8 +261,8 @@ def run_example(arguments: Arguments) -> None:
     surrogate = load_surrogate()  # once, for both criteria and the test
     weight, cap = arguments.weight, arguments.max_gradient_ratio
     balance = {"max_gradient_ratio": cap}
-    # A training of your own needs no more than this line. During warm-up the sum is Dice alone: what the surrogate
-    # says of a fresh network's noise is worthless, and its gradient there dwarfs Dice's (see curves.png).
+    # A training of your own needs no more than this line. During warm-up the sum is Dice alone: what the
+    # surrogate says of a fresh network's noise is worthless, and its gradient dwarfs Dice's (see curves.png).
     criterion = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, warmup=arguments.warmup, **balance)
     dice_alone = LossSum(DiceLoss(sigmoid=True))
     probe = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, **balance)
@@ -272,9 +275,12 @@ def run_example(arguments: Arguments) -> None:
     history = train(network, optimizer, criterion, train_cases, arguments.warmup, "warm-up", probe)
     networks: dict[str, nn.Module] = {"after warm-up": network}
     for name, loss, watch in (("Dice alone", dice_alone, probe), (f"Dice + {weight:g} DQE", criterion, None)):
-        # Copied in one go, so that the new optimizer holds the new network's parameters.
-        networks[name], branch_optimizer = copy.deepcopy((network, optimizer))
-        history += train(networks[name], branch_optimizer, loss, train_cases, arguments.steps, name, watch)
+        networks[name] = copy.deepcopy(network)
+        resumed = torch.optim.Adam(networks[name].parameters())
+        resumed.load_state_dict(optimizer.state_dict())
+        # A learning rate that falls to 0, so that the last steps' noise is not what the two runs differ by.
+        decay = torch.optim.lr_scheduler.LinearLR(resumed, 1, 0, arguments.steps)
+        history += train(networks[name], resumed, loss, train_cases, arguments.steps, name, watch, decay)
     seconds["training"] = time.monotonic() - started - seconds["reading"]
 
     results: list[Row] = []

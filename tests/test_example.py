@@ -33,8 +33,8 @@ def exam(tmp_path: Path) -> Path:
     distance = np.linalg.norm(np.indices((48, 40, 32)) - np.array([22, 21, 16]).reshape(3, 1, 1, 1), axis=0)
     labels = np.select([distance < 3, distance < 5, distance < 8], [1, 3, 2], 0).astype(np.uint8)
     for modality in ("t1c", "t1n", "t2w", "t2f"):
-        image = np.where(distance < 15, 100 + 40 * labels + rng.normal(0, 5, labels.shape), 0).astype(np.int16)
-        nib.save(nib.Nifti1Image(image, np.eye(4)), folder / f"tiny-{modality}.nii")
+        image = np.where(distance < 15, 100 + 40 * labels + rng.normal(0, 5, labels.shape), 0)
+        nib.save(nib.Nifti1Image(image.astype(np.int16), np.eye(4)), folder / f"tiny-{modality}.nii")
     nib.save(nib.Nifti1Image(labels, np.eye(4)), folder / "tiny-seg.nii")
     return folder
 
@@ -69,7 +69,7 @@ def test_from_files_to_report(
     [
         (["--exam", "nowhere"], "nowhere: expected an exam's folder, found nothing there"),
         (["--test", "nowhere"], "--test goes with --exam"),
-        (["--steps", "0"], "--steps of at least 1"),
+        (["--steps", "0"], "expected --steps >= 1"),
         (["--device", "warp"], "--device warp cannot be used here"),
     ],
 )

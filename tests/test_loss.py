@@ -268,9 +268,7 @@ def test_two_calls_before_one_backward(exam):
     loss = make_loss(reduction="sum")
     prediction = logits.clone().requires_grad_()
     (loss(prediction[:1], labels[:1], image=image[:1]) + loss(prediction[1:], labels[1:], image=image[1:])).backward()
-    torch.testing.assert_close(
-        prediction.grad, gradient_of(loss, logits, labels, image=image), rtol=1e-3, atol=1e-6
-    )
+    torch.testing.assert_close(prediction.grad, gradient_of(loss, logits, labels, image=image), rtol=1e-3, atol=1e-6)
 
 
 def test_inputs_are_left_alone(exam):

@@ -46,9 +46,7 @@ def assembled(target, patch):
 def test_the_reference_as_prediction_rates_like_the_whole_volume(exam, form, slicing, center):
     image, labels, regions, _ = exam
     loss = DQELoss(small_surrogate(), sigmoid=False, softmax=False, slicing=slicing, center=center)
-    ratings = loss.rate(
-        cut(regions).float(), image=image, target=forms(labels, regions)[form], origin=ORIGINS
-    )
+    ratings = loss.rate(cut(regions).float(), image=image, target=forms(labels, regions)[form], origin=ORIGINS)
     # a soft mask is padded with zeros and a hard one with its minimum: the same here
     expected = rate_segmentation(small_surrogate(), image, regions, slicing=slicing)
     torch.testing.assert_close(ratings, expected, rtol=0, atol=1e-4)

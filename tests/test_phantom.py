@@ -98,9 +98,7 @@ def test_rim_encloses_necrosis_and_edema_the_core(labels: np.ndarray) -> None:
     assert (labels[around_core] == EDEMA).mean() > 0.3
 
 
-def test_rated_well_and_lower_without_enhancing_tumor(
-    phantom: Exam, labels: np.ndarray, surrogate: Surrogate
-) -> None:
+def test_rated_well_and_lower_without_enhancing_tumor(phantom: Exam, labels: np.ndarray, surrogate: Surrogate) -> None:
     image = torch.from_numpy(phantom.image)[None]
 
     def rate(segmentation: np.ndarray) -> float:

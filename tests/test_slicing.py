@@ -113,9 +113,7 @@ def test_planes_of_a_view(view, axis):
     planes = extract_planes(volume, index, view)
     for b in range(2):
         for p in range(2):
-            torch.testing.assert_close(
-                planes[b, p], volume[b].select(1 + axis, int(index[b, p])), rtol=0, atol=0
-            )
+            torch.testing.assert_close(planes[b, p], volume[b].select(1 + axis, int(index[b, p])), rtol=0, atol=0)
     torch.testing.assert_close(extract_planes(volume, index.double(), view), planes.double(), rtol=0, atol=0)
     between = extract_planes(volume, torch.tensor([[1.25], [4.25]]), view)
     lower, upper = (extract_planes(volume, torch.tensor([[i], [i + 3]]), view) for i in (1, 2))
