@@ -65,7 +65,7 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
         with np.load(attack.planes) as planes:  # type: ignore[arg-type]
             for column, view in enumerate(VIEWS):
                 image, mask = planes[f"{when}_{view}_image"], planes[f"{when}_{view}_mask"]
-                _draw_plane(axes[row, column], image[0].astype(float), mask.astype(float))
+                _draw_plane(axes[row, column], image[0].astype(float), mask.astype(float), view)
                 axes[row, column].set_title(f"{view}: {record['views'][column]:.1f} stars", fontsize=9)
         dice = "/".join(f"{value:.2f}" for value in record["planes"])
         axes[row, 0].set_ylabel(f"{title}\nDice {dice}", fontsize=9)
@@ -80,10 +80,10 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray) -> None:
-    """One plane, X or Y to the right and Z or Y upward, with the regions' contours."""
+def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray, view: str) -> None:
+    """One plane as radiologists hang it, anterior or superior up, with the regions' contours."""
     limit = np.percentile(image, 99.5)
-    axes.imshow(image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="lower")
+    axes.imshow(image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="upper" if view == "axial" else "lower")
     for region, plane in zip(("WT", "TC", "ET"), mask[[1, 0, 2]], strict=True):
         if plane.min() < 0.5 < plane.max():
             axes.contour(plane.T, levels=[0.5], colors=REGION_COLORS[region], linewidths=0.7)

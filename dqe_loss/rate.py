@@ -2,7 +2,6 @@
 
 import io
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.command import check_device, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.intensity import MODALITIES
@@ -104,16 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
     arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            _run(arguments)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print("dqe_loss.rate: error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return run_command("dqe_loss.rate", lambda: _run(arguments))
 
 
 def _run(arguments: Arguments) -> None:
@@ -123,7 +114,7 @@ def _run(arguments: Arguments) -> None:
         raise ValueError(f"{arguments.figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
     if arguments.figure:
         _import_figure()
-    _check_device(arguments.device)
+    check_device(arguments.device)
 
     paths = _exam_paths(arguments)
     surrogate = load_surrogate(arguments.checkpoint)
@@ -179,14 +170,6 @@ def _import_figure() -> Any:
     return figure
 
 
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
-
-
 def _as_figure(exam: Exam, ratings: Ratings, config: SurrogateConfig, arguments: Arguments, caption: str) -> bytes:
     figure = _import_figure().plot_planes(
         exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
@@ -194,10 +177,6 @@ def _as_figure(exam: Exam, ratings: Ratings, config: SurrogateConfig, arguments:
     content = io.BytesIO()
     figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)
     return content.getvalue()
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print("dqe_loss.rate: warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
 if __name__ == "__main__":

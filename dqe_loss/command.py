@@ -1,0 +1,47 @@
+"""What the commands share: errors and warnings of one line, exit codes, a look at the device before any work."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def run_command(prog: str, work: Callable[[], None]) -> int:
+    """Do a command's work, and turn what a user can mend into one line on standard error.
+
+    Args:
+        prog: name of the command, which begins every line.
+        work: the work; raises ValueError, OSError or ImportError for what a user can mend.
+
+    Returns:
+        Exit code: 0, or 2 after such an error; 130 after an interrupt.
+    """
+
+    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"{prog}: warning:", " ".join(str(message).split()), file=sys.stderr)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            work()
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{prog}: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+def check_device(device: str) -> None:
+    """Check that a device is there.
+
+    Raises:
+        ValueError: naming the device and the reason.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
