@@ -83,7 +83,9 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
 def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray, view: str) -> None:
     """One plane as radiologists hang it, anterior or superior up, with the regions' contours."""
     limit = np.percentile(image, 99.5)
-    axes.imshow(image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="upper" if view == "axial" else "lower")
+    axes.imshow(
+        image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="upper" if view == "axial" else "lower"
+    )
     for region, plane in zip(("WT", "TC", "ET"), mask[[1, 0, 2]], strict=True):
         if plane.min() < 0.5 < plane.max():
             axes.contour(plane.T, levels=[0.5], colors=REGION_COLORS[region], linewidths=0.7)

@@ -9,7 +9,7 @@ import torch
 
 
 def run_command(prog: str, work: Callable[[], None]) -> int:
-    """Do a command's work, and turn what a user can mend into one line on standard error.
+    """Do a command's work, and turn what a user can mend into one line on standard error (a line a problem).
 
     Args:
         prog: name of the command, which begins every line.
@@ -29,7 +29,9 @@ def run_command(prog: str, work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, ImportError) as error:
-        print(f"{prog}: error:", " ".join(str(error).split()), file=sys.stderr)
+        # An error that holds a list of problems, such as those of a table's rows, gets a line for each.
+        for problem in getattr(error, "problems", (error,)):
+            print(f"{prog}: error:", " ".join(str(problem).split()), file=sys.stderr)
         return 2
     return 0
 

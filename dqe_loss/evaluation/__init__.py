@@ -1,0 +1,1 @@
+"""Evaluation of surrogates: agreement with raters and references, figures, report."""
