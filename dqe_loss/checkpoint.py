@@ -63,12 +63,13 @@ def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
     raise ValueError(f"cannot tell the format of {path.name}; expected a file ending in .safetensors or .pth")
 
 
-def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
+def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "") -> None:
     """Write a surrogate's weights and configuration as one safetensors file, atomically.
 
     Args:
         surrogate: what to save.
         path: file to write; must end in ``.safetensors``.
+        card: model card in Markdown, which travels in the file's metadata.
 
     Raises:
         ValueError: if the path ends otherwise.
@@ -81,6 +82,8 @@ def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
         raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist")
     weights = {name: tensor.contiguous() for name, tensor in surrogate.network.state_dict().items()}
     metadata = {"format": "pt", _CONFIG_KEY: json.dumps(surrogate.config.to_dict())}
+    if card:
+        metadata["model_card"] = card
     write_together({path: save(weights, metadata=metadata)})
 
 

@@ -20,7 +20,7 @@ from dqe_loss.slicing import (
     pad_planes,
     take_planes,
 )
-from dqe_loss.surrogate import Surrogate, encode_mask
+from dqe_loss.surrogate import Surrogate, SurrogateConfig, encode_mask
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
@@ -190,12 +190,20 @@ def draw_moves(
 def network_input(
     surrogate: Surrogate, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> Tensor:
-    """Planes of one view as the surrogate takes them.
+    """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
+    scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
+    return join_planes(surrogate.config, scans, regions)
+
+
+def presented_planes(
+    config: SurrogateConfig, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Planes of one view, scaled and padded, image and mask apart: what training caches and augments.
 
     Planes are taken first and scaled then, before they are padded: upstream's order, and the percentiles depend on it.
 
     Args:
-        surrogate: the network, whose configuration says how planes are scaled, encoded and padded.
+        config: says how planes are scaled and padded.
         image: ``(B, 4, X, Y, Z)``.
         mask: the segmentation.
         positions: ``(B, P)`` voxel coordinates along the view's axis.
@@ -203,9 +211,9 @@ def network_input(
         channels: where each of the surrogate's modalities lies in the image.
 
     Returns:
-        ``(B, P, C, H, W)``, floating point.
+        Scans ``(B, P, 4, H, W)`` in [0, 1], and regions ``(B, P, 3, H, W)`` in the order TC, WT, ET, of the mask's
+        own type (boolean for hard planes of a label map).
     """
-    config = surrogate.config
     depth = image.shape[2 + VIEW_AXIS[view]]
 
     def take_scans(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
@@ -219,9 +227,13 @@ def network_input(
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
     # pads with would hand the whole padding's gradient to one voxel of each row.
     outside = 0.0 if positions.is_floating_point() else None
+    return pad_planes(scans, config.field_of_view), pad_planes(regions, config.field_of_view, outside)
+
+
+def join_planes(config: SurrogateConfig, scans: Tensor, regions: Tensor) -> Tensor:
+    """Scans and encoded regions as one input of the network, ``(..., 4 + encoded, H, W)``, floating point."""
     encoded = encode_mask(at_least_float32(regions), config.encoding)
-    padded = (pad_planes(scans, config.field_of_view), pad_planes(encoded, config.field_of_view, outside))
-    return torch.cat([part.to(encoded.dtype) for part in padded], 2)
+    return torch.cat((scans.to(encoded.dtype), encoded), -3)
 
 
 def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:

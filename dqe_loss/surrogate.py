@@ -1,5 +1,6 @@
 """The surrogate: a frozen 2D network that rates one plane, and the configuration that says how to feed it."""
 
+from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,11 +10,18 @@ from torch import Tensor, nn
 
 from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
 from dqe_loss.labels import REGIONS
+from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
 
 ENCODINGS = {"regions": 3, "tissue": 1}
 """How the segmentation is presented, and in how many channels: three binary regions, or one channel of labels."""
 
+HEADS = ("regression", "ordinal")
+"""What the network puts out: stars (the paper), or a distribution over them (see `dqe_loss.ordinal`)."""
+
 KINDS_OF_RATINGS = ("human", "metric", "simulated", "unknown")
+
+# MONAI's classifiers call their numbers of channels by these names.
+_ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,7 @@ class SurrogateConfig:
 
     Attributes:
         architecture: name of a 2D classifier in ``monai.networks.nets``, such as ``DenseNet121``.
+        head: ``"regression"`` or ``"ordinal"``.
         encoding: ``"regions"`` (TC, WT, ET: seven input channels) or ``"tissue"`` (one channel: five).
         modalities: order of the image channels that the network was trained with.
         normalization: ``"percentile"`` or ``"minmax"``, see `dqe_loss.intensity.scale_planes`.
@@ -38,6 +47,7 @@ class SurrogateConfig:
     """
 
     architecture: str = "DenseNet121"
+    head: str = "regression"
     encoding: str = "regions"
     modalities: tuple[str, ...] = MODALITIES
     normalization: str = "percentile"
@@ -57,6 +67,7 @@ class SurrogateConfig:
             ValueError: naming the field, the value and what it may be.
         """
         choices = (
+            ("head", HEADS),
             ("encoding", tuple(ENCODINGS)),
             ("normalization", NORMALIZATIONS),
             ("kind_of_ratings", KINDS_OF_RATINGS),
@@ -106,15 +117,7 @@ class Surrogate(nn.Module):
     def __init__(self, config: SurrogateConfig | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
-        channels = len(self.config.modalities) + ENCODINGS[self.config.encoding]
-        try:
-            architecture = getattr(nets, self.config.architecture)
-            self.network: nn.Module = architecture(spatial_dims=2, in_channels=channels, out_channels=1)
-        except TypeError as error:
-            raise ValueError(
-                f"{self.config.architecture!r} cannot be built from spatial_dims, in_channels and out_channels; "
-                "expected a 2D classifier of MONAI such as 'DenseNet121'"
-            ) from error
+        self.network = build_network(self.config)
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -143,9 +146,58 @@ class Surrogate(nn.Module):
         Returns:
             ``(N,)`` stars, unbounded: the published network can leave [1, 6], most of all under attack.
         """
+        return stars_of_output(self.config, self._run(planes))
+
+    def distribution(self, planes: Tensor) -> Tensor:
+        """Probability of each whole number of stars; the spread says how sure the network is.
+
+        Args:
+            planes: as in `forward`.
+
+        Returns:
+            ``(N, 6)``, for 1 to 6 stars.
+
+        Raises:
+            ValueError: if the surrogate has no ordinal head.
+        """
+        if self.config.head != "ordinal":
+            raise ValueError(
+                "a surrogate with a regression head gives stars and no distribution; train one with --head ordinal"
+            )
+        return distribution_of_logits(self._run(planes))
+
+    def _run(self, planes: Tensor) -> Tensor:
         planes = planes.to(self.dtype)
-        stars: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
-        return stars.squeeze(1)
+        output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
+        return output
+
+
+def build_network(config: SurrogateConfig) -> nn.Module:
+    """Build a surrogate's network, not frozen, with random weights.
+
+    Raises:
+        ValueError: if the architecture cannot be built as a 2D classifier.
+    """
+    channels = len(config.modalities) + ENCODINGS[config.encoding]
+    architecture = getattr(nets, config.architecture)
+    for inputs, outputs in _ARGUMENTS:
+        try:
+            backbone: nn.Module = architecture(spatial_dims=2, **{inputs: channels, outputs: 1})
+        except TypeError:
+            continue
+        if config.head == "regression":
+            return backbone
+        low, high = config.stars
+        return nn.Sequential(OrderedDict(backbone=backbone, link=CumulativeLink(round(high - low), low + 0.5)))
+    raise ValueError(
+        f"{config.architecture!r} cannot be built as a 2D classifier from spatial_dims and its numbers of input and "
+        "output channels; expected one of MONAI's such as 'DenseNet121', 'resnet18' or 'SEResNet50'"
+    )
+
+
+def stars_of_output(config: SurrogateConfig, output: Tensor) -> Tensor:
+    """Stars ``(N,)`` of what the network puts out: ``(N, 1)``, or cumulative logits ``(N, 5)``."""
+    return output.squeeze(1) if config.head == "regression" else stars_of_logits(output, config.stars[0])
 
 
 def encode_mask(regions: Tensor, encoding: str) -> Tensor:

@@ -1,0 +1,1 @@
+"""Training of surrogates from star ratings, by the recipe of Kofler et al. 2022."""
