@@ -65,6 +65,7 @@ class Arguments:
     Attributes:
         exam: Exams to train on. Default: six phantoms.
         test: Further exams to test on. Default: with phantoms, one more.
+        checkpoint: The published weights, or a surrogate of your own: brainlesion or a file.
         reference: Name of the reference segmentation. Default: the exam's first by name.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.
@@ -80,6 +81,7 @@ class Arguments:
 
     exam: Folders = ()
     test: Folders = ()
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
     reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")
@@ -254,11 +256,11 @@ def run_example(arguments: Arguments) -> None:
     if arguments.steps < 1 or not arguments.weight > 0:
         raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
     device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    surrogate = load_surrogate(arguments.checkpoint)  # once, for both criteria and the test
     train_cases, test_cases = read_cases(arguments, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = {"reading": time.monotonic() - started}
 
-    surrogate = load_surrogate()  # once, for both criteria and the test
     weight, cap = arguments.weight, arguments.max_gradient_ratio
     balance = {"max_gradient_ratio": cap}
     # A training of your own needs no more than this line. During warm-up the sum is Dice alone: what the
@@ -288,7 +290,7 @@ def run_example(arguments: Arguments) -> None:
         exam, rows = compare(case, networks, surrogate, trained_on=case in train_cases)
         results += rows
     unit, gradients = star_unit(surrogate.config), summarize_gradients(history, cap)
-    caption = f"{exam.name} ({rows[0].seen}): {describe_ratings(surrogate.config, 'brainlesion')}"
+    caption = f"{exam.name} ({rows[0].seen}): {describe_ratings(surrogate.config, arguments.checkpoint)}"
     stars = {row.segmentation: row.stars for row in rows}
     planes = plot_planes(exam, stars, label_scheme="brats23", unit=unit, caption=caption)
     curves = plot_curves(history, cap, arguments.warmup, [case.exam.name for case in train_cases])

@@ -62,7 +62,11 @@ def test_tables_are_put_together(write):
 
 def test_mean_ratings_by_hand(write):
     table = read_ratings(
-        [write({"stars": 3}, {"rater": "bob", "view": "axial", "stars": 6}, {"segmentation": "seg2", "view": "coronal"})]
+        [
+            write(
+                {"stars": 3}, {"rater": "bob", "view": "axial", "stars": 6}, {"segmentation": "seg2", "view": "coronal"}
+            )
+        ]
     )
     means = mean_ratings(table)
     found = [(r.view, r.stars, r.lowest, r.highest, r.raters) for r in means.itertuples()]

@@ -132,7 +132,8 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
     for name, rows in tqdm(unique.groupby("exam", sort=False), "planes", unit="exam", disable=not progress):
         missing = []
         for row in rows.to_dict("records"):
-            paths = ExamPaths(*(Path(row[m]) for m in MODALITIES), (Path(row["segmentation"]),), str(name))
+            t1c, t1, t2, flair = (Path(row[modality]) for modality in MODALITIES)
+            paths = ExamPaths(t1c, t1, t2, flair, (Path(row["segmentation"]),), str(name))
             entry = cache.find(paths)
             if entry is None:
                 missing.append(paths)
