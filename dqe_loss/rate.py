@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import check_device, run_command
+from dqe_loss.command import check_device, import_extra, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.intensity import MODALITIES
@@ -113,7 +113,7 @@ def _run(arguments: Arguments) -> None:
     if arguments.figure and arguments.figure.suffix.lower() not in FIGURE_FORMATS:
         raise ValueError(f"{arguments.figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
     if arguments.figure:
-        _import_figure()
+        import_extra("dqe_loss.figure", "report")
     check_device(arguments.device)
 
     paths = _exam_paths(arguments)
@@ -160,18 +160,8 @@ def _exam_paths(arguments: Arguments) -> ExamPaths:
     return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
 
 
-def _import_figure() -> Any:
-    try:
-        from dqe_loss import figure
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        raise ValueError("--figure needs matplotlib; run: pip install dqe_loss[report]") from error
-    return figure
-
-
 def _as_figure(exam: Exam, ratings: Ratings, config: SurrogateConfig, arguments: Arguments, caption: str) -> bytes:
-    figure = _import_figure().plot_planes(
+    figure = import_extra("dqe_loss.figure", "report").plot_planes(
         exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
     )
     content = io.BytesIO()

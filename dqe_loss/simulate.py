@@ -19,7 +19,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command import run_command
+from dqe_loss.command import import_extra, run_command
 from dqe_loss.data.exams import ExamPaths, find_exam
 from dqe_loss.files import write_together
 
@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Arguments) -> None:
     _check(arguments)
-    from dqe_loss.data.ratings import read_ratings, write_ratings  # pandas: not for --help
+    import_extra("dqe_loss.simulation", "train")
+    from dqe_loss.data.ratings import read_ratings, write_ratings
     from dqe_loss.simulation import Settings, part_path, simulate_exam, write_phantom
 
     out = arguments.out

@@ -1,24 +1,13 @@
 """The command ``python -m dqe_loss.train``: a surrogate from star ratings."""
 
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 import tyro
 
-from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import run_command
-from dqe_loss.data.split import write_split
-from dqe_loss.files import write_together
-from dqe_loss.training.card import part_metrics
-from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml, to_yaml
-from dqe_loss.training.dataset import RatedPlane
-from dqe_loss.training.prepare import prepare
-from dqe_loss.training.processes import StopRequest, processes
-from dqe_loss.training.record import Recorder, RunFolder
-from dqe_loss.training.trainer import Trainer
+from dqe_loss.command import import_extra, run_command
+from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml
 
 _USAGE = """usage: python -m dqe_loss.train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
 
@@ -45,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         nonlocal code
         config = read_arguments(arguments)
-        code = train(config) if config else 0
+        code = import_extra("dqe_loss.training.run", "train").train(config) if config else 0
 
     return run_command("dqe_loss.train", work) or code
 
@@ -68,88 +57,6 @@ def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
     else:
         raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or a .yaml file first, got {first!r}")
     return tyro.cli(TrainConfig, prog=f"dqe_loss.train {first}", default=default, args=options)
-
-
-def train(config: TrainConfig) -> int:
-    """Train a surrogate and write it, with all that belongs to the run, into the run's folder.
-
-    Args:
-        config: the training.
-
-    Returns:
-        0, or 128 + signal if a signal ended it; the state is saved then.
-
-    Raises:
-        ValueError: if the configuration, the ratings or an exam do not fit; before any training.
-        OSError: if the folder cannot be written; the last saved state stays.
-    """
-    folder = RunFolder(config.out)
-    _check_folder(folder, config)
-    with processes(config.device) as where, StopRequest().listening() as stop:
-        former = folder.split if config.resume and folder.split.is_file() else None
-        ready = prepare(config, where, former)
-        if where.first:
-            write_split(ready.split, folder.split)
-            write_together({folder.config: to_yaml(config).encode()})
-            counts = ", ".join(f"{len(planes)} {part}" for part, planes in ready.planes.items())
-            kind = ready.surrogate.kind_of_ratings
-            print(f"planes: {counts}; {kind} ratings; {where.world} process(es) on {where.device}", flush=True)
-        network = ready.network.to(where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        recorder = Recorder(config, ready.surrogate, network, folder)
-        trainer = Trainer(
-            config,
-            ready.surrogate,
-            network,
-            ready.planes["train"],
-            ready.planes["validation"],
-            where,
-            folder.state,
-            recorder.record,
-        )
-        if not trainer.run(ready.fingerprint, stop):
-            if where.first:
-                print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
-            return 128 + (stop.signal or 0)
-        if where.first:
-            _finish(config, folder, trainer, recorder, ready.planes)
-        where.wait()
-    return 0
-
-
-def _check_folder(folder: RunFolder, config: TrainConfig) -> None:
-    if not config.ratings:
-        raise ValueError("expected at least one table of ratings; give it with --ratings")
-    if folder.state.exists() and not config.resume:
-        raise ValueError(f"{folder.path} holds a run already; go on with --resume, or give another --out")
-    folder.path.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder.path, os.W_OK):
-        raise ValueError(f"{folder.path}: no permission to write there; give another --out")
-
-
-def _finish(
-    config: TrainConfig,
-    folder: RunFolder,
-    trainer: Trainer,
-    recorder: Recorder,
-    planes: Mapping[str, Sequence[RatedPlane]],
-) -> None:
-    """Measure the last and the best network on the exams that were held out, and write them with their cards."""
-    checkpoints = {folder.last: f"epoch {config.epochs} (the last)"}
-    if folder.best.exists():
-        maes = [row["validation_mae"] for row in trainer.progress.rows]
-        checkpoints[folder.best] = f"epoch {maes.index(min(maes)) + 1} (the lowest validation MAE)"
-    for path, title in checkpoints.items():
-        if path == folder.best:
-            trainer.network.load_state_dict(load_surrogate(path).network.state_dict())
-        held_out = {part: planes[part] for part in ("validation", "test") if planes[part]}
-        metrics = {part: part_metrics(rated, trainer.predict(rated)) for part, rated in held_out.items()}
-        recorder.save(path, f"{config.out.name}, {title}", metrics)
-        print(f"{path}: {title}")
-        for part, values in metrics.items():
-            print(
-                f"  {part}: MAE {values['mae']:.2f}, RMSE {values['rmse']:.2f}, r {values['pearson']:.2f} "
-                f"({values['segmentations']:.0f} segmentations, mean of views)"
-            )
 
 
 if __name__ == "__main__":

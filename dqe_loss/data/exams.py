@@ -22,7 +22,7 @@ from dqe_loss.data.nifti import ExamError, Volume, read_volume
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import LABEL_SCHEMES, check_labels
 
-__all__ = ["Exam", "ExamError", "ExamPaths", "find_exam", "read_exam", "read_volume"]
+__all__ = ["Exam", "ExamError", "ExamPaths", "find_exam", "is_segmentation_name", "read_exam", "read_volume"]
 
 # Last token of the file name, lower case: BraTS 2017-2020 (t1ce, flair), 2021 on Kaggle and TCIA (t1gd, fla),
 # 2023 and later (t1c, t1n, t2w, t2f).
@@ -96,7 +96,7 @@ def find_exam(folder: str | Path) -> ExamPaths:
         found = "a file" if folder.exists() else "nothing there"
         raise ExamError(f"{folder}: expected an exam's folder, found {found}; check the path")
     files = sorted(p for p in folder.iterdir() if _is_nifti_name(p.name) and p.is_file())
-    segmentations = tuple(p for p in files if _SEGMENTATION.search(_stem(p).lower()))
+    segmentations = tuple(p for p in files if is_segmentation_name(p.name))
     modalities: dict[str, Path] = {}
     for modality in MODALITIES:
         tokens = MODALITY_TOKENS[modality]
@@ -239,6 +239,11 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
         counts = Counter(names)
         names = [fuller(p) if counts[name] > 1 else name for p, name in zip(paths, names, strict=True)]
     return names
+
+
+def is_segmentation_name(name: str) -> bool:
+    """Whether a file is a segmentation by its name: NIfTI, not hidden, with ``seg`` as one of its parts."""
+    return _is_nifti_name(name) and bool(_SEGMENTATION.search(_stem(Path(name)).lower()))
 
 
 def _is_nifti_name(name: str) -> bool:

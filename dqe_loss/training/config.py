@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
 from dqe_loss.data.augmentation import AugmentationConfig
 from dqe_loss.surrogate import SurrogateConfig
 
@@ -141,6 +138,8 @@ PRESETS: dict[str, tuple[str, TrainConfig]] = {
 
 def to_yaml(config: TrainConfig) -> str:
     """The configuration as YAML, to be read by `from_yaml`."""
+    import yaml  # comes with the extra "train", and --help must work without it
+
     return str(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
 
 
@@ -149,7 +148,14 @@ def from_yaml(path: Path) -> TrainConfig:
 
     Raises:
         ValueError: if the file is not there, is no YAML, or a field is unknown or of another type.
+        ImportError: if a library that reads it is missing.
     """
+    try:
+        import yaml
+        from pydantic import TypeAdapter, ValidationError
+    except ModuleNotFoundError as error:
+        raise ImportError(f"YAML files need {error.name}; run: pip install dqe_loss[train]") from error
+
     if not path.is_file():
         raise ValueError(f"{path}: expected a configuration in YAML, found nothing there")
     try:
@@ -158,15 +164,23 @@ def from_yaml(path: Path) -> TrainConfig:
         raise ValueError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected fields and their values, found {type(values).__name__}")
-    unknown = sorted(set(map(str, values)) - set(asdict(_PAPER)))
-    if unknown:
-        raise ValueError(f"{path}: unknown fields {', '.join(unknown)}; expected {', '.join(asdict(_PAPER))}")
+    _check_fields(path, values, asdict(_PAPER))
     try:
         return TypeAdapter(TrainConfig).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path}: {name}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _check_fields(path: Path, values: Mapping[Any, Any], known: Mapping[str, Any]) -> None:
+    """Refuse unknown fields, which pydantic overlooks in dataclasses."""
+    unknown = sorted(set(map(str, values)) - set(known))
+    if unknown:
+        raise ValueError(f"{path}: unknown fields {', '.join(unknown)}; expected {', '.join(known)}")
+    for name, value in values.items():
+        if isinstance(value, Mapping) and isinstance(known[name], Mapping):
+            _check_fields(path, value, known[name])
 
 
 def _plain(value: Any) -> Any:

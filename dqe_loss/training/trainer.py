@@ -1,5 +1,6 @@
 """The training loop: planes in, weights out; stops and goes on without a trace."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -84,8 +85,11 @@ class Trainer:
             progress = self.progress = load_state(self.state, self.network, self.optimizer, fingerprint)
         parallel: nn.Module = self.network
         if self.where.world > 1:
-            # Batch statistics are averaged by us, once a step.
-            parallel = DistributedDataParallel(self.network, broadcast_buffers=False)
+            with warnings.catch_warnings():
+                # PyTorch 2.13 renames the option, and the versions before it only know this name.
+                warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+                # Batch statistics are averaged by us, once a step.
+                parallel = DistributedDataParallel(self.network, broadcast_buffers=False)
         steps = self.batches.steps
         total, done = steps * self.config.epochs, progress.epoch * steps + progress.step
         with tqdm(total=total, initial=done, unit="step", disable=not self.where.first, smoothing=0.05) as bar:

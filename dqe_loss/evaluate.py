@@ -1,0 +1,120 @@
+"""The command ``python -m dqe_loss.evaluate``: how well a surrogate agrees with raters, and with references."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.files import write_together
+from dqe_loss.rate import rate_exam
+
+_Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+_Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Say how well a surrogate agrees with raters (--ratings), with references (--exams), or with both.
+
+    Writes numbers (evaluation.json), a row for each segmentation (predictions.csv), the paper's figures as PNG and
+    SVG, and all of it on one page (index.html).
+
+    Attributes:
+        checkpoint: The published weights, or those of a .safetensors or .pth file.
+        out: Folder to write to; made if it is not there.
+        ratings: Tables of ratings (CSV or Parquet), all of one kind: human, simulated or metric.
+        split: Split of the exams (CSV with the columns exam, split). Default: evaluate all exams.
+        part: Part of the split to evaluate; the baselines are fitted to the part "train".
+        exams: Exams' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).
+        reference: Names of the references, without .nii.gz.
+        tolerance: Tolerance of surface Dice, in mm.
+        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
+            1, 2, 4; msd and nnunet 2, 1, 3.
+        device: Where the network runs, such as cpu or cuda.
+        resamples: Bootstrap resamples of the exams behind the confidence intervals.
+        seed: Their seed.
+    """
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="brainlesion|FILE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    ratings: _Files = ()
+    split: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    part: Literal["train", "validation", "test"] = "test"
+    exams: _Folders = ()
+    reference: _Names = ()
+    tolerance: float = 2.0
+    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    device: str = "cpu"
+    resamples: int = 2000
+    seed: int = 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.evaluate", args=argv)
+    return run_command("dqe_loss.evaluate", lambda: _run(arguments))
+
+
+def _run(arguments: Arguments) -> None:
+    _check(arguments)
+    check_device(arguments.device)
+    run = import_extra("dqe_loss.evaluation.run", "train")
+    part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part) if arguments.ratings else None
+    exams = run.find_referenced_exams(arguments.exams, arguments.reference) if arguments.exams else None
+    surrogate = load_surrogate(arguments.checkpoint)
+
+    scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
+    rate = partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+    evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
+    evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)
+    evaluation["references"], referenced = (
+        run.evaluate_references(exams, rate, scheme, arguments.tolerance, bootstrap) if exams else (None, None)
+    )
+    files = run.evaluation_files(evaluation, rated, referenced, arguments.out)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_together({arguments.out / name: content for name, content in files.items()})
+    # Figures of an earlier evaluation in this folder would pass for figures of this one.
+    for stale in {f"{name}.{kind}" for name in run.FIGURES for kind in ("png", "svg")} - set(files):
+        (arguments.out / stale).unlink(missing_ok=True)
+    print(f"{run.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
+
+
+def _check(arguments: Arguments) -> None:
+    """Refuse what cannot work before anything is read."""
+    if not arguments.ratings and not arguments.exams:
+        raise ValueError("expected --ratings TABLE, or --exams FOLDER with --reference NAME, or both; found neither")
+    if bool(arguments.exams) != bool(arguments.reference):
+        given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")
+        raise ValueError(f"{given} needs {missing}: exams are compared with the reference of that name")
+    if arguments.split and not arguments.ratings:
+        raise ValueError("--split needs --ratings: it says which exams of the table are evaluated")
+    if not 0 <= arguments.tolerance < float("inf"):
+        raise ValueError(f"--tolerance is a distance in mm, 0 or above, got {arguments.tolerance:g}")
+    if arguments.resamples < 1 or arguments.seed < 0:
+        raise ValueError(
+            f"--resamples must be 1 or above and --seed 0 or above, got {arguments.resamples} and {arguments.seed}"
+        )
+    existing = next(folder for folder in (arguments.out, *arguments.out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise ValueError(f"{arguments.out}: cannot be a folder, {existing} is a file; give --out another name")
+    if not os.access(existing, os.W_OK):
+        raise ValueError(f"{arguments.out}: cannot be written, no permission in {existing}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,399 @@
+"""Training: the same weights however it is run, interrupted or spread, and nothing lost by an error."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import make_exam, quick
+from hypothesis import given
+from hypothesis import strategies as st
+from rated import write_rated_exams
+from safetensors import safe_open
+from torch import nn
+
+import dqe_loss
+from dqe_loss import DQELoss, load_surrogate
+from dqe_loss import train as command
+from dqe_loss.training.batch_statistics import averaged_batch_statistics
+from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml, to_yaml
+from dqe_loss.training.dataset import MicroBatches
+from dqe_loss.training.processes import StopRequest
+from dqe_loss.training.run import train
+
+ROOT = Path(dqe_loss.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory):
+    return write_rated_exams(tmp_path_factory.mktemp("rated"))
+
+
+@pytest.fixture
+def options(ratings, tmp_path):
+    """Options of a tiny run: 4 exams, 24 planes to train on, 3 steps an epoch."""
+    return TrainConfig(
+        ratings=(ratings,),
+        out=tmp_path / "run",
+        cache=ratings.parent / "planes",
+        architecture="resnet18",
+        field_of_view=(32, 32),
+        epochs=2,
+        batch=8,
+        micro_batch=4,
+        workers=0,
+        save_every=1,
+        device="cpu",
+    )
+
+
+def arguments_of(config):
+    return [
+        *("paper", "--ratings", *map(str, config.ratings), "--out", str(config.out), "--cache", str(config.cache)),
+        *("--architecture", config.architecture, "--field-of-view", *map(str, config.field_of_view)),
+        *("--epochs", str(config.epochs), "--learning-rate", str(config.learning_rate)),
+        *("--batch", str(config.batch), "--micro-batch", str(config.micro_batch), "--workers", str(config.workers)),
+        *("--save-every", "1", "--device", "cpu"),
+    ]
+
+
+def weights_of(config, name="surrogate"):
+    with safe_open(config.out / f"{name}.safetensors", framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def assert_same_run(first, second):
+    one, other = weights_of(first), weights_of(second)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert (first.out / "log.csv").read_text() == (second.out / "log.csv").read_text()
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run the command in this process; returns its one line of error."""
+
+    def fails(*arguments):
+        assert command.main([str(argument) for argument in arguments]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line for line in lines if line.startswith("dqe_loss.train: error: ")]
+        assert len(errors) == 1, lines
+        return errors[0].removeprefix("dqe_loss.train: error: ")
+
+    return fails
+
+
+def test_a_run_leaves_a_surrogate_that_is_a_loss(options, capsys):
+    assert command.main(arguments_of(options)) == 0
+    assert "test: MAE" in capsys.readouterr().out
+    surrogate = load_surrogate(options.out / "surrogate.safetensors")
+    assert surrogate.config.kind_of_ratings == "simulated"
+    assert "16 simulated judgments by 2 raters of 8 segmentations of 4 exams" in surrogate.config.data
+    assert surrogate.config.versions["dqe_loss"] == dqe_loss.__version__
+    log = pd.read_csv(options.out / "log.csv")
+    assert log["epoch"].tolist() == [1, 2]
+    assert log[["loss", "validation_mae"]].notna().all(axis=None)
+    assert list((options.out / "tensorboard").iterdir())
+    for name in ("surrogate", "best"):
+        with safe_open(options.out / f"{name}.safetensors", framework="pt") as file:
+            card = file.metadata()["model_card"]
+        assert card == (options.out / f"{name}.md").read_text()
+        assert "Kind of ratings: simulated" in card
+        assert "| test | 2 |" in card
+    again = from_yaml(options.out / "config.yaml")
+    assert again == options
+
+    image, labels = make_exam()
+    logits = torch.zeros(1, 3, *labels.shape[2:], requires_grad=True)
+    loss = DQELoss(options.out / "best.safetensors", on_small="pad")(logits, labels, image=image)
+    loss.backward()
+    assert loss.isfinite()
+
+
+def test_learns_to_tell_good_from_bad(options):
+    config = replace(options, epochs=8, learning_rate=3e-3, optimizer="adamw", validation=0, split=None)
+    assert train(config) == 0
+    log = pd.read_csv(config.out / "log.csv")
+    assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
+    assert not (config.out / "best.safetensors").exists()  # nothing to choose it by
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "ranger21"])
+def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer):
+    whole = replace(options, optimizer=optimizer)
+    assert train(whole) == 0
+    broken = replace(whole, out=options.out.with_name("broken"))
+    asked = iter([False, True])  # in the middle of the first epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "__bool__", lambda _: next(asked))
+        assert train(broken) == 128  # and no signal to add
+    assert not (broken.out / "log.csv").exists()
+    assert train(replace(broken, resume=True)) == 0
+    assert_same_run(whole, broken)
+
+
+def test_any_number_of_workers_gives_the_same_weights(options):
+    other = replace(options, out=options.out.with_name("workers"), workers=2)
+    assert train(options) == train(other) == 0
+    assert_same_run(options, other)
+
+
+def start(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dqe_loss.train", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_killed_and_terminated_runs_go_on(options):
+    config = replace(options, epochs=6)
+    process = start(arguments_of(config))
+    wait_for(config.out / "state.pt", process)
+    process.kill()
+    process.communicate()
+    assert not (config.out / "surrogate.safetensors").exists()
+
+    process = start([*arguments_of(config), "--resume"])
+    wait_for(config.out / "log.csv", process)
+    state = (config.out / "state.pt").stat().st_mtime_ns
+    while (config.out / "state.pt").stat().st_mtime_ns == state:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "stopped by signal 15; the state is saved, go on with --resume" in errors
+
+    assert command.main([*arguments_of(config), "--resume"]) == 0
+    whole = replace(config, out=config.out.with_name("whole"))
+    assert command.main(arguments_of(whole)) == 0
+    assert_same_run(whole, config)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # One pass a process and step: the paper's Ranger21, to the bit.
+        {"epochs": 1, "atol": 0.0},
+        # Two: their gradients add up in another order. Ranger21 scales each tensor's gradient to one size and makes
+        # steps of rounding (2e-3 after three of them, with planes as small as these); SGD does not.
+        {"batch": 16, "epochs": 3, "optimizer": "sgd", "learning_rate": 1e-4, "field_of_view": (64, 64), "atol": 1e-4},
+    ],
+    ids=["paper", "two passes"],
+)
+def test_two_processes_equal_one(options, changes):
+    atol = changes.pop("atol")
+    # Not resnet18: MONAI's has biases whose gradient is nothing but rounding.
+    alone = replace(options, architecture="DenseNet121", **changes)
+    pair = replace(alone, out=options.out.with_name("pair"))
+    preset = [alone.optimizer.replace("ranger21", "paper"), *arguments_of(alone)[1:]]
+    assert command.main(preset) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, "-m", "dqe_loss.train", preset[0], *arguments_of(pair)[1:]],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "dqe_loss.train: warning" not in done.stderr
+    one, two = weights_of(alone), weights_of(pair)
+    for name, values in one.items():
+        torch.testing.assert_close(two[name], values, rtol=0, atol=atol, msg=lambda text, n=name: f"{n}: {text}")
+    np.testing.assert_allclose(
+        pd.read_csv(pair.out / "log.csv"), pd.read_csv(alone.out / "log.csv"), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_full_disk_is_told_and_loses_nothing(options, monkeypatch, capsys):
+    config = replace(options, epochs=3)
+    from dqe_loss.training import state
+
+    write, count = state.write_together, iter(range(100))
+
+    def fill_up(contents):
+        if next(count) == 1:
+            raise OSError(28, "No space left on device", "state.pt")
+        write(contents)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write_together", fill_up)
+        assert command.main([*arguments_of(config)]) == 2
+    assert "No space left on device: 'state.pt'" in capsys.readouterr().err.splitlines()[-1]
+    assert command.main([*arguments_of(config), "--resume"]) == 0
+    whole = replace(config, out=config.out.with_name("whole"))
+    assert command.main(arguments_of(whole)) == 0
+    assert_same_run(whole, config)
+
+
+def test_errors_of_the_command_line(fails, options, tmp_path):
+    run = arguments_of(options)
+    assert "expected a preset (paper, sgd, " in fails("papre", *run[1:])
+    assert "expected at least one table of ratings" in fails("paper", "--out", tmp_path / "x")
+    assert "there are 24 planes to train on, fewer than a batch of 40" in fails(*run, "--batch", 40)
+    assert "monai.networks.nets has no 'ResNet19'" in fails(*run, "--architecture", "ResNet19")
+    assert "HighResNet gives no number a plane" in fails(*run, "--architecture", "HighResNet")
+    assert "no checkpoint at nowhere.pth" in fails(*run, "--pretrained", "nowhere.pth")
+    assert "--device cuda:9 cannot be used here" in fails(*run, "--device", "cuda:9")
+    assert not list(options.out.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--micro-batch", "3"), "batch must be a multiple of micro_batch, got 8 and 3"),
+        (("--learning-rate", "-1"), "expected learning_rate > 0 and weight_decay >= 0, got -1"),
+        (("--epochs", "0"), "epochs must be at least 1, got 0"),
+        (("--optimizer", "adam"), "invalid choice"),
+    ],
+)
+def test_values_that_do_not_fit(options, capsys, option, message):
+    with pytest.raises(SystemExit) as ended:
+        command.main([*arguments_of(options), *option])
+    assert ended.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_errors_of_the_data_come_before_training(fails, capsys, options, ratings, tmp_path):
+    split = tmp_path / "split.csv"
+    split.write_text("exam,split\nexam-0,train\nexam-0,test\n")
+    run = arguments_of(options)
+    assert "exam exam-0 lies in train and test" in fails(*run, "--split", split)
+    table = pd.read_csv(ratings)
+    for name, change in (("stars", 7.0), ("t1", "nowhere.nii.gz")):
+        broken = table.copy()
+        broken.loc[1, name] = change
+        path = ratings.parent / f"broken-{name}.csv"
+        broken.to_csv(path, index=False)
+        assert command.main(["paper", "--ratings", str(path), "--out", str(options.out)]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines
+        assert all(line.startswith(f"dqe_loss.train: error: {path}, row 3: {name} ") for line in lines[:1])
+    assert not (options.out / "state.pt").exists()
+
+
+def test_runs_are_not_mixed_up(fails, options, tmp_path):
+    run = arguments_of(options)
+    assert "nothing to resume; leave --resume out to start" in fails(*run, "--resume")
+    assert command.main(run) == 0
+    assert "holds a run already; go on with --resume" in fails(*run)
+    message = fails(*run, "--resume", "--learning-rate", "0.5")
+    assert "learning_rate was 0.001, is 0.5; give the same options, or another --out" in message
+    (options.out / "state.pt").write_bytes(b"no state")
+    assert "a damaged state" in fails(*run, "--resume")
+
+
+def test_pretrained_network_goes_on_with_its_notice(options):
+    config = replace(
+        options, pretrained="brainlesion", optimizer="sgd", learning_rate=1e-9, epochs=1, head="ordinal", batch=24
+    )
+    assert train(config) == 0
+    surrogate = load_surrogate(config.out / "surrogate.safetensors")
+    assert surrogate.config.architecture == "DenseNet121"
+    assert surrogate.config.kind_of_ratings == "simulated"
+    assert "Apache License 2.0" in surrogate.config.notice
+    assert "had learned from stars of individual neuroradiologists" in surrogate.config.data
+    published = load_surrogate().network.state_dict()["features.conv0.weight"]
+    trained = surrogate.network.state_dict()["backbone.features.conv0.weight"]
+    torch.testing.assert_close(trained, published, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_yaml_round_trip(preset, tmp_path):
+    config = replace(PRESETS[preset][1], ratings=(Path("a.csv"),), cache=Path("planes"))
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert from_yaml(path) == config
+
+
+def test_presets_are_the_rows_of_table_1():
+    rows = {(c.architecture, c.optimizer, c.normalization, c.encoding) for _, c in PRESETS.values() if not c.pretrained}
+    assert rows == {
+        ("DenseNet121", "sgd", "percentile", "tissue"),
+        ("DenseNet121", "adamw", "percentile", "tissue"),
+        ("DenseNet121", "ranger21", "percentile", "tissue"),
+        ("DenseNet201", "ranger21", "percentile", "tissue"),
+        ("DenseNet121", "ranger21", "minmax", "regions"),
+        ("DenseNet121", "ranger21", "percentile", "regions"),
+    }
+    paper = PRESETS["paper"][1]
+    assert (paper.batch, paper.learning_rate, paper.epochs, paper.head) == (80, 1e-3, 500, "regression")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", "unknown fields epoch; expected ratings, out"),
+        ("epochs: many", "epochs: Input should be a valid integer"),
+        ("epochs: 0", "epochs must be at least 1, got 0"),
+        ("- epochs", "expected fields and their values, found list"),
+        ("epochs: [", "cannot be read as YAML"),
+        ("augmentation: {noise: 1}", "unknown fields noise; expected enabled, "),
+        ("augmentation: {gamma: dark}", "augmentation.gamma: Input should be a valid tuple"),
+    ],
+)
+def test_yaml_errors(fails, tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert message in fails(path)
+
+
+@quick
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 30), st.integers(0, 9))
+def test_processes_share_out_each_batch(world, per_step, micro_batch, extra, epoch):
+    batch = world * per_step * micro_batch
+    planes = 2 * batch + extra % batch
+    samplers = [MicroBatches(planes, batch, micro_batch, seed=1, rank=r, world=world) for r in range(world)]
+    alone = MicroBatches(planes, batch, micro_batch, seed=1)
+    for sampler in (*samplers, alone):
+        sampler.epoch = epoch
+    merged = [part for parts in zip(*samplers, strict=True) for part in parts]
+    assert merged == list(alone)
+    indices = [index for part in merged for _, index in part]
+    assert len(indices) == 2 * batch == len(set(indices))
+    alone.first_step = 1
+    assert list(alone) == merged[world * per_step :]
+
+
+def test_batches_that_cannot_be_shared():
+    with pytest.raises(ValueError, match="batch must be a multiple of micro_batch x processes, got 80 and 20 x 3"):
+        MicroBatches(100, 80, 20, world=3)
+
+
+def test_running_statistics_move_once_toward_the_average_of_the_passes():
+    norm = nn.BatchNorm1d(1)
+    with averaged_batch_statistics(norm):
+        norm(torch.tensor([[0.0], [2.0]]))  # mean 1, variance 2
+        norm(torch.tensor([[3.0], [9.0]]))  # mean 6, variance 18
+    assert norm.running_mean.item() == pytest.approx(0.1 * 3.5)
+    assert norm.running_var.item() == pytest.approx(0.9 + 0.1 * 10)
+    assert (norm.momentum, norm.num_batches_tracked.item()) == (0.1, 1)
+
+
+@pytest.mark.gpu
+def test_trains_on_a_gpu_in_bfloat16(options):
+    config = replace(options, device="cuda", workers=2)
+    assert train(config) == 0
+    assert np.isfinite(pd.read_csv(config.out / "log.csv")).all(axis=None)
