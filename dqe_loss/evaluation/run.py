@@ -225,7 +225,7 @@ def evaluation_files(
 def summary_text(evaluation: Numbers) -> str:
     """What the command prints."""
     tables = report_tables(evaluation)
-    shown = [as_text(tables[name]) for name in ("agreement", "pearson", "failure") if name in tables]
+    shown = [as_text(tables[name]) for name in ("agreement", "pearson", "failure", "exams") if name in tables]
     return "\n\n".join((evaluation["description"], *shown))
 
 
