@@ -42,7 +42,7 @@ class Arguments:
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
         exams: Folders of exams with BraTS file names.
-        reference: The reference's file name without .nii.gz, or how it ends, such as seg.
+        reference: Names of the references: a file name without .nii.gz, or how it ends, such as seg.
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
         seed: Seed of errors and raters.
@@ -55,7 +55,7 @@ class Arguments:
     phantoms: int = 0
     first_phantom: int = 0
     exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
-    reference: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ""
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     segmentations: int = 5
     raters: int = 3
     seed: int = 0
@@ -104,7 +104,7 @@ def _run(arguments: Arguments) -> None:
 def _check(arguments: Arguments) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
-    if arguments.exams and not arguments.reference:
+    if arguments.exams and not all(arguments.reference or [""]):
         raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
     if arguments.phantoms and arguments.label_scheme not in ("brats", "brats23"):
         raise ValueError(f"--label-scheme {arguments.label_scheme} is for --exams; phantoms are labeled as in brats23")
@@ -130,14 +130,15 @@ def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
     ]
 
 
-def _with_reference(exam: ExamPaths, name: str) -> ExamPaths:
+def _with_reference(exam: ExamPaths, names: Sequence[str]) -> ExamPaths:
+    wanted = tuple(name.lower() for name in names)
     stems = {path: path.name.lower().removesuffix(".gz").removesuffix(".nii") for path in exam.segmentations}
-    same = [path for path, stem in stems.items() if stem == name.lower()]
-    fitting = same or [path for path, stem in stems.items() if stem.endswith(name.lower())]
+    same = [path for path, stem in stems.items() if stem in wanted]
+    fitting = same or [path for path, stem in stems.items() if stem.endswith(wanted)]
     if len(fitting) != 1:
         listed = ", ".join(path.name for path in fitting or exam.segmentations) or "no segmentation"
         raise ValueError(
-            f"{exam.t1c.parent}: expected one segmentation whose name ends in {name}, found {listed}; "
+            f"{exam.t1c.parent}: expected one segmentation whose name ends in {' or '.join(names)}, found {listed}; "
             "give more or less of the name with --reference"
         )
     return replace(exam, segmentations=(fitting[0],))

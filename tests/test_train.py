@@ -254,7 +254,7 @@ def test_errors_of_the_command_line(fails, options, tmp_path):
     assert "expected at least one table of ratings" in fails("paper", "--out", tmp_path / "x")
     assert "there are 24 planes to train on, fewer than a batch of 40" in fails(*run, "--batch", 40)
     assert "monai.networks.nets has no 'ResNet19'" in fails(*run, "--architecture", "ResNet19")
-    assert "HighResNet gives no number a plane" in fails(*run, "--architecture", "HighResNet")
+    assert "HighResNet gives no number for a plane" in fails(*run, "--architecture", "HighResNet")
     assert "no checkpoint at nowhere.pth" in fails(*run, "--pretrained", "nowhere.pth")
     assert "--device cuda:9 cannot be used here" in fails(*run, "--device", "cuda:9")
     assert not list(options.out.glob("*"))
