@@ -104,7 +104,7 @@ def _run(arguments: Arguments) -> None:
 def _check(arguments: Arguments) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
-    if arguments.exams and not all(arguments.reference or [""]):
+    if arguments.exams and not (arguments.reference and all(arguments.reference)):
         raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
     if arguments.phantoms and arguments.label_scheme not in ("brats", "brats23"):
         raise ValueError(f"--label-scheme {arguments.label_scheme} is for --exams; phantoms are labeled as in brats23")

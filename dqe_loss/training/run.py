@@ -33,7 +33,7 @@ def train(config: TrainConfig) -> int:
     """
     folder = RunFolder(config.out)
     _check_folder(folder, config)
-    with processes(config.device) as where, StopRequest().listening() as stop:
+    with processes(config.device) as where:
         former = folder.split if config.resume and folder.split.is_file() else None
         ready = prepare(config, where, former)
         if where.first:
@@ -54,7 +54,9 @@ def train(config: TrainConfig) -> int:
             folder.state,
             recorder.record,
         )
-        if not trainer.run(ready.fingerprint, stop):
+        with StopRequest().listening() as stop:  # before and after it there is nothing to save
+            done = trainer.run(ready.fingerprint, stop)
+        if not done:
             if where.first:
                 print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
             return 128 + (stop.signal or 0)
