@@ -58,3 +58,37 @@ def test_every_public_name_is_there_and_documented():
         if callable(public):
             assert public.__doc__, name
             assert public.__module__.startswith("dqe_loss."), name
+
+
+WITHOUT_EXTRAS = """
+import sys
+for name in ("pandas", "pandera", "pyarrow", "yaml", "pydantic", "sklearn", "torchio", "batchgenerators", "SimpleITK",
+             "matplotlib", "jinja2", "pytorch_optimizer", "tensorboard"):
+    sys.modules[name] = None
+from dqe_loss import evaluate, rate, simulate, train
+for command, arguments in ((train, ["paper", "--help"]), (simulate, ["--help"]), (evaluate, ["--help"])):
+    try:
+        command.main(arguments)
+    except SystemExit as ended:
+        assert ended.code == 0, command
+print("help is there")
+folder = sys.argv[1]
+assert train.main(["paper", "--ratings", "r.csv", "--out", f"{folder}/a"]) == 2
+assert train.main([f"{folder}/c.yaml"]) == 2
+assert simulate.main(["--phantoms", "1", "--out", f"{folder}/b"]) == 2
+assert evaluate.main(["brainlesion", "--ratings", "r.csv", "--out", f"{folder}/c"]) == 2
+assert rate.main(["--exam", folder, "--figure", f"{folder}/f.png"]) == 2
+"""
+
+
+def test_commands_tell_which_extra_they_need(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, str(tmp_path)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "help is there" in done.stdout
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5, lines
+    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:4])
+    assert lines[4].endswith("run: pip install dqe_loss[report]")
+    assert not list(tmp_path.iterdir())

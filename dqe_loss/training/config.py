@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dqe_loss.data.augmentation import AugmentationConfig
+from dqe_loss.data.augmentation_config import AugmentationConfig
 from dqe_loss.surrogate import SurrogateConfig
 
 
