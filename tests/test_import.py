@@ -65,10 +65,10 @@ import sys
 for name in ("pandas", "pandera", "pyarrow", "yaml", "pydantic", "sklearn", "torchio", "batchgenerators", "SimpleITK",
              "matplotlib", "jinja2", "pytorch_optimizer", "tensorboard"):
     sys.modules[name] = None
-from dqe_loss import evaluate, rate, simulate, train
-for command, arguments in ((train, ["paper", "--help"]), (simulate, ["--help"]), (evaluate, ["--help"])):
+from dqe_loss import audit, evaluate, rate, simulate, train
+for command in (train, simulate, evaluate, audit):
     try:
-        command.main(arguments)
+        command.main(["paper", "--help"] if command is train else ["--help"])
     except SystemExit as ended:
         assert ended.code == 0, command
 print("help is there")
@@ -77,6 +77,7 @@ assert train.main(["paper", "--ratings", "r.csv", "--out", f"{folder}/a"]) == 2
 assert train.main([f"{folder}/c.yaml"]) == 2
 assert simulate.main(["--phantoms", "1", "--out", f"{folder}/b"]) == 2
 assert evaluate.main(["brainlesion", "--ratings", "r.csv", "--out", f"{folder}/c"]) == 2
+assert audit.main(["brainlesion", "--out", f"{folder}/d"]) == 2
 assert rate.main(["--exam", folder, "--figure", f"{folder}/f.png"]) == 2
 """
 
@@ -88,7 +89,7 @@ def test_commands_tell_which_extra_they_need(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "help is there" in done.stdout
     lines = done.stderr.splitlines()
-    assert len(lines) == 5, lines
-    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:4])
-    assert lines[4].endswith("run: pip install dqe_loss[report]")
+    assert len(lines) == 6, lines
+    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:5])
+    assert lines[5].endswith("run: pip install dqe_loss[report]")
     assert not list(tmp_path.iterdir())
