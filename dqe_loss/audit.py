@@ -1,6 +1,5 @@
 """The command ``python -m dqe_loss.audit``: where a checkpoint can be fooled, on one page."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.files import check_output_folder
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
 ALL_PARTS: tuple[PartName, ...] = ("absurd", "ladders", "exploitation", "direction", "soft", "invariance")
@@ -120,11 +120,7 @@ def _check(arguments: Arguments) -> None:
     left_out = [part for part in arguments.fail_on if part != "any" and part not in arguments.parts]
     if left_out:
         raise ValueError(f"--fail-on {' '.join(left_out)}: not among --parts, so it would never fail; add it there")
-    existing = next(folder for folder in (arguments.out, *arguments.out.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise ValueError(f"{arguments.out}: cannot be a folder, {existing} is a file; give --out another name")
-    if not os.access(existing, os.W_OK):
-        raise ValueError(f"{arguments.out}: cannot be written, no permission in {existing}")
+    check_output_folder(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The command ``python -m dqe_loss.evaluate``: how well a surrogate agrees with raters, and with references."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
-from dqe_loss.files import write_together
+from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.rate import rate_exam
 
 _Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
@@ -109,11 +108,7 @@ def _check(arguments: Arguments) -> None:
         raise ValueError(
             f"--resamples must be 1 or above and --seed 0 or above, got {arguments.resamples} and {arguments.seed}"
         )
-    existing = next(folder for folder in (arguments.out, *arguments.out.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise ValueError(f"{arguments.out}: cannot be a folder, {existing} is a file; give --out another name")
-    if not os.access(existing, os.W_OK):
-        raise ValueError(f"{arguments.out}: cannot be written, no permission in {existing}")
+    check_output_folder(arguments.out)
 
 
 if __name__ == "__main__":

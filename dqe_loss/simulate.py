@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dqe_loss.command import import_extra, run_command
 from dqe_loss.data.exams import ExamPaths, find_exam
-from dqe_loss.files import write_together
+from dqe_loss.files import check_output_folder, write_together
 
 if TYPE_CHECKING:
     from dqe_loss.simulation import Settings, SimulatedExam
@@ -147,8 +147,7 @@ def _with_reference(exam: ExamPaths, names: Sequence[str]) -> ExamPaths:
 def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) -> None:
     """Note what the folder is for, or see that it was for the same."""
     record = json.loads(json.dumps(asdict(settings) | {"exams": [exam.paths.name for exam in exams]}))
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: expected a folder, found a file; give another --out")
+    check_output_folder(out)
     path = out / RECORD
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +19,7 @@ from helpers import (
     small_surrogate,
     tiny_surrogate,
 )
+from page import Page
 from torch import nn
 
 from dqe_loss import MODALITIES, VIEWS, audit, rate_segmentation, regions_from_labels, soft_center_of_mass
@@ -489,26 +489,6 @@ def test_a_label_scheme_changes_nothing(whole, folders):
     stars = read(whole)["parts"]["absurd"]["exams"]["exam-1"]["reference"]
     regions = regions_from_labels(torch.from_numpy(second.labels)[None, None])
     assert stars == pytest.approx(mean_stars(tiny_surrogate(), second.image, regions), abs=1e-5)
-
-
-class Page(HTMLParser):
-    """What a page asks for, whether its tags close, and its words."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.links, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.links += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def test_page_needs_no_other_file_and_says_what_it_is(whole):

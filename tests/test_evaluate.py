@@ -7,13 +7,13 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
-from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import make_image, make_labels, shrink, small_surrogate
+from page import Page
 
 from dqe_loss import MODALITIES, VIEWS, evaluate, save_surrogate
 from dqe_loss.data.exams import read_exam
@@ -271,26 +271,6 @@ def test_split_chooses_exams_and_fits_baselines_to_its_training_part(run, table,
     page = (tmp_path / "out" / "index.html").read_text()
     assert "No split was given" not in page
     assert "part <code>test</code>" in page
-
-
-class Page(HTMLParser):
-    """What a page asks for, whether its tags close, and its words."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.links, self.words = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.links += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 def test_page_needs_no_other_file_and_is_well_formed(whole):

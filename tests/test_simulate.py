@@ -271,7 +271,7 @@ def test_a_folder_is_of_one_simulation(run, exams):
 
 def test_out_is_a_file(run, tmp_path):
     (tmp_path / "file").touch()
-    assert "file: expected a folder, found a file" in run(out=tmp_path / "file")[2]
+    assert "file: cannot be a folder" in run(out=tmp_path / "file")[2]
 
 
 def test_reference_without_tumor(run, exams, tmp_path):

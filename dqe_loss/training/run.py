@@ -1,6 +1,5 @@
 """A whole training: from a configuration to checkpoints with their model cards."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +7,7 @@ import torch
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.data.split import write_split
-from dqe_loss.files import write_together
+from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.training.card import part_metrics
 from dqe_loss.training.config import TrainConfig, to_yaml
 from dqe_loss.training.dataset import RatedPlane
@@ -71,9 +70,8 @@ def _check_folder(folder: RunFolder, config: TrainConfig) -> None:
         raise ValueError("expected at least one table of ratings; give it with --ratings")
     if folder.state.exists() and not config.resume:
         raise ValueError(f"{folder.path} holds a run already; go on with --resume, or give another --out")
+    check_output_folder(folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder.path, os.W_OK):
-        raise ValueError(f"{folder.path}: no permission to write there; give another --out")
 
 
 def _finish(
