@@ -140,7 +140,7 @@ def measure_step(planes: list[RatedPlane], config: TrainConfig, where: Processes
     trainer.network.train()
 
     def step() -> None:
-        trainer._step(trainer.network, iter([part] * trainer.batches.per_step), trainer.progress)
+        trainer._step(iter([part] * trainer.batches.per_step), trainer.progress)
 
     measure = timed(step, where.device)
     return [measure() / config.batch for _ in range(steps + 1)][1:]

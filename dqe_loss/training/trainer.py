@@ -1,8 +1,6 @@
 """The training loop: planes in, weights out; stops and goes on without a trace."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -20,6 +17,7 @@ from dqe_loss.surrogate import SurrogateConfig, stars_of_output
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
 from dqe_loss.training.config import TrainConfig
 from dqe_loss.training.dataset import MicroBatches, PlaneDataset, RatedPlane
+from dqe_loss.training.gradients import summed_gradients
 from dqe_loss.training.objective import build_optimizer, objective
 from dqe_loss.training.processes import Processes, StopRequest, ignore_signals
 from dqe_loss.training.state import Progress, Row, load_state, save_state
@@ -83,18 +81,11 @@ class Trainer:
         progress = self.progress
         if self.config.resume:
             progress = self.progress = load_state(self.state, self.network, self.optimizer, fingerprint)
-        parallel: nn.Module = self.network
-        if self.where.world > 1:
-            with warnings.catch_warnings():
-                # PyTorch 2.13 renames the option, and the versions before it only know this name.
-                warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-                # Batch statistics are averaged by us, once a step.
-                parallel = DistributedDataParallel(self.network, broadcast_buffers=False)
         steps = self.batches.steps
         total, done = steps * self.config.epochs, progress.epoch * steps + progress.step
         with tqdm(total=total, initial=done, unit="step", disable=not self.where.first, smoothing=0.05) as bar:
             while progress.epoch < self.config.epochs:
-                if not self._run_epoch(parallel, progress, stop, bar):
+                if not self._run_epoch(progress, stop, bar):
                     self._save(progress, fingerprint)
                     return False
                 self._end_epoch(progress, bar)
@@ -114,13 +105,13 @@ class Trainer:
                 stars.append(stars_of_output(self.surrogate, output.float()).cpu())
         return torch.cat(stars).double().numpy() if stars else np.empty(0)
 
-    def _run_epoch(self, network: nn.Module, progress: Progress, stop: StopRequest, bar: tqdm) -> bool:
+    def _run_epoch(self, progress: Progress, stop: StopRequest, bar: tqdm) -> bool:
         """Take the steps that are left of the epoch; False if a stop came between."""
         self.network.train()
         self.batches.epoch, self.batches.first_step = progress.epoch, progress.step
         parts = iter(self.loader)
         while progress.step < self.batches.steps:
-            progress.loss += self.where.total(self._step(network, parts, progress)) / self.where.world
+            progress.loss += self.where.total(self._step(parts, progress)) / self.where.world
             progress.step += 1
             bar.update()
             bar.set_postfix(epoch=progress.epoch + 1, loss=f"{progress.loss / progress.step:.3f}", **_last(progress))
@@ -128,27 +119,24 @@ class Trainer:
                 return False
         return True
 
-    def _step(self, network: nn.Module, parts: Iterator[tuple[Tensor, Tensor]], progress: Progress) -> float:
+    def _step(self, parts: Iterator[tuple[Tensor, Tensor]], progress: Progress) -> float:
         """One step of the optimizer; returns the mean loss of this process's planes."""
         count, world = self.batches.per_step, self.where.world
-        self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        with averaged_batch_statistics(self.network):
+        with averaged_batch_statistics(self.network), summed_gradients(self.network, count * world) as add:
             for part in range(count):
                 planes, stars = next(parts)
                 # Dropout, too, must not depend on processes or interruptions.
                 place = (self.config.seed, progress.epoch, progress.step, part * world + self.where.rank)
                 torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
-                last = part == count - 1
-                quiet = nullcontext() if last or world == 1 else network.no_sync()  # type: ignore[operator]
-                with quiet:
-                    with self._autocast():
-                        output = network(self._to_device(planes))
-                    loss = objective(self.surrogate, output, stars.to(self.where.device, non_blocking=True)) / count
-                    loss.backward()  # type: ignore[no-untyped-call]
+                with self._autocast():
+                    output = self.network(self._to_device(planes))
+                loss = objective(self.surrogate, output, stars.to(self.where.device, non_blocking=True))
+                loss.backward()  # type: ignore[no-untyped-call]
+                add()
                 losses.append(loss.detach())
         self.optimizer.step()
-        return float(torch.stack(losses).sum())
+        return float(torch.stack(losses).mean())
 
     def _end_epoch(self, progress: Progress, bar: tqdm) -> None:
         row: Row = {"epoch": progress.epoch + 1, "loss": progress.loss / self.batches.steps}
