@@ -21,13 +21,14 @@ def split_exams(exams: Iterable[str], *, validation: float = 0.1, test: float = 
         seed: a seed gives the same split whatever the order of the exams.
 
     Returns:
-        Exam to one of `PARTS`, sorted by name. A share above 0 gets an exam at least.
+        Exam to one of `PARTS`, sorted by name. Shares are rounded down, but one above 0 gets an exam at least.
 
     Raises:
         ValueError: if the shares do not leave an exam to train on.
     """
     names = sorted(set(exams))
-    counts = [max(round(share * len(names)), share > 0) for share in (validation, test)]
+    # Rounded down, so that shares of less than all leave an exam to train on; 1e-9 is for products like 0.29 x 100.
+    counts = [max(int(share * len(names) + 1e-9), share > 0) for share in (validation, test)]
     if min(validation, test) < 0 or sum(counts) >= len(names):
         raise ValueError(
             f"validation={validation:g} and test={test:g} of {len(names)} exams leave none to train on; "
