@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt, describe_steps
+from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
 from dqe_loss.data.corruption_shapes import Labels
 from dqe_loss.data.exams import ExamPaths, read_exam
 from dqe_loss.data.nifti import read_volume
@@ -128,7 +128,7 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
         return
     loaded = read_exam(exam.paths, label_scheme=settings.label_scheme)
     (stored,) = loaded.segmentations.values()
-    reference = _to_brats23(stored, settings.label_scheme)
+    reference = as_brats23(stored, settings.label_scheme)
     if not reference.any():
         raise ValueError(f"{exam.paths.segmentations[0]}: expected a reference with tumor, found none; leave it out")
     other = _find_other(exam.others, reference.shape, settings.label_scheme)
@@ -198,16 +198,8 @@ def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: str) -> L
     for path in paths:
         array, _ = read_volume(path)
         if array.shape == shape:
-            return _to_brats23(array.astype(np.uint8), scheme)
+            return as_brats23(array.astype(np.uint8), scheme)
     return None
-
-
-def _to_brats23(labels: Labels, scheme: str) -> Labels:
-    known = label_scheme(scheme)
-    table = np.zeros(256, np.uint8)
-    table[known.necrosis], table[known.edema] = 1, 2
-    table[list(known.enhancing)] = 3
-    return table[labels]
 
 
 def _values(stored: Labels, scheme: str) -> Labels:

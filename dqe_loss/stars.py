@@ -12,9 +12,14 @@ Ratings = dict[str, dict[str, float]]
 """Segmentation to view (and ``"mean"``) to stars."""
 
 
+def unit_of_kind(kind: str) -> str:
+    """Name what ratings of a kind are counted in: plain stars only if humans gave them (contract C12)."""
+    return "stars" if kind == "human" else f"{kind} stars"
+
+
 def star_unit(config: SurrogateConfig) -> str:
-    """Name what a surrogate's ratings are counted in: plain stars only if humans gave them (contract C12)."""
-    return "stars" if config.kind_of_ratings == "human" else f"{config.kind_of_ratings} stars"
+    """Name what a surrogate's ratings are counted in."""
+    return unit_of_kind(config.kind_of_ratings)
 
 
 def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:

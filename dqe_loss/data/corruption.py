@@ -24,6 +24,7 @@ from dqe_loss.data.corruption_shapes import (
     smooth,
     split,
 )
+from dqe_loss.labels import label_scheme
 
 Corruption = Callable[[Labels, float, np.random.Generator, Context], Labels]
 """A label map, a severity in (0, 1], a generator and a context -> a new label map."""
@@ -101,6 +102,15 @@ def corrupt(
         if severity > 0:
             result = CORRUPTIONS[name](result, float(severity), rng, context)
     return result
+
+
+def as_brats23(labels: Labels, scheme: str) -> Labels:
+    """Rewrite a label map uint8 of any shape, in a scheme of `dqe_loss.LABEL_SCHEMES`, in that of the corruptions."""
+    known = label_scheme(scheme)
+    table = np.zeros(256, np.uint8)
+    table[known.necrosis], table[known.edema] = 1, 2
+    table[list(known.enhancing)] = 3
+    return table[labels]
 
 
 def describe_steps(steps: Sequence[Step]) -> str:

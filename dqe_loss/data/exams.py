@@ -241,6 +241,33 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Path:
+    """The one file that is called like a reference.
+
+    Args:
+        folder: the exam's folder.
+        files: its segmentations, in the folder or below it.
+        names: names of references, with or without ``.nii.gz``.
+
+    Raises:
+        ValueError: there is no such file, or more than one.
+    """
+    wanted = {_stem(Path(name)) for name in names}
+    found = [file for file in files if _stem(file) in wanted]
+    if len(found) != 1:
+        listed = ", ".join(path_name(file, folder) for file in (found or files)) or "no segmentation"
+        raise ValueError(
+            f"{folder}: expected one segmentation named {' or '.join(names)} as the reference, found {listed}; "
+            "give --reference a name that one of its files has"
+        )
+    return found[0]
+
+
+def path_name(file: Path, folder: Path) -> str:
+    """A file's path in a folder, without the ending."""
+    return file.relative_to(folder).with_name(_stem(file)).as_posix()
+
+
 def is_segmentation_name(name: str) -> bool:
     """Whether a file is a segmentation by its name: NIfTI, not hidden, with ``seg`` as one of its parts."""
     return _is_nifti_name(name) and bool(_SEGMENTATION.search(_stem(Path(name)).lower()))

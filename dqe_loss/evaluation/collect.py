@@ -11,7 +11,7 @@ import torch
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, is_segmentation_name, read_exam
+from dqe_loss.data.exams import Exam, ExamPaths, choose_reference, find_exam, is_segmentation_name, path_name, read_exam
 from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.data.ratings import judgments_by_view, mean_ratings
 from dqe_loss.evaluation.baselines import region_volumes
@@ -128,20 +128,13 @@ def find_referenced_exam(folder: str | Path, references: Sequence[str]) -> Refer
     hidden = [any(part.startswith(".") for part in p.parts) for p in below]
     deeper = [folder / p for p, h in zip(below, hidden, strict=True) if not h and is_segmentation_name(p.name)]
     files = [*paths.segmentations, *deeper]
-    wanted = {_without_ending(name) for name in references}
-    found = [file for file in files if _without_ending(file.name) in wanted]
-    if len(found) != 1:
-        listed = ", ".join(_name(f, folder) for f in (found or files)) or "no segmentation"
-        raise ValueError(
-            f"{folder}: expected one segmentation named {' or '.join(references)} as the reference, found {listed}; "
-            "give --reference a name that one of its files has"
-        )
-    others = [file for file in files if file != found[0]]
+    reference = choose_reference(folder, files, references)
+    others = [file for file in files if file != reference]
     if not others:
-        warnings.warn(f"{folder}: left out, it has no segmentation but the reference {found[0].name}", stacklevel=2)
+        warnings.warn(f"{folder}: left out, it has no segmentation but the reference {reference.name}", stacklevel=2)
         return None
-    ordered = (found[0], *others)
-    return ReferencedExam(replace(paths, segmentations=ordered), tuple(_name(file, folder) for file in ordered))
+    ordered = (reference, *others)
+    return ReferencedExam(replace(paths, segmentations=ordered), tuple(path_name(file, folder) for file in ordered))
 
 
 def rate_referenced_exam(
@@ -185,11 +178,3 @@ def rate_referenced_exam(
 
 def _prefix(prefix: str, values: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}_{column}": values[column] for column in COLUMNS}
-
-
-def _without_ending(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _name(file: Path, folder: Path) -> str:
-    return _without_ending(file.relative_to(folder).as_posix())

@@ -65,10 +65,8 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         HTML that needs no other file.
     """
     ratings, references = evaluation["ratings"], evaluation["references"]
-    environment = Environment(
-        loader=PackageLoader("dqe_loss", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html.jinja").render(
+    return fill_template(
+        "report.html.jinja",
         name=PurePath(evaluation["checkpoint"]).name,
         description=evaluation["description"][:1].upper() + evaluation["description"][1:],
         notices=_notices(evaluation),
@@ -82,6 +80,14 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         ratings_text=_RATINGS[ratings["kind"]] if ratings else "",
         figures={name: base64.b64encode(svg).decode() for name, svg in figures.items()},
     )
+
+
+def fill_template(template: str, **values: Any) -> str:
+    """Fill one of the page templates beside this file; a value that it names and does not get is an error."""
+    environment = Environment(
+        loader=PackageLoader("dqe_loss", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).render(**values)
 
 
 def report_tables(evaluation: Mapping[str, Any]) -> dict[str, Table]:

@@ -34,7 +34,7 @@ from dqe_loss.evaluation.summary import (
     compare_with_references,
     json_ready,
 )
-from dqe_loss.stars import describe_ratings, star_unit
+from dqe_loss.stars import describe_ratings, star_unit, unit_of_kind
 from dqe_loss.surrogate import SurrogateConfig
 
 LIBRARIES = ("dqe_loss", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
@@ -135,7 +135,7 @@ def evaluate_ratings(
     numbers = {
         "tables": [str(file) for file in part.files],
         "kind": kind,
-        "unit": rating_unit(kind),
+        "unit": unit_of_kind(kind),
         "split": str(part.split) if part.split else None,
         "part": part.part if part.split else None,
         "baselines_fitted_to": "all the other exams, in turn" if train is None else "the training exams of the split",
@@ -169,11 +169,6 @@ def describe_evaluation(checkpoint: str, config: SurrogateConfig, label_scheme: 
         "bootstrap": {"by": "exam", "level": 0.95, "resamples": bootstrap.resamples, "seed": bootstrap.seed},
         "versions": {library: version(library) for library in LIBRARIES},
     }
-
-
-def rating_unit(kind: str) -> str:
-    """What given ratings are counted in; plain stars only if humans gave them (contract C12)."""
-    return "stars" if kind == "human" else f"{kind} stars"
 
 
 def draw_figures(evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dqe_loss.rating import CPU_BATCH
 from dqe_loss.surrogate import SurrogateConfig, stars_of_output
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
 from dqe_loss.training.config import TrainConfig
@@ -21,9 +22,6 @@ from dqe_loss.training.gradients import summed_gradients
 from dqe_loss.training.objective import build_optimizer, objective
 from dqe_loss.training.processes import Processes, StopRequest, ignore_signals
 from dqe_loss.training.state import Progress, Row, load_state, save_state
-
-_PREDICTED_AT_ONCE = 10
-"""Planes per forward pass of a prediction: a CPU gets slower per plane above 12."""
 
 
 @dataclass
@@ -99,8 +97,8 @@ class Trainer:
         dataset = PlaneDataset(planes, self.surrogate)
         stars = []
         with torch.inference_mode(), self._autocast():
-            for start in range(0, len(planes), _PREDICTED_AT_ONCE):
-                items = [dataset[0, i][0] for i in range(start, min(start + _PREDICTED_AT_ONCE, len(planes)))]
+            for start in range(0, len(planes), CPU_BATCH):
+                items = [dataset[0, i][0] for i in range(start, min(start + CPU_BATCH, len(planes)))]
                 output = self.network(self._to_device(torch.stack(items)))
                 stars.append(stars_of_output(self.surrogate, output.float()).cpu())
         return torch.cat(stars).double().numpy() if stars else np.empty(0)

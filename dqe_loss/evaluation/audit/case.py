@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqe_loss.data.corruption_shapes import Labels, Mask, from_nested_regions
-from dqe_loss.data.exams import ExamPaths, find_exam, read_exam
+from dqe_loss.data.corruption import as_brats23
+from dqe_loss.data.corruption_shapes import Labels, Mask
+from dqe_loss.data.exams import ExamPaths, choose_reference, find_exam, read_exam
 from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.data.phantom import SIZE, make_phantom
 from dqe_loss.labels import check_labels, regions_from_labels
@@ -88,20 +89,13 @@ def find_sources(folders: Sequence[Path], references: Sequence[str], label_schem
     Raises:
         ValueError: there is no exam, no reference, more than one, or two exams have one name.
     """
-    wanted = {_stem(name) for name in references}
     sources: list[Source] = []
     for folder in folders:
         paths = find_exam(folder)
-        found = [file for file in paths.segmentations if _stem(file.name) in wanted]
-        if len(found) != 1:
-            listed = ", ".join(file.name for file in (found or paths.segmentations)) or "no segmentation"
-            raise ValueError(
-                f"{folder}: expected one segmentation named {' or '.join(references)} as the reference, found {listed};"
-                " give --reference a name that one of its files has"
-            )
+        reference = choose_reference(Path(folder), paths.segmentations, references)
         if paths.name in {source.name for source in sources}:
             raise ValueError(f"--exams names more than one exam {paths.name}; give each once, in a folder of its name")
-        sources.append(Source(paths.name, replace(paths, segmentations=(found[0],)), label_scheme=label_scheme))
+        sources.append(Source(paths.name, replace(paths, segmentations=(reference,)), label_scheme=label_scheme))
     return sources
 
 
@@ -144,12 +138,6 @@ def read_case(source: Source, sources: Sequence[Source], device: str = "cpu") ->
     return replace(case, other=other, other_name=name if other is not None else None)
 
 
-def as_brats23(labels: Labels, scheme: str) -> Labels:
-    """A label map (X, Y, Z) of any scheme in the scheme ``"brats23"``."""
-    core, whole, enhancing = regions_from_labels(torch.from_numpy(labels)[None, None], scheme)[0].numpy()
-    return from_nested_regions([whole, core, enhancing])
-
-
 def _read_reference(source: Source, shape: tuple[int, ...]) -> Labels | None:
     """A reference by itself; None if its shape is another."""
     if source.paths is None:
@@ -159,7 +147,3 @@ def _read_reference(source: Source, shape: tuple[int, ...]) -> Labels | None:
         return None
     check_labels(torch.from_numpy(stored), source.label_scheme)
     return as_brats23(stored, source.label_scheme)
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".nii")

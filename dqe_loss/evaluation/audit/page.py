@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from dqe_loss.evaluation.audit.exploitation import JITTERS, SHIFT, STARTS
 from dqe_loss.evaluation.audit.measure import CENTERS, Numbers, mean
 from dqe_loss.evaluation.audit.parts import PARTS
-from dqe_loss.evaluation.report import Cell, Table, format_number
+from dqe_loss.evaluation.report import Cell, Table, fill_template, format_number
 
 _KINDS = {
     "human": "The checkpoint learned from human ratings: its stars estimate what those raters would give.",
@@ -35,9 +33,6 @@ def render_page(
     Returns:
         HTML that needs no other file.
     """
-    environment = Environment(
-        loader=PackageLoader("dqe_loss", "evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     parts = [
         {
             "name": name,
@@ -53,7 +48,8 @@ def render_page(
         }
         for name, part in audit["parts"].items()
     ]
-    return environment.get_template("audit.html.jinja").render(
+    return fill_template(
+        "audit.html.jinja",
         name=PurePath(audit["checkpoint"]).name,
         description=audit["description"][:1].upper() + audit["description"][1:],
         kind_text=_KINDS[audit["kind_of_ratings"]],
