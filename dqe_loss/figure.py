@@ -41,7 +41,7 @@ Box = tuple[slice, slice, slice]
 
 # Inches.
 _INCHES_PER_MM = 0.0155
-_HEADER, _TITLE, _GAP, _VIEW_GAP, _MARGIN = 0.75, 0.72, 0.04, 0.24, 0.14
+_HEADER, _TITLE, _GAP, _VIEW_GAP, _MARGIN = 0.85, 0.72, 0.04, 0.24, 0.14
 _BOX_MARGIN = 5  # voxels
 
 
@@ -90,11 +90,12 @@ def plot_planes(
         figure.text(x / width, 1 - from_top / height, text, color="white", va="baseline", **style)
 
     write(_MARGIN, 0.27, caption, size=11)
+    # Below the caption, which is long where it has to say that no human gave the stars.
     handles = [Line2D([], [], color=c, lw=lw + 0.6, label=f"{n} ({r})") for r, (n, c, lw) in OUTLINES.items()]
     figure.legend(
         handles=handles,
         loc="upper right",
-        bbox_to_anchor=(1 - _MARGIN / width, 1 - 0.08 / height),
+        bbox_to_anchor=(1 - _MARGIN / width, 1 - 0.33 / height),
         borderaxespad=0,
         ncols=len(OUTLINES),
         frameon=False,
