@@ -42,12 +42,18 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         contents: path to content; the folders must exist.
 
     Raises:
-        OSError: a file cannot be written; no temporary file is left.
+        OSError: a file cannot be written, naming it; no temporary file is left.
     """
     temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     try:
         for path, content in contents.items():
-            temporaries[path].write_bytes(content)
+            try:
+                temporaries[path].write_bytes(content)
+            except OSError as error:
+                if error.errno is None or error.filename is not None:
+                    raise
+                # A full disk is told without saying of which file.
+                raise OSError(error.errno, error.strerror, str(path)) from error
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
     finally:

@@ -274,6 +274,10 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
     monkeypatch.undo()
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=f"No space left on device: '{old}'"):  # the system does not say where
+        rate.write_together({old: b"first"})
+    monkeypatch.undo()
     rate.write_together({old: b"first", new: b"second"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"first", "b": b"second"}
 
