@@ -15,6 +15,7 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 
+from dqe_loss.data.corruption_shapes import Box, tumor_box
 from dqe_loss.data.exams import Exam
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS, regions_from_labels
@@ -36,8 +37,6 @@ Core and enhancing tumor share much of their outline: the thin line lies on the 
 
 WINDOW = (0.5, 99.5)
 """Percentiles of the brain's intensities in the plane that are black and white."""
-
-Box = tuple[slice, slice, slice]
 
 # Inches.
 _INCHES_PER_MM = 0.0155
@@ -160,9 +159,5 @@ def _bounding_box(exam: Exam, names: Iterable[str]) -> Box:
     occupied: NDArray[np.bool_] = np.any(exam.image > 0, axis=0)
     for name in names:
         occupied |= exam.segmentations[name] > 0
-    box = []
-    for axis, size in enumerate(occupied.shape):
-        inside = np.flatnonzero(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
-        first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, size - 1)
-        box.append(slice(max(first - _BOX_MARGIN, 0), min(last + 1 + _BOX_MARGIN, size)))
-    return box[0], box[1], box[2]
+    x, y, z = occupied.shape
+    return tumor_box(occupied, _BOX_MARGIN) or (slice(0, x), slice(0, y), slice(0, z))
