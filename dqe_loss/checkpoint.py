@@ -27,6 +27,7 @@ BRAINLESION = SurrogateConfig(
 """Configuration of the published weights."""
 
 _CONFIG_KEY = "dqe_loss"
+_READER = "reader."
 _PACKAGE = "deep-quality-estimation"
 _WEIGHTS = "dqe_weights.pth"
 
@@ -63,16 +64,23 @@ def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
     raise ValueError(f"cannot tell the format of {path.name}; expected a file ending in .safetensors or .pth")
 
 
-def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "") -> None:
+def weights_of(surrogate: Surrogate) -> dict[str, Tensor]:
+    """All weights of a surrogate by name: the network's, and the second reader's behind ``reader.``."""
+    reader = {} if surrogate.reader is None else surrogate.reader.state_dict()
+    return surrogate.network.state_dict() | {_READER + name: tensor for name, tensor in reader.items()}
+
+
+def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", half: bool = False) -> None:
     """Write a surrogate's weights and configuration as one safetensors file, atomically.
 
     Args:
         surrogate: what to save.
         path: file to write; must end in ``.safetensors``.
         card: model card in Markdown, which travels in the file's metadata.
+        half: store weights as float16, at half the size; they are loaded as float32.
 
     Raises:
-        ValueError: if the path ends otherwise.
+        ValueError: if the path ends otherwise, or a weight is too large for float16.
         FileNotFoundError: if its folder does not exist.
     """
     path = Path(path)
@@ -80,7 +88,12 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "") ->
         raise ValueError(f"a surrogate is saved as .safetensors, got {path.name}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path.name}: the folder {path.parent} does not exist")
-    weights = {name: tensor.contiguous() for name, tensor in surrogate.network.state_dict().items()}
+    weights = {name: tensor.contiguous() for name, tensor in weights_of(surrogate).items()}
+    if half:
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
+        for name, weight in weights.items():
+            if not bool(weight.isfinite().all()):
+                raise ValueError(f"{name} does not fit float16; save the surrogate with half=False")
     metadata = {"format": "pt", _CONFIG_KEY: json.dumps(surrogate.config.to_dict())}
     if card:
         metadata["model_card"] = card
@@ -131,8 +144,11 @@ def _build(config: SurrogateConfig, weights: dict[str, Tensor], path: Path) -> S
     with torch.random.fork_rng(devices=[]):  # building initializes weights; a load must not move the global seed
         surrogate = Surrogate(config)
     weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+    reader = {name: weights.pop(name) for name in list(weights) if surrogate.reader and name.startswith(_READER)}
     try:
         surrogate.network.load_state_dict(weights, strict=True)
+        if surrogate.reader is not None:
+            surrogate.reader.load_state_dict({name.removeprefix(_READER): w for name, w in reader.items()}, strict=True)
     except RuntimeError as error:
         problems = " ".join(str(error).split())
         raise ValueError(f"{path.name} does not fit {config.architecture}: {problems[:400]}") from error

@@ -136,6 +136,8 @@ def rate_mask(
             f"{tuple(mask.shape)}"
         )
     check_devices(surrogate, image=image, segmentation=center)
+    if not surrogate.config.center_gradient:
+        center = center.detach()
     channels = modality_index(modalities, surrogate.config.modalities)
     moves = draw_moves(len(views), planes, jitter, center, generator)
     inputs = [

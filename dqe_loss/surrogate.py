@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
 from dqe_loss.labels import REGIONS
 from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
+from dqe_loss.second_reader import ReaderConfig, SecondReader, reread
 
 ENCODINGS = {"regions": 3, "tissue": 1}
 """How the segmentation is presented, and in how many channels: three binary regions, or one channel of labels."""
@@ -18,7 +19,7 @@ ENCODINGS = {"regions": 3, "tissue": 1}
 HEADS = ("regression", "ordinal")
 """What the network puts out: stars (the paper), or a distribution over them (see `dqe_loss.ordinal`)."""
 
-KINDS_OF_RATINGS = ("human", "metric", "simulated", "unknown")
+KINDS_OF_RATINGS = ("human", "metric", "simulated", "hybrid", "unknown")
 
 # MONAI's classifiers call their numbers of channels by these names.
 _ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))
@@ -37,9 +38,14 @@ class SurrogateConfig:
         percentiles: lower and upper percentile of the former.
         field_of_view: height and width in voxels (1 mm) that planes are padded to.
         stars: lowest and highest rating of the scale that it learned.
-        kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference) or
-            ``"simulated"`` (simulated raters), or ``"unknown"``. Only the first may be called human judgment
-            (contract C12).
+        kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference),
+            ``"simulated"`` (simulated raters), ``"hybrid"`` (human ratings, lowered by what a second reader learned
+            from references), or ``"unknown"``. Only the first may be called human judgment (contract C12).
+        reader: the second reader beside the network, or None (see `dqe_loss.second_reader`); it takes planes in the
+            encoding ``"regions"``.
+        center_gradient: whether the stars' gradient reaches where the planes lie, and through it every voxel of the
+            tumor core. A guarded surrogate has it off: an optimizer would erode one side of the core to move the
+            planes where stars are higher.
         data: what it was trained on, in words.
         seed: seed of the training, if known.
         versions: library versions of the training, name to version.
@@ -55,6 +61,8 @@ class SurrogateConfig:
     field_of_view: tuple[int, int] = (240, 240)
     stars: tuple[float, float] = (1.0, 6.0)
     kind_of_ratings: str = "unknown"
+    reader: ReaderConfig | None = None
+    center_gradient: bool = True
     data: str = ""
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -77,6 +85,11 @@ class SurrogateConfig:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if sorted(self.modalities) != sorted(MODALITIES):
             raise ValueError(f"modalities must name each of {MODALITIES} once, got {self.modalities}")
+        if self.reader is not None and (self.encoding != "regions" or any(side % 2 for side in self.field_of_view)):
+            raise ValueError(
+                "a second reader takes planes of an even number of voxels in the encoding 'regions', got "
+                f"{self.field_of_view} and {self.encoding!r}"
+            )
         if not hasattr(nets, self.architecture):
             raise ValueError(f"monai.networks.nets has no {self.architecture!r}; expected e.g. 'DenseNet121'")
 
@@ -97,12 +110,18 @@ class SurrogateConfig:
                 f"the checkpoint's configuration has unknown fields {sorted(unknown)}: it may come from a newer "
                 "version of dqe_loss; upgrade to read it"
             )
-        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        read = _with_tuples(values)
+        if read.get("reader") is not None:
+            read["reader"] = ReaderConfig(**_with_tuples(read["reader"]))
         return cls(**read)
 
 
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
 class Surrogate(nn.Module):
-    """A network that rates planes, frozen for good.
+    """A network that rates planes, frozen for good; with a second reader beside it if the configuration says so.
 
     Its parameters need no gradient, and it stays in evaluation mode whatever ``train()`` says, so that neither an
     optimizer nor batch statistics can change it. It passes gradients on to its input.
@@ -118,6 +137,7 @@ class Surrogate(nn.Module):
         super().__init__()
         self.config = config or SurrogateConfig()
         self.network = build_network(self.config)
+        self.reader = None if self.config.reader is None else SecondReader(self.config.reader, len(MODALITIES))
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -144,9 +164,16 @@ class Surrogate(nn.Module):
                 to the field of view.
 
         Returns:
-            ``(N,)`` stars, unbounded: the published network can leave [1, 6], most of all under attack.
+            ``(N,)`` stars. Without a second reader they are unbounded: the published network can leave [1, 6], most of
+            all under attack. With one they are within the scale, for what lies outside of it is no judgment.
         """
-        return stars_of_output(self.config, self._run(planes))
+        if self.reader is None or self.config.reader is None:
+            return stars_of_output(self.config, self._run(planes))
+        scans, regions = planes.to(self.dtype).tensor_split([len(MODALITIES)], 1)
+        regions, worth = reread(self.reader, self.config.reader, scans, regions)
+        low, high = self.config.stars
+        stars = stars_of_output(self.config, self._run(torch.cat((scans, regions), 1)))
+        return low + (stars.clamp(low, high) - low) * worth
 
     def distribution(self, planes: Tensor) -> Tensor:
         """Probability of each whole number of stars; the spread says how sure the network is.

@@ -1,4 +1,4 @@
-"""The command ``python -m dqe_loss.train``: a surrogate from star ratings."""
+"""The command ``python -m dqe_loss.train``: a surrogate from star ratings, or a hardened one from references."""
 
 import sys
 from collections.abc import Sequence
@@ -8,12 +8,18 @@ import tyro
 
 from dqe_loss.command import import_extra, run_command
 from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml
+from dqe_loss.training.hardening.config import HardenConfig
+
+HARDEN = "harden"
+"""The preset that takes exams with references instead of ratings."""
 
 _USAGE = """usage: python -m dqe_loss.train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
+       python -m dqe_loss.train harden --exams FOLDER [FOLDER ...] --reference NAME --out FOLDER [OPTIONS]
 
 Train a surrogate from star ratings. A preset or a YAML file says how; options change it.
 
 {presets}
+  harden       Our choice: a checkpoint with a second reader, taught on exams with references, to be optimized against.
 
 Options: python -m dqe_loss.train {first} --help"""
 
@@ -34,12 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         nonlocal code
         config = read_arguments(arguments)
-        code = import_extra("dqe_loss.training.run", "train").train(config) if config else 0
+        if isinstance(config, HardenConfig):
+            code = import_extra("dqe_loss.training.hardening.run", "train").harden(config)
+        elif config:
+            code = import_extra("dqe_loss.training.run", "train").train(config)
 
     return run_command("dqe_loss.train", work) or code
 
 
-def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
+def read_arguments(arguments: Sequence[str]) -> TrainConfig | HardenConfig | None:
     """The configuration of a command line; None if it only asks for help.
 
     Raises:
@@ -50,12 +59,14 @@ def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
         presets = "\n".join(f"  {name:12} {text}" for name, (text, _) in PRESETS.items())
         print(_USAGE.format(presets=presets, first=next(iter(PRESETS))))
         return None
+    if first == HARDEN:
+        return tyro.cli(HardenConfig, prog=f"dqe_loss.train {first}", args=options)
     if first in PRESETS:
         default = PRESETS[first][1]
     elif first.endswith((".yaml", ".yml")):
         default = from_yaml(Path(first))
     else:
-        raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or a .yaml file first, got {first!r}")
+        raise ValueError(f"expected a preset ({', '.join([*PRESETS, HARDEN])}) or a .yaml file first, got {first!r}")
     return tyro.cli(TrainConfig, prog=f"dqe_loss.train {first}", default=default, args=options)
 
 

@@ -140,7 +140,7 @@ def to_yaml(config: TrainConfig) -> str:
     """The configuration as YAML, to be read by `from_yaml`."""
     import yaml  # comes with the extra "train", and --help must work without it
 
-    return str(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+    return str(yaml.safe_dump(plain_values(asdict(config)), sort_keys=False))
 
 
 def from_yaml(path: Path) -> TrainConfig:
@@ -183,9 +183,10 @@ def _check_fields(path: Path, values: Mapping[Any, Any], known: Mapping[str, Any
             _check_fields(path, value, known[name])
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """A value as YAML knows it: mappings, lists, strings and numbers."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain_values(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dqe_loss.checkpoint import weights_of
 from dqe_loss.evaluation.audit.measure import Numbers
 from dqe_loss.files import write_together
 from dqe_loss.surrogate import Surrogate
@@ -84,7 +85,7 @@ class State:
 def fingerprint(surrogate: Surrogate) -> str:
     """A checksum of a surrogate's weights: a file name can stay while its weights change."""
     digest = hashlib.sha256()
-    for name, tensor in surrogate.network.state_dict().items():
+    for name, tensor in weights_of(surrogate).items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

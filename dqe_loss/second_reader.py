@@ -1,0 +1,146 @@
+"""A second reader: a small network that says what the mask of a plane should be, and how well a given one agrees.
+
+A rating network that was trained on good masks has no idea of bad ones, and an optimizer finds those that it likes. A
+second reader looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
+starts from the given mask and changes what the scans contradict, so that a mask that fits the scans is left alone.
+Stars are then worth as much as the two agree, and the gradient of the stars may move a voxel only where the second
+reader is sure that it is wrong (contract C7's guard, with an estimate in the target's place).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from monai.networks.nets import BasicUNet
+from torch import Tensor, nn
+
+from dqe_loss.balance import guard
+from dqe_loss.labels import REGIONS
+
+SMOOTHING = 20.0
+"""Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """How a second reader is built, and what it has to say.
+
+    Attributes:
+        features: channels of the U-Net's five levels, and of its last layer.
+        confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
+            ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
+        exponent: of the agreement, at least 1; stars above the lowest are multiplied by the result.
+    """
+
+    features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
+    confidence: float = 0.8
+    exponent: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: naming the field, its value and what it may be.
+        """
+        if len(self.features) != 6:
+            raise ValueError(f"features must be six numbers of channels, got {self.features}")
+        if not (0.5 <= self.confidence < 1 and self.exponent >= 1):
+            raise ValueError(
+                f"expected confidence in [0.5, 1) and exponent >= 1, got {self.confidence} and {self.exponent}"
+            )
+
+
+class SecondReader(nn.Module):
+    """A 2D U-Net from scans and a mask to the mask that it should be.
+
+    It works at half resolution, with the four voxels of each square as channels, which costs a quarter and loses no
+    detail. The given mask is added to its output, so that what it learns are corrections.
+
+    Args:
+        config: how it is built.
+        modalities: number of scans.
+    """
+
+    def __init__(self, config: ReaderConfig, modalities: int = 4) -> None:
+        super().__init__()
+        channels = modalities + len(REGIONS)
+        self.corrections = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            BasicUNet(
+                spatial_dims=2,
+                in_channels=4 * channels,
+                out_channels=4 * len(REGIONS),
+                features=config.features,
+                norm="batch",
+                act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
+                upsample="nontrainable",
+            ),
+            nn.PixelShuffle(2),
+        )
+        self.trust = nn.Parameter(torch.full((len(REGIONS), 1, 1), 2.0))
+
+    def forward(self, scans: Tensor, regions: Tensor) -> Tensor:
+        """Logits of the regions that should be there.
+
+        Args:
+            scans: ``(N, 4, H, W)`` in [0, 1], H and W even.
+            regions: ``(N, 3, H, W)`` in [0, 1], in the order TC, WT, ET.
+
+        Returns:
+            ``(N, 3, H, W)``.
+        """
+        planes = torch.cat((scans, regions), 1).contiguous(memory_format=torch.channels_last)
+        corrections: Tensor = self.corrections(planes)
+        return corrections + self.trust * (2 * regions - 1)
+
+
+def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
+    """Soft Dice of a mask and an opinion, ``2 sum(p q) / sum(p^2 + q^2)``, mean over the regions that either has.
+
+    A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
+    nothing is known, and agreement on nothing would flatter a mask that is wrong in another one. Probabilities count
+    by the smooth step ``p^2 (3 - 2p)``, so that a network's 0.05 in all of the brain is no tumor.
+
+    Args:
+        regions: ``(N, 3, H, W)`` in [0, 1].
+        opinion: the same shape, 0 or 1.
+
+    Returns:
+        ``(N,)`` in [0, 1]; 1 where both are empty.
+
+    Example:
+        >>> mask = torch.zeros(1, 3, 4, 4)
+        >>> mask[:, 1, :2] = 1
+        >>> agreement(mask, mask).item(), agreement(mask, 0 * mask).item()
+        (1.0, 0.0)
+    """
+    weight = regions.square() * (3 - 2 * regions)
+    both = (weight * opinion).sum((-2, -1))
+    total = (weight.square() + opinion).sum((-2, -1))
+    size = total.detach() / 2
+    counts = size / (size + SMOOTHING)
+    present = counts.sum(1)
+    mean = (counts * 2 * both / total.clamp(min=1e-6)).sum(1) / present.clamp(min=1e-6)
+    return torch.where(present > 0, mean, torch.ones_like(mean))
+
+
+def reread(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+    """Let the second reader look at a mask.
+
+    Args:
+        reader: the network.
+        config: what it has to say.
+        scans: ``(N, 4, H, W)`` in [0, 1].
+        regions: ``(N, 3, H, W)`` in [0, 1].
+
+    Returns:
+        The mask, whose gradient is guarded by the reader: it passes only where descent moves a voxel to where the
+        reader is sure that it belongs; and what the mask is worth, ``(N,)`` in [0, 1], differentiable by the mask.
+    """
+    given = regions.detach()
+    with torch.no_grad():
+        # Its gradient is not followed: a network's own opinion, optimized, is as easily fooled as a rating.
+        estimate = reader(scans.detach(), given).sigmoid()
+        opinion = (estimate > 0.5).to(regions.dtype)
+        sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
+    guarded = guard(regions, torch.where(sure, opinion - given, torch.zeros_like(given)))
+    return guarded, agreement(guarded, opinion) ** config.exponent

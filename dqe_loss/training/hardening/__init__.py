@@ -1,0 +1,1 @@
+"""Hardening: a second reader for a checkpoint, taught on exams with references."""

@@ -1,0 +1,65 @@
+"""The model card of a hardened surrogate: what it is, what it learned from, what is known of it."""
+
+from collections.abc import Sequence
+
+from dqe_loss.surrogate import SurrogateConfig
+from dqe_loss.training.hardening.exams import TaughtExam
+
+_CARD = """# {title}
+
+A surrogate that predicts stars (1 worst to 6 best) of glioma segmentations from planes of T1c, T1, T2 and FLAIR, made
+to be optimized against. Made with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, not a
+medical device.
+
+**Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
+was: {data}. The second, a second reader, has learned from references which voxels of a mask are wrong; stars above
+the lowest are multiplied by how far the two agree, to the power {exponent:g}. What lowers the stars is overlap as the
+second reader sees it, no human judgment.
+
+**Gradient.** It moves a voxel only to where the second reader is sure that it belongs (probability {confidence:g} or
+more), and does not reach the position of the planes.
+
+**What the second reader learned from.** {taught}, as they are and with errors: of place, shape and content, masks of
+other planes, absurd ones, soft ones, and masks that had been changed to please it. {steps} steps of {batch} planes.
+
+**Limits.** It knows few real exams. It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not
+sure it says nothing. Look at its audit before you rely on it.
+{notice}"""
+
+
+def describe_exams(exams: Sequence[TaughtExam]) -> str:
+    """Say in a few words what a reader was taught on."""
+    phantoms = sum(exam.synthetic for exam in exams)
+    masks = sum(len(exam.stock) for exam in exams)
+    return f"{len(exams) - phantoms} real and {phantoms} synthetic exams with {masks} masks besides their references"
+
+
+def hardened_card(
+    title: str, start: SurrogateConfig, hardened: SurrogateConfig, taught: str, steps: int, batch: int
+) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        title: name of the checkpoint.
+        start: the surrogate that was hardened.
+        hardened: the one that came out.
+        taught: what `describe_exams` says.
+        steps: of the teaching.
+        batch: planes per step.
+
+    Raises:
+        ValueError: if the surrogate has no second reader.
+    """
+    if hardened.reader is None:
+        raise ValueError("expected a hardened surrogate, got one without a second reader")
+    return _CARD.format(
+        title=title,
+        kind=start.kind_of_ratings,
+        data=start.data or "its data is not known",
+        exponent=hardened.reader.exponent,
+        confidence=hardened.reader.confidence,
+        taught=taught[:1].upper() + taught[1:],
+        steps=steps,
+        batch=batch,
+        notice=f"\n**Notice.** {hardened.notice}\n" if hardened.notice else "",
+    )

@@ -1,0 +1,73 @@
+"""All that a hardening depends on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class HardenConfig:
+    """Harden a surrogate: teach it a second reader, on exams with references.
+
+    The checkpoint itself is not changed, so that its judgment is kept; the second reader lowers its stars where the
+    scans contradict the mask, and guards its gradient. On one CPU core about half an hour.
+
+    Attributes:
+        exams: Folders of exams with BraTS file names.
+        reference: Names of the references, without .nii.gz.
+        phantoms: Number of synthetic exams to teach on, too.
+        out: Folder of the run: made if need be.
+        resume: Go on with the run in the folder, from its last state.
+        checkpoint: The surrogate to harden, brainlesion or a file.
+        natural: Also show the exams' other segmentations, good or failed, also from subfolders.
+        errors: Wrong masks to make of each exam's reference.
+        steps: Steps of the optimizer.
+        batch: Planes per step.
+        learning_rate: Highest, of AdamW.
+        weight_decay: Of AdamW.
+        attack_from: Share of the steps after which half of every second batch is attacked.
+        attack_rounds: Most rounds of an attack, reached at the end.
+        confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
+        exponent: Of the agreement, with which stars are multiplied.
+        seed: Of all that is random.
+        label_scheme: Scheme of the segmentations' labels.
+        device: Where to train; auto takes the GPU if there is one.
+        save_every: Steps between saved states, and between rows of the log.
+    """
+
+    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    phantoms: int = 10
+    out: Path = Path("runs/hardened")
+    resume: bool = False
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    natural: bool = True
+    errors: int = 40
+    steps: int = 1600
+    batch: int = 12
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    attack_from: float = 0.3
+    attack_rounds: int = 3
+    confidence: float = 0.8
+    exponent: float = 3.0
+    seed: int = 0
+    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    device: str = "auto"
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say.
+
+        Raises:
+            ValueError: naming the option, its value and what it may be.
+        """
+        at_least = {"phantoms": 0, "errors": 1, "steps": 1, "batch": 2, "attack_rounds": 1, "seed": 0, "save_every": 1}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
+            got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
+            raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")

@@ -1,0 +1,144 @@
+"""Planes to teach on: a plane of an exam, warped, sometimes with another tumor put in, and seen by another scanner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqe_loss.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.training.hardening.exams import TaughtExam, label_plane, scaled_plane
+
+SIZE = 160
+"""Side in voxels of the taught planes, cut out of the field of view: most of a brain, at less than half the cost."""
+SYNTHETIC_SHARE = 0.25
+"""How often a plane is a phantom's, where there are others."""
+TUMOR_SHARE = 0.85
+"""How often a plane is chosen among those with tumor."""
+TRANSPLANT = 0.3
+"""How often a tumor-bearing plane's tumor is put into another plane."""
+ROTATION, SCALE = 25.0, 0.25
+"""Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One plane.
+
+    Attributes:
+        scans: ``(4, SIZE, SIZE)`` in [0, 1].
+        truth: its labels ``(SIZE, SIZE)``.
+        exam: where it is from.
+        view: the view.
+        index: the plane.
+        grid: how it was cut out, for masks of the same plane.
+    """
+
+    scans: Tensor
+    truth: Tensor
+    exam: TaughtExam
+    view: str
+    index: int
+    grid: Tensor
+
+
+def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
+    """Draw a plane; all that is random comes from the generator."""
+    exam, view, index = draw_plane(exams, rng)
+    labels = label_plane(exam.reference, view, index)
+    scans = scaled_plane(exam, view, index)
+    grid = draw_grid(labels, scans, rng)
+    scans, truth = warp_scans(scans, grid), warp_labels(labels, grid)
+    if truth.any() and rng.random() < TRANSPLANT:
+        scans, truth = _transplant(scans, truth, exams, rng)
+    return Scene(_rescan(scans, rng), truth, exam, view, index, grid)
+
+
+def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[TaughtExam, str, int]:
+    """An exam, a view, and a plane of it."""
+    real = [exam for exam in exams if not exam.synthetic]
+    synthetic = [exam for exam in exams if exam.synthetic]
+    pool = synthetic if synthetic and (not real or rng.random() < SYNTHETIC_SHARE) else real
+    exam = pool[int(rng.integers(len(pool)))]
+    view = VIEWS[int(rng.integers(len(VIEWS)))]
+    axis = VIEW_AXIS[view]
+    others = tuple(a for a in range(3) if a != axis)
+    with_tumor = exam.reference.amax(others).nonzero()[:, 0]
+    if len(with_tumor) and rng.random() < TUMOR_SHARE:
+        return exam, view, int(with_tumor[int(rng.integers(len(with_tumor)))])
+    return exam, view, int(rng.integers(exam.reference.shape[axis]))
+
+
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator) -> Tensor:
+    """A sampling grid ``(1, SIZE, SIZE, 2)``: turned, scaled, mirrored, and cut out around some place in the brain."""
+    height, width = labels.shape
+    inside = (labels > 0 if labels.any() and rng.random() < 0.7 else scans.amax(0) > 0).nonzero()
+    middle = np.array([height, width]) / 2
+    place = inside[int(rng.integers(len(inside)))].numpy() if len(inside) else middle
+    # Between a place in the tumor and the middle, so that the window holds much brain and the tumor lies anywhere.
+    center = place + rng.random() * (middle - place)
+    angle = np.deg2rad(rng.uniform(-ROTATION, ROTATION) + 90 * rng.integers(4))
+    zoom = np.exp(rng.uniform(-SCALE, SCALE))
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn[:, 0] *= rng.choice((-1, 1))
+    steps = np.arange(SIZE) - (SIZE - 1) / 2
+    rows, columns = np.meshgrid(steps, steps, indexing="ij")
+    y = center[0] + turn[0, 0] * rows + turn[0, 1] * columns
+    x = center[1] + turn[1, 0] * rows + turn[1, 1] * columns
+    grid = np.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
+    return torch.from_numpy(grid.astype(np.float32))[None]
+
+
+def warp_scans(scans: Tensor, grid: Tensor) -> Tensor:
+    """Sample ``(4, H, W)``, linearly."""
+    return F.grid_sample(scans[None], grid, "bilinear", align_corners=False)[0]
+
+
+def warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Sample labels ``(H, W)``, by the nearest."""
+    return F.grid_sample(labels[None, None].float(), grid, "nearest", align_corners=False)[0, 0].round().to(torch.uint8)
+
+
+def _transplant(
+    scans: Tensor, truth: Tensor, exams: Sequence[TaughtExam], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Put the tumor into a tumor-free place of another plane, where there is brain for it."""
+    exam, view, index = draw_plane(exams, rng)
+    labels, host = label_plane(exam.reference, view, index), scaled_plane(exam, view, index)
+    grid = draw_grid(labels, host, rng)
+    host, there = warp_scans(host, grid), warp_labels(labels, grid)
+    move = tuple(int(v) for v in rng.integers(-40, 41, 2))
+    moved, donor = torch.roll(truth, move, (0, 1)), torch.roll(scans, move, (1, 2))
+    tumor = (moved > 0).float()
+    brain = (host.amax(0) > 0).float()
+    if (tumor * brain).sum() < 0.9 * tumor.sum() or (donor.amax(0) > 0).float().sum() == 0:
+        return scans, truth
+    # A soft seam of some voxels: a sharp one would give the tumor away.
+    wide = F.max_pool2d(tumor[None, None], 5, 1, 2)
+    share = F.avg_pool2d(wide, 5, 1, 2)[0]
+    share = share * (donor.amax(0, keepdim=True) > 0)
+    merged = torch.where(moved > 0, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
+    return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
+
+
+def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change brightness, contrast, field and grain of each modality; air stays 0."""
+    air = scans == 0
+    scans = scans.clone()
+    for scan in scans:
+        curve = float(np.exp(rng.normal(0, 0.25)))
+        gain, offset = float(np.exp(rng.normal(0, 0.18))), float(rng.normal(0, 0.03))
+        scan.copy_(scan.clamp(min=0) ** curve * gain + offset)
+    if rng.random() < 0.5:
+        field = torch.from_numpy(rng.normal(0, 0.15, (1, 4, 4, 4)).astype(np.float32))
+        scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
+    if rng.random() < 0.3:
+        width = float(rng.uniform(0.3, 1.0))
+        blurred = F.avg_pool2d(scans[None], 3, 1, 1)[0]
+        scans += width * (blurred - scans)
+    if rng.random() < 0.5:
+        grain = float(rng.uniform(0, 0.05))
+        scans += grain * torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32))
+    return scans.clamp(0, 1).masked_fill(air, 0)
