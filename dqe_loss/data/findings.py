@@ -91,7 +91,7 @@ def mask_findings(exam: Exam, labels: NDArray[np.uint8], file: Path, volumes: ND
         found.append(f"empty region {', '.join(empty)}")
     if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):
         found.append("tumor touches the border of the volume")
-    share = np.count_nonzero(labels) / max(np.count_nonzero(exam.image[0]), 1)
+    share = float(np.count_nonzero(labels) / np.count_nonzero(exam.image[0]))  # a modality is never all 0
     if share > LARGEST_SHARE:
         found.append(f"tumor as large as {share:.0%} of the head")
     return found
