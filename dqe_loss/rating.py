@@ -14,6 +14,7 @@ from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.slicing import (
     VIEW_AXIS,
     VIEWS,
+    PlaneSource,
     at_least_float32,
     check_views,
     interpolate_planes,
@@ -144,7 +145,7 @@ def rate_mask(
 
 def mask_inputs(
     surrogate: Surrogate,
-    image: Tensor,
+    image: Tensor | PlaneSource,
     mask: Mask,
     center: Tensor,
     *,
@@ -165,7 +166,7 @@ def mask_inputs(
         ValueError: if shapes, names or options are not as said.
     """
     check_views(views)
-    if image.ndim != 5 or image.shape[1] != len(MODALITIES):
+    if len(image.shape) != 5 or image.shape[1] != len(MODALITIES):
         raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
     if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
         raise ValueError(
@@ -229,7 +230,7 @@ def draw_moves(
 
 
 def network_input(
-    surrogate: Surrogate, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    surrogate: Surrogate, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> Tensor:
     """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
     scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
@@ -237,7 +238,7 @@ def network_input(
 
 
 def presented_planes(
-    config: SurrogateConfig, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    config: SurrogateConfig, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> tuple[Tensor, Tensor]:
     """Planes of one view, scaled and padded, image and mask apart: what training caches and augments.
 
@@ -245,7 +246,7 @@ def presented_planes(
 
     Args:
         config: says how planes are scaled and padded.
-        image: ``(B, 4, X, Y, Z)``.
+        image: ``(B, 4, X, Y, Z)``, in memory or not.
         mask: the segmentation.
         positions: ``(B, P)`` voxel coordinates along the view's axis.
         view: the view.
