@@ -202,14 +202,14 @@ def label_box(labels: Tensor) -> tuple[slice, ...]:
     Returns:
         An index of ``labels``; of one voxel if there is no label.
     """
-    # Whole contiguous planes are gone through fastest; those without a label are not looked at again.
-    outer, *inner = sorted((2, 3, 4), key=labels.stride, reverse=True)
-    box = [slice(0, size) for size in labels.shape]
-    box[outer] = _filled(labels.amax((0, 1, *inner)))
-    projection = labels[tuple(box)].amax((0, 1, outer))
-    for i, axis in enumerate(sorted(inner)):
-        box[axis] = _filled(projection.amax(1 - i))
-    return tuple(box)
+    # In the order of memory, whole planes are gone through fastest; those without a label are not looked at again.
+    order = sorted((2, 3, 4), key=labels.stride, reverse=True)
+    ordered = labels.permute(0, 1, *order)
+    outer = _filled(ordered.amax((0, 1, 3, 4)))
+    projection = ordered[:, :, outer].amax((0, 1, 2))
+    box = {0: slice(None), 1: slice(None)}
+    box |= dict(zip(order, (outer, _filled(projection.amax(1)), _filled(projection.amax(0))), strict=True))
+    return tuple(box[axis] for axis in range(labels.ndim))
 
 
 def _filled(profile: Tensor) -> slice:

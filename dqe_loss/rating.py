@@ -3,6 +3,8 @@
 Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
 """
 
+from typing import Protocol
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -25,6 +27,21 @@ from dqe_loss.surrogate import Surrogate, SurrogateConfig, encode_mask
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
+
+
+class Rater(Protocol):
+    """What gives planes stars: a `Surrogate`, or the same network in another engine (`dqe_loss.inference.engine`)."""
+
+    @property
+    def config(self) -> SurrogateConfig:
+        """How planes are made."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where planes must lie."""
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Stars ``(N,)`` of planes ``(N, C, H, W)``."""
 
 
 def rate_segmentation(
@@ -144,7 +161,7 @@ def rate_mask(
 
 
 def mask_inputs(
-    surrogate: Surrogate,
+    surrogate: Rater,
     image: Tensor | PlaneSource,
     mask: Mask,
     center: Tensor,
@@ -182,10 +199,10 @@ def mask_inputs(
     return torch.stack(inputs, 1)
 
 
-def rate_inputs(surrogate: Surrogate, inputs: Tensor, checkpointing: bool = False) -> Tensor:
-    """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the surrogate's device to stars ``(B, V)``."""
+def rate_inputs(rater: Rater, inputs: Tensor, checkpointing: bool = False) -> Tensor:
+    """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the rater's device to stars ``(B, V)``."""
     views, planes = inputs.shape[1:3]
-    stars = _rate(surrogate, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
+    stars = _rate(rater, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
     return rearrange(stars, "(b v p) -> b v p", v=views, p=planes).mean(-1)
 
 
@@ -230,7 +247,7 @@ def draw_moves(
 
 
 def network_input(
-    surrogate: Surrogate, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    surrogate: Rater, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> Tensor:
     """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
     scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
@@ -278,10 +295,10 @@ def join_planes(config: SurrogateConfig, scans: Tensor, regions: Tensor) -> Tens
     return torch.cat((scans.to(encoded.dtype), encoded), -3)
 
 
-def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:
+def _rate(rater: Rater, planes: Tensor, checkpointing: bool) -> Tensor:
     size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
     stars = [
-        checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
+        checkpoint(rater, chunk, use_reentrant=False) if checkpointing else rater(chunk)
         for chunk in torch.split(planes, size)
     ]
     return at_least_float32(torch.cat(stars))

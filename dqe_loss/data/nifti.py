@@ -182,5 +182,5 @@ def _inflate(content: bytes) -> NDArray[np.uint8] | None:
         with igzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             read = sum(file.readinto(inflated[start : start + _SLICE].data) for start in range(0, size, _SLICE))
             return inflated if read == size and not file.read(1) else None
-    except (EOFError, OSError, IsalError):
+    except (EOFError, OSError, IsalError):  # type: ignore[misc]  # its stubs call the class an instance
         return None
