@@ -1,7 +1,7 @@
 """Rate many exams with `python -m dqe_loss.rate`: kill -9 in the middle, memory, cost by stage.
 
 Run: ``python benchmarks/rate_many.py``. A data set of full-size exams is made on the fly: the images of a few phantoms,
-linked into many exams, with masks of each exam's own (moved, and with parts lost). The command is killed with kill -9
+and masks of them that were moved or lost parts, linked into many exams. The command is killed with kill -9
 when half of the exams are done and started again; then each exam must be there once, and a sample of them is rated one
 at a time to compare the numbers. A second data set, of one mask an exam, shows whether memory grows.
 Seconds by stage are CPU seconds of one thread, which other jobs on the machine disturb less than wall time.
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -31,8 +31,7 @@ from _report import machine, markdown_table, write_json
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, load_surrogate
 from dqe_loss.data.cohort import Case, find_tree
-from dqe_loss.data.exams import Exam, read_exam
-from dqe_loss.data.nifti import read_volume
+from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.rated import read_rated
 from dqe_loss.inference.exam import prepare_case, rate_exam, rate_prepared
@@ -46,14 +45,18 @@ class Settings:
     """Exams of the run that is killed."""
     masks: int = 2
     """Masks of each."""
-    phantoms: int = 4
+    phantoms: int = 2
     """Different images."""
+    variants: int = 10
+    """Different masks of each image, times `masks`."""
     memory_exams: int = 500
     """Exams, of one mask each, of the run whose memory is watched; 0 leaves it out."""
     check: int = 40
     """Exams that are rated again one at a time."""
     workers: int = 2
     """Threads that read ahead."""
+    engine: Literal["torch", "openvino"] = "torch"
+    """What runs the network in the command."""
     json: Path = Path("benchmarks/results/rate_many.json")
     """Where the figures go."""
 
@@ -61,55 +64,58 @@ class Settings:
 def main(settings: Settings) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(1)
+    payload: dict[str, Any] = {"settings": asdict(settings), "machine": machine()}
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        phantoms = [make_phantom(seed) for seed in range(settings.phantoms)]
-        images = [_write_images(phantom, root / "images" / phantom.name) for phantom in phantoms]
-        _write_exams(root / "killed", settings.exams, settings.masks, phantoms, images)
+        for seed in range(settings.phantoms):
+            _write_files(make_phantom(seed), root / "files" / str(seed), settings)
         surrogate = load_surrogate()
-        stages = _stages(find_tree(root / "killed")[0], surrogate, root)
-        print(markdown_table(stages), "", sep="\n", flush=True)
-        killed = _killed_run(root, settings)
-        print(json.dumps(killed, indent=2), flush=True)
-        difference = _largest_difference(root, settings, surrogate)
-        print(f"largest difference from one at a time, {settings.check} exams: {difference:.1e} stars", flush=True)
-        memory = {}
+        _link_exams(root / "killed", settings.exams, settings.masks, settings)
+        payload["stages"] = _stages(find_tree(root / "killed")[0], surrogate, root)
+        print(markdown_table(payload["stages"]), "", sep="\n", flush=True)
+        payload["killed"] = _killed_run(root, settings)
+        payload["difference"] = _largest_difference(root, settings, surrogate)
+        print(json.dumps(payload["killed"], indent=2))
+        print(f"largest difference from one at a time, {settings.check} exams: {payload['difference']:.1e}", flush=True)
+        write_json(settings.json, payload)
         if settings.memory_exams:
-            _write_exams(root / "memory", settings.memory_exams, 1, phantoms, images)
-            memory = _memory_run(root, settings)
-            print(json.dumps({key: value for key, value in memory.items() if key != "mib"}, indent=2))
-    payload = {"settings": asdict(settings), "machine": machine(), "stages": stages, "killed": killed}
-    write_json(settings.json, payload | {"difference": difference, "memory": memory})
+            _link_exams(root / "memory", settings.memory_exams, 1, settings)
+            payload["memory"] = _memory_run(root, settings)
+            print(json.dumps({key: value for key, value in payload["memory"].items() if key != "mib"}, indent=2))
+            write_json(settings.json, payload)
 
 
-def _write_images(phantom: Exam, folder: Path) -> Path:
+def _write_files(phantom: Exam, folder: Path, settings: Settings) -> None:
+    """Images as gz and plain, and masks as gz: ``VARIANT_INDEX.nii.gz``, the later ones without every fourth slice."""
     folder.mkdir(parents=True)
     for name, voxels in zip(MODALITIES, phantom.image, strict=True):
         plain = nibabel.Nifti1Image(voxels, phantom.affine).to_bytes()
         (folder / f"{name}.nii.gz").write_bytes(gzip.compress(plain, 6))
         (folder / f"{name}.nii").write_bytes(plain)
-    return folder
+    for variant in range(settings.variants):
+        for index in range(settings.masks):
+            moved = np.roll(phantom.segmentations["reference"], (2 * variant - settings.variants, 4 * index), (0, 1))
+            if index:
+                moved[..., variant % 4 :: 4] = 0
+            plain = nibabel.Nifti1Image(moved, phantom.affine).to_bytes()
+            (folder / f"{variant}_{index}.nii.gz").write_bytes(gzip.compress(plain, 1))
 
 
-def _write_exams(root: Path, count: int, masks: int, phantoms: list[Exam], images: list[Path]) -> None:
+def _link_exams(root: Path, count: int, masks: int, settings: Settings) -> None:
     for number in range(count):
-        phantom, source = phantoms[number % len(phantoms)], images[number % len(phantoms)]
+        source = root.parent / "files" / str(number % settings.phantoms)
         folder = root / f"site-{number % 5}" / f"case-{number:04}"
         (folder / "failed").mkdir(parents=True)
         for name in MODALITIES:
             os.link(source / f"{name}.nii.gz", folder / f"{name}.nii.gz")
-        reference = phantom.segmentations["reference"]
         for index in range(masks):
-            moved = np.roll(reference, (number // len(phantoms) % 25 - 12, 4 * index, number // 100), (0, 1, 2))
-            if index:  # the later ones lose a part: every other slab
-                moved[..., number % 3 :: 4] = 0
-            path = folder / ("seg-0.nii.gz" if index == 0 else f"failed/seg-{index}.nii.gz")
-            plain = nibabel.Nifti1Image(moved, phantom.affine).to_bytes()
-            path.write_bytes(gzip.compress(plain, 1))
+            name = "seg-0.nii.gz" if index == 0 else f"failed/seg-{index}.nii.gz"
+            os.link(source / f"{number // settings.phantoms % settings.variants}_{index}.nii.gz", folder / name)
 
 
 def _command(root: Path, name: str, settings: Settings) -> list[str]:
     arguments = ["--data", root / name, "--out", root / f"{name}.csv", "--workers", settings.workers]
+    arguments += ["--engine", settings.engine]
     return [sys.executable, "-m", "dqe_loss.rate", *map(str, arguments)]
 
 
@@ -188,20 +194,24 @@ def _stages(case: Case, surrogate: Surrogate, root: Path) -> list[dict[str, Any]
     plain = root / "plain" / "seg.nii"
     plain.parent.mkdir()
     plain.write_bytes(gzip.decompress(file.read_bytes()))
-    folder = root / "images" / "phantom-0"
+    folder = root / "files" / "0"
     flat = Case(case.name, {key: folder / f"{key}.nii" for key in MODALITIES}, {name: plain})
     packed = [*alone.images.values(), file]
     content = [path.read_bytes() for path in packed]
     (prepared,) = prepare_case(alone, surrogate, "brats")
-    whole, half = _cpu(lambda: read_exam(alone.paths)), _cpu(lambda: prepare_case(alone, surrogate, "brats"))
+    opened = {"gz": _cpu(lambda: open_exam(alone.paths)), "plain": _cpu(lambda: open_exam(flat.paths))}
+    whole = {
+        "gz": _cpu(lambda: prepare_case(alone, surrogate, "brats")),
+        "plain": _cpu(lambda: prepare_case(flat, surrogate, "brats")),
+    }
     rows = {
         "read 5 gz files from the page cache": _cpu(lambda: [path.read_bytes() for path in packed]),
-        "inflate them (zlib)": _cpu(lambda: [gzip.decompress(data) for data in content]),
-        "read_exam of gz files: the two above, decode, check, stack": whole,
-        "the same of plain files": _cpu(lambda: read_exam(flat.paths)),
-        "of this, decode": _cpu(lambda: [read_volume(path) for path in [*flat.images.values(), plain]]),
-        "center, planes, volumes, warnings": half - whole,
-        "network, 3 planes": _cpu(lambda: rate_prepared(prepared, surrogate)),
+        "inflate them with zlib, for comparison": _cpu(lambda: [gzip.decompress(data) for data in content]),
+        "open, inflate, decode, check: gz files": opened["gz"],
+        "the same: plain files": opened["plain"],
+        "center, planes, volumes, warnings: gz files": whole["gz"] - opened["gz"],
+        "the same: plain files, whose planes are read only now": whole["plain"] - opened["plain"],
+        "network, 3 planes, PyTorch": _cpu(lambda: rate_prepared(prepared, surrogate)),
     }
     sizes = sum(path.stat().st_size for path in packed) / 1e6, sum(p.stat().st_size for p in flat.images.values()) / 1e6
     print(f"one exam: {sizes[0]:.1f} MB of gz files, {sizes[1] + plain.stat().st_size / 1e6:.1f} MB plain")
