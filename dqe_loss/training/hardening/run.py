@@ -25,7 +25,7 @@ from dqe_loss.training.hardening.card import describe_exams, hardened_card
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import TaughtExam, prepare_exam
 from dqe_loss.training.hardening.teacher import Teacher
-from dqe_loss.training.processes import Processes, StopRequest, processes
+from dqe_loss.processes import Processes, StopRequest, processes
 from dqe_loss.training.record import RunFolder
 from dqe_loss.training.state import Progress
 

@@ -16,7 +16,7 @@ from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import TaughtExam
 from dqe_loss.training.hardening.masks import as_regions, draw_mask
 from dqe_loss.training.hardening.scenes import draw_scene
-from dqe_loss.training.processes import StopRequest
+from dqe_loss.processes import StopRequest
 from dqe_loss.training.state import Progress, Row, load_state, save_state
 
 VOXEL_WEIGHT = 2.0
