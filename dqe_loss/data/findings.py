@@ -93,7 +93,8 @@ def mask_findings(exam: OpenExam, labels: NDArray[np.uint8], file: Path, volumes
         found.append(f"empty region {', '.join(empty)}")
     if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):
         found.append("tumor touches the border of the volume")
-    share = int(np.count_nonzero(labels)) / max(int(np.count_nonzero(exam.image.volumes[0].values())), 1)
+    head = np.count_nonzero(exam.image.volumes[0].values())  # a modality is never all 0
+    share = float(np.count_nonzero(labels) / head)
     if share > LARGEST_SHARE:
         found.append(f"tumor as large as {share:.0%} of the head")
     return found
