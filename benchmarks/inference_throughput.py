@@ -9,23 +9,19 @@ planes, 25 without.
 
 from __future__ import annotations
 
-import gzip
-import os
-import shutil
 import statistics
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import nibabel
 import numpy as np
 import torch
 import tyro
 from _report import interleave, machine, markdown_table, spread, timed, write_json
+from _upstream import arguments, exam_files, upstream
 
 from dqe_loss import (
     MODALITIES,
@@ -36,8 +32,8 @@ from dqe_loss import (
     rate_segmentation,
     scale_planes,
 )
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
-from dqe_loss.data.phantom import make_phantom
+from dqe_loss.data.exams import Exam, ExamPaths, read_exam
+from dqe_loss.inference.files import rate_files
 from dqe_loss.mask import LabelMask, center_of_mask
 from dqe_loss.rating import network_input
 from dqe_loss.slicing import VIEW_AXIS
@@ -79,7 +75,7 @@ def main(settings: Settings) -> None:
     device = torch.device("cuda" if on_gpu else "cpu")
     surrogate = load_surrogate("brainlesion").to(device)
     with tempfile.TemporaryDirectory() as scratch:
-        gz, plain = _exam_files(settings.exam, Path(scratch))
+        gz, plain = exam_files(settings.exam, Path(scratch))
         bench = Bench(surrogate, device, gz, plain, read_exam(gz))
         batch = settings.batch or (16 if on_gpu else 4)
         variants = settings.variants or (ALL_VARIANTS if on_gpu else ALL_VARIANTS[:1])
@@ -112,15 +108,15 @@ class Bench:
         self, batch: int, variants: tuple[Variant, ...]
     ) -> tuple[dict[str, Load], dict[str, int], dict[str, str]]:
         """Calls to time, exams that each rates, and the reasons of the variants that would not start."""
-        model, mask = _upstream(self.device), _only_mask(self.exam)
+        model, mask = upstream(self.device), _only_mask(self.exam)
         # upstream fails on integer arrays; both get float32
         exam = replace(self.exam, image=self.exam.image.astype(np.float32))
         images = dict(zip(MODALITIES, exam.image, strict=True))
         cases: dict[str, Load] = {
-            "upstream, gz files": lambda: model.predict(**_arguments(self.gz)),
-            "dqe_loss, gz files": lambda: self._rate_exam(read_exam(self.gz)),
-            "upstream, plain files": lambda: model.predict(**_arguments(self.plain)),
-            "dqe_loss, plain files": lambda: self._rate_exam(read_exam(self.plain)),
+            "upstream, gz files": lambda: model.predict(**arguments(self.gz)),
+            "dqe_loss, gz files": lambda: rate_files(self.gz, self.surrogate),
+            "upstream, plain files": lambda: model.predict(**arguments(self.plain)),
+            "dqe_loss, plain files": lambda: rate_files(self.plain, self.surrogate),
             "upstream, arrays": lambda: model.predict(**images, segmentation=mask),
             "dqe_loss, arrays": lambda: self._rate_exam(exam),
         }
@@ -156,7 +152,7 @@ class Bench:
 
     def difference(self) -> float:
         """Largest difference of a view's stars between the two implementations."""
-        _, theirs = _upstream(self.device).predict(**_arguments(self.gz))
+        _, theirs = upstream(self.device).predict(**arguments(self.gz))
         ours = self._rate_exam(read_exam(self.gz))[0].tolist()
         return max(abs(float(stars - theirs[view.upper()])) for view, stars in zip(VIEWS, ours, strict=True))
 
@@ -222,30 +218,11 @@ def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: Va
     return graph.replay
 
 
-@contextmanager
-def _same_environment() -> Iterator[None]:
-    """Puts CUDA_VISIBLE_DEVICES back: upstream's constructor overwrites it for the whole process."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    try:
-        yield
-    finally:
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        if before is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
-def _upstream(device: torch.device) -> Any:
-    with _same_environment():
-        from deep_quality_estimation import DQE
-
-        return DQE(device=device, cuda_devices=os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
-
-
 def _upstream_stages(paths: ExamPaths, device: torch.device) -> dict[str, Load]:
     from deep_quality_estimation.data_handler import DataHandler
 
-    model = _upstream(device).model.eval()
-    handler = DataHandler(**_arguments(paths))
+    model = upstream(device).model.eval()
+    handler = DataHandler(**arguments(paths))
     dataset = handler._build_dataset()
     planes = [dataset[view]["inputs"][None].float().to(device) for view in range(len(VIEWS))]
 
@@ -259,38 +236,6 @@ def _upstream_stages(paths: ExamPaths, device: torch.device) -> dict[str, Load]:
         "upstream: scale, pad (no worker processes)": lambda: [dataset[view] for view in range(len(VIEWS))],
         "upstream: network": network,
     }
-
-
-def _arguments(paths: ExamPaths) -> dict[str, Path]:
-    return {name: getattr(paths, name) for name in MODALITIES} | {"segmentation": paths.segmentations[0]}
-
-
-def _exam_files(folder: Path | None, scratch: Path) -> tuple[ExamPaths, ExamPaths]:
-    """The exam with its first segmentation as gz and as plain NIfTI, both in `scratch`."""
-    gz, plain = scratch / "gz", scratch / "plain"
-    gz.mkdir()
-    plain.mkdir()
-    if folder is None:
-        phantom = make_phantom()
-        volumes = {
-            **dict(zip(MODALITIES, phantom.image, strict=True)),
-            "seg": phantom.segmentations["reference"],
-        }
-        for name, voxels in volumes.items():
-            nibabel.save(nibabel.Nifti1Image(voxels, phantom.affine), gz / f"{name}.nii.gz")
-    else:
-        found = find_exam(folder)
-        sources = {name: getattr(found, name) for name in MODALITIES} | {"seg": found.segmentations[0]}
-        for name, source in sources.items():
-            if source.suffix == ".gz":
-                shutil.copy(source, gz / f"{name}.nii.gz")
-            else:
-                (gz / f"{name}.nii.gz").write_bytes(gzip.compress(source.read_bytes()))
-    paths = find_exam(gz)
-    for file in gz.iterdir():
-        (plain / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
-    moved = {name: plain / getattr(paths, name).stem for name in MODALITIES}
-    return paths, replace(paths, **moved, segmentations=(plain / paths.segmentations[0].stem,))
 
 
 def _rows(seconds: dict[str, list[float]], exams: dict[str, int]) -> list[dict[str, Any]]:

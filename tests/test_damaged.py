@@ -122,7 +122,7 @@ ERRORS = {
     "beyond float32": (T2, stored(changed(IMAGE, 1e300, np.float64)), "expected finite intensities"),
     "4D": (T1C, stored(np.stack([IMAGE, IMAGE], -1)), "expected a 3D volume, found shape (32, 28, 24, 2)"),
     "2D": (T1C, stored(IMAGE[..., 12]), "expected a 3D volume, found shape (32, 28)"),
-    "no voxels": (T1C, header(40, "8h", 3, 32, 0, 24, 1, 1, 1, 1), "expected a 3D volume, found shape ("),
+    "no voxels": (T1C, header(40, "8h", 3, 32, 0, 24, 1, 1, 1, 1), "expected a 3D volume, found shape (32, 0, 24)"),
     "complex numbers": (T1C, stored(IMAGE.astype(np.complex64)), f"{REAL} complex64"),
     "colors": (T1C, stored(np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])), f"{REAL} [('R'"),
     "bits": (T1C, header(70, "2h", 1, 1), "data code 1 not supported"),

@@ -1,7 +1,7 @@
 """Read one NIfTI volume in the type it is stored in, with one clear error for each thing that can be wrong.
 
-A compressed file is inflated at one go, by python-isal where it is installed (the extra ``fast``), which is nearly
-three times as fast as zlib. One that is not compressed is mapped into memory, and nothing of it is copied but what is
+A compressed file is inflated at one go, by python-isal where it is installed (the extra ``fast``), which is more
+than twice as fast as zlib. One that is not compressed is mapped into memory, and nothing of it is copied but what is
 taken. A mapped file must not be cut short while it is in use: the operating system would end the process.
 """
 

@@ -1,0 +1,72 @@
+"""The published package as the benchmarks call it, and an exam's files for it and for dqe_loss."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import torch
+
+from dqe_loss import MODALITIES
+from dqe_loss.data.exams import ExamPaths, find_exam
+from dqe_loss.data.phantom import make_phantom
+
+
+def upstream(device: torch.device) -> Any:
+    """Upstream's rater."""
+    with _same_environment():
+        from deep_quality_estimation import DQE
+
+        return DQE(device=device, cuda_devices=os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+
+
+def arguments(paths: ExamPaths) -> dict[str, Path]:
+    """The files as upstream's functions take them."""
+    return {name: getattr(paths, name) for name in MODALITIES} | {"segmentation": paths.segmentations[0]}
+
+
+def exam_files(folder: Path | None, scratch: Path) -> tuple[ExamPaths, ExamPaths]:
+    """The exam with its first segmentation as gz and as plain NIfTI, both in `scratch`."""
+    gz, plain = scratch / "gz", scratch / "plain"
+    gz.mkdir()
+    plain.mkdir()
+    if folder is None:
+        phantom = make_phantom()
+        volumes = {
+            **dict(zip(MODALITIES, phantom.image, strict=True)),
+            "seg": phantom.segmentations["reference"],
+        }
+        for name, voxels in volumes.items():
+            nibabel.save(nibabel.Nifti1Image(voxels, phantom.affine), gz / f"{name}.nii.gz")
+    else:
+        found = find_exam(folder)
+        sources = {name: getattr(found, name) for name in MODALITIES} | {"seg": found.segmentations[0]}
+        for name, source in sources.items():
+            if source.suffix == ".gz":
+                shutil.copy(source, gz / f"{name}.nii.gz")
+            else:
+                (gz / f"{name}.nii.gz").write_bytes(gzip.compress(source.read_bytes()))
+    paths = find_exam(gz)
+    for file in gz.iterdir():
+        (plain / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+    moved = {name: plain / getattr(paths, name).stem for name in MODALITIES}
+    return paths, replace(paths, **moved, segmentations=(plain / paths.segmentations[0].stem,))
+
+
+@contextmanager
+def _same_environment() -> Iterator[None]:
+    """Puts CUDA_VISIBLE_DEVICES back: upstream's constructor overwrites it for the whole process."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        yield
+    finally:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if before is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
