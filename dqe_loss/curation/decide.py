@@ -1,5 +1,6 @@
 """Keep, review or drop: a decision and its reason for each row of a rated table."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -96,11 +97,18 @@ def find_centers(exams: pd.Series, pattern: str) -> pd.Series:
         pattern: regular expression whose first group is the center.
 
     Raises:
-        ValueError: the pattern has no group, or a name does not match.
+        ValueError: the pattern cannot be used, or a name does not match.
     """
-    centers = exams.str.extract(pattern, expand=False)
-    if isinstance(centers, pd.DataFrame):
-        centers = centers.iloc[:, 0]
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"--center-pattern {pattern!r}: is no regular expression ({error})") from error
+    if not groups:
+        raise ValueError(
+            f"--center-pattern {pattern!r}: expected a regular expression with a group that is the center, such as "
+            f"{CENTER!r}"
+        )
+    centers = exams.str.extract(pattern, expand=True).iloc[:, 0]
     missing = exams[centers.isna()].unique()
     if len(missing):
         raise ValueError(
