@@ -3,6 +3,7 @@
 Nothing here unpickles objects: a checkpoint from a stranger can be wrong, but it cannot run code.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -85,6 +86,15 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "") ->
     if card:
         metadata["model_card"] = card
     write_together({path: save(weights, metadata=metadata)})
+
+
+def fingerprint(surrogate: Surrogate) -> str:
+    """A checksum of a surrogate's weights: a file name can stay while its weights change."""
+    digest = hashlib.sha256()
+    for name, tensor in surrogate.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _published_weights() -> Path:

@@ -1,22 +1,22 @@
-"""The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam."""
+"""The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam, or of a whole data set."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.files import check_outputs, write_together
+from dqe_loss.inference.exam import rate_exam
 from dqe_loss.intensity import MODALITIES
-from dqe_loss.rating import rate_segmentation
-from dqe_loss.slicing import VIEWS
+from dqe_loss.processes import launched, own_device
 from dqe_loss.stars import (
     Ratings,
     describe_ratings,
@@ -25,22 +25,37 @@ from dqe_loss.stars import (
     ratings_as_json,
     star_unit,
 )
-from dqe_loss.surrogate import Surrogate, SurrogateConfig
+from dqe_loss.surrogate import SurrogateConfig
+
+__all__ = ["Arguments", "main", "rate_exam"]
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
+TABLE_FORMATS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Rate the segmentations of one exam, as the surrogate would, from 1 star (worst) to 6 (best).
+    """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
 
-    The exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). It is
-    expected as in BraTS: skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+    One exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). A data set (--data and
+    --out) is a tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
+    to go on after a stop, and under torchrun or srun to share the work out. Exams are expected as in BraTS:
+    skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+
+    Exit code: 0; 1 if a segmentation of the data set could not be rated; 2 after an error; 128 + its number after a
+    signal.
 
     Attributes:
-        exam: Folder of the exam.
+        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation, t1c, t1, t2, flair.
+        out: Table to write for --data, .csv or .parquet; its journal is kept beside it.
+        predictions: Folders with a file for each exam of --data, called as the exam: rated instead of its own.
+        channels: Modality of each of nnU-Net's channels, if its dataset.json does not say. Default: t1 t1c t2 flair.
+        workers: Threads that read ahead for --data. Default: one for each core, at most 8.
+        retry: Rate those exams of --data again that failed.
+        exam: Folder of one exam.
         t1c: T1 with contrast agent, instead of --exam.
         t1: Native T1, instead of --exam.
         t2: T2, instead of --exam.
@@ -55,6 +70,12 @@ class Arguments:
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
     """
 
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
+    out: File = None
+    predictions: Folders = ()
+    channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    retry: bool = False
     exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
     t1c: File = None
     t1: File = None
@@ -69,31 +90,6 @@ class Arguments:
     figure: File = None
 
 
-def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu") -> Ratings:
-    """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
-
-    Args:
-        exam: the exam, as `dqe_loss.data.exams.read_exam` gives it.
-        surrogate: the network; it is moved to the device.
-        label_scheme: name of the label maps' scheme.
-        device: where to compute.
-
-    Returns:
-        For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
-        ``"mean"``. Not clamped to the scale.
-    """
-    surrogate = surrogate.to(device)
-    image = torch.from_numpy(exam.image)[None].to(device)
-    ratings = {}
-    # One at a time: a larger batch does not save the network time, and costs memory for the masks.
-    for name, labels in exam.segmentations.items():
-        mask = torch.from_numpy(labels)[None, None].to(device)
-        with torch.no_grad():
-            stars = rate_segmentation(surrogate, image, mask, slicing="hard", label_scheme=label_scheme)[0]
-        ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
-    return ratings
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -101,13 +97,61 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+        Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
+        standard error; 128 + its number after a signal.
     """
     arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
-    return run_command("dqe_loss.rate", lambda: _run(arguments))
+    code = 0
+
+    def work() -> None:
+        nonlocal code
+        code = _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
+
+    return run_command("dqe_loss.rate", work) or code
 
 
-def _run(arguments: Arguments) -> None:
+def _rate_data(arguments: Arguments) -> int:
+    """Rate a data set, or this process's share of it; returns the exit code."""
+    single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure")
+    if given := [name for name in single if getattr(arguments, name)]:
+        raise ValueError(f"--{given[0]} is for a single exam, --data and --out for a data set; leave one out")
+    if not (arguments.data and arguments.out):
+        raise ValueError(f"expected --data and --out, found only --{'data' if arguments.data else 'out'}")
+    if arguments.out.suffix not in TABLE_FORMATS:
+        raise ValueError(f"{arguments.out}: expected a table that ends in {' or '.join(TABLE_FORMATS)}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, 8) if arguments.workers is None else arguments.workers
+    if workers < 1:
+        raise ValueError(f"--workers must be 1 or more, got {workers}")
+    check_outputs([arguments.out])
+    rank, world = launched()
+    device = own_device(arguments.device)
+    check_device(device)
+    run = import_extra("dqe_loss.inference.run", "rate")
+    from dqe_loss.inference.plan import Plan
+
+    plan = Plan(
+        arguments.data,
+        arguments.out,
+        arguments.checkpoint,
+        arguments.label_scheme,
+        arguments.predictions,
+        arguments.channels,
+        workers,
+        arguments.retry,
+        rank,
+        world,
+    )
+    surrogate = load_surrogate(arguments.checkpoint).to(device)
+    code: int = run.tell(run.rate_data(plan, surrogate), plan, describe_ratings(surrogate.config, arguments.checkpoint))
+    return code
+
+
+def _rate_exam(arguments: Arguments) -> int:
+    """Rate the segmentations of one exam."""
+    many = ("predictions", "channels", "workers", "retry")
+    if given := [name for name in many if getattr(arguments, name)]:
+        raise ValueError(f"--{given[0]} is for a data set; give it with --data and --out")
     outputs = [path for path in (arguments.json, arguments.csv, arguments.figure) if path]
     check_outputs(outputs)
     if arguments.figure and arguments.figure.suffix.lower() not in FIGURE_FORMATS:
@@ -132,6 +176,7 @@ def _run(arguments: Arguments) -> None:
         contents[arguments.figure] = _as_figure(exam, ratings, surrogate.config, arguments, caption)
     write_together(contents)
     print(f"{caption}\n\n{format_table(ratings)}")
+    return 0
 
 
 def _exam_paths(arguments: Arguments) -> ExamPaths:

@@ -127,6 +127,43 @@ def rate_mask(
     Raises:
         ValueError: if shapes, names or options are not as said.
     """
+    check_devices(surrogate, image=image, segmentation=center)
+    inputs = mask_inputs(
+        surrogate,
+        image,
+        mask,
+        center,
+        views=views,
+        planes=planes,
+        jitter=jitter,
+        generator=generator,
+        modalities=modalities,
+    )
+    return rate_inputs(surrogate, inputs, checkpointing)
+
+
+def mask_inputs(
+    surrogate: Surrogate,
+    image: Tensor,
+    mask: Mask,
+    center: Tensor,
+    *,
+    views: tuple[str, ...] = VIEWS,
+    planes: int = 1,
+    jitter: float = 0.0,
+    generator: torch.Generator | None = None,
+    modalities: tuple[str, ...] = MODALITIES,
+) -> Tensor:
+    """The first half of `rate_mask`: all planes as the network takes them, computed where the image lies.
+
+    The network is not asked: it may lie on another device, and be busy there.
+
+    Returns:
+        ``(B, V, P, C, H, W)``, floating point.
+
+    Raises:
+        ValueError: if shapes, names or options are not as said.
+    """
     check_views(views)
     if image.ndim != 5 or image.shape[1] != len(MODALITIES):
         raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
@@ -135,16 +172,20 @@ def rate_mask(
             f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
             f"{tuple(mask.shape)}"
         )
-    check_devices(surrogate, image=image, segmentation=center)
     channels = modality_index(modalities, surrogate.config.modalities)
     moves = draw_moves(len(views), planes, jitter, center, generator)
     inputs = [
         network_input(surrogate, image, mask, center[:, VIEW_AXIS[view], None] + moves[:, i], view, channels)
         for i, view in enumerate(views)
     ]
-    stacked = torch.stack(inputs, 1)
-    stars = _rate(surrogate, rearrange(stacked, "b v p c h w -> (b v p) c h w"), checkpointing)
-    return rearrange(stars, "(b v p) -> b v p", v=len(views), p=planes).mean(-1)
+    return torch.stack(inputs, 1)
+
+
+def rate_inputs(surrogate: Surrogate, inputs: Tensor, checkpointing: bool = False) -> Tensor:
+    """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the surrogate's device to stars ``(B, V)``."""
+    views, planes = inputs.shape[1:3]
+    stars = _rate(surrogate, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
+    return rearrange(stars, "(b v p) -> b v p", v=views, p=planes).mean(-1)
 
 
 def check_devices(surrogate: Surrogate, **tensors: Tensor) -> None:

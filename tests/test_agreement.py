@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from dqe_loss.data.findings import region_volumes
 from dqe_loss.evaluation.agreement import METRICS, agreement, bootstrap_intervals, leave_one_rater_out
-from dqe_loss.evaluation.baselines import predict_baselines, region_volumes
+from dqe_loss.evaluation.baselines import predict_baselines
 
 CORRELATIONS = ("pearson", "spearman", "kendall")
 # Halves, so that ties are common.

@@ -22,11 +22,11 @@ from torch import nn
 import dqe_loss
 from dqe_loss import DQELoss, load_surrogate
 from dqe_loss import train as command
+from dqe_loss.processes import StopRequest
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
 from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml, to_yaml
 from dqe_loss.training.dataset import MicroBatches
 from dqe_loss.training.gradients import summed_gradients
-from dqe_loss.training.processes import StopRequest
 from dqe_loss.training.run import train
 
 ROOT = Path(dqe_loss.__file__).parents[1]

@@ -68,12 +68,14 @@ class Exam:
         image: (4, X, Y, Z) raw intensities in the order ``MODALITIES``, in the stored type (never float64).
         segmentations: name to (X, Y, Z) uint8 label map.
         affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
+        misaligned: files whose affine differs from it.
     """
 
     name: str
     image: NDArray[Any]
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
+    misaligned: tuple[Path, ...] = ()
 
 
 def find_exam(folder: str | Path) -> ExamPaths:
@@ -95,12 +97,12 @@ def find_exam(folder: str | Path) -> ExamPaths:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing there"
         raise ExamError(f"{folder}: expected an exam's folder, found {found}; check the path")
-    files = sorted(p for p in folder.iterdir() if _is_nifti_name(p.name) and p.is_file())
+    files = sorted(p for p in folder.iterdir() if is_nifti_name(p.name) and p.is_file())
     segmentations = tuple(p for p in files if is_segmentation_name(p.name))
     modalities: dict[str, Path] = {}
     for modality in MODALITIES:
         tokens = MODALITY_TOKENS[modality]
-        candidates = [p for p in files if p not in segmentations and _last_part(p) in tokens]
+        candidates = [p for p in files if p not in segmentations and last_part(p) in tokens]
         if not candidates:
             listed = ", ".join(p.name for p in files) or "no .nii or .nii.gz file"
             raise ExamError(
@@ -116,7 +118,7 @@ def find_exam(folder: str | Path) -> ExamPaths:
     return ExamPaths(**modalities, segmentations=segmentations, name=folder.resolve().name)
 
 
-def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") -> Exam:
+def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> Exam:
     """Read and check one exam.
 
     The files are read by threads, since most of the time goes into zlib, which releases the interpreter lock.
@@ -124,6 +126,7 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
     Args:
         source: the exam's folder (see :func:`find_exam`) or its paths.
         label_scheme: a key of ``dqe_loss.labels.LABEL_SCHEMES`` that every segmentation must fit.
+        warn: whether to warn; threads do not, for whose warnings would be mixed, and ask ``misaligned``.
 
     Returns:
         The exam; each modality of its image is contiguous in the order of the file (Fortran order).
@@ -148,6 +151,7 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
         labels = [f.result() for f in read_masks]
     affine = volumes[0][1]
     shape = volumes[0][0].shape
+    misaligned = []
     for path, (array, other) in zip(images + masks, [*volumes, *labels], strict=True):
         if array.shape != shape:
             raise ExamError(
@@ -155,6 +159,9 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
                 "all files of an exam must lie on one voxel grid, resample the file or take the right one"
             )
         if not np.allclose(other, affine, rtol=0, atol=_AFFINE_TOLERANCE):
+            misaligned.append(path)
+    if warn:
+        for path in misaligned:
             warnings.warn(
                 f"{path}: its affine differs from that of {images[0]}; the voxel arrays are taken as aligned "
                 "and nothing is reoriented, look at the two together if you are not sure",
@@ -162,7 +169,8 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
             )
     image = _stack([array for array, _ in volumes])
     name = paths.name or images[0].resolve().parent.name
-    return Exam(name, image, dict(zip(_unique_names(masks), (a for a, _ in labels), strict=True)), affine)
+    segmentations = dict(zip(unique_names(masks), (a for a, _ in labels), strict=True))
+    return Exam(name, image, segmentations, affine, tuple(misaligned))
 
 
 def _read_image(path: Path) -> tuple[Volume, NDArray[np.float64]]:
@@ -175,8 +183,8 @@ def _read_image(path: Path) -> tuple[Volume, NDArray[np.float64]]:
             f"{path}: expected finite intensities, found NaN, Inf or values beyond float32; "
             "replace them (0 outside the brain) and save the file again"
         )
-    if low == high == 0:
-        raise ExamError(f"{path}: expected an image, found nothing but 0; export the modality again")
+    if low == high:
+        raise ExamError(f"{path}: expected an image, found nothing but {low:g}; export the modality again")
     return array, affine
 
 
@@ -232,7 +240,7 @@ def _stack(volumes: Sequence[Volume]) -> NDArray[Any]:
     return image
 
 
-def _unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(paths: Sequence[Path]) -> list[str]:
     """Name segmentations by file; by folder and file where that is not enough, else by the whole path."""
     names = [_stem(p) for p in paths]
     for fuller in (lambda p: f"{p.resolve().parent.name}/{_stem(p)}", str):
@@ -270,10 +278,11 @@ def path_name(file: Path, folder: Path) -> str:
 
 def is_segmentation_name(name: str) -> bool:
     """Whether a file is a segmentation by its name: NIfTI, not hidden, with ``seg`` as one of its parts."""
-    return _is_nifti_name(name) and bool(_SEGMENTATION.search(_stem(Path(name)).lower()))
+    return is_nifti_name(name) and bool(_SEGMENTATION.search(_stem(Path(name)).lower()))
 
 
-def _is_nifti_name(name: str) -> bool:
+def is_nifti_name(name: str) -> bool:
+    """Whether a file is NIfTI by its name, and not hidden."""
     return name.lower().endswith((".nii", ".nii.gz")) and not name.startswith(".")
 
 
@@ -281,5 +290,6 @@ def _stem(path: Path) -> str:
     return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
-def _last_part(path: Path) -> str:
+def last_part(path: Path) -> str:
+    """The last part of a file name, by which modalities are recognized: lower case, without the ending."""
     return re.split(r"[-_.]", _stem(path).lower())[-1]

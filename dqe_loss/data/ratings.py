@@ -15,15 +15,13 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 Paths are relative to the table's folder. Further columns are kept.
 """
 
-import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
-from dqe_loss.files import write_together
+from dqe_loss.data.table import TableError, check_table, raise_problems, read_table, write_table
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.slicing import VIEWS
 
@@ -35,7 +33,6 @@ COLUMNS = ("exam", *PATHS, "rater", "view", "stars")
 
 KINDS = ("human", "simulated", "metric")
 SCALE = (1.0, 6.0)
-_SHOWN = 20
 _STARS = "expected a number from 1 to 6"
 
 _NOT_EMPTY = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
@@ -43,24 +40,14 @@ _SCHEMA = pa.DataFrameSchema(
     {
         **{name: pa.Column(str, _NOT_EMPTY) for name in ("exam", *PATHS, "rater")},
         "view": pa.Column(str, pa.Check.isin(("", *VIEWS), error=f"expected one of {', '.join(VIEWS)}, or nothing")),
-        "stars": pa.Column(float, pa.Check.in_range(*SCALE, error=_STARS), nullable=False),
+        "stars": pa.Column(float, pa.Check(lambda s: s.between(*SCALE), error=_STARS, ignore_na=False), nullable=True),
         "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
     }
 )
 
 
-class RatingsError(ValueError):
-    """A table of ratings cannot be used.
-
-    Attributes:
-        problems: every problem that was found, with its file and row; the message holds the first twenty.
-    """
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        shown = "; ".join(problems[:_SHOWN])
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        super().__init__(f"{shown}{more}" if len(problems) == 1 else f"{len(problems)} problems: {shown}{more}")
+RatingsError = TableError
+"""A table of ratings cannot be used."""
 
 
 def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -82,9 +69,9 @@ def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
         raise RatingsError("expected at least one table of ratings, got none")
     tables = [_read(Path(path)) for path in paths]
     problems = [problem for table in tables for problem in _check_values(table)]
-    _raise(problems)
+    raise_problems(problems)
     table = pd.concat([_resolve(table) for table in tables], ignore_index=True)
-    _raise(_check_together(table))
+    raise_problems(_check_together(table))
     return table.drop(columns=["row", "given"])
 
 
@@ -98,18 +85,7 @@ def write_ratings(table: pd.DataFrame, path: str | Path) -> None:
     Raises:
         ValueError: if the path ends otherwise.
     """
-    path = Path(path)
-    folder = path.parent.resolve()
-    relative = table.assign(**{c: [_relative(Path(p), folder) for p in table[c]] for c in PATHS})
-    if path.suffix == ".csv":
-        content = relative.to_csv(index=False, lineterminator="\n").encode()
-    elif path.suffix == ".parquet":
-        buffer = io.BytesIO()
-        relative.to_parquet(buffer, index=False)
-        content = buffer.getvalue()
-    else:
-        raise ValueError(f"{path}: expected a table that ends in .csv or .parquet")
-    write_together({path: content})
+    write_table(table, path, PATHS)
 
 
 def mean_ratings(table: pd.DataFrame) -> pd.DataFrame:
@@ -136,39 +112,16 @@ def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    if path.suffix not in (".csv", ".parquet"):
-        raise RatingsError(f"{path}: expected a table that ends in .csv or .parquet")
-    if not path.is_file():
-        raise RatingsError(f"{path}: expected a table of ratings, found nothing there; check the path")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pandas and pyarrow raise subclasses of these
-        raise RatingsError(f"{path}: cannot be read as a table ({error}); save it again") from error
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise RatingsError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))}")
-    if table.empty:
-        raise RatingsError(f"{path}: expected at least one judgment, found a table without rows")
-    text = [*COLUMNS, "kind"]
-    table = table.assign(kind=table.get("kind", "human"))
-    table[text] = table[text].astype(object).where(table[text].notna(), "").astype(str)
-    table["kind"] = table["kind"].replace("", "human")
-    table["given"], table["stars"] = table["stars"], pd.to_numeric(table["stars"], errors="coerce").astype(float)
-    return table.assign(row=[f"{path}, row {i + 2}" for i in range(len(table))])
+    table = read_table(path, COLUMNS, "table of ratings")
+    kind = table.get("kind", pd.Series("", table.index))
+    kind = kind.astype(object).where(kind.notna(), "").astype(str).replace("", "human")
+    return table.assign(
+        kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
+    )
 
 
 def _check_values(table: pd.DataFrame) -> list[str]:
-    try:
-        _SCHEMA.validate(table, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        problems = []
-        for case in errors.failure_cases.sort_values("index", kind="stable").itertuples():
-            row = table.iloc[int(case.index)]
-            stars = case.column == "stars"
-            value, reason = (row["given"], _STARS) if stars else (case.failure_case, case.check)
-            problems.append(f"{row['row']}: {case.column} {value!r}: {reason}")
-        return problems
-    return []
+    return check_table(_SCHEMA, table, table.assign(stars=table["given"]))
 
 
 def _resolve(table: pd.DataFrame) -> pd.DataFrame:
@@ -206,13 +159,3 @@ def _check_together(table: pd.DataFrame) -> list[str]:
         kinds = " and ".join(table["kind"].unique())
         problems.append(f"the tables hold {kinds} ratings, expected one kind: train and evaluate them apart")
     return problems
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        raise RatingsError(*problems)
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """Relative to the folder, with ``..`` where need be; absolute paths would not survive a move."""
-    return Path(os.path.relpath(path.resolve(), folder)).as_posix()

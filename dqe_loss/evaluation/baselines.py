@@ -10,30 +10,10 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
-from dqe_loss.labels import label_scheme as find_scheme
-
 Array = NDArray[np.float64]
 
 BASELINES: dict[str, RegressorMixin] = {"constant mean": DummyRegressor(), "linear in volume": LinearRegression()}
 """Baselines by name, unfitted."""
-
-
-def region_volumes(labels: NDArray[np.integer], label_scheme: str = "brats", voxel: float = 1.0) -> Array:
-    """Volume of each region of a label map.
-
-    Args:
-        labels: label map of any shape, non-negative integers; its values are not checked here.
-        label_scheme: name of its scheme.
-        voxel: volume of a voxel in mm³.
-
-    Returns:
-        ``(3,)`` volumes in cm³ in the order TC, WT, ET.
-    """
-    scheme = find_scheme(label_scheme)
-    counts = np.bincount(labels.ravel(order="K"), minlength=max(scheme.values) + 1)
-    enhancing = counts[list(scheme.enhancing)].sum()
-    core = enhancing + counts[scheme.necrosis]
-    return np.array([core, core + counts[scheme.edema], enhancing]) * (voxel / 1000)
 
 
 def predict_baselines(

@@ -12,9 +12,9 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from dqe_loss.data.exams import Exam, ExamPaths, choose_reference, find_exam, is_segmentation_name, path_name, read_exam
+from dqe_loss.data.findings import region_volumes
 from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.data.ratings import judgments_by_view, mean_ratings
-from dqe_loss.evaluation.baselines import region_volumes
 from dqe_loss.evaluation.overlap import region_dice, region_surface_dice
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS, regions_from_labels

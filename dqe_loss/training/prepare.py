@@ -16,11 +16,11 @@ from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.data.plane_cache import PlaneCache, fill_cache
 from dqe_loss.data.ratings import read_ratings
 from dqe_loss.data.split import PARTS, read_split, split_exams
+from dqe_loss.processes import Processes
 from dqe_loss.surrogate import SurrogateConfig, build_network
 from dqe_loss.training.card import describe_data
 from dqe_loss.training.config import TrainConfig
 from dqe_loss.training.dataset import MicroBatches, RatedPlane, rated_planes
-from dqe_loss.training.processes import Processes
 
 # A continuation may run elsewhere, and be watched otherwise; all else makes it another training.
 _FREE = ("ratings", "out", "resume", "split", "cache", "device", "workers", "save_every")

@@ -8,11 +8,11 @@ import torch
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.data.split import write_split
 from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.processes import StopRequest, processes
 from dqe_loss.training.card import part_metrics
 from dqe_loss.training.config import TrainConfig, to_yaml
 from dqe_loss.training.dataset import RatedPlane
 from dqe_loss.training.prepare import prepare
-from dqe_loss.training.processes import StopRequest, processes
 from dqe_loss.training.record import Recorder, RunFolder
 from dqe_loss.training.trainer import Trainer
 

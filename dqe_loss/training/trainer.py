@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dqe_loss.processes import Processes, StopRequest, ignore_signals
 from dqe_loss.rating import CPU_BATCH
 from dqe_loss.surrogate import SurrogateConfig, stars_of_output
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
@@ -20,7 +21,6 @@ from dqe_loss.training.config import TrainConfig
 from dqe_loss.training.dataset import MicroBatches, PlaneDataset, RatedPlane
 from dqe_loss.training.gradients import summed_gradients
 from dqe_loss.training.objective import build_optimizer, objective
-from dqe_loss.training.processes import Processes, StopRequest, ignore_signals
 from dqe_loss.training.state import Progress, Row, load_state, save_state
 
 

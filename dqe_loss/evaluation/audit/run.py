@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dqe_loss.checkpoint import fingerprint
 from dqe_loss.evaluation.audit.case import Source, find_stranger, read_case
 from dqe_loss.evaluation.audit.figures import draw_figures
 from dqe_loss.evaluation.audit.measure import Measured, Numbers, Settings
 from dqe_loss.evaluation.audit.page import render_page
 from dqe_loss.evaluation.audit.parts import PARTS
 from dqe_loss.evaluation.audit.pictures import draw_panels
-from dqe_loss.evaluation.audit.state import State, fingerprint
+from dqe_loss.evaluation.audit.state import State
 from dqe_loss.evaluation.audit.verdict import Thresholds, check_as_dict, judge
 from dqe_loss.evaluation.figures import save_figure
 from dqe_loss.files import write_together

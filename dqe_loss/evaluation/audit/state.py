@@ -1,13 +1,11 @@
 """What is kept of an audit in progress, so that an interrupted one goes on where it was."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dqe_loss.evaluation.audit.measure import Numbers
 from dqe_loss.files import write_together
-from dqe_loss.surrogate import Surrogate
 
 FILE = "state.json"
 PICTURES = "pictures"
@@ -79,12 +77,3 @@ class State:
     def picture(self, part: str, exam: str) -> Path:
         """Where the picture of a part and an exam is."""
         return self.folder / PICTURES / f"{part}_{exam}.png"
-
-
-def fingerprint(surrogate: Surrogate) -> str:
-    """A checksum of a surrogate's weights: a file name can stay while its weights change."""
-    digest = hashlib.sha256()
-    for name, tensor in surrogate.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

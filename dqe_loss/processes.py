@@ -1,4 +1,4 @@
-"""The processes of a training: one, or those that torchrun started."""
+"""The processes of one job: one, or those that torchrun or another launcher started."""
 
 import os
 import signal
@@ -83,6 +83,38 @@ def processes(device: str) -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), world, torch.device(device))
     finally:
         distributed.destroy_process_group()
+
+
+def launched() -> tuple[int, int]:
+    """Which of how many processes this one is, by the launcher's variables alone: nobody waits for anybody.
+
+    torchrun (and whoever sets RANK and WORLD_SIZE, such as a job array's script) or SLURM's srun; alone without them.
+    SLURM_NTASKS would not do: it is there in a batch script, too, which is one process whatever the number of tasks.
+
+    Returns:
+        Rank and number of processes.
+
+    Raises:
+        ValueError: if the variables do not fit each other.
+    """
+    for rank_name, world_name in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")):
+        if world_name in os.environ:
+            given = os.environ.get(rank_name, ""), os.environ[world_name]
+            if not all(value.isdecimal() for value in given) or int(given[0]) >= int(given[1]):
+                raise ValueError(
+                    f"{rank_name} is {given[0]!r} and {world_name} {given[1]!r}; expected whole numbers, the first "
+                    "from 0 to below the second"
+                )
+            return int(given[0]), int(given[1])
+    return 0, 1
+
+
+def own_device(device: str) -> str:
+    """The device of this process: ``"cuda"`` is that of its local rank, if it sees several."""
+    local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", ""))
+    if device == "cuda" and local.isdecimal() and torch.cuda.device_count() > 1:
+        return f"cuda:{int(local) % torch.cuda.device_count()}"
+    return device
 
 
 class StopRequest:

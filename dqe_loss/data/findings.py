@@ -1,0 +1,97 @@
+"""What is noted of an exam beside its stars: volumes, and what a reader of the stars should know, in a few words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+
+from dqe_loss.data.exams import MODALITY_TOKENS, Exam, last_part
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.labels import REGIONS
+from dqe_loss.labels import label_scheme as find_scheme
+
+BRATS_SHAPE = (240, 240, 155)
+LARGEST_SHARE = 1 / 3
+"""Largest whole tumor, as a share of T1c's voxels other than 0, that is no warning: a hemisphere is a half."""
+
+_TOLERANCE = 0.01  # mm
+
+
+def region_volumes(labels: NDArray[np.integer], label_scheme: str = "brats", voxel: float = 1.0) -> NDArray[np.float64]:
+    """Volume of each region of a label map.
+
+    Args:
+        labels: label map of any shape, non-negative integers; its values are not checked here.
+        label_scheme: name of its scheme.
+        voxel: volume of a voxel in mm³.
+
+    Returns:
+        ``(3,)`` volumes in cm³ (ml) in the order TC, WT, ET.
+    """
+    scheme = find_scheme(label_scheme)
+    counts = {value: np.count_nonzero(labels == value) for value in scheme.values}
+    enhancing = sum(counts[value] for value in scheme.enhancing)
+    core = enhancing + counts[scheme.necrosis]
+    return np.array([core, core + counts[scheme.edema], enhancing]) * (voxel / 1000)
+
+
+def image_findings(exam: Exam, files: Mapping[str, Path]) -> list[str]:
+    """What is odd about an exam's images, though they can be rated.
+
+    Modalities that were swapped cannot be told from their voxels; only where a file's name says other than what it is
+    given as.
+
+    Args:
+        exam: the exam.
+        files: modality to file.
+
+    Returns:
+        A short reason each.
+    """
+    found = []
+    shape, sizes = exam.image.shape[1:], voxel_sizes(exam.affine)
+    if not np.allclose(sizes, 1, atol=_TOLERANCE):  # NaN is not close, either
+        found.append(f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm, expected 1 mm")
+    if shape != BRATS_SHAPE:
+        expected = " x ".join(map(str, BRATS_SHAPE))
+        found.append(f"{' x '.join(map(str, shape))} voxels, expected {expected} as in BraTS")
+    if len(turned := [modality for modality in MODALITIES if files[modality] in exam.misaligned]):
+        found.append(f"affine of {' and '.join(turned)} differs from that of t1c")
+    middle = shape[2] // 2
+    for i, first in enumerate(MODALITIES):
+        for j in range(i + 1, len(MODALITIES)):
+            one, other = exam.image[i], exam.image[j]
+            if np.array_equal(one[..., middle], other[..., middle]) and np.array_equal(one, other):
+                found.append(f"{first} and {MODALITIES[j]} are the same image")
+    for modality in MODALITIES:
+        named = [name for name, tokens in MODALITY_TOKENS.items() if last_part(files[modality]) in tokens]
+        if named and named != [modality]:
+            found.append(f"the file given as {modality} is named as {named[0]}")
+    return found
+
+
+def mask_findings(exam: Exam, labels: NDArray[np.uint8], file: Path, volumes: NDArray[np.float64]) -> list[str]:
+    """What is odd about a segmentation, though it can be rated.
+
+    Args:
+        exam: the exam.
+        labels: the label map (X, Y, Z).
+        file: where it came from.
+        volumes: of its regions, as `region_volumes` gives them.
+
+    Returns:
+        A short reason each.
+    """
+    found = []
+    if file in exam.misaligned:
+        found.append("affine of the segmentation differs from that of t1c")
+    if empty := [region for region, volume in zip(REGIONS, volumes, strict=True) if volume == 0]:
+        found.append(f"empty region {', '.join(empty)}")
+    if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):
+        found.append("tumor touches the border of the volume")
+    share = np.count_nonzero(labels) / max(np.count_nonzero(exam.image[0]), 1)
+    if share > LARGEST_SHARE:
+        found.append(f"tumor as large as {share:.0%} of the head")
+    return found

@@ -1,0 +1,129 @@
+"""The table that ``python -m dqe_loss.rate`` writes: a row for each segmentation, with its stars or why there are none.
+
+| column | holds |
+|---|---|
+| ``exam`` | name of the exam, unique in a data set |
+| ``segmentation`` | name of the segmentation within its exam; empty where an exam has none |
+| ``axial``, ``coronal``, ``sagittal``, ``mean`` | stars of each view, and their mean; empty on error |
+| ``spread`` | highest minus lowest view |
+| ``tc_ml``, ``wt_ml``, ``et_ml`` | volume of each region in ml |
+| ``warnings`` | short reasons, joined by ``"; "``; empty if there are none |
+| ``error`` | why there are no stars, one line; empty if there are |
+| ``t1c``, ``t1``, ``t2``, ``flair``, ``mask`` | paths, relative to the table's folder |
+| ``label_scheme`` | of the mask |
+| ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
+| ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and `dqe_loss.checkpoint.fingerprint` of its weights |
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from dqe_loss.data.table import absolute_path, check_table, raise_problems, read_table, write_table
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.labels import LABEL_SCHEMES, REGIONS
+from dqe_loss.slicing import VIEWS
+
+STARS = (*VIEWS, "mean", "spread")
+"""Columns that an error leaves empty."""
+
+VOLUMES = tuple(f"{region.lower()}_ml" for region in REGIONS)
+PATHS = (*MODALITIES, "mask")
+ORIGIN = ("label_scheme", "unit", "checkpoint", "checkpoint_sha256")
+"""Columns that say what the stars are: the same in all rows."""
+
+COLUMNS = ("exam", "segmentation", *STARS, *VOLUMES, "warnings", "error", *PATHS, *ORIGIN)
+_TOLERANCE = 1e-3  # stars are rounded to 5 digits by us, and to 3 by a careful hand
+_NAME = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
+_SCHEMA = pa.DataFrameSchema(
+    {
+        **{name: pa.Column(str, _NAME) for name in ("exam", "unit", "checkpoint", "checkpoint_sha256")},
+        **{name: pa.Column(float, nullable=True) for name in STARS},
+        **{
+            name: pa.Column(
+                float, pa.Check(lambda s: ~(s < 0), error="expected a volume of 0 or more ml"), nullable=True
+            )
+            for name in VOLUMES
+        },
+        "label_scheme": pa.Column(
+            str, pa.Check.isin(list(LABEL_SCHEMES), error=f"expected one of {', '.join(LABEL_SCHEMES)}")
+        ),
+    }
+)
+
+
+def read_rated(path: str | Path) -> pd.DataFrame:
+    """Read and check a table of rated segmentations.
+
+    Args:
+        path: a ``.csv`` or ``.parquet`` file.
+
+    Returns:
+        The columns of `COLUMNS` and any others: stars and volumes float (NaN where there are none), paths absolute
+        (``""`` where there is none; whether the files are there is not asked), all else text.
+
+    Raises:
+        TableError: listing every problem with its row (the header is row 1): values that do not fit, rows with neither
+            stars nor an error or with both, means and spreads that are not those of the views, segmentations given
+            twice, stars of several checkpoints or label schemes.
+    """
+    path = Path(path)
+    given = read_table(path, COLUMNS, "table of rated segmentations")
+    numbers = {name: pd.to_numeric(given[name], errors="coerce").astype(float) for name in (*STARS, *VOLUMES)}
+    table = given.assign(**numbers)
+    raise_problems(_check_rows(table, given) + check_table(_SCHEMA, table, given))
+    raise_problems(_check_together(table))
+    resolved = {name: [absolute_path(value, path.parent) for value in table[name]] for name in PATHS}
+    return table.assign(**resolved).drop(columns="row")
+
+
+def write_rated(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table of rated segmentations atomically, with paths relative to its folder.
+
+    Args:
+        table: as `read_rated` returns it; the columns of `COLUMNS` come first, any others follow.
+        path: a ``.csv`` or ``.parquet`` file.
+
+    Raises:
+        ValueError: if the path ends otherwise.
+    """
+    others = [name for name in table if name not in COLUMNS]
+    write_table(table[[*COLUMNS, *others]], path, PATHS)
+
+
+def _check_rows(table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
+    """What only shows across the columns of a row."""
+    stars, views = table[list(STARS)], table[list(VIEWS)]
+    failed, is_number = table["error"].str.strip() != "", stars.abs() < float("inf")
+    expected = {"mean": views.mean(axis=1), "spread": views.max(axis=1) - views.min(axis=1)}
+    problems = []
+    for index, row in enumerate(table["row"]):
+        if failed[index] and is_number.loc[index].any():
+            problems.append(f"{row}: has stars and an error; expected one of them")
+        elif not failed[index] and not is_number.loc[index].all():
+            empty = next(name for name in STARS if not is_number.loc[index, name])
+            value = given.loc[index, empty]
+            problems.append(f"{row}: {empty} {value!r}: expected a number, or a reason in the column error")
+        elif not failed[index]:
+            for name, values in expected.items():
+                if abs(stars.loc[index, name] - values[index]) > _TOLERANCE:
+                    problems.append(f"{row}: {name} {stars.loc[index, name]:g}: that of the views is {values[index]:g}")
+    return problems
+
+
+def _check_together(table: pd.DataFrame) -> list[str]:
+    """What only shows across rows."""
+    twice = table[table.duplicated(["exam", "segmentation"])]
+    problems = [
+        f"{r.row}: exam {r.exam} has segmentation {r.segmentation!r} in a row before" for r in twice.itertuples()
+    ]
+    for name in ORIGIN:
+        other = table[table[name] != table[name].iloc[0]]
+        if len(other):
+            first, second = table[name].iloc[0], other[name].iloc[0]
+            problems.append(
+                f"{other['row'].iloc[0]}: {name} is {second}, in the rows before {first}; keep tables of different "
+                "stars apart"
+            )
+    return problems

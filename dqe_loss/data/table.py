@@ -1,0 +1,133 @@
+"""Tables on disk, CSV or Parquet: read as text with a name for each row, written atomically, with relative paths."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from dqe_loss.files import write_together
+
+_SHOWN = 20
+
+
+class TableError(ValueError):
+    """A table cannot be used.
+
+    Attributes:
+        problems: every problem that was found, with its file and row; the message holds the first twenty.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        shown = "; ".join(problems[:_SHOWN])
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        super().__init__(f"{shown}{more}" if len(problems) == 1 else f"{len(problems)} problems: {shown}{more}")
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise a `TableError` if there are any problems."""
+    if problems:
+        raise TableError(*problems)
+
+
+def read_table(path: str | Path, columns: Sequence[str], what: str) -> pd.DataFrame:
+    """Read a table as it stands.
+
+    Args:
+        path: a ``.csv`` or ``.parquet`` file.
+        columns: that it must have; those come out as text, nothing as ``""``.
+        what: its name in errors, such as ``"table of ratings"``.
+
+    Returns:
+        All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
+
+    Raises:
+        TableError: no such file, no table, no rows, or columns that are missing.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise TableError(f"{path}: expected a table that ends in .csv or .parquet")
+    if not path.is_file():
+        raise TableError(f"{path}: expected a {what}, found nothing there; check the path")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas and pyarrow raise subclasses of these
+        raise TableError(f"{path}: cannot be read as a table ({error}); save it again") from error
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise TableError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))}")
+    if table.empty:
+        raise TableError(f"{path}: expected a {what}, found one without rows")
+    text = list(columns)
+    table[text] = table[text].astype(object).where(table[text].notna(), "").astype(str)
+    return table.assign(row=[f"{path}, row {i + 2}" for i in range(len(table))])
+
+
+def check_table(schema: pa.DataFrameSchema, table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
+    """Every value that does not fit.
+
+    Args:
+        schema: what the columns must hold; each check says in its ``error`` what is expected.
+        table: as `read_table` gives it, its numbers turned into numbers.
+        given: the same before that, for the messages.
+
+    Returns:
+        A problem each, with its row.
+    """
+    try:
+        schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        problems = []
+        for case in errors.failure_cases.sort_values("index", kind="stable").itertuples():
+            index = int(case.index)
+            reason = "expected a number" if case.check == "not_nullable" else case.check
+            value = given[case.column].iloc[index]
+            problems.append(f"{table['row'].iloc[index]}: {case.column} {value!r}: {reason}")
+        return problems
+    return []
+
+
+def write_table(table: pd.DataFrame, path: str | Path, paths: Sequence[str]) -> None:
+    """Write a table atomically, with paths relative to its folder.
+
+    Args:
+        table: what to write.
+        path: a ``.csv`` or ``.parquet`` file.
+        paths: columns that hold paths, ``""`` for none.
+
+    Raises:
+        ValueError: if the path ends otherwise.
+    """
+    path = Path(path)
+    relative = table.assign(**{name: [relative_path(value, path.parent) for value in table[name]] for name in paths})
+    if path.suffix == ".csv":
+        content = relative.to_csv(index=False, lineterminator="\n").encode()
+    elif path.suffix == ".parquet":
+        buffer = io.BytesIO()
+        relative.to_parquet(buffer, index=False)
+        content = buffer.getvalue()
+    else:
+        raise ValueError(f"{path}: expected a table that ends in .csv or .parquet")
+    write_together({path: content})
+
+
+def relative_path(path: str, folder: Path) -> str:
+    """Relative to a folder, with ``..`` where need be: absolute paths would not survive a move.
+
+    The folder's links are followed, for ``..`` leads out of where it truly lies; those of the file are kept. Absolute
+    where there is no other way (another drive); ``""`` for nothing.
+    """
+    if not path:
+        return ""
+    try:
+        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()
+    except ValueError:
+        return os.path.abspath(path)
+
+
+def absolute_path(path: str, folder: Path) -> str:
+    """The inverse of `relative_path`."""
+    return os.path.normpath(os.path.join(os.path.realpath(folder), path)) if path else ""

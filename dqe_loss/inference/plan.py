@@ -1,0 +1,106 @@
+"""What a run rates: which exams there are, in which state their files are, and what every row depends on."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dqe_loss.checkpoint import fingerprint
+from dqe_loss.data.cohort import Case, find_tree, with_predictions
+from dqe_loss.data.nnunet import find_nnunet, is_nnunet
+from dqe_loss.data.path_table import find_in_table
+from dqe_loss.data.table import relative_path
+from dqe_loss.stars import star_unit
+from dqe_loss.surrogate import Surrogate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is rated, and how.
+
+    Attributes:
+        data: a tree of exams, a data set of nnU-Net, or a table of paths.
+        out: the table to write, ``.csv`` or ``.parquet``.
+        checkpoint: name of the surrogate.
+        label_scheme: of the label maps.
+        predictions: folders with segmentations to rate instead of the exams' own.
+        channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
+        workers: threads that read ahead.
+        retry: whether to rate again what failed.
+        rank: number of this process.
+        world: number of processes.
+    """
+
+    data: Path
+    out: Path
+    checkpoint: str
+    label_scheme: str = "brats"
+    predictions: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
+    workers: int = 2
+    retry: bool = False
+    rank: int = 0
+    world: int = 1
+
+    def origin(self, surrogate: Surrogate) -> dict[str, str]:
+        """What the stars are: the columns that are the same in all rows."""
+        return {
+            "label_scheme": self.label_scheme,
+            "unit": star_unit(surrogate.config),
+            "checkpoint": Path(self.checkpoint).name,
+            "checkpoint_sha256": fingerprint(surrogate),
+        }
+
+    def settings(self, surrogate: Surrogate) -> dict[str, Any]:
+        """What a continuation must share, JSON-ready. A checkpoint is its weights, whatever its name."""
+        folder = self.out.parent
+        origin = self.origin(surrogate)
+        del origin["checkpoint"]
+        return origin | {
+            "data": relative_path(str(self.data), folder),
+            "predictions": [relative_path(str(path), folder) for path in self.predictions],
+            "channels": list(self.channels),
+        }
+
+
+def find_cases(plan: Plan) -> list[Case]:
+    """Find the exams of a plan, in the order of names: the same in every process.
+
+    Raises:
+        ValueError: if there are none, or nnU-Net's labels could be of either order.
+    """
+    if plan.data.suffix in (".csv", ".parquet"):
+        cases = find_in_table(plan.data)
+    elif is_nnunet(plan.data):
+        if plan.label_scheme == "brats":
+            raise ValueError(
+                f"{plan.data}: nnU-Net's folders hold labels of either order, and the wrong one would go unseen; say "
+                "--label-scheme nnunet (1 edema, 2 necrosis, 3 enhancing, as its BraTS conversion writes), msd, "
+                "brats23 or brats21"
+            )
+        cases = find_nnunet(plan.data, plan.channels)
+    else:
+        cases = find_tree(plan.data)
+    return with_predictions(cases, plan.predictions) if plan.predictions else cases
+
+
+def stamp(case: Case, folder: Path) -> str:
+    """A checksum of an exam's files by path, size and time: another prediction of the same name is another exam.
+
+    Args:
+        case: the exam.
+        folder: what paths are relative to, so that a data set and its table may move together.
+    """
+    files = {**case.images, **{f"mask {name}": path for name, path in case.masks.items()}}
+    states = [[name, relative_path(str(path), folder), *_size_and_time(path)] for name, path in files.items()]
+    return hashlib.sha256(json.dumps([case.error, states]).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # one that is missing or may not be read is told when the exam's turn comes
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
