@@ -279,7 +279,7 @@ def test_browser_opens_a_case(opened, big_page):
     ]
     assert case.locator("image").count() == 3
     assert case.locator("path").count() == 12
-    assert case.locator("text").all_inner_texts()[0] == "FLAIR"
+    assert case.locator("text").all_text_contents()[0] == "FLAIR"
     assert "t1c: site-0/case-6/t1c.nii.gz" in case.inner_text()
     box = case.locator("svg").first.bounding_box()
     assert box["width"] / box["height"] == pytest.approx(4, rel=0.02)
