@@ -37,7 +37,7 @@ def curation_page(curation: Curation, path: Path, settings: Settings, pictures: 
     if calibration and calibration.chosen is None:
         notices.append(statement(curation, calibration, settings))
     others = int(((table["decision"] != "keep") & (table["error"] == "")).sum())
-    if others > len(flagged):
+    if others > len(flagged) > 0:
         notices.append(
             f"Of {others:,} segmentations that are not kept, the {len(flagged):,} worst rated have pictures on this "
             "page (--pictures)."
@@ -63,7 +63,7 @@ def _rule_section(rule: Rule, settings: Settings, unit: str) -> Section:
     else:
         how = "shown by the labels below" if settings.labels else "given"
         if settings.quantile is not None:
-            how = f"the worst rated {settings.quantile:.3g} are below it"
+            how = f"the worst rated {100 * settings.quantile:g} % lie below it"
         kept = f"Kept: {rule.threshold:.2f} {unit} ({which}) or above; {how}"
     parts = [kept]
     if rule.per_exam == "best":
