@@ -73,7 +73,7 @@ def plot_planes(
     """
     if not ratings:
         raise ValueError("expected the rating of at least one segmentation, got none")
-    box = _bounding_box(exam, ratings)
+    box = bounding_box(exam, ratings)
     spacing = voxel_sizes(exam.affine)
     extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
     sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in VIEWS}
@@ -113,11 +113,11 @@ def plot_planes(
             title = f"{view}, {'XYZ'[axis]} = {center[axis]}: {stars[view]:.2f} {unit}"
             write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
             down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
-            outlines = {r: _plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
+            outlines = {r: take_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
             for modality, label in SHOWN.items():
                 bottom = 1 - (down + panel_height) / height
                 ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
-                plane = _plane(exam.image[MODALITIES.index(modality)], view, center, box)
+                plane = take_plane(exam.image[MODALITIES.index(modality)], view, center, box)
                 _draw(ax, plane, outlines, view)
                 _annotate(ax, label, view, letters)
                 left += panel_width + _GAP
@@ -127,8 +127,7 @@ def plot_planes(
 
 def _draw(ax: Axes, plane: NDArray[Any], outlines: Mapping[str, NDArray[Any]], view: str) -> None:
     """Show one plane (width, height) with the outlines of the regions that it cuts."""
-    values = plane[plane > 0]
-    low, high = np.percentile(values, WINDOW) if values.size else (0, 1)
+    low, high = window(plane)
     # Rows of an axial array run from anterior to posterior, those of the other two from inferior to superior.
     origin: Literal["upper", "lower"] = "upper" if view == "axial" else "lower"
     ax.imshow(plane.T, "gray", vmin=low, vmax=high, origin=origin, aspect="auto", interpolation="bilinear")
@@ -148,13 +147,20 @@ def _annotate(ax: Axes, label: str, view: str, letters: bool) -> None:
         ax.text(0.5, 0.99, "A" if view == "axial" else "S", ha="center", va="top", **style)
 
 
-def _plane(volume: NDArray[Any], view: str, center: list[int], box: Box) -> NDArray[Any]:
-    """Take one plane of an (X, Y, Z) array, cropped to the box."""
+def take_plane(volume: NDArray[Any], view: str, center: list[int], box: Box) -> NDArray[Any]:
+    """Take one plane (width, height) of an (X, Y, Z) array, cropped to the box; not flipped for display yet."""
     axis = VIEW_AXIS[view]
     return volume[tuple(center[axis] if a == axis else box[a] for a in range(3))]
 
 
-def _bounding_box(exam: Exam, names: Iterable[str]) -> Box:
+def window(plane: NDArray[Any]) -> tuple[float, float]:
+    """The intensities of a plane that are shown black and white."""
+    values = plane[plane > 0]
+    low, high = np.percentile(values, WINDOW) if values.size else (0, 1)
+    return float(low), float(high)
+
+
+def bounding_box(exam: Exam, names: Iterable[str]) -> Box:
     """Box around the head and all that is segmented (a failed mask can leave the head), with a margin."""
     occupied: NDArray[np.bool_] = np.any(exam.image > 0, axis=0)
     for name in names:

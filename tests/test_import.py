@@ -65,8 +65,8 @@ import sys
 for name in ("pandas", "pandera", "pyarrow", "yaml", "pydantic", "sklearn", "torchio", "batchgenerators", "SimpleITK",
              "matplotlib", "jinja2", "pytorch_optimizer", "tensorboard"):
     sys.modules[name] = None
-from dqe_loss import audit, evaluate, rate, simulate, train
-for command in (train, simulate, evaluate, audit):
+from dqe_loss import audit, curate, evaluate, rate, simulate, train
+for command in (train, simulate, evaluate, audit, curate):
     try:
         command.main(["paper", "--help"] if command is train else ["--help"])
     except SystemExit as ended:
@@ -78,6 +78,7 @@ assert train.main([f"{folder}/c.yaml"]) == 2
 assert simulate.main(["--phantoms", "1", "--out", f"{folder}/b"]) == 2
 assert evaluate.main(["brainlesion", "--ratings", "r.csv", "--out", f"{folder}/c"]) == 2
 assert audit.main(["brainlesion", "--out", f"{folder}/d"]) == 2
+assert curate.main(["stars.csv", "--out", f"{folder}/e"]) == 2
 assert rate.main(["--exam", folder, "--figure", f"{folder}/f.png"]) == 2
 assert rate.main(["--data", folder, "--out", f"{folder}/s.csv"]) == 2
 """
@@ -90,8 +91,8 @@ def test_commands_tell_which_extra_they_need(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "help is there" in done.stdout
     lines = done.stderr.splitlines()
-    assert len(lines) == 7, lines
-    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:5])
-    assert lines[5].endswith("run: pip install dqe_loss[report]")
-    assert lines[6].endswith("run: pip install dqe_loss[rate]")
+    assert len(lines) == 8, lines
+    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:6])
+    assert lines[6].endswith("run: pip install dqe_loss[report]")
+    assert lines[7].endswith("run: pip install dqe_loss[rate]")
     assert not list(tmp_path.iterdir())

@@ -181,14 +181,24 @@ def plot_stars_against_overlap(
     return figure
 
 
-def plot_risk_coverage(risk: ArrayLike, stars: Mapping[str, ArrayLike], *, stars_label: str, title: str = "") -> Figure:
+def plot_risk_coverage(
+    risk: ArrayLike,
+    stars: Mapping[str, ArrayLike],
+    *,
+    stars_label: str,
+    title: str = "",
+    risk_label: str = "1 − Dice",
+    threshold: float | None = None,
+) -> Figure:
     """Risk-coverage curves: the mean error that is left where only the best rated share is accepted.
 
     Args:
-        risk: ``(N,)`` errors, ``1 - mean region Dice``.
+        risk: ``(N,)`` errors, such as ``1 - mean region Dice``.
         stars: view, or ``"mean"``, to ``(N,)`` predicted stars.
         stars_label: what they are.
         title: a line above.
+        risk_label: what the risk is.
+        threshold: stars whose coverage is marked, by the first of ``stars``.
 
     Returns:
         The figure, with the best order and the expectation by chance as bounds.
@@ -207,8 +217,13 @@ def plot_risk_coverage(risk: ArrayLike, stars: Mapping[str, ArrayLike], *, stars
     if len(errors):
         label = f"by chance: {_number(areas.random, 3)}"
         axes.axhline(areas.random, color=_GRAY, linestyle="--", linewidth=1.2, label=label)
+    if threshold is not None:
+        kept = float((_floats(next(iter(stars.values()))) >= threshold).mean())
+        axes.axvline(kept, color=RED, linewidth=1.2, linestyle="-.", label=f"threshold {_number(threshold)}")
     axes.set(xlim=(0, 1.01), ylim=(0, min(1.05, 1.15 * max(0.1, float(errors.max(initial=0))))))
-    _label(axes, f"coverage: share accepted, best {stars_label} first", "risk: mean of 1 − Dice among the accepted")
+    _label(
+        axes, f"coverage: share accepted, best {stars_label} first", f"risk: mean of {risk_label} among the accepted"
+    )
     _legend_above(axes, 2)
     return figure
 

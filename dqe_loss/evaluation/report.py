@@ -15,7 +15,7 @@ from dqe_loss.evaluation.collect import COLUMNS, OVERLAPS
 COLUMN_NAMES = {column: "mean of views" if column == "mean" else column for column in COLUMNS}
 OVERLAP_NAMES = {name: name.replace("surface_dice_", "surface Dice ").replace("dice_", "Dice ") for name in OVERLAPS}
 
-_SURROGATE = {
+SURROGATE_TEXT = {
     "human": "The surrogate learned from human ratings: its stars estimate what those raters would give.",
     "simulated": "The surrogate learned from simulated raters: its simulated stars estimate what the simulation would "
     "give, not a human judgment.",
@@ -24,6 +24,8 @@ _SURROGATE = {
     "unknown": "The checkpoint does not say what ratings the surrogate learned from: its stars may be no human "
     "judgment.",
 }
+"""What stars are, by the kind of ratings that the surrogate learned from (contract C12)."""
+
 _RATINGS = {
     "human": "Given by human raters. They speak for these raters, these exams and these kinds of error.",
     "simulated": "Drawn by simulated raters around a score that is computed from overlap with a reference. They can "
@@ -76,7 +78,7 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         references=references,
         bootstrap=evaluation["bootstrap"],
         versions=evaluation["versions"],
-        surrogate_text=_SURROGATE[evaluation["kind_of_ratings"]],
+        surrogate_text=SURROGATE_TEXT[evaluation["kind_of_ratings"]],
         ratings_text=_RATINGS[ratings["kind"]] if ratings else "",
         figures={name: base64.b64encode(svg).decode() for name, svg in figures.items()},
     )
@@ -136,7 +138,7 @@ def _notices(evaluation: Mapping[str, Any]) -> list[str]:
     ratings, references = evaluation["ratings"], evaluation["references"]
     notices = []
     if evaluation["kind_of_ratings"] != "human":
-        notices.append(_SURROGATE[evaluation["kind_of_ratings"]])
+        notices.append(SURROGATE_TEXT[evaluation["kind_of_ratings"]])
     if ratings and ratings["kind"] != "human":
         notices.append(f"The ratings are {ratings['kind']}, not human. {_RATINGS[ratings['kind']]}")
     if ratings and not ratings["split"]:

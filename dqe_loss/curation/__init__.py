@@ -1,0 +1,1 @@
+"""Which segmentations of a rated data set to keep, to look at, to drop."""
