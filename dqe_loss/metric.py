@@ -16,11 +16,66 @@ from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
 
 
+def rate_prediction(
+    surrogate: Surrogate,
+    prediction: Tensor,
+    image: Tensor,
+    *,
+    label_scheme: str = "brats",
+    region_order: tuple[str, ...] = REGIONS,
+    modalities: tuple[str, ...] = MODALITIES,
+    views: tuple[str, ...] = VIEWS,
+) -> Tensor:
+    """Rate a network's prediction as what would be saved of it: binarized, by the published path, without gradient.
+
+    Args:
+        surrogate: the frozen network.
+        prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
+            probabilities are binarized at 0.5.
+        image: raw image ``(B, 4, X, Y, Z)``.
+        label_scheme: scheme of a label map, or of one-hot channels.
+        region_order: order of region channels.
+        modalities: the image's channel order.
+        views: which views to rate.
+
+    Returns:
+        Stars ``(B, V)``.
+
+    Raises:
+        ValueError: if a shape or label is not as said.
+    """
+    if prediction.shape[1] == 1:
+        check_labels(prediction, label_scheme)
+    elif prediction.shape[1] == 4:
+        prediction = regions_from_tissues(prediction, label_scheme) > 0.5
+    else:
+        prediction = reorder_regions(prediction, region_order) > 0.5
+    with torch.no_grad():
+        return rate_segmentation(
+            surrogate, image, prediction, label_scheme=label_scheme, modalities=modalities, views=views
+        )
+
+
+def check_rating_options(
+    label_scheme: str, region_order: tuple[str, ...], modalities: tuple[str, ...], views: tuple[str, ...]
+) -> None:
+    """Check a metric's options when it is made, not after the first epoch.
+
+    Raises:
+        ValueError: naming the option and what it may be.
+    """
+    find_scheme(label_scheme)
+    reorder_regions(torch.empty(1, 3), region_order)
+    modality_index(modalities)
+    check_views(views)
+
+
 class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
     """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
 
-    Called as ``metric(prediction, image)``: no reference is needed. In a MONAI engine, let the handler's
-    ``output_transform`` give prediction and image. Gathers over processes as MONAI's metrics do.
+    Called as ``metric(prediction, image)``: no reference is needed. In a MONAI engine `dqe_loss.handler.DQEHandler`
+    holds it; `dqe_loss.torchmetric.DeepQualityEstimation` is the same for torchmetrics and Lightning. Gathers over
+    processes as MONAI's metrics do.
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
@@ -51,10 +106,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         views: tuple[str, ...] = VIEWS,
     ) -> None:
         super().__init__()
-        find_scheme(label_scheme)
-        reorder_regions(torch.empty(1, 3), region_order)
-        modality_index(modalities)
-        check_views(views)
+        check_rating_options(label_scheme, region_order, modalities, views)
         self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
         self.label_scheme, self.region_order = label_scheme, region_order
         self.modalities, self.views = modalities, views
@@ -75,17 +127,16 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("DQEMetric rates a segmentation on its image: call metric(prediction, image)")
-        if y_pred.shape[1] == 1:
-            check_labels(y_pred, self.label_scheme)
-        elif y_pred.shape[1] == 4:
-            y_pred = regions_from_tissues(y_pred, self.label_scheme) > 0.5
-        else:
-            y_pred = reorder_regions(y_pred, self.region_order) > 0.5
         self.surrogate.to(y_pred.device)
-        with torch.no_grad():
-            return rate_segmentation(
-                self.surrogate, y, y_pred, label_scheme=self.label_scheme, modalities=self.modalities, views=self.views
-            )
+        return rate_prediction(
+            self.surrogate,
+            y_pred,
+            y,
+            label_scheme=self.label_scheme,
+            region_order=self.region_order,
+            modalities=self.modalities,
+            views=self.views,
+        )
 
     def aggregate(self, per_view: bool = False) -> Tensor:
         """Mean stars over all exams since `reset`: a scalar, or ``(V,)`` with ``per_view``.

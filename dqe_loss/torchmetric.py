@@ -1,0 +1,125 @@
+"""Stars as a validation metric, in torchmetrics' way (needs the extra ``monitor``)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.command import import_extra
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.labels import REGIONS
+from dqe_loss.metric import check_rating_options, rate_prediction
+from dqe_loss.slicing import VIEWS
+from dqe_loss.surrogate import Surrogate
+
+Metric: Any = import_extra("torchmetrics", "monitor").Metric
+
+
+class DeepQualityEstimation(Metric):  # type: ignore[misc]
+    """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
+
+    As torchmetrics' metrics are: ``update`` after each batch, ``compute`` at the end, ``reset``; sums over processes;
+    logged by Lightning as it is. What `dqe_loss.DQEMetric` is in MONAI's engines. The surrogate follows
+    ``.to(device)``, stays in float32, and is in neither `parameters` nor `state_dict`.
+
+    Args:
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss on the same device.
+        label_scheme: scheme of a predicted label map, or of one-hot channels.
+        region_order: order of predicted region channels.
+        modalities: the image's channel order.
+        views: which views to rate.
+        per_view: let ``compute`` give a dictionary of the views and their ``"mean"`` instead of the mean alone.
+        **options: torchmetrics' own, such as ``sync_on_compute``.
+
+    Raises:
+        ImportError: if torchmetrics is not installed (raised by the import of this module).
+        ValueError: if a name is unknown.
+        FileNotFoundError: if the checkpoint is not there.
+
+    Example:
+        >>> metric = DeepQualityEstimation(per_view=True)
+        >>> metric.update(torch.zeros(1, 3, 240, 240, 155), torch.zeros(1, 4, 240, 240, 155))
+        >>> sorted(metric.compute())
+        ['axial', 'coronal', 'mean', 'sagittal']
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    # A batch's value in `forward` does not depend on what was seen before, so that each exam is rated once.
+    full_state_update = False
+    plot_lower_bound = 1.0
+    plot_upper_bound = 6.0
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        checkpoint: str | Path | Surrogate = "brainlesion",
+        *,
+        label_scheme: str = "brats",
+        region_order: tuple[str, ...] = REGIONS,
+        modalities: tuple[str, ...] = MODALITIES,
+        views: tuple[str, ...] = VIEWS,
+        per_view: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        check_rating_options(label_scheme, region_order, modalities, views)
+        # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
+        self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
+        self.label_scheme, self.region_order = label_scheme, region_order
+        self.modalities, self.views, self.per_view = modalities, views, per_view
+        # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
+        self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The frozen network that rates."""
+        return self._frozen[0]
+
+    def update(self, prediction: Tensor, image: Tensor) -> None:
+        """Rate a batch.
+
+        Args:
+            prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
+                probabilities are binarized at 0.5.
+            image: raw image ``(B, 4, X, Y, Z)``.
+
+        Raises:
+            ValueError: if a shape or label is not as said, or something is not on the metric's device.
+        """
+        stars = rate_prediction(
+            self.surrogate,
+            prediction,
+            image,
+            label_scheme=self.label_scheme,
+            region_order=self.region_order,
+            modalities=self.modalities,
+            views=self.views,
+        )
+        self.total += stars.sum(0)
+        self.count += len(stars)
+
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        """Mean stars over all exams since `reset`: a scalar, or with ``per_view`` view (and ``"mean"``) to scalar.
+
+        Raises:
+            ValueError: if nothing has been rated yet.
+        """
+        if not self.count:
+            raise ValueError("no exam has been rated since the last reset()")
+        stars = self.total / self.count
+        if not self.per_view:
+            return stars.mean()
+        return dict(zip(self.views, stars, strict=True)) | {"mean": stars.mean()}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *arguments: Any, **options: Any) -> "DeepQualityEstimation":
+        """Take the surrogate along to another device; frozen batch statistics do not survive half precision."""
+        super()._apply(fn, *arguments, **options)
+        self.surrogate.to(fn(torch.empty(0, device=self.surrogate.device)).device)
+        return self
