@@ -12,7 +12,8 @@ import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
+from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam, unique_names
+from dqe_loss.explain import explain_exam, plan_explanations
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.rating import rate_segmentation
@@ -53,6 +54,10 @@ class Arguments:
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
+        explain: Write where the stars would rise with another label, as .png, .pdf, .svg or as numbers in .json; a
+            picture for each segmentation, called FILE_SEGMENTATION if there are several.
+        reference: With --explain, the segmentation (its name without .nii.gz) that is true: the others' errors
+            are shown, and what share of the explanation falls on them.
     """
 
     exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
@@ -67,6 +72,8 @@ class Arguments:
     json: File = None
     csv: File = None
     figure: File = None
+    explain: File = None
+    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
 
 
 def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu") -> Ratings:
@@ -117,6 +124,8 @@ def _run(arguments: Arguments) -> None:
     check_device(arguments.device)
 
     paths = _exam_paths(arguments)
+    explanations = plan_explanations(arguments.explain, unique_names(paths.segmentations), arguments.reference)
+    check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     surrogate = load_surrogate(arguments.checkpoint)
     exam = read_exam(paths, label_scheme=arguments.label_scheme)
     ratings = rate_exam(exam, surrogate, arguments.label_scheme, arguments.device)
@@ -130,8 +139,15 @@ def _run(arguments: Arguments) -> None:
         contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint)
     if arguments.figure:
         contents[arguments.figure] = _as_figure(exam, ratings, surrogate.config, arguments, caption)
+    text = f"{caption}\n\n{format_table(ratings)}"
+    if explanations:
+        explained, table = explain_exam(
+            exam, surrogate, explanations, arguments.checkpoint, arguments.reference, arguments.label_scheme
+        )
+        contents |= explained
+        text += f"\n\n{table}" if table else ""
     write_together(contents)
-    print(f"{caption}\n\n{format_table(ratings)}")
+    print(text)
 
 
 def _exam_paths(arguments: Arguments) -> ExamPaths:

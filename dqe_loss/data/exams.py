@@ -162,7 +162,7 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats") ->
             )
     image = _stack([array for array, _ in volumes])
     name = paths.name or images[0].resolve().parent.name
-    return Exam(name, image, dict(zip(_unique_names(masks), (a for a, _ in labels), strict=True)), affine)
+    return Exam(name, image, dict(zip(unique_names(masks), (a for a, _ in labels), strict=True)), affine)
 
 
 def _read_image(path: Path) -> tuple[Volume, NDArray[np.float64]]:
@@ -232,7 +232,7 @@ def _stack(volumes: Sequence[Volume]) -> NDArray[Any]:
     return image
 
 
-def _unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(paths: Sequence[Path]) -> list[str]:
     """Name segmentations by file; by folder and file where that is not enough, else by the whole path."""
     names = [_stem(p) for p in paths]
     for fuller in (lambda p: f"{p.resolve().parent.name}/{_stem(p)}", str):
