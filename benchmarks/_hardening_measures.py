@@ -58,7 +58,9 @@ def natural_masks(surrogate: Surrogate, source: Source) -> list[dict[str, Any]]:
         return []
     exam = read_exam(found.paths, label_scheme=source.label_scheme)
     image = torch.from_numpy(exam.image)[None]
-    masks = [regions_from_labels(torch.from_numpy(m)[None, None], source.label_scheme) for m in exam.segmentations.values()]
+    masks = [
+        regions_from_labels(torch.from_numpy(m)[None, None], source.label_scheme) for m in exam.segmentations.values()
+    ]
     rows = []
     for name, mask in zip(found.names, masks, strict=True):
         row: dict[str, Any] = {"name": name, "dice": region_dice(mask, masks[0])[0].tolist()}

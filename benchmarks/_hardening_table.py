@@ -17,7 +17,9 @@ def table(measured: Mapping[str, Mapping[str, Any]]) -> str:
     """A row for each measure and exam, in Markdown."""
     rows = []
     for exam, by_checkpoint in measured.items():
-        columns = {name: _measures(exam, numbers, by_checkpoint["published"]) for name, numbers in by_checkpoint.items()}
+        columns = {
+            name: _measures(exam, numbers, by_checkpoint["published"]) for name, numbers in by_checkpoint.items()
+        }
         for measure, target in TARGETS.items():
             row = {"exam": exam, "measure": measure}
             rows.append(row | {name: found[measure] for name, found in columns.items()} | {"target": target})

@@ -59,12 +59,12 @@ def load_reference_exam(source: str, references: tuple[str, ...]) -> ReferenceEx
         exam = make_phantom(int(source.removeprefix(f"{PHANTOM}-")))
     else:
         exam = read_exam(Path(source))
-    labels = torch.from_numpy(exam.segmentations[_reference_name(exam, references)])
+    labels = torch.from_numpy(exam.segmentations[find_reference(exam, references)])
     image = torch.from_numpy(exam.image)
     return ReferenceExam(exam_name(source), image[None].contiguous(), regions_from_labels(labels[None, None]))
 
 
-def _reference_name(exam: Exam, references: tuple[str, ...]) -> str:
+def find_reference(exam: Exam, references: tuple[str, ...]) -> str:
     names = list(exam.segmentations)
     for name in references:
         if name in names:

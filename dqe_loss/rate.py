@@ -12,7 +12,8 @@ import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam
+from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.explain import explain_exam, plan_explanations
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
@@ -71,6 +72,10 @@ class Arguments:
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
+        explain: Write where the stars would rise with another label, as .png, .pdf, .svg or as numbers in .json; a
+            picture for each segmentation, called FILE_SEGMENTATION if there are several.
+        reference: With --explain, the segmentation (its name without .nii.gz) that is true: the others' errors
+            are shown, and what share of the explanation falls on them.
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
@@ -92,6 +97,8 @@ class Arguments:
     json: File = None
     csv: File = None
     figure: File = None
+    explain: File = None
+    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _rate_data(arguments: Arguments) -> int:
     """Rate a data set, or this process's share of it; returns the exit code."""
-    single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure")
+    single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure", "explain", "reference")
     if given := [name for name in single if getattr(arguments, name)]:
         raise ValueError(f"--{given[0]} is for a single exam, --data and --out for a data set; leave one out")
     if not (arguments.data and arguments.out):
@@ -168,6 +175,8 @@ def _rate_exam(arguments: Arguments) -> int:
     check_device(arguments.device)
 
     paths = _exam_paths(arguments)
+    explanations = plan_explanations(arguments.explain, unique_names(paths.segmentations), arguments.reference)
+    check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
     planes = prepare_planes(exam, surrogate, arguments.label_scheme)
@@ -181,10 +190,20 @@ def _rate_exam(arguments: Arguments) -> int:
     if arguments.csv:
         contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint)
     if arguments.figure:
+    whole = None
+    if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
+    if arguments.figure and whole:
         contents[arguments.figure] = _as_figure(whole, ratings, surrogate.config, arguments, caption)
+    text = f"{caption}\n\n{format_table(ratings)}"
+    if explanations and whole:
+        explained, table = explain_exam(
+            whole, surrogate, explanations, arguments.checkpoint, arguments.reference, arguments.label_scheme
+        )
+        contents |= explained
+        text += f"\n\n{table}" if table else ""
     write_together(contents)
-    print(f"{caption}\n\n{format_table(ratings)}")
+    print(text)
     return 0
 
 
