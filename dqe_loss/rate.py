@@ -189,7 +189,6 @@ def _rate_exam(arguments: Arguments) -> int:
         )
     if arguments.csv:
         contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint)
-    if arguments.figure:
     whole = None
     if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)

@@ -3,6 +3,7 @@
 Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.intensity import MODALITIES, modality_index, scale_planes
 from dqe_loss.labels import label_scheme as find_scheme
+from dqe_loss.look import brain_center, bright_center, check_looks
 from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.slicing import (
     VIEW_AXIS,
@@ -52,6 +54,7 @@ def rate_segmentation(
     slicing: str = "hard",
     label_scheme: str = "brats",
     center: Tensor | None = None,
+    look: tuple[str, ...] = ("mask",),
     views: tuple[str, ...] = VIEWS,
     planes: int = 1,
     jitter: float = 0.0,
@@ -70,7 +73,9 @@ def rate_segmentation(
             `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
         slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
         label_scheme: scheme of a label map.
-        center: ``(B, 3)`` voxel coordinates to look at instead of the segmentation's own center.
+        center: ``(B, 3)`` voxel coordinates to look at, instead of ``look``.
+        look: where to look (`dqe_loss.look`): one or more of ``"mask"`` (the segmentation's own center, as published),
+            ``"flair"`` (where FLAIR is brightest) and ``"brain"``; of several, each view's lowest stars count.
         views: which views to rate.
         planes: parallel planes per view, over which the rating is averaged; see ``jitter``.
         jitter: standard deviation in voxels by which planes are moved along their axis: every plane but the first,
@@ -97,19 +102,40 @@ def rate_segmentation(
         if segmentation.shape[1] == 1
         else RegionMask(segmentation, hard=slicing == "hard")
     )
-    if center is None:
-        center = center_of_mask(mask, hard=slicing == "hard")
-    return rate_mask(
-        surrogate,
-        image,
-        mask,
-        center,
-        views=views,
-        planes=planes,
-        jitter=jitter,
-        generator=generator,
-        modalities=modalities,
-    )
+    centers = [center] if center is not None else look_at(image, mask, look, slicing == "hard", modalities)
+    stars = [
+        rate_mask(
+            surrogate,
+            image,
+            mask,
+            center,
+            views=views,
+            planes=planes,
+            jitter=jitter,
+            generator=generator,
+            modalities=modalities,
+        )
+        for center in centers
+    ]
+    return torch.stack(stars).amin(0)
+
+
+def look_at(
+    image: Tensor, mask: Mask, look: tuple[str, ...], hard: bool, modalities: tuple[str, ...] = MODALITIES
+) -> list[Tensor]:
+    """Centers ``(B, 3)`` to rate through, one for each place of ``look``; see `rate_segmentation`.
+
+    Raises:
+        ValueError: if a place is unknown.
+    """
+    check_looks(look)
+    places: dict[str, Callable[[], Tensor]] = {
+        "mask": lambda: center_of_mask(mask, hard=hard),
+        "flair": lambda: bright_center(image, modalities),
+        "brain": lambda: brain_center(image),
+    }
+    centers = [places[name]() for name in look]
+    return centers if hard else [at_least_float32(center) for center in centers]
 
 
 def rate_mask(

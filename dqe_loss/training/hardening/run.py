@@ -18,6 +18,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources, read_case
 from dqe_loss.evaluation.collect import find_referenced_exam
 from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.processes import Processes, StopRequest, processes
 from dqe_loss.second_reader import ReaderConfig
 from dqe_loss.surrogate import Surrogate
 from dqe_loss.training.config import plain_values
@@ -25,7 +26,6 @@ from dqe_loss.training.hardening.card import describe_exams, hardened_card
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import TaughtExam, prepare_exam
 from dqe_loss.training.hardening.teacher import Teacher
-from dqe_loss.processes import Processes, StopRequest, processes
 from dqe_loss.training.record import RunFolder
 from dqe_loss.training.state import Progress
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dqe_loss.processes import StopRequest
 from dqe_loss.second_reader import SMOOTHING, SecondReader
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import TaughtExam
 from dqe_loss.training.hardening.masks import as_regions, draw_mask
 from dqe_loss.training.hardening.scenes import draw_scene
-from dqe_loss.processes import StopRequest
 from dqe_loss.training.state import Progress, Row, load_state, save_state
 
 VOXEL_WEIGHT = 2.0
