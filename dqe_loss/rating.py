@@ -3,6 +3,8 @@
 Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
 """
 
+from typing import Protocol
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -14,6 +16,7 @@ from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.slicing import (
     VIEW_AXIS,
     VIEWS,
+    PlaneSource,
     at_least_float32,
     check_views,
     interpolate_planes,
@@ -24,6 +27,21 @@ from dqe_loss.surrogate import Surrogate, SurrogateConfig, encode_mask
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
+
+
+class Rater(Protocol):
+    """What gives planes stars: a `Surrogate`, or the same network in another engine (`dqe_loss.inference.engine`)."""
+
+    @property
+    def config(self) -> SurrogateConfig:
+        """How planes are made."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where planes must lie."""
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Stars ``(N,)`` of planes ``(N, C, H, W)``."""
 
 
 def rate_segmentation(
@@ -143,8 +161,8 @@ def rate_mask(
 
 
 def mask_inputs(
-    surrogate: Surrogate,
-    image: Tensor,
+    surrogate: Rater,
+    image: Tensor | PlaneSource,
     mask: Mask,
     center: Tensor,
     *,
@@ -165,7 +183,7 @@ def mask_inputs(
         ValueError: if shapes, names or options are not as said.
     """
     check_views(views)
-    if image.ndim != 5 or image.shape[1] != len(MODALITIES):
+    if len(image.shape) != 5 or image.shape[1] != len(MODALITIES):
         raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
     if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
         raise ValueError(
@@ -181,10 +199,10 @@ def mask_inputs(
     return torch.stack(inputs, 1)
 
 
-def rate_inputs(surrogate: Surrogate, inputs: Tensor, checkpointing: bool = False) -> Tensor:
-    """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the surrogate's device to stars ``(B, V)``."""
+def rate_inputs(rater: Rater, inputs: Tensor, checkpointing: bool = False) -> Tensor:
+    """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the rater's device to stars ``(B, V)``."""
     views, planes = inputs.shape[1:3]
-    stars = _rate(surrogate, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
+    stars = _rate(rater, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
     return rearrange(stars, "(b v p) -> b v p", v=views, p=planes).mean(-1)
 
 
@@ -229,7 +247,7 @@ def draw_moves(
 
 
 def network_input(
-    surrogate: Surrogate, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    surrogate: Rater, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> Tensor:
     """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
     scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
@@ -237,7 +255,7 @@ def network_input(
 
 
 def presented_planes(
-    config: SurrogateConfig, image: Tensor, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    config: SurrogateConfig, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> tuple[Tensor, Tensor]:
     """Planes of one view, scaled and padded, image and mask apart: what training caches and augments.
 
@@ -245,7 +263,7 @@ def presented_planes(
 
     Args:
         config: says how planes are scaled and padded.
-        image: ``(B, 4, X, Y, Z)``.
+        image: ``(B, 4, X, Y, Z)``, in memory or not.
         mask: the segmentation.
         positions: ``(B, P)`` voxel coordinates along the view's axis.
         view: the view.
@@ -277,10 +295,10 @@ def join_planes(config: SurrogateConfig, scans: Tensor, regions: Tensor) -> Tens
     return torch.cat((scans.to(encoded.dtype), encoded), -3)
 
 
-def _rate(surrogate: Surrogate, planes: Tensor, checkpointing: bool) -> Tensor:
+def _rate(rater: Rater, planes: Tensor, checkpointing: bool) -> Tensor:
     size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
     stars = [
-        checkpoint(surrogate, chunk, use_reentrant=False) if checkpointing else surrogate(chunk)
+        checkpoint(rater, chunk, use_reentrant=False) if checkpointing else rater(chunk)
         for chunk in torch.split(planes, size)
     ]
     return at_least_float32(torch.cat(stars))

@@ -6,6 +6,7 @@ center needs, and that add up when a mask is put together from parts (see `dqe_l
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,17 @@ MINIMUM_MASS = 0.5
 
 Profiles = tuple[Tensor, Tensor, Tensor]
 """Mass of each plane along X, Y and Z: ``(B, X)``, ``(B, Y)``, ``(B, Z)``."""
+
+
+class PlaneSource(Protocol):
+    """Volumes ``(B, C, X, Y, Z)`` that give planes without lying in memory as a whole."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the volumes."""
+
+    def take(self, index: Tensor, view: str) -> Tensor:
+        """Planes ``(B, P, C, H, W)`` at integer positions ``(B, P)``, as `take_planes` gives them."""
 
 
 def check_views(views: tuple[str, ...]) -> None:
@@ -132,17 +144,19 @@ def soft_center_of_mass(regions: Tensor) -> Tensor:
     return center_of_profiles(mass_profiles(sharpen(core)), lambda: mass_profiles(sharpen(whole)), hard=False)
 
 
-def take_planes(volume: Tensor, index: Tensor, view: str) -> Tensor:
+def take_planes(volume: Tensor | PlaneSource, index: Tensor, view: str) -> Tensor:
     """Take whole planes of one view out of a batch of volumes.
 
     Args:
-        volume: ``(B, C, X, Y, Z)`` of any dtype.
+        volume: ``(B, C, X, Y, Z)`` of any dtype, in memory or not.
         index: ``(B, P)`` integer voxel coordinates along the view's axis, inside the volume.
         view: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
 
     Returns:
         Planes ``(B, P, C, H, W)`` in the volume's dtype.
     """
+    if not isinstance(volume, Tensor):
+        return volume.take(index, view)
     batch = torch.arange(volume.shape[0], device=volume.device)[:, None]
     return volume.movedim(2 + VIEW_AXIS[view], 1)[batch, index]
 

@@ -80,6 +80,7 @@ assert evaluate.main(["brainlesion", "--ratings", "r.csv", "--out", f"{folder}/c
 assert audit.main(["brainlesion", "--out", f"{folder}/d"]) == 2
 assert curate.main(["stars.csv", "--out", f"{folder}/e"]) == 2
 assert rate.main(["--exam", folder, "--figure", f"{folder}/f.png"]) == 2
+assert rate.main(["--data", folder, "--out", f"{folder}/s.csv"]) == 2
 """
 
 
@@ -90,7 +91,8 @@ def test_commands_tell_which_extra_they_need(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "help is there" in done.stdout
     lines = done.stderr.splitlines()
-    assert len(lines) == 7, lines
+    assert len(lines) == 8, lines
     assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:6])
     assert lines[6].endswith("run: pip install dqe_loss[report]")
+    assert lines[7].endswith("run: pip install dqe_loss[rate]")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.data.exams import MODALITY_TOKENS, Exam, last_part
+from dqe_loss.data.exams import MODALITY_TOKENS, OpenExam, last_part
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
 from dqe_loss.labels import label_scheme as find_scheme
@@ -37,7 +37,7 @@ def region_volumes(labels: NDArray[np.integer], label_scheme: str = "brats", vox
     return np.array([core, core + counts[scheme.edema], enhancing]) * (voxel / 1000)
 
 
-def image_findings(exam: Exam, files: Mapping[str, Path]) -> list[str]:
+def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
     """What is odd about an exam's images, though they can be rated.
 
     Modalities that were swapped cannot be told from their voxels; only where a file's name says other than what it is
@@ -51,7 +51,8 @@ def image_findings(exam: Exam, files: Mapping[str, Path]) -> list[str]:
         A short reason each.
     """
     found = []
-    shape, sizes = exam.image.shape[1:], voxel_sizes(exam.affine)
+    volumes, sizes = exam.image.volumes, voxel_sizes(exam.affine)
+    shape = volumes[0].stored.shape
     if not np.allclose(sizes, 1, atol=_TOLERANCE):  # NaN is not close, either
         found.append(f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm, expected 1 mm")
     if shape != BRATS_SHAPE:
@@ -62,8 +63,9 @@ def image_findings(exam: Exam, files: Mapping[str, Path]) -> list[str]:
     middle = shape[2] // 2
     for i, first in enumerate(MODALITIES):
         for j in range(i + 1, len(MODALITIES)):
-            one, other = exam.image[i], exam.image[j]
-            if np.array_equal(one[..., middle], other[..., middle]) and np.array_equal(one, other):
+            one, other = volumes[i], volumes[j]
+            first_plane, other_plane = (volume.values(volume.stored[..., middle]) for volume in (one, other))
+            if np.array_equal(first_plane, other_plane) and np.array_equal(one.values(), other.values()):
                 found.append(f"{first} and {MODALITIES[j]} are the same image")
     for modality in MODALITIES:
         named = [name for name, tokens in MODALITY_TOKENS.items() if last_part(files[modality]) in tokens]
@@ -72,7 +74,7 @@ def image_findings(exam: Exam, files: Mapping[str, Path]) -> list[str]:
     return found
 
 
-def mask_findings(exam: Exam, labels: NDArray[np.uint8], file: Path, volumes: NDArray[np.float64]) -> list[str]:
+def mask_findings(exam: OpenExam, labels: NDArray[np.uint8], file: Path, volumes: NDArray[np.float64]) -> list[str]:
     """What is odd about a segmentation, though it can be rated.
 
     Args:
@@ -91,7 +93,8 @@ def mask_findings(exam: Exam, labels: NDArray[np.uint8], file: Path, volumes: ND
         found.append(f"empty region {', '.join(empty)}")
     if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):
         found.append("tumor touches the border of the volume")
-    share = np.count_nonzero(labels) / max(np.count_nonzero(exam.image[0]), 1)
+    head = np.count_nonzero(exam.image.volumes[0].values())  # a modality is never all 0
+    share = float(np.count_nonzero(labels) / head)
     if share > LARGEST_SHARE:
         found.append(f"tumor as large as {share:.0%} of the head")
     return found

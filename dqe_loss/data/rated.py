@@ -94,21 +94,29 @@ def write_rated(table: pd.DataFrame, path: str | Path) -> None:
 
 def _check_rows(table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
     """What only shows across the columns of a row."""
-    stars, views = table[list(STARS)], table[list(VIEWS)]
-    failed, is_number = table["error"].str.strip() != "", stars.abs() < float("inf")
-    expected = {"mean": views.mean(axis=1), "spread": views.max(axis=1) - views.min(axis=1)}
-    problems = []
-    for index, row in enumerate(table["row"]):
-        if failed[index] and is_number.loc[index].any():
-            problems.append(f"{row}: has stars and an error; expected one of them")
-        elif not failed[index] and not is_number.loc[index].all():
-            empty = next(name for name in STARS if not is_number.loc[index, name])
-            value = given.loc[index, empty]
-            problems.append(f"{row}: {empty} {value!r}: expected a number, or a reason in the column error")
-        elif not failed[index]:
-            for name, values in expected.items():
-                if abs(stars.loc[index, name] - values[index]) > _TOLERANCE:
-                    problems.append(f"{row}: {name} {stars.loc[index, name]:g}: that of the views is {values[index]:g}")
+    views = table[list(VIEWS)]
+    failed, there = table["error"].str.strip() != "", table[list(STARS)].abs() < float("inf")
+    problems = [
+        f"{row}: has stars and an error; expected one of them" for row in table["row"][failed & there.any(axis=1)]
+    ]
+    for name in STARS:
+        lacking = ~failed & ~there[name]
+        problems += [
+            f"{row}: {name} {value!r}: expected a number, or a reason in the column error"
+            for row, value in zip(table["row"][lacking], given[name][lacking], strict=True)
+        ]
+    for name, values in (("mean", views.mean(axis=1)), ("spread", views.max(axis=1) - views.min(axis=1))):
+        other = ~failed & there.all(axis=1) & ((table[name] - values).abs() > _TOLERANCE)
+        problems += [
+            f"{row}: {name} {found:g}: that of the views is {expected:g}"
+            for row, found, expected in zip(table["row"][other], table[name][other], values[other], strict=True)
+        ]
+    for name in VOLUMES:
+        text = table[name].isna() & ~given[name].str.lower().isin(("", "nan"))
+        problems += [
+            f"{row}: {name} {value!r}: expected a number, or nothing"
+            for row, value in zip(table["row"][text], given[name][text], strict=True)
+        ]
     return problems
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -123,11 +124,17 @@ def relative_path(path: str, folder: Path) -> str:
     if not path:
         return ""
     try:
-        return Path(os.path.relpath(os.path.abspath(path), os.path.realpath(folder))).as_posix()
+        return Path(os.path.relpath(os.path.abspath(path), _true(folder))).as_posix()
     except ValueError:
         return os.path.abspath(path)
 
 
 def absolute_path(path: str, folder: Path) -> str:
     """The inverse of `relative_path`."""
-    return os.path.normpath(os.path.join(os.path.realpath(folder), path)) if path else ""
+    return os.path.normpath(os.path.join(_true(folder), path)) if path else ""
+
+
+@lru_cache(maxsize=16)
+def _true(folder: Path) -> str:
+    """Where a folder truly lies; asked of the disk once, not for each of a table's paths."""
+    return os.path.realpath(folder)

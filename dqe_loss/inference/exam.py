@@ -10,11 +10,11 @@ from nibabel.affines import voxel_sizes
 from torch import Tensor
 
 from dqe_loss.data.cohort import Case
-from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.labels import REGIONS
-from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import mask_inputs, rate_inputs, rate_segmentation
+from dqe_loss.mask import LabelMask, center_of_mask, label_box
+from dqe_loss.rating import Rater, mask_inputs, rate_inputs, rate_segmentation
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
 from dqe_loss.surrogate import Surrogate
@@ -88,14 +88,14 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str) -> list[Pr
     if len(case.masks) == 1:
         return _failed(case, reason)
     try:
-        read_exam(replace(case.paths, segmentations=()), label_scheme=label_scheme, warn=False)
+        open_exam(replace(case.paths, segmentations=()), label_scheme=label_scheme, warn=False)
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
     return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme)]
 
 
-def rate_prepared(prepared: PreparedMask, surrogate: Surrogate) -> Row:
+def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     """The second half: ask the network.
 
     Args:
@@ -116,16 +116,15 @@ def rate_prepared(prepared: PreparedMask, surrogate: Surrogate) -> Row:
 
 
 def _prepare(case: Case, surrogate: Surrogate, label_scheme: str) -> list[PreparedMask]:
-    exam = read_exam(case.paths, label_scheme=label_scheme, warn=False)
-    image = torch.from_numpy(exam.image)[None]
+    exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
     for (name, file), labels in zip(case.masks.items(), exam.segmentations.values(), strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
         with torch.no_grad():
-            planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))
-        volumes = region_volumes(labels, label_scheme)
+            planes = mask_inputs(surrogate, exam.image, mask, center_of_mask(mask, hard=True))
+        volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
         found = [*mask_findings(exam, labels, file, volumes), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
         prepared.append(PreparedMask(_row(name, warnings="; ".join(found)) | _rounded(named, _VOLUME_DIGITS), planes))

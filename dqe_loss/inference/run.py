@@ -18,6 +18,7 @@ from dqe_loss.inference.plan import Plan, find_cases, stamp
 from dqe_loss.inference.read_ahead import read_ahead
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.processes import StopRequest
+from dqe_loss.rating import Rater
 from dqe_loss.surrogate import Surrogate
 
 _SHOWN = 5
@@ -43,7 +44,7 @@ class Outcome:
     signal: int | None = None
 
 
-def rate_data(plan: Plan, surrogate: Surrogate) -> Outcome:
+def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> Outcome:
     """Rate this process's share of a data set; write the table if nothing is left to anybody.
 
     A process never waits for another: whoever finds all exams in the journal writes the table.
@@ -51,6 +52,7 @@ def rate_data(plan: Plan, surrogate: Surrogate) -> Outcome:
     Args:
         plan: what is rated.
         surrogate: the network, on its device.
+        rater: the same network in another engine, to rate with.
 
     Returns:
         What came out. After a signal, a process that is alone writes the rows so far.
@@ -70,7 +72,7 @@ def rate_data(plan: Plan, surrogate: Surrogate) -> Outcome:
         with _progress(plan, len(share), len(todo)) as bar:
             prepare = partial(prepare_case, surrogate=surrogate, label_scheme=plan.label_scheme)
             for case, prepared in read_ahead(todo, prepare, plan.workers):
-                rows = tuple(rate_prepared(mask, surrogate) for mask in prepared)
+                rows = tuple(rate_prepared(mask, rater or surrogate) for mask in prepared)
                 writer.add(Entry(case.name, stamps[case.name], rows), time.time())
                 rated += 1
                 bar.update()

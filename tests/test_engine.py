@@ -1,0 +1,160 @@
+"""OpenVINO gives the stars that PyTorch gives, for any surrogate, and the command rates by it."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import SIDE, TinyRater, make_case, shrink, small_surrogate, tiny_surrogate
+from test_open_exam import make_folder
+from torch import nn
+
+from dqe_loss import Surrogate, SurrogateConfig, rate, save_surrogate
+from dqe_loss.data.exams import find_exam, open_exam
+from dqe_loss.data.phantom import make_phantom
+from dqe_loss.inference.files import prepare_planes, rate_planes
+from dqe_loss.mask import LabelMask, center_of_mask
+from dqe_loss.rating import mask_inputs, rate_inputs
+from dqe_loss.surrogate import build_network
+
+pytest.importorskip("openvino")
+from dqe_loss.inference.engine import OpenVINORater
+
+TOLERANCE = 1e-5
+
+
+def planes_of(surrogate):
+    image, labels, *_ = make_case()
+    mask = LabelMask(labels, "brats23")
+    return mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True)).flatten(0, 2)
+
+
+def ordinal():
+    config = SurrogateConfig(architecture="resnet18", head="ordinal", encoding="tissue", field_of_view=(SIDE, SIDE))
+    torch.manual_seed(0)
+    surrogate = Surrogate(config)
+    surrogate.network = build_network(config).eval().requires_grad_(False)
+    return surrogate
+
+
+class WithSecondNetwork(Surrogate):
+    """A surrogate with another network beside its classifier, whose opinion of the mask it takes into account."""
+
+    def __init__(self):
+        super().__init__(small_surrogate().config)
+        self.network = TinyRater().eval().requires_grad_(False)
+        self.second = nn.Conv2d(4, 3, 3, padding=1).eval().requires_grad_(False)
+
+    def forward(self, planes):
+        difference = (self.second(planes[:, :4]).sigmoid() - planes[:, 4:]).abs().mean((1, 2, 3))
+        return super().forward(planes) - difference
+
+
+@pytest.mark.parametrize("make", [tiny_surrogate, ordinal, WithSecondNetwork])
+def test_stars_are_those_of_torch_for_any_surrogate_and_batch(make):
+    surrogate = make()
+    rater = OpenVINORater(surrogate, threads=1)
+    planes = planes_of(surrogate)
+    assert rater.config == surrogate.config
+    for batch in (planes[:1], planes, planes.repeat(4, 1, 1, 1)):
+        stars, expected = rater(batch), surrogate(batch)
+        assert stars.shape == expected.shape
+        assert (stars - expected).abs().max() < TOLERANCE
+    assert surrogate(planes).std() > 1e-3  # planes that are told apart
+
+
+@pytest.fixture(scope="module")
+def published(surrogate):
+    return OpenVINORater(surrogate, threads=1)
+
+
+def test_published_weights_on_a_phantom(surrogate, published):
+    phantom = make_phantom()
+    image = torch.from_numpy(phantom.image)[None]
+    for labels in phantom.segmentations.values():
+        mask = LabelMask(torch.from_numpy(labels)[None, None], "brats")
+        planes = mask_inputs(published, image, mask, center_of_mask(mask, hard=True))
+        with torch.no_grad():
+            assert (rate_inputs(published, planes) - rate_inputs(surrogate, planes)).abs().max() < TOLERANCE
+
+
+@pytest.mark.exams
+@pytest.mark.filterwarnings("ignore:.*its affine differs")
+def test_published_weights_on_real_exams(exams, surrogate, published):
+    for name in ("BraTS-GLI-00000-000", "BraTS-GLI-00001-000", "TCGA-FG-6692"):
+        paths = find_exam(exams / name)
+        exam = open_exam(replace(paths, segmentations=paths.segmentations[:1]))
+        planes = prepare_planes(exam, published)
+        stars, expected = rate_planes(planes, published), rate_planes(planes, surrogate)
+        for segmentation, views in expected.items():
+            assert stars[segmentation] == pytest.approx(views, abs=TOLERANCE)
+
+
+def test_converting_leaves_the_surrogate_as_it_is():
+    surrogate = tiny_surrogate()
+    planes = planes_of(surrogate).requires_grad_()
+    before = surrogate(planes)
+    OpenVINORater(surrogate, threads=1)
+    after = surrogate(planes)
+    assert torch.equal(before, after)
+    after.sum().backward()
+    assert planes.grad.abs().sum() > 0
+
+
+def test_only_float32_on_a_cpu():
+    with pytest.raises(ValueError, match=r"float32 surrogate on the CPU, got torch.float64 on cpu; leave --engine"):
+        OpenVINORater(shrink(small_surrogate()).double())
+
+
+def test_what_cannot_be_converted_is_told():
+    class Odd(nn.Module):
+        def forward(self, planes):
+            return torch.linalg.eigvals(planes[:, :1, :8, :8]).real.mean((1, 2)).reshape(-1, 1)
+
+    surrogate = shrink(small_surrogate())
+    object.__setattr__(surrogate, "_modules", {"network": Odd()})
+    surrogate.network.register_parameter("weight", nn.Parameter(torch.zeros(1), requires_grad=False))
+    with pytest.raises(ValueError, match=r"OpenVINO cannot convert this DenseNet121 \(.*; rate with --engine torch"):
+        OpenVINORater(surrogate)
+
+
+def test_a_wrong_conversion_is_noticed(monkeypatch):
+    monkeypatch.setattr(OpenVINORater, "__call__", lambda self, planes: torch.full((len(planes),), 9.0))
+    with pytest.raises(ValueError, match=r"OpenVINO's stars differ by .* from PyTorch's; rate with --engine torch"):
+        OpenVINORater(tiny_surrogate())
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    """Run the command on a tiny exam with a tiny checkpoint; returns exit code, stars, errors."""
+    folder = make_folder(tmp_path / "exam", ending=".nii")
+    config = replace(small_surrogate().config, architecture="resnet18")
+    torch.manual_seed(0)
+    save_surrogate(Surrogate(config), tmp_path / "small.safetensors")
+
+    def run(*arguments):
+        output = tmp_path / "stars.json"
+        flags = ["--exam", folder, "--checkpoint", tmp_path / "small.safetensors", "--json", output]
+        code = rate.main([*map(str, flags), *arguments])
+        stars = json.loads(output.read_text())["ratings"] if code == 0 else None
+        return code, stars, capsys.readouterr().err
+
+    return run
+
+
+def test_command_rates_by_either(command):
+    code, stars, errors = command("--engine", "openvino")
+    assert (code, errors) == (0, "")
+    _, expected, _ = command()
+    assert list(stars) == list(expected) == ["seg-first", "seg-second"]
+    for name, views in expected.items():
+        assert stars[name] == pytest.approx(views, abs=TOLERANCE)
+
+
+def test_command_without_openvino_says_what_to_install(command, monkeypatch):
+    monkeypatch.delitem(sys.modules, "dqe_loss.inference.engine")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    code, _, errors = command("--engine", "openvino")
+    assert code == 2
+    assert errors == "dqe_loss.rate: error: this needs openvino, which is missing; run: pip install dqe_loss[engine]\n"
