@@ -27,6 +27,10 @@ BRAINLESION = SurrogateConfig(
 )
 """Configuration of the published weights."""
 
+HARDENED = "hardened"
+"""Name of the shipped checkpoint: the published weights with a second reader (``weights/hardened.md``)."""
+
+_SHIPPED = Path(__file__).parent / "weights" / f"{HARDENED}.safetensors"
 _CONFIG_KEY = "dqe_loss"
 _READER = "reader."
 _PACKAGE = "deep-quality-estimation"
@@ -38,7 +42,8 @@ def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
 
     Args:
         checkpoint: ``"brainlesion"`` (the published human-rating weights, from the installed package
-            ``deep-quality-estimation``, whose code is not imported), the path of a ``.safetensors`` file written by
+            ``deep-quality-estimation``, whose code is not imported), ``"hardened"`` (the same with a second reader,
+            made to be optimized against; comes with this package), the path of a ``.safetensors`` file written by
             `save_surrogate`, or the path of a ``.pth`` state dict of the published model's architecture and input;
             what ratings it learned from is then unknown.
 
@@ -52,10 +57,10 @@ def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
     if checkpoint == "brainlesion":
         path, config = _published_weights(), replace(BRAINLESION, versions={_PACKAGE: version(_PACKAGE)})
         return _build(config, _read_pth(path), path)
-    path = Path(checkpoint)
+    path = _SHIPPED if checkpoint == HARDENED else Path(checkpoint)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no checkpoint at {path}; expected 'brainlesion' or the path of a .safetensors or .pth file"
+            f"no checkpoint at {path}; expected 'brainlesion', 'hardened' or the path of a .safetensors or .pth file"
         )
     if path.suffix == ".safetensors":
         return _build(*_read_safetensors(path), path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dqe_loss.balance import guard
 from dqe_loss.labels import REGIONS
@@ -49,6 +50,32 @@ class ReaderConfig:
             )
 
 
+class PlaneUNet(BasicUNet):  # type: ignore[misc]
+    """MONAI's U-Net for planes, whose own ``forward`` asks TorchScript for types, which ``torch.compile`` cannot trace."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map planes ``(N, C, H, W)`` to planes of as many channels as asked for."""
+        x0 = self.conv_0(x)
+        x1 = self.down_1(x0)
+        x2 = self.down_2(x1)
+        x3 = self.down_3(x2)
+        x = _join(self.upcat_4, self.down_4(x3), x3)
+        for block, skip in ((self.upcat_3, x2), (self.upcat_2, x1), (self.upcat_1, x0)):
+            x = _join(block, x, skip)
+        result: Tensor = self.final_conv(x)
+        return result
+
+
+def _join(block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
+    """Upsample by two, prolong by a row or column where the skip's size is odd, and merge."""
+    upper: Tensor = block.upsample(x)
+    missing = [skip.shape[-1] - upper.shape[-1], skip.shape[-2] - upper.shape[-2]]
+    if any(missing):
+        upper = F.pad(upper, (0, missing[0], 0, missing[1]), "replicate")
+    merged: Tensor = block.convs(torch.cat((skip, upper), 1))
+    return merged
+
+
 class SecondReader(nn.Module):
     """A 2D U-Net from scans and a mask to the mask that it should be.
 
@@ -65,7 +92,7 @@ class SecondReader(nn.Module):
         channels = modalities + len(REGIONS)
         self.corrections = nn.Sequential(
             nn.PixelUnshuffle(2),
-            BasicUNet(
+            PlaneUNet(
                 spatial_dims=2,
                 in_channels=4 * channels,
                 out_channels=4 * len(REGIONS),

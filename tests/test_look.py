@@ -1,0 +1,60 @@
+"""Where else to look: centers that come from the image, and stars through several of them."""
+
+import pytest
+import torch
+from helpers import tiny_surrogate
+
+from dqe_loss import rate_segmentation
+from dqe_loss.data.phantom import make_phantom
+from dqe_loss.look import brain_center, bright_center
+
+SHAPE = (32, 40, 36)
+
+
+def make_image():
+    image = torch.zeros(1, 4, *SHAPE)
+    image[:, :, 4:28, 4:36, 4:32] = 100
+    image[:, 3, 6:16, 20:32, 8:20] = 300  # a bright lesion in FLAIR alone
+    return image
+
+
+def test_the_bright_center_lies_in_the_lesion_whatever_the_order_of_channels():
+    image = make_image()
+    x, y, z = bright_center(image)[0].tolist()
+    assert 6 <= x < 16
+    assert 20 <= y < 32
+    assert 8 <= z < 20
+    turned = image[:, [3, 1, 0, 2]]
+    assert bright_center(turned, ("flair", "t1", "t1c", "t2"))[0].tolist() == [x, y, z]
+
+
+def test_the_brain_center_is_its_center_of_mass():
+    assert brain_center(make_image())[0].tolist() == [15, 19, 17]
+    assert brain_center(torch.zeros(1, 4, *SHAPE))[0].tolist() == [n // 2 for n in SHAPE]
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_the_bright_center_of_a_phantom_lies_in_its_tumor(seed):
+    exam = make_phantom(seed)
+    center = bright_center(torch.from_numpy(exam.image)[None])[0].tolist()
+    assert exam.segmentations["reference"][tuple(center)] > 0
+
+
+@pytest.mark.parametrize("slicing", ["hard", "soft"])
+def test_the_lowest_stars_of_each_view_count(slicing):
+    image, labels = make_image(), torch.zeros(1, 1, *SHAPE, dtype=torch.uint8)
+    labels[..., 20:26, 6:12, 22:28] = 3
+    stars = {
+        look: rate_segmentation(tiny_surrogate(), image, labels, slicing=slicing, look=look)
+        for look in (("mask",), ("flair",), ("brain",), ("mask", "flair", "brain"))
+    }
+    single = torch.stack([stars[(name,)] for name in ("mask", "flair", "brain")])
+    assert len({tuple(row[0].tolist()) for row in single}) == 3
+    torch.testing.assert_close(stars[("mask", "flair", "brain")], single.amin(0))
+    torch.testing.assert_close(rate_segmentation(tiny_surrogate(), image, labels, slicing=slicing), stars[("mask",)])
+
+
+@pytest.mark.parametrize("look", [(), ("mask", "mask"), ("nose",)])
+def test_unknown_places_are_refused(look):
+    with pytest.raises(ValueError, match=r"look must be one or more of \('mask', 'flair', 'brain'\), each once, got"):
+        rate_segmentation(tiny_surrogate(), make_image(), torch.zeros(1, 1, *SHAPE), look=look)

@@ -1,0 +1,218 @@
+"""The second reader: what a mask is worth, what its gradient may do, and how it travels."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import shrink, small_surrogate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
+from dqe_loss.checkpoint import fingerprint, weights_of
+from dqe_loss.second_reader import SMOOTHING, ReaderConfig, SecondReader, agreement, reread
+
+SIDE = 32
+FEATURES = (4, 4, 4, 4, 4, 4)
+
+
+class Known(nn.Module):
+    """A reader whose opinion is given."""
+
+    def __init__(self, probabilities):
+        super().__init__()
+        self.logits = torch.logit(probabilities)
+
+    def forward(self, scans, regions):
+        return self.logits.expand_as(regions)
+
+
+def guarded_surrogate(**reader):
+    base = small_surrogate()
+    config = replace(
+        base.config, reader=ReaderConfig(FEATURES, **reader), center_gradient=False, kind_of_ratings="hybrid"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        surrogate = Surrogate(config)
+    surrogate.network.load_state_dict(base.network.state_dict())
+    return surrogate
+
+
+def square(size=10, offset=4):
+    mask = torch.zeros(1, 3, SIDE, SIDE)
+    mask[..., offset : offset + size, offset : offset + size] = 1
+    return mask
+
+
+def test_agreement_by_hand():
+    mask, opinion = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    mask[0, 1, :4, :10] = 1  # 40 voxels
+    opinion[0, 1, 2:6, :10] = 1  # 40, of which 20 are shared: Dice 1/2
+    opinion[0, 0, 20:22, :5] = 1  # 10 that the mask has not: Dice 0, of 5 voxels on average
+    weights = 40 / (40 + SMOOTHING), 5 / (5 + SMOOTHING)
+    assert agreement(mask, opinion).item() == pytest.approx(0.5 * weights[0] / sum(weights))
+
+
+def test_a_region_that_neither_has_does_not_flatter_a_wrong_one():
+    mask, opinion = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    mask[0, 1], opinion[0, 1, :2, :10] = 1, 1
+    assert agreement(mask, opinion).item() == pytest.approx(2 * 20 / (SIDE**2 + 20))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.0, 1.0))
+def test_agreement_lies_in_the_unit_interval_and_is_symmetric_for_binary_masks(seed, share):
+    generator = torch.Generator().manual_seed(seed)
+    first, second = ((torch.rand(2, 3, 8, 8, generator=generator) < share).float() for _ in range(2))
+    value = agreement(first, second)
+    assert ((value >= 0) & (value <= 1 + 1e-6)).all()
+    torch.testing.assert_close(value, agreement(second, first))
+    torch.testing.assert_close(agreement(first, first), torch.ones(2))
+
+
+def test_background_probability_is_no_tumor():
+    leaked = square() * 0.9 + 0.05
+    assert agreement(leaked, square()).item() > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.float64])
+def test_gradient_of_agreement(dtype):
+    generator = torch.Generator().manual_seed(1)
+    mask = (0.1 + 0.8 * torch.rand(1, 3, 4, 4, generator=generator, dtype=dtype)).requires_grad_()
+    opinion = (torch.rand(1, 3, 4, 4, generator=generator) > 0.5).to(dtype)
+    # How much a region counts is left out of the gradient on purpose; with equal counts it is exact.
+    analytic = torch.autograd.grad(agreement(mask, opinion).sum(), mask)[0]
+    step = 1e-3 * analytic / analytic.norm()
+    assert agreement(mask + step, opinion) > agreement(mask, opinion)
+
+
+def test_gradient_moves_a_voxel_only_to_where_the_reader_is_sure():
+    probabilities = torch.full((1, 3, SIDE, SIDE), 0.5)
+    probabilities[..., :8, :] = 0.95  # surely tumor
+    probabilities[..., 8:16, :] = 0.7  # probably
+    probabilities[..., 16:24, :] = 0.3
+    probabilities[..., 24:, :] = 0.05  # surely none
+    mask = torch.full((1, 3, SIDE, SIDE), 0.4, requires_grad=True)
+    noise = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
+    regions, worth = reread(Known(probabilities), ReaderConfig(confidence=0.8), torch.zeros(1, 4, SIDE, SIDE), mask)
+    # Any loss whatever on top of the guarded mask, and the worth itself.
+    ((regions * noise).sum() - worth.sum()).backward()
+    wanted, unwanted = mask.grad[..., :8, :], mask.grad[..., 24:, :]
+    assert (wanted <= 0).all()
+    assert (wanted < 0).any()
+    assert (unwanted >= 0).all()
+    assert (unwanted > 0).any()
+    assert (mask.grad[..., 8:24, :] == 0).all()
+
+
+def test_worth_is_agreement_to_a_power():
+    opinion, mask = square(), square(offset=6)
+    probabilities = opinion * 0.98 + 0.01
+    _, worth = reread(Known(probabilities), ReaderConfig(exponent=3), torch.zeros(1, 4, SIDE, SIDE), mask)
+    torch.testing.assert_close(worth, agreement(mask, opinion) ** 3)
+
+
+def test_stars_are_the_networks_times_worth_and_within_the_scale():
+    surrogate = guarded_surrogate()
+    planes = torch.rand(2, 7, *surrogate.config.field_of_view)
+    planes[:, 4:] = planes[:, 4:].round()
+    _, worth = reread(surrogate.reader, surrogate.config.reader, planes[:, :4], planes[:, 4:])
+    expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * worth
+    torch.testing.assert_close(surrogate(planes), expected)
+    assert ((surrogate(100 * planes) >= 1) & (surrogate(100 * planes) <= 6)).all()
+
+
+def test_a_second_reader_is_frozen():
+    surrogate = guarded_surrogate().train()
+    assert not surrogate.reader.training
+    assert not any(parameter.requires_grad for parameter in surrogate.parameters())
+    loss = DQELoss(surrogate, guard=None, on_small="pad")
+    assert list(loss.parameters()) == []
+    assert loss.state_dict() == {}
+
+
+def test_no_gradient_reaches_the_position_of_the_planes():
+    image = torch.rand(1, 4, 24, 24, 24)
+    logits = torch.full((1, 3, 24, 24, 24), -4.0)
+    logits[..., 8:16, 8:16, 8:16] = 4
+    for surrogate, everywhere in ((guarded_surrogate(), False), (small_surrogate(), True)):
+        mask = logits.clone().requires_grad_()
+        DQELoss(surrogate, guard=None, on_small="pad")(mask, image=image).backward()
+        # Voxels of the core that lie in none of the three rated planes (and their neighbors).
+        corner = mask.grad[0, 0, 8:10, 8:10, 8:10]
+        assert bool(corner.abs().sum() > 0) is everywhere
+
+
+def test_it_travels_with_its_checkpoint(tmp_path):
+    surrogate = guarded_surrogate(confidence=0.7)
+    path = tmp_path / "guarded.safetensors"
+    save_surrogate(surrogate, path)
+    loaded = load_surrogate(path)
+    assert loaded.config == surrogate.config
+    assert fingerprint(loaded) == fingerprint(surrogate)
+    assert fingerprint(loaded) != fingerprint(small_surrogate())
+    planes = torch.rand(1, 7, *surrogate.config.field_of_view)
+    torch.testing.assert_close(loaded(planes), surrogate(planes))
+    size = path.stat().st_size
+    save_surrogate(surrogate, path, half=True)
+    assert path.stat().st_size < 0.6 * size
+    halved = load_surrogate(path)
+    assert halved.dtype == torch.float32
+    assert all(torch.equal(w, weights_of(halved)[n]) for n, w in weights_of(load_surrogate(path)).items())
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    surrogate = shrink(small_surrogate())
+    next(iter(surrogate.network.parameters())).fill_(1e6)
+    with pytest.raises(ValueError, match="does not fit float16; save the surrogate with half=False"):
+        save_surrogate(surrogate, tmp_path / "large.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_without_its_reader_is_refused(tmp_path):
+    surrogate = guarded_surrogate()
+    path = tmp_path / "headless.safetensors"
+    broken = shrink(small_surrogate())
+    broken.config = surrogate.config
+    save_surrogate(broken, path)
+    with pytest.raises(ValueError, match=r"headless.safetensors does not fit DenseNet121: .*Missing key"):
+        load_surrogate(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": (8, 8)}, r"features must be six numbers of channels, got \(8, 8\)"),
+        ({"confidence": 0.4}, r"expected confidence in \[0.5, 1\) and exponent >= 1, got 0.4 and 3.0"),
+        ({"exponent": 0.5}, r"expected confidence in \[0.5, 1\) and exponent >= 1, got 0.8 and 0.5"),
+    ],
+)
+def test_what_a_reader_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        ReaderConfig(**options)
+
+
+@pytest.mark.parametrize("options", [{"encoding": "tissue"}, {"field_of_view": (31, 32)}])
+def test_planes_that_a_reader_cannot_take(options):
+    with pytest.raises(
+        ValueError, match="a second reader takes planes of an even number of voxels in the encoding 'regions'"
+    ):
+        SurrogateConfig(reader=ReaderConfig(), **options)
+
+
+def test_an_untrained_reader_trusts_the_mask():
+    reader = SecondReader(ReaderConfig(FEATURES)).eval()
+    with torch.no_grad():
+        for parameter in reader.corrections.parameters():
+            parameter.zero_()
+        logits = reader(torch.rand(1, 4, SIDE, SIDE), square())
+    torch.testing.assert_close(logits, 2 * (2 * square() - 1))
+
+
+def test_compiles_without_graph_breaks():
+    surrogate = guarded_surrogate()
+    planes = torch.rand(1, 7, *surrogate.config.field_of_view, requires_grad=True)
+    compiled = torch.compile(surrogate, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(planes), surrogate(planes))
