@@ -1,11 +1,11 @@
 """Does the rating know where the error is? Share of saliency that falls on the true error, by kind of error.
 
-Run: ``python benchmarks/saliency.py --views axial --exam FOLDER ...`` (two phantoms come first; a mask takes
-about 5 s). Each mask is a corrupted reference, or another segmentation of the exam. Chance is the error's share of
-the area of brain and labels; a lift is share / chance. As a map may gain by lying near the tumor alone, it stands beside two that know nothing of errors: the
-outline of the mask, and a network with random weights. Beside the share stands the direction: how much of the gradient
-asks for a change of the label on the error, and how much where the label is right. ``--patch 16`` adds the rise of the
-stars after patches were relabeled (300 passes a plane). Finished exams are kept in the JSON file.
+Run: ``python benchmarks/saliency.py --views axial --exam FOLDER ...`` (two phantoms come first). Each mask is a
+corrupted reference, or another segmentation of the exam. Chance is the error's share of the area of brain and labels;
+a lift is share / chance. As a map may gain by lying near the tumor alone, it stands beside two that know nothing of
+errors: the outline of the mask, and a network with random weights. Beside the share stands the direction: how much of
+the gradient asks for a change of the label on the error, and how much where the label is right. ``--patch 16`` adds
+the rise of the stars after patches were relabeled (300 passes a plane). Finished exams are kept in the JSON file.
 """
 
 from dataclasses import dataclass

@@ -78,11 +78,13 @@ def explain_exam(
         Contents of the files, and a table of the shares on the true error ("" without a reference).
     """
     image = torch.from_numpy(exam.image)[None].to(surrogate.device)
-    labels = {name: torch.from_numpy(one)[None, None].to(surrogate.device) for name, one in exam.segmentations.items()}
+    labels = {name: torch.from_numpy(one)[None, None] for name, one in exam.segmentations.items()}
     numbers: dict[str, dict[str, Any]] = {}
     contents: dict[Path, bytes] = {}
     for name, file in files.items():
-        saliency = explain_labels(surrogate, image, labels[name], label_scheme=label_scheme)
+        mask = labels[name].to(surrogate.device)
+        explained = explain_labels(surrogate, image, mask, label_scheme=label_scheme)
+        saliency = {view: one.cpu() for view, one in explained.items()}
         errors = None
         if reference is not None:
             errors = {v: reference_error(one, labels[reference], v, label_scheme) for v, one in saliency.items()}

@@ -11,7 +11,7 @@ SmoothGrad, which costs as many passes as it has samples, and with others. Autog
 library of attributions is needed: what is ours is the reading.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from monai.networks.layers import GaussianFilter
@@ -69,6 +69,10 @@ class Saliency:
     def inside(self) -> Tensor:
         """Where there is brain or a label, bool ``(B, H, W)``."""
         return (self.scans > 0).any(1) | self.regions.any(1)
+
+    def cpu(self) -> "Saliency":
+        """The same in the main memory."""
+        return Saliency(*(getattr(self, field.name).cpu() for field in fields(self)))
 
     def smoothed(self, sigma: float) -> "Saliency":
         """The same with gradients smoothed by a Gaussian of this standard deviation in voxels; itself for 0."""
