@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from monai.networks.nets import BasicUNet
+from monai.networks.nets.basic_unet import UpCat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,7 +52,7 @@ class ReaderConfig:
 
 
 class PlaneUNet(BasicUNet):  # type: ignore[misc]
-    """MONAI's U-Net for planes, whose own ``forward`` asks TorchScript for types, which ``torch.compile`` cannot trace."""
+    """MONAI's U-Net for planes; its own ``forward`` asks TorchScript for types, which `torch.compile` cannot trace."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map planes ``(N, C, H, W)`` to planes of as many channels as asked for."""
@@ -66,7 +67,7 @@ class PlaneUNet(BasicUNet):  # type: ignore[misc]
         return result
 
 
-def _join(block: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
+def _join(block: UpCat, x: Tensor, skip: Tensor) -> Tensor:
     """Upsample by two, prolong by a row or column where the skip's size is odd, and merge."""
     upper: Tensor = block.upsample(x)
     missing = [skip.shape[-1] - upper.shape[-1], skip.shape[-2] - upper.shape[-2]]

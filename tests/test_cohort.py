@@ -206,13 +206,13 @@ def test_predictions_take_the_place_of_the_own_masks(tmp_path):
 
 def test_names_of_files_are_compared_with_what_they_are_given_as(tmp_path):
     """The one kind of swapped modalities that can be seen."""
-    from dqe_loss.data.exams import read_exam
+    from dqe_loss.data.exams import open_exam
     from dqe_loss.data.findings import image_findings
 
     folder = write_exam(tmp_path / "a")
     (case,) = find_tree(tmp_path)
     swapped = {**case.images, "t1": case.images["t2"], "t2": case.images["t1"]}
-    found = image_findings(read_exam(folder), swapped)
+    found = image_findings(open_exam(folder), swapped)
     assert "the file given as t1 is named as t2" in found
     assert "the file given as t2 is named as t1" in found
-    assert not any("named as" in finding for finding in image_findings(read_exam(folder), case.images))
+    assert not any("named as" in finding for finding in image_findings(open_exam(folder), case.images))
