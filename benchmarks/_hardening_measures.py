@@ -16,7 +16,7 @@ from dqe_loss.evaluation.audit.exploitation import attack, observe, start_logits
 from dqe_loss.evaluation.audit.free import free_box, whole_mask
 from dqe_loss.evaluation.audit.ladders import measure_ladders
 from dqe_loss.evaluation.audit.measure import Settings
-from dqe_loss.evaluation.collect import find_referenced_exam
+from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.evaluation.overlap import region_dice
 from dqe_loss.look import LOOKS
 
@@ -53,9 +53,7 @@ def natural_masks(surrogate: Surrogate, source: Source) -> list[dict[str, Any]]:
     if source.paths is None:
         return []
     (reference,) = source.paths.segmentations
-    found = find_referenced_exam(source.paths.t1c.parent, (reference.name,))
-    if found is None:
-        return []
+    found = find_all_segmentations(source.paths.t1c.parent, (reference.name,))
     exam = read_exam(found.paths, label_scheme=source.label_scheme)
     image = torch.from_numpy(exam.image)[None]
     masks = [

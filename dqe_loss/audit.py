@@ -26,7 +26,8 @@ class Arguments:
     core an exam takes about ten minutes, most of them for exploitation.
 
     Attributes:
-        checkpoint: The published weights, or those of a .safetensors or .pth file.
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
         out: Folder to write to; made if it is not there.
         exams: Folders of exams with BraTS file names, instead of phantoms.
         reference: Names of the references, without .nii.gz.
@@ -40,7 +41,7 @@ class Arguments:
         seed: Seed of all that is random.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="brainlesion|FILE")]
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
     reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()

@@ -27,7 +27,8 @@ class Arguments:
     SVG, and all of it on one page (index.html).
 
     Attributes:
-        checkpoint: The published weights, or those of a .safetensors or .pth file.
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
         out: Folder to write to; made if it is not there.
         ratings: Tables of ratings (CSV or Parquet), all of one kind: human, simulated or metric.
         split: Split of the exams (CSV with the columns exam, split). Default: evaluate all exams.
@@ -42,7 +43,7 @@ class Arguments:
         seed: Their seed.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="brainlesion|FILE")]
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
     ratings: _Files = ()
     split: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None

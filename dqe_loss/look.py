@@ -32,6 +32,17 @@ def check_looks(look: tuple[str, ...]) -> None:
         raise ValueError(f"look must be one or more of {LOOKS}, each once, got {tuple(look)}")
 
 
+def image_centers(image: Tensor, look: tuple[str, ...], modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
+    """Those of the named centers that do not depend on a segmentation, each ``(B, 3)`` int64.
+
+    Raises:
+        ValueError: if a place is unknown.
+    """
+    check_looks(look)
+    centers = {"flair": lambda: bright_center(image, modalities), "brain": lambda: brain_center(image)}
+    return {name: centers[name]() for name in look if name in centers}
+
+
 def brain_center(image: Tensor) -> Tensor:
     """Center of mass of the brain, of all voxels that are not 0 in every modality.
 

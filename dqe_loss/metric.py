@@ -7,7 +7,7 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.checkpoint import HARDENED, load_surrogate
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
@@ -98,7 +98,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = "brainlesion",
+        checkpoint: str | Path | Surrogate = HARDENED,
         *,
         label_scheme: str = "brats",
         region_order: tuple[str, ...] = REGIONS,

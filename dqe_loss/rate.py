@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.checkpoint import HARDENED, load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain import explain_exam, plan_explanations
@@ -18,6 +18,7 @@ from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.intensity import MODALITIES
+from dqe_loss.look import check_looks
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rating import Rater
 from dqe_loss.stars import (
@@ -35,6 +36,7 @@ __all__ = ["Arguments", "main", "rate_exam"]
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+Place = Literal["mask", "flair", "brain"]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 TABLE_FORMATS = (".csv", ".parquet")
 
@@ -66,7 +68,10 @@ class Arguments:
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.
-        checkpoint: The published weights, or those of a .safetensors or .pth file.
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
+        look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
+            center; of several, each view's lowest stars count.
         device: Where the network runs, such as cpu or cuda.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
@@ -91,7 +96,10 @@ class Arguments:
     flair: File = None
     segmentation: Files = ()
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = HARDENED
+    look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
+        "mask",
+    )
     device: str = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
     json: File = None
@@ -116,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         nonlocal code
+        check_looks(arguments.look)
         code = _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
 
     return run_command("dqe_loss.rate", work) or code
@@ -150,6 +159,7 @@ def _rate_data(arguments: Arguments) -> int:
         arguments.channels,
         workers,
         arguments.retry,
+        arguments.look,
         rank,
         world,
     )
@@ -179,7 +189,7 @@ def _rate_exam(arguments: Arguments) -> int:
     check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
-    planes = prepare_planes(exam, surrogate, arguments.label_scheme)
+    planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look)
     ratings = rate_planes(planes, _in_engine(surrogate, arguments.engine))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}

@@ -3,7 +3,6 @@
 Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -13,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.intensity import MODALITIES, modality_index, scale_planes
 from dqe_loss.labels import label_scheme as find_scheme
-from dqe_loss.look import brain_center, bright_center, check_looks
+from dqe_loss.look import image_centers
 from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.slicing import (
     VIEW_AXIS,
@@ -128,13 +127,8 @@ def look_at(
     Raises:
         ValueError: if a place is unknown.
     """
-    check_looks(look)
-    places: dict[str, Callable[[], Tensor]] = {
-        "mask": lambda: center_of_mask(mask, hard=hard),
-        "flair": lambda: bright_center(image, modalities),
-        "brain": lambda: brain_center(image),
-    }
-    centers = [places[name]() for name in look]
+    found = image_centers(image, look, modalities)
+    centers = [center_of_mask(mask, hard=hard) if name == "mask" else found[name] for name in look]
     return centers if hard else [at_least_float32(center) for center in centers]
 
 

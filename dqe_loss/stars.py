@@ -29,6 +29,7 @@ def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
         "human": "learned from human ratings",
         "metric": "learned from overlap with a reference, not from human ratings",
         "simulated": "learned from simulated raters, not from human ratings",
+        "hybrid": "learned from human ratings, and lowered where a second reader, taught on references, disagrees",
         "unknown": "which does not say what ratings it learned from",
     }[config.kind_of_ratings]
     name = Path(checkpoint).name

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.checkpoint import HARDENED, load_surrogate
 from dqe_loss.command import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
@@ -58,7 +58,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = "brainlesion",
+        checkpoint: str | Path | Surrogate = HARDENED,
         *,
         label_scheme: str = "brats",
         region_order: tuple[str, ...] = REGIONS,

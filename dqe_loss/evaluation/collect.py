@@ -108,6 +108,16 @@ def read_volumes(file: str | Path, label_scheme: str = "brats") -> NDArray[np.fl
 
 
 def find_referenced_exam(folder: str | Path, references: Sequence[str]) -> ReferencedExam | None:
+    """The same as `find_all_segmentations`, or None, with a warning, if there is nothing but the reference."""
+    exam = find_all_segmentations(folder, references)
+    if len(exam.names) == 1:
+        (reference,) = exam.paths.segmentations
+        warnings.warn(f"{folder}: left out, it has no segmentation but the reference {reference.name}", stacklevel=2)
+        return None
+    return exam
+
+
+def find_all_segmentations(folder: str | Path, references: Sequence[str]) -> ReferencedExam:
     """Find an exam's segmentations, in its folder and the folders in it, and which of them is the reference.
 
     Args:
@@ -116,7 +126,7 @@ def find_referenced_exam(folder: str | Path, references: Sequence[str]) -> Refer
         references: names of references, without ``.nii.gz``.
 
     Returns:
-        The exam, or None, with a warning, if there is nothing but the reference.
+        The exam, its reference first.
 
     Raises:
         ExamError: there is no exam.
@@ -129,11 +139,7 @@ def find_referenced_exam(folder: str | Path, references: Sequence[str]) -> Refer
     deeper = [folder / p for p, h in zip(below, hidden, strict=True) if not h and is_segmentation_name(p.name)]
     files = [*paths.segmentations, *deeper]
     reference = choose_reference(folder, files, references)
-    others = [file for file in files if file != reference]
-    if not others:
-        warnings.warn(f"{folder}: left out, it has no segmentation but the reference {reference.name}", stacklevel=2)
-        return None
-    ordered = (reference, *others)
+    ordered = (reference, *(file for file in files if file != reference))
     return ReferencedExam(replace(paths, segmentations=ordered), tuple(path_name(file, folder) for file in ordered))
 
 

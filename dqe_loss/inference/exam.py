@@ -12,9 +12,10 @@ from torch import Tensor
 from dqe_loss.data.cohort import Case
 from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
+from dqe_loss.inference.files import Look, prepare_planes, rate_looks
 from dqe_loss.labels import REGIONS
-from dqe_loss.mask import LabelMask, center_of_mask, label_box
-from dqe_loss.rating import Rater, mask_inputs, rate_inputs, rate_segmentation
+from dqe_loss.mask import LabelMask, label_box
+from dqe_loss.rating import Rater, rate_segmentation
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
 from dqe_loss.surrogate import Surrogate
@@ -31,7 +32,7 @@ class PreparedMask:
 
     Attributes:
         row: all but its stars.
-        planes: ``(1, V, 1, C, H, W)`` as the network takes them; None where there is an error.
+        planes: ``(1, V, L, C, H, W)`` as the network takes them; None where there is an error.
     """
 
     row: Row
@@ -63,7 +64,7 @@ def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", dev
     return ratings
 
 
-def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str) -> list[PreparedMask]:
+def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",)) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
     Nothing that is wrong with the exam is raised: it becomes the rows' ``error``. What is wrong with an image is wrong
@@ -73,6 +74,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str) -> list[Pr
         case: the exam.
         surrogate: says how planes are made; its network is not asked.
         label_scheme: scheme of the label maps.
+        look: where to look, see `dqe_loss.look.LOOKS`.
 
     Returns:
         One for each segmentation; one without a name if there is none.
@@ -82,7 +84,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str) -> list[Pr
     if not case.masks:
         return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
     try:
-        return _prepare(case, surrogate, label_scheme)
+        return _prepare(case, surrogate, label_scheme, look)
     except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
         reason = _reason(error)
     if len(case.masks) == 1:
@@ -92,7 +94,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str) -> list[Pr
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
-    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme)]
+    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme, look)]
 
 
 def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
@@ -108,22 +110,21 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     if prepared.planes is None:
         return prepared.row
     with torch.no_grad():
-        stars = rate_inputs(surrogate, prepared.planes.to(surrogate.device))[0].tolist()
+        stars = rate_looks(surrogate, prepared.planes)[0].tolist()
     if not np.isfinite(stars).all():
         return prepared.row | {"error": f"the surrogate gives {', '.join(map(str, stars))}, which are no stars"}
     named = dict(zip(VIEWS, stars, strict=True)) | {"mean": sum(stars) / len(stars), "spread": max(stars) - min(stars)}
     return prepared.row | _rounded(named, _STAR_DIGITS)
 
 
-def _prepare(case: Case, surrogate: Surrogate, label_scheme: str) -> list[PreparedMask]:
+def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look) -> list[PreparedMask]:
     exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
-    for (name, file), labels in zip(case.masks.items(), exam.segmentations.values(), strict=True):
+    taken = prepare_planes(exam, surrogate, label_scheme, look).values()
+    for (name, file), labels, planes in zip(case.masks.items(), exam.segmentations.values(), taken, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-        with torch.no_grad():
-            planes = mask_inputs(surrogate, exam.image, mask, center_of_mask(mask, hard=True))
         volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
         found = [*mask_findings(exam, labels, file, volumes), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}

@@ -29,6 +29,7 @@ class Plan:
         channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
         workers: threads that read ahead.
         retry: whether to rate again what failed.
+        look: where to look, see `dqe_loss.look.LOOKS`.
         rank: number of this process.
         world: number of processes.
     """
@@ -41,6 +42,7 @@ class Plan:
     channels: tuple[str, ...] = ()
     workers: int = 2
     retry: bool = False
+    look: tuple[str, ...] = ("mask",)
     rank: int = 0
     world: int = 1
 
@@ -62,6 +64,7 @@ class Plan:
             "data": relative_path(str(self.data), folder),
             "predictions": [relative_path(str(path), folder) for path in self.predictions],
             "channels": list(self.channels),
+            "look": list(self.look),
         }
 
 

@@ -16,7 +16,7 @@ from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption_shapes import Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources, read_case
-from dqe_loss.evaluation.collect import find_referenced_exam
+from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.processes import Processes, StopRequest, processes
 from dqe_loss.second_reader import ReaderConfig
@@ -137,9 +137,7 @@ def _natural(source: Source, config: HardenConfig) -> list[Labels]:
     """All segmentations of an exam but its reference, in the scheme ``"brats23"``."""
     if source.paths is None:
         return []
-    found = find_referenced_exam(source.paths.t1c.parent, config.reference)
-    if found is None:
-        return []
+    found = find_all_segmentations(source.paths.t1c.parent, config.reference)
     others = replace(found.paths, segmentations=found.paths.segmentations[1:])
     exam = read_exam(others, label_scheme=config.label_scheme)
     return [as_brats23(labels, config.label_scheme) for labels in exam.segmentations.values()]
