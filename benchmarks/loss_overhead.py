@@ -57,6 +57,8 @@ class Settings:
 
     size: int | None = None
     """Edge of the crop in voxels: 96 on a CPU, 128 on a GPU."""
+    checkpoint: str = "brainlesion"
+    """What rates: brainlesion, hardened or a file."""
     exam: Path | None = None
     """Folder of an exam, its first segmentation the target; the phantom if not given."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -144,7 +146,7 @@ def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tenso
     if case == DICE:
         return lambda logits, batch: dice(logits, batch.target)
     # "pad": a crop too small for training's default is to cost what a rated one costs
-    term = DQELoss(checkpointing=case == LEAN, on_small="pad").to(settings.device)
+    term = DQELoss(settings.checkpoint, checkpointing=case == LEAN, on_small="pad").to(settings.device)
     criterion = term if case == ALONE else dice + settings.weight * term
     if case != PLACED:
         return lambda logits, batch: criterion(logits, batch.target, image=batch.image)
@@ -270,7 +272,7 @@ def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], 
 def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
     """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
     device = torch.device(settings.device)
-    surrogate = load_surrogate("brainlesion").to(device)
+    surrogate = load_surrogate(settings.checkpoint).to(device)
     loss = DQELoss(surrogate, on_small="pad").to(device)
     logits = (8 * batch.target.float() - 4).requires_grad_()
     probabilities = logits.detach().sigmoid()

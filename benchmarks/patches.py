@@ -63,7 +63,7 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     device = torch.device(settings.device)
     # the loss as it trains, on probabilities: every crop gets a rating, whether or not training would skip it
-    loss = DQELoss(sigmoid=False, softmax=False, guard=None, on_small="pad").to(device)
+    loss = DQELoss("brainlesion", sigmoid=False, softmax=False, guard=None, on_small="pad").to(device)
     records = [
         record
         for name, image, labels in _references(settings)
