@@ -20,7 +20,7 @@ from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.evaluation.overlap import region_dice
 from dqe_loss.look import LOOKS
 
-STARTS = ("reference", "shifted", "corrupted", "empty")
+STARTS = ("reference", "shifted", "empty")
 
 
 def measure_checkpoint(surrogate: Surrogate, case: Case, source: Source, attack_steps: int) -> dict[str, Any]:
@@ -62,9 +62,10 @@ def natural_masks(surrogate: Surrogate, source: Source) -> list[dict[str, Any]]:
     rows = []
     for name, mask in zip(found.names, masks, strict=True):
         row: dict[str, Any] = {"name": name, "dice": region_dice(mask, masks[0])[0].tolist()}
-        for look in (*((place,) for place in LOOKS), ("mask", "flair"), LOOKS):
-            with torch.no_grad():
-                row["+".join(look)] = float(rate_segmentation(surrogate, image, mask, look=look).mean())
+        with torch.no_grad():
+            stars = {place: rate_segmentation(surrogate, image, mask, look=(place,)) for place in LOOKS}
+        for look in (("mask",), ("flair",), ("brain",), ("mask", "flair"), LOOKS):
+            row["+".join(look)] = float(torch.stack([stars[place] for place in look]).amin(0).mean())
         rows.append(row)
     return rows
 

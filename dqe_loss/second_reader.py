@@ -30,11 +30,14 @@ class ReaderConfig:
         features: channels of the U-Net's five levels, and of its last layer.
         confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
             ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
-        exponent: of the agreement, at least 1; stars above the lowest are multiplied by the result.
+        full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
+            on each voxel either.
+        exponent: of the agreement below it, at least 1; stars above the lowest are multiplied by the result.
     """
 
     features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
     confidence: float = 0.8
+    full_marks: float = 0.95
     exponent: float = 3.0
 
     def __post_init__(self) -> None:
@@ -45,9 +48,10 @@ class ReaderConfig:
         """
         if len(self.features) != 6:
             raise ValueError(f"features must be six numbers of channels, got {self.features}")
-        if not (0.5 <= self.confidence < 1 and self.exponent >= 1):
+        if not (0.5 <= self.confidence < 1 and 0 < self.full_marks <= 1 and self.exponent >= 1):
             raise ValueError(
-                f"expected confidence in [0.5, 1) and exponent >= 1, got {self.confidence} and {self.exponent}"
+                "expected confidence in [0.5, 1), full_marks in (0, 1] and exponent >= 1, got "
+                f"{self.confidence}, {self.full_marks} and {self.exponent}"
             )
 
 
@@ -171,4 +175,5 @@ def reread(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: T
         opinion = (estimate > 0.5).to(regions.dtype)
         sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
     guarded = guard(regions, torch.where(sure, opinion - given, torch.zeros_like(given)))
-    return guarded, agreement(guarded, opinion) ** config.exponent
+    share = agreement(guarded, opinion) / config.full_marks
+    return guarded, share.clamp(max=1) ** config.exponent

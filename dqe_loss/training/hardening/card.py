@@ -13,8 +13,8 @@ medical device.
 
 **Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
 was: {data}. The second, a second reader, has learned from references which voxels of a mask are wrong; stars above
-the lowest are multiplied by how far the two agree, to the power {exponent:g}. What lowers the stars is overlap as the
-second reader sees it, no human judgment.
+the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on: wholly), to the power
+{exponent:g}. What lowers the stars is overlap as the second reader sees it, no human judgment.
 
 **Gradient.** It moves a voxel only to where the second reader is sure that it belongs (probability {confidence:g} or
 more), and does not reach the position of the planes.
@@ -56,6 +56,7 @@ def hardened_card(
         title=title,
         kind=start.kind_of_ratings,
         data=start.data or "its data is not known",
+        full_marks=hardened.reader.full_marks,
         exponent=hardened.reader.exponent,
         confidence=hardened.reader.confidence,
         taught=taught[:1].upper() + taught[1:],

@@ -30,7 +30,8 @@ class HardenConfig:
         attack_from: Share of the steps after which half of every second batch is attacked.
         attack_rounds: Most rounds of an attack, reached at the end.
         confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
-        exponent: Of the agreement, with which stars are multiplied.
+        full_marks: Agreement from which on a mask keeps all of its stars.
+        exponent: Of the agreement below it, with which stars are multiplied.
         seed: Of all that is random.
         label_scheme: Scheme of the segmentations' labels.
         device: Where to train; auto takes the GPU if there is one.
@@ -52,6 +53,7 @@ class HardenConfig:
     attack_from: float = 0.3
     attack_rounds: int = 3
     confidence: float = 0.8
+    full_marks: float = 0.95
     exponent: float = 3.0
     seed: int = 0
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"

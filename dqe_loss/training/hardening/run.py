@@ -34,7 +34,7 @@ FIRST_PHANTOM = 5000
 PHANTOM_ERRORS = 4
 """A phantom gets wrong masks for one in so many of a real exam's: it is seen less often."""
 # A continuation may run elsewhere, be watched and trusted otherwise; all else makes it another hardening.
-_FREE = ("exams", "out", "resume", "device", "save_every", "confidence", "exponent")
+_FREE = ("exams", "out", "resume", "device", "save_every", "confidence", "full_marks", "exponent")
 
 
 def harden(config: HardenConfig) -> int:
@@ -87,7 +87,7 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         raise ValueError(f"{config.checkpoint} has a second reader already; harden the surrogate that it came from")
     if start.config.normalization != "percentile":
         raise ValueError(f"hardening takes planes scaled by percentiles, got {start.config.normalization!r}")
-    reader = ReaderConfig(confidence=config.confidence, exponent=config.exponent)
+    reader = ReaderConfig(confidence=config.confidence, full_marks=config.full_marks, exponent=config.exponent)
     origin = start.config.data or "its data is not known"
     surrogate_config = replace(
         start.config,
