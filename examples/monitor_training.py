@@ -45,7 +45,7 @@ class Arguments:
         validation: Phantoms to validate on.
         epochs: Epochs.
         learning_rate: Adam's.
-        checkpoint: What rates: brainlesion or a file.
+        checkpoint: What rates: hardened, brainlesion or a file.
         device: Such as cpu or cuda.
         smoke: One phantom each and one epoch, to see that everything runs.
     """
@@ -55,7 +55,7 @@ class Arguments:
     validation: int = 2
     epochs: int = 10
     learning_rate: float = 0.005
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = "hardened"
     device: str = "cpu"
     smoke: bool = False
 

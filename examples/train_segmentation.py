@@ -65,7 +65,7 @@ class Arguments:
     Attributes:
         exam: Exams to train on. Default: six phantoms.
         test: Further exams to test on. Default: with phantoms, one more.
-        checkpoint: The published weights, or a surrogate of your own: brainlesion or a file.
+        checkpoint: hardened, brainlesion (the published weights), or a file: a surrogate of your own.
         reference: Name of the reference segmentation. Default: the exam's first by name.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.
@@ -81,7 +81,7 @@ class Arguments:
 
     exam: Folders = ()
     test: Folders = ()
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = "hardened"
     reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")

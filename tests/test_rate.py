@@ -63,7 +63,8 @@ def run(capsys, folder, checkpoint):
 
 def test_command_as_a_user_runs_it(folder, tmp_path, surrogate):
     outputs = {kind: tmp_path / f"ratings.{kind}" for kind in ("json", "csv", "png")}
-    command = [sys.executable, "-m", "dqe_loss.rate", "--exam", folder, "--json", outputs["json"]]
+    published = ["--checkpoint", "brainlesion"]
+    command = [sys.executable, "-m", "dqe_loss.rate", "--exam", folder, *published, "--json", outputs["json"]]
     done = subprocess.run(
         [*command, "--csv", outputs["csv"], "--figure", outputs["png"]],
         cwd=Path(dqe_loss.__file__).parents[1],
@@ -215,7 +216,7 @@ def test_folder_without_permission(run, tmp_path):
 
 def test_permission_is_asked_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(rate, "rate_exam", lambda *_: pytest.fail("worked before it looked"))
+    monkeypatch.setattr(rate, "prepare_planes", lambda *_: pytest.fail("worked before it looked"))
     code, _, errors = run("--csv", tmp_path / "a.csv")
     assert code == 2
     assert "a.csv: cannot be written, no permission in" in errors
@@ -241,7 +242,7 @@ def test_interrupt_exits_with_130(run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rate, "rate_exam", interrupt)
+    monkeypatch.setattr(rate, "rate_planes", interrupt)
     assert run() == (130, "", "")
 
 
@@ -252,7 +253,7 @@ def test_failed_run_keeps_the_old_files(run, tmp_path, monkeypatch):
     def fail(*_):
         raise ValueError("no stars\ntoday")
 
-    monkeypatch.setattr(rate, "rate_exam", fail)
+    monkeypatch.setattr(rate, "rate_planes", fail)
     assert run("--json", old, "--csv", tmp_path / "ratings.csv") == (2, "", "dqe_loss.rate: error: no stars today\n")
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]

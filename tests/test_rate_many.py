@@ -276,21 +276,21 @@ def test_failures_give_exit_code_1_and_can_be_tried_again(tmp_path, checkpoint, 
 def test_nothing_but_the_exam_suffers_from_an_error_nobody_thought_of(command, tmp_path, monkeypatch):
     from dqe_loss.inference import exam
 
-    read = exam.read_exam
+    read = exam.open_exam
 
     def fail(paths, **options):
         if paths.name.endswith("case-3"):
             raise MemoryError("no\nroom")
         return read(paths, **options)
 
-    monkeypatch.setattr(exam, "read_exam", fail)
+    monkeypatch.setattr(exam, "open_exam", fail)
     assert rate.main(command) == 1
     table = read_rated(tmp_path / "stars.csv")
     assert table["error"][table["error"] != ""].tolist() == ["MemoryError: no room"] * 2
 
 
 def test_stars_that_are_none_are_an_error(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("dqe_loss.inference.exam.rate_inputs", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
+    monkeypatch.setattr("dqe_loss.inference.exam.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
     assert rate.main(command) == 1
     assert set(read_rated(tmp_path / "stars.csv")["error"]) == {"the surrogate gives 1.0, nan, 2.0, which are no stars"}
 
