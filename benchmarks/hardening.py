@@ -1,8 +1,9 @@
 """Train, judge and write the hardened checkpoint: leave-one-exam-out first, then all exams, in one resumable call.
 
 Run: ``python benchmarks/hardening.py --exams A B C --reference NAME [NAME ...]``. Each exam is judged by a second
-reader that never saw it, next to the published weights; then the checkpoint that ships is taught on all of them. What
-is finished is kept under ``--out``, and a run that was stopped goes on from there. On two CPU cores about two hours.
+reader that never saw it, next to the published weights; then the checkpoint that ships is taught on all of them, and
+audited on phantoms. What is finished is kept under ``--out``, and a run that was stopped goes on from there. On two CPU
+cores about two hours.
 """
 
 import json
@@ -19,7 +20,10 @@ from _report import machine, write_json
 
 from dqe_loss import load_surrogate
 from dqe_loss.checkpoint import fingerprint
-from dqe_loss.evaluation.audit.case import find_sources, read_case
+from dqe_loss.evaluation.audit.case import find_sources, phantom_sources, read_case
+from dqe_loss.evaluation.audit.measure import Settings as AuditSettings
+from dqe_loss.evaluation.audit.parts import PARTS
+from dqe_loss.evaluation.audit.run import Plan, run_audit, summary_text
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.run import harden
 
@@ -42,6 +46,8 @@ class Options:
     """Steps of each attack."""
     ship: bool = True
     """Whether to teach on all exams in the end."""
+    audited: int = 1
+    """Phantoms on which the shipped and the published checkpoint are audited in the end."""
     harden: HardenConfig = field(default_factory=HardenConfig)
     """How each second reader is taught."""
 
@@ -71,7 +77,10 @@ def main(options: Options) -> None:
         measured[source.name] = rows
         print(table(measured), flush=True)
     if options.ship:
-        print(f"to ship: {_teach(options, options.exams, 'all')}")
+        shipped = _teach(options, options.exams, "all")
+        print(f"to ship: {shipped}")
+        for name, checkpoint in (("hardened", str(shipped)), ("brainlesion", "brainlesion")):
+            _audit(options, name, checkpoint)
     write_json(options.results / "hardening.json", {"machine": machine(), "exams": measured})
     (options.results / "table.md").write_text(table(measured) + "\n")
 
@@ -93,6 +102,13 @@ def _teach(options: Options, exams: tuple[Path, ...], name: str) -> Path:
             raise SystemExit(code)
         print(f"{name}: {(time.time() - started) / 60:.0f} minutes", flush=True)
     return path
+
+
+def _audit(options: Options, name: str, checkpoint: str) -> None:
+    """An audit's page on phantoms that no reader was taught on; what it holds already is kept."""
+    settings = AuditSettings(attack_steps=options.attack_steps)
+    plan = Plan(checkpoint, phantom_sources(options.audited), tuple(PARTS), settings)
+    print(summary_text(run_audit(plan, load_surrogate(checkpoint), options.out / f"audit_{name}")), flush=True)
 
 
 if __name__ == "__main__":
