@@ -201,5 +201,6 @@ def _gradients(surrogate: Surrogate, scans: Tensor, regions: Tensor) -> tuple[Te
         stars = surrogate(join_planes(surrogate.config, *leaves))
         if not stars.requires_grad:  # a surrogate that is the same everywhere
             return stars, *map(torch.zeros_like, leaves)
-        gradients = torch.autograd.grad(stars.sum(), leaves, allow_unused=True, materialize_grads=True)
-    return stars.detach(), *gradients
+        # As a loss goes down, not as stars go up: a second reader guards what descends (`dqe_loss.balance.guard`).
+        gradients = torch.autograd.grad(-stars.sum(), leaves, allow_unused=True, materialize_grads=True)
+    return stars.detach(), *(-gradient for gradient in gradients)

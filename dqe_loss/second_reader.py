@@ -165,8 +165,9 @@ def reread(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: T
         regions: ``(N, 3, H, W)`` in [0, 1].
 
     Returns:
-        The mask, whose gradient is guarded by the reader: it passes only where descent moves a voxel to where the
-        reader is sure that it belongs; and what the mask is worth, ``(N,)`` in [0, 1], differentiable by the mask.
+        The mask, whose gradient is guarded by the reader: it passes only where descent (of the stars that are missing:
+        the guard takes what it gets for the gradient of a loss) moves a voxel to where the reader is sure that it
+        belongs; and what the mask is worth, ``(N,)`` in [0, 1], differentiable by the mask.
     """
     given = regions.detach()
     with torch.no_grad():

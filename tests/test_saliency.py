@@ -1,6 +1,7 @@
 """Saliency: exact for a linear surrogate, without the padding, honest where there is none; its share; its command."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from helpers import make_exam, shrink, small_surrogate, tiny_surrogate
 from test_rate import FIRST, SECOND, checkpoint, folder, run  # noqa: F401  # the tiny exam of the command
 from torch import nn
 
-from dqe_loss import VIEWS, rate_segmentation, regions_from_labels
+from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.explain import plan_explanations
 from dqe_loss.saliency import explain_labels, reference_error, share_on_error
+from dqe_loss.second_reader import ReaderConfig
 from dqe_loss.slicing import VIEW_AXIS, take_planes
 
 SIDE = 32
@@ -36,6 +38,27 @@ def linear_surrogate(weight):
 @pytest.fixture(scope="module")
 def weight():
     return torch.randn(7, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+class Disagreeing(nn.Module):
+    """A second reader that is sure that every voxel of the upper half is wrong, and agrees with the rest."""
+
+    def forward(self, scans, regions):
+        opinion = regions.clone()
+        opinion[..., : SIDE // 2, :] = 1 - opinion[..., : SIDE // 2, :]
+        return 6 * (2 * opinion - 1)
+
+
+def test_a_second_reader_is_explained_by_where_it_disagrees(weight):
+    base = linear_surrogate(weight)
+    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()))
+    surrogate.network, surrogate.reader = Linear(weight / 100), Disagreeing()
+    image, labels = make_exam(seeds=(0,))
+    for one in explain_labels(surrogate, image, labels, smoothing=0).values():
+        height = one.mask.shape[-2]
+        edge = SIDE // 2 - (SIDE - height) // 2
+        assert one.mask[..., :edge, :].sum() > 0
+        assert (one.mask[..., edge:, :] == 0).all()
 
 
 def test_map_of_a_linear_surrogate_is_its_weights(weight):
