@@ -12,6 +12,8 @@ from torch import nn
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.checkpoint import fingerprint, weights_of
 from dqe_loss.second_reader import SMOOTHING, ReaderConfig, SecondReader, agreement, reread
+from dqe_loss.stars import describe_ratings, unit_of_kind
+from dqe_loss.surrogate import KINDS_OF_RATINGS
 
 SIDE = 32
 FEATURES = (4, 4, 4, 4, 4, 4)
@@ -217,3 +219,14 @@ def test_compiles_without_graph_breaks():
     planes = torch.rand(1, 7, *surrogate.config.field_of_view, requires_grad=True)
     compiled = torch.compile(surrogate, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(planes), surrogate(planes))
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_RATINGS)
+def test_every_kind_of_ratings_has_its_words_wherever_stars_are_told(kind):
+    from dqe_loss.evaluation.audit.page import _KINDS
+    from dqe_loss.evaluation.report import SURROGATE_TEXT
+
+    assert describe_ratings(SurrogateConfig(kind_of_ratings=kind), "x").endswith(tuple("abcdefghijklmnopqrstuvwxyz"))
+    assert (unit_of_kind(kind) == "stars") is (kind == "human")
+    assert _KINDS[kind]
+    assert SURROGATE_TEXT[kind]

@@ -15,6 +15,8 @@ _KINDS = {
     "simulated": "The checkpoint learned from simulated raters: its simulated stars are no human judgment.",
     "metric": "The checkpoint learned from overlap with references: its metric stars estimate that overlap, and are "
     "no human judgment.",
+    "hybrid": "The checkpoint learned from human ratings, and a second reader, which learned from references, lowers "
+    "them: its hybrid stars are human judgment only where the reader agrees with the mask.",
     "unknown": "The checkpoint does not say what ratings it learned from: its stars may be no human judgment.",
 }
 _RULES = {">=": "at least", ">": "more than", "<=": "at most"}
