@@ -159,7 +159,7 @@ class DQELoss(RatingTerm):
             input: prediction ``(B, 3, X, Y, Z)`` (regions) or ``(B, 4, X, Y, Z)`` (background and tissues).
             target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot
                 tissues ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
-            image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score does little harm), with 0 outside
+            image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score can cost half a star), with 0 outside
                 the brain.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
                 integers or ``(B, 3)``. What is rated is the target with the patch predicted.
