@@ -73,7 +73,7 @@ def prepare_planes(
 def rate_planes(planes: Mapping[str, Tensor], rater: Rater) -> Ratings:
     """The second half: ask the network.
 
-    One segmentation at a time: more planes in a call are not faster on a CPU (`benchmarks/file_throughput.py`).
+    One segmentation at a time, which keeps memory small; whether more planes in a call are faster was not measured.
 
     Args:
         planes: as `prepare_planes` gives them.
