@@ -1,6 +1,6 @@
 """Watch the stars of a deployed model's segmentations, and write an alert file when they depart from a reference.
 
-    python -m dqe_loss.rate ...                                                 # appends to inference.csv
+    python -m dqe_loss.rate ...                                                 # writes inference.csv
     python examples/watch_inference.py inference.csv --reference accepted.csv   # once, from cron
     python examples/watch_inference.py inference.csv --first 200 --follow 60    # until an alarm, a look a minute
 

@@ -98,7 +98,7 @@ def test_the_whole_federation_runs_on_flower(tmp_path):
     pytest.importorskip("flwr", reason="the extra federated is not installed")
     pytest.importorskip("ray", reason="the extra federated is not installed")
     command = [sys.executable, str(FOLDER / "run.py"), "--kind", "erode", "--seeds", "1", "--sites", "2", "3"]
-    command += ["--test", "1", "--rounds", "1", "--out", str(tmp_path)]
+    command += ["--test", "1", "--rounds", "1", "--steps", "2", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads((tmp_path / "results.json").read_text())
@@ -107,6 +107,6 @@ def test_the_whole_federation_runs_on_flower(tmp_path):
     assert all(0 <= run["mean_dice"] <= 1 for run in told["runs"])
     assert "| erode | oracle |" in done.stdout
     # Other settings are not mixed into the same folder.
-    again = subprocess.run([*command, "--epochs", "2"], capture_output=True, text=True, check=False)
+    again = subprocess.run([*command, "--steps", "3"], capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert "holds runs with another --epochs; give another --out" in again.stderr
+    assert "holds runs with another --steps; give another --out" in again.stderr

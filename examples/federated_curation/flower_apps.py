@@ -36,7 +36,7 @@ def train_at_site(message: Message, context: Context) -> Message:
         network,
         images,
         targets,
-        epochs=int(config["epochs"]),
+        steps=int(config["steps"]),
         rate=float(config["learning-rate"]) * (1 - (round_ - 1) / rounds),
         seed=(int(config["seed"]) * 1000 + round_) * 10 + number,
     )

@@ -46,29 +46,29 @@ def take_training_planes(
     return _halve(scaled).astype(np.float16), _halve(regions) >= 0.5
 
 
-def train(network: nn.Module, images: Tensor, targets: Tensor, *, epochs: int, rate: float, seed: int) -> float:
-    """Train for some epochs, and return the mean loss of the last.
+def train(network: nn.Module, images: Tensor, targets: Tensor, *, steps: int, rate: float, seed: int) -> float:
+    """Train for some steps, and return their mean loss.
 
     Args:
         network: what is trained, in place.
         images: planes (N, 4, H, W).
         targets: regions (N, 3, H, W).
-        epochs: passes over the planes.
+        steps: batches of `BATCH` planes, drawn at random.
         rate: Adam's learning rate.
-        seed: order of the planes.
+        seed: of the draw.
     """
     criterion = DiceCELoss(sigmoid=True, batch=True)
     optimizer = torch.optim.Adam(network.parameters(), rate)
     generator = torch.Generator().manual_seed(seed)
     network.train()
-    for _ in range(epochs):
-        losses = []
-        for chosen in torch.randperm(len(images), generator=generator).split(BATCH):
-            loss = criterion(network(images[chosen].float()), targets[chosen].float())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+    losses = []
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (BATCH,), generator=generator)
+        loss = criterion(network(images[chosen].float()), targets[chosen].float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
     return float(np.mean(losses))
 
 

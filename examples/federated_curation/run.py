@@ -48,9 +48,9 @@ class Arguments:
         severity: Of the errors, up to 1.
         test: Phantoms to test on, at no site.
         rounds: Rounds of FedAvg.
-        epochs: Epochs at each site in a round.
+        steps: Of the optimizer at each site in a round: as many whatever a rule keeps, so that none trains longer.
         learning_rate: Adam's in the first round; it falls to 0.
-        checkpoint: What rates: brainlesion or a file.
+        checkpoint: What rates: brainlesion, hardened or a file.
         out: Folder for everything; made if it is not there.
         processes: Sites that work at the same time.
     """
@@ -61,10 +61,10 @@ class Arguments:
     share: float = 1 / 3
     severity: float = 1.0
     test: int = 12
-    rounds: int = 10
-    epochs: int = 1
+    rounds: int = 40
+    steps: int = 25
     learning_rate: float = 0.005
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|hardened|FILE")] = "brainlesion"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/federated")
     processes: int = 2
 
@@ -88,11 +88,11 @@ def run_federations(arguments: Arguments) -> None:
         for kind in arguments.kind
     ]
     checkpoint = arguments.checkpoint
-    if checkpoint != "brainlesion":
+    if Path(checkpoint).is_file():
         checkpoint = str(Path(checkpoint).resolve())
 
     def work(train_together: Any) -> None:
-        test = read_test_exams(range(count, count + arguments.test), out, surrogate)
+        test = read_test_exams(range(count, count + arguments.test), out, surrogate, Path(checkpoint).stem)
         for federation in federations:
             for rule in RULES:
                 path = run_path(federation, rule, out)
@@ -105,7 +105,7 @@ def run_federations(arguments: Arguments) -> None:
                     sites=len(arguments.sites),
                     federation=str(federation.folder),
                     rule=rule,
-                    epochs=arguments.epochs,
+                    steps=arguments.steps,
                     checkpoint=checkpoint,
                     **{"learning-rate": arguments.learning_rate},
                 )
@@ -142,8 +142,8 @@ def check(arguments: Arguments) -> None:
         raise ValueError("expected --sites of two exams or more, and two sites or more")
     if not 0 < arguments.share < 0.5 or not 0 < arguments.severity <= 1:
         raise ValueError("expected --share in (0, 0.5), for most masks must be good, and --severity in (0, 1]")
-    if min(arguments.seeds, arguments.test, arguments.rounds, arguments.epochs, arguments.processes) < 1:
-        raise ValueError("--seeds, --test, --rounds, --epochs and --processes must be 1 or more")
+    if min(arguments.seeds, arguments.test, arguments.rounds, arguments.steps, arguments.processes) < 1:
+        raise ValueError("--seeds, --test, --rounds, --steps and --processes must be 1 or more")
     check_output_folder(arguments.out)
 
 
@@ -179,7 +179,9 @@ def simulate(apps: Any, work: Any, sites: int, processes: int) -> None:
     )
 
 
-def read_test_exams(seeds: Sequence[int], out: Path, surrogate: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def read_test_exams(
+    seeds: Sequence[int], out: Path, surrogate: Any, tag: str
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Planes and regions of the clean phantoms that no site has."""
     from local_work import open_exam
 
@@ -188,7 +190,7 @@ def read_test_exams(seeds: Sequence[int], out: Path, surrogate: Any) -> list[tup
         paths = phantom_paths(seed, out / "phantoms")
         row = {m: str(getattr(paths, m)) for m in ("t1c", "t1", "t2", "flair")}
         row |= {"exam": paths.name, "mask": str(paths.segmentations[0])}
-        exams.append(open_exam(row, surrogate, "brainlesion")[1:])
+        exams.append(open_exam(row, surrogate, tag)[1:])
     return exams
 
 
