@@ -223,10 +223,10 @@ def test_compiles_without_graph_breaks():
 
 @pytest.mark.parametrize("kind", KINDS_OF_RATINGS)
 def test_every_kind_of_ratings_has_its_words_wherever_stars_are_told(kind):
-    from dqe_loss.evaluation.audit.page import _KINDS
+    from dqe_loss.evaluation.audit import page
     from dqe_loss.evaluation.report import SURROGATE_TEXT
 
     assert describe_ratings(SurrogateConfig(kind_of_ratings=kind), "x").endswith(tuple("abcdefghijklmnopqrstuvwxyz"))
     assert (unit_of_kind(kind) == "stars") is (kind == "human")
-    assert _KINDS[kind]
+    assert page.SURROGATE_TEXT[kind]
     assert SURROGATE_TEXT[kind]

@@ -29,6 +29,7 @@ from phantom_sites import KINDS, Federation, lay_out, write_exams
 
 from dqe_loss import REGIONS, load_surrogate
 from dqe_loss.command import import_extra, run_command
+from dqe_loss.data.exams import read_exam
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.simulation import phantom_paths
 from dqe_loss.stars import describe_ratings
@@ -92,7 +93,7 @@ def run_federations(arguments: Arguments) -> None:
         checkpoint = str(Path(checkpoint).resolve())
 
     def work(train_together: Any) -> None:
-        test = read_test_exams(range(count, count + arguments.test), out, surrogate, Path(checkpoint).stem)
+        test = read_test_exams(range(count, count + arguments.test), out)
         for federation in federations:
             for rule in RULES:
                 path = run_path(federation, rule, out)
@@ -179,18 +180,16 @@ def simulate(apps: Any, work: Any, sites: int, processes: int) -> None:
     )
 
 
-def read_test_exams(
-    seeds: Sequence[int], out: Path, surrogate: Any, tag: str
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Planes and regions of the clean phantoms that no site has."""
-    from local_work import open_exam
+def read_test_exams(seeds: Sequence[int], out: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Planes and regions of the clean phantoms that no site has; nobody rates them."""
+    from planes import take_training_planes
 
     exams = []
     for seed in seeds:
-        paths = phantom_paths(seed, out / "phantoms")
-        row = {m: str(getattr(paths, m)) for m in ("t1c", "t1", "t2", "flair")}
-        row |= {"exam": paths.name, "mask": str(paths.segmentations[0])}
-        exams.append(open_exam(row, surrogate, tag)[1:])
+        exam = read_exam(phantom_paths(seed, out / "phantoms"), label_scheme="brats23")
+        (labels,) = exam.segmentations.values()
+        planes, regions = take_training_planes(exam.image, labels)
+        exams.append((torch.from_numpy(planes), torch.from_numpy(regions)))
     return exams
 
 

@@ -8,17 +8,8 @@ from typing import Any
 from dqe_loss.evaluation.audit.exploitation import JITTERS, SHIFT, STARTS
 from dqe_loss.evaluation.audit.measure import CENTERS, Numbers, mean
 from dqe_loss.evaluation.audit.parts import PARTS
-from dqe_loss.evaluation.report import Cell, Table, fill_template, format_number
+from dqe_loss.evaluation.report import SURROGATE_TEXT, Cell, Table, fill_template, format_number
 
-_KINDS = {
-    "human": "The checkpoint learned from human ratings: its stars estimate what those raters would give.",
-    "simulated": "The checkpoint learned from simulated raters: its simulated stars are no human judgment.",
-    "metric": "The checkpoint learned from overlap with references: its metric stars estimate that overlap, and are "
-    "no human judgment.",
-    "hybrid": "The checkpoint learned from human ratings, and a second reader, which learned from references, lowers "
-    "them: its hybrid stars are human judgment only where the reader agrees with the mask.",
-    "unknown": "The checkpoint does not say what ratings it learned from: its stars may be no human judgment.",
-}
 _RULES = {">=": "at least", ">": "more than", "<=": "at most"}
 
 
@@ -54,7 +45,7 @@ def render_page(
         "audit.html.jinja",
         name=PurePath(audit["checkpoint"]).name,
         description=audit["description"][:1].upper() + audit["description"][1:],
-        kind_text=_KINDS[audit["kind_of_ratings"]],
+        kind_text=SURROGATE_TEXT[audit["kind_of_ratings"]],
         left_out=[part.title for name, part in PARTS.items() if name not in audit["parts"]],
         audit=audit,
         parts=parts,
