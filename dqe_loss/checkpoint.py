@@ -33,6 +33,8 @@ HARDENED = "hardened"
 _SHIPPED = Path(__file__).parent / "weights" / f"{HARDENED}.safetensors"
 _CONFIG_KEY = "dqe_loss"
 _READER = "reader."
+# Fields of a configuration that say where weights come from, and not what they do.
+_PROVENANCE = ("kind_of_ratings", "data", "seed", "versions", "notice")
 _PACKAGE = "deep-quality-estimation"
 _WEIGHTS = "dqe_weights.pth"
 
@@ -107,8 +109,9 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", ha
 
 
 def fingerprint(surrogate: Surrogate) -> str:
-    """A checksum of a surrogate's weights: a file name can stay while its weights change."""
-    digest = hashlib.sha256()
+    """A checksum of what decides a surrogate's stars, weights and configuration: a file can change and keep its name."""
+    decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _PROVENANCE}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for name, tensor in weights_of(surrogate).items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

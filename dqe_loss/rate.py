@@ -195,10 +195,12 @@ def _rate_exam(arguments: Arguments) -> int:
     contents: dict[Path, bytes] = {}
     if arguments.json:
         contents[arguments.json] = ratings_as_json(
-            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, arguments.look
         )
     if arguments.csv:
-        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint)
+        contents[arguments.csv] = ratings_as_csv(
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.look
+        )
     whole = None
     if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)

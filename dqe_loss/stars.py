@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dqe_loss.surrogate import SurrogateConfig
@@ -46,7 +46,9 @@ def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def ratings_as_json(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, label_scheme: str) -> bytes:
+def ratings_as_json(
+    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, label_scheme: str, look: Sequence[str]
+) -> bytes:
     """Ratings of one exam as JSON, with all that is needed to know what they are."""
     content = {
         "exam": name,
@@ -55,18 +57,21 @@ def ratings_as_json(name: str, ratings: Ratings, config: SurrogateConfig, checkp
         "unit": star_unit(config),
         "scale": list(config.stars),
         "label_scheme": label_scheme,
+        "look": list(look),
         "ratings": ratings,
     }
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str) -> bytes:
+def ratings_as_csv(
+    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, look: Sequence[str]
+) -> bytes:
     """Ratings of one exam as CSV, a row for each segmentation."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     views = list(next(iter(ratings.values())))
-    writer.writerow(["exam", "segmentation", *views, "unit", "checkpoint"])
+    writer.writerow(["exam", "segmentation", *views, "unit", "look", "checkpoint"])
     for segmentation, stars in ratings.items():
         values = (f"{stars[view]:.5f}" for view in views)
-        writer.writerow([name, segmentation, *values, star_unit(config), checkpoint])
+        writer.writerow([name, segmentation, *values, star_unit(config), " ".join(look), checkpoint])
     return text.getvalue().encode()

@@ -63,7 +63,7 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     """Read a table that may be growing: a last line that is not yet whole is left for the next look.
 
     Returns:
-        The columns exam, segmentation, mean (NaN where there are no stars), unit, checkpoint_sha256.
+        The columns exam, segmentation, mean (NaN where there are no stars), unit, look, checkpoint_sha256.
 
     Raises:
         ValueError: it is no table of ratings.
@@ -71,7 +71,7 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     """
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    columns = ["exam", "segmentation", "mean", "unit", "checkpoint_sha256"]
+    columns = ["exam", "segmentation", "mean", "unit", "look", "checkpoint_sha256"]
     if not whole:
         return pd.DataFrame(columns=columns)
     table = pd.read_csv(io.BytesIO(whole), dtype={"exam": str, "segmentation": str})
@@ -101,7 +101,7 @@ def split_reference(arguments: Arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
     else:
         reference, begin = table.iloc[: arguments.first], begin + arguments.first
     watched = table.iloc[begin:]
-    for column, what in (("checkpoint_sha256", "checkpoint"), ("unit", "unit of stars")):
+    for column, what in (("checkpoint_sha256", "checkpoint"), ("unit", "unit of stars"), ("look", "place")):
         values = pd.concat([reference[column], watched[column]]).dropna().unique()
         if len(values) > 1:
             raise ValueError(

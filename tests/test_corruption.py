@@ -132,6 +132,12 @@ def test_smoothing_removes_specks_and_keeps_the_bulk():
     assert ((result > 0) & (LABELS > 0)).sum() > 0.95 * (LABELS > 0).sum()
 
 
+def test_a_single_plane_is_smoothed_within_itself():
+    plane = LABELS[..., LABELS.shape[2] // 2, None].copy()
+    result = corrupt(plane, [("smooth", 0.1)], rng=np.random.default_rng(0), brain=plane >= 0)
+    assert ((result > 0) & (plane > 0)).sum() > 0.9 * (plane > 0).sum() > 0
+
+
 def test_split_leaves_a_gap():
     result = worsen("split", 0.5)
     along = (result > 0).sum()

@@ -17,7 +17,7 @@ from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import prepare_exam, scaled_plane
 from dqe_loss.training.hardening.masks import KINDS, as_regions, draw_mask
 from dqe_loss.training.hardening.run import hardened_surrogate
-from dqe_loss.training.hardening.scenes import SIZE, draw_scene
+from dqe_loss.training.hardening.scenes import SIZE, _dilute, draw_scene
 from dqe_loss.training.hardening.teacher import Teacher, attack, draw_batch, learning_rate, teaching_loss
 
 SHAPE = (56, 64, 48)
@@ -87,6 +87,21 @@ def test_scenes_keep_air_at_zero_and_the_truth_in_the_brain(exam):
     assert tumors > 10
 
 
+def test_less_contrast_agent_lets_t1c_become_like_t1():
+    scans = torch.zeros(4, 8, 8)
+    scans[1, 1:7, 1:7] = 0.2
+    scans[0, 1:7, 1:7] = 0.4
+    scans[0, 3, 3] = 1.0  # what enhances
+    diluted = scans.clone()
+    _dilute(diluted, 0.5)
+    assert diluted[0, 3, 3].item() == pytest.approx(0.7)
+    scans[0, 3, 3] = 0.7
+    torch.testing.assert_close(diluted, scans)
+    nothing = torch.zeros(4, 8, 8)
+    _dilute(nothing, 0.5)
+    assert not nothing.any()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_mask(exam, kind):
     for seed in range(8):
@@ -96,6 +111,12 @@ def test_each_kind_of_mask(exam, kind):
         assert labels.shape == (SIZE, SIZE)
         assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
         assert kind != "right" or torch.equal(labels, scene.truth)
+
+
+def test_errors_of_a_plane_are_new_in_each_draw(exam):
+    scene = next(s for s in (draw_scene([exam], np.random.default_rng(seed)) for seed in range(9)) if s.truth.any())
+    drawn = [KINDS["corrupted"][1](scene, [exam], np.random.default_rng(seed)) for seed in range(12)]
+    assert len({tuple(labels.flatten().tolist()) for labels in drawn}) > 9
 
 
 def test_masks_are_probabilities_of_nested_regions(exam):

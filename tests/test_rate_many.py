@@ -356,6 +356,7 @@ def test_a_journal_of_something_else_is_refused(command, checkpoint, tmp_path, c
     before = (tmp_path / "stars.csv").read_bytes()
     for changes, differing in (
         (["--label-scheme", "brats23"], "another label_scheme (label_scheme was 'brats', is 'brats23')"),
+        (["--look", "mask", "flair"], "another look (look was 'mask', is 'mask flair')"),
         (["--checkpoint", other_weights(checkpoint)], "another checkpoint_sha256 (checkpoint_sha256 was '"),
         (["--data", str(Path(command[1]) / "site-0")], "another data (data was '"),
     ):

@@ -12,7 +12,8 @@ ROW = {
     "exam": "site/1", "segmentation": "failed/seg-x", **STARS, "tc_ml": 1.0, "wt_ml": 3.5, "et_ml": 0.0,
     "warnings": "empty region ET", "error": "", "t1c": "/data/1/a.nii.gz", "t1": "/data/1/b.nii.gz",
     "t2": "/data/1/c.nii.gz", "flair": "/data/1/d.nii.gz", "mask": "/data/1/failed/seg-x.nii.gz",
-    "label_scheme": "brats", "unit": "metric stars", "checkpoint": "my.safetensors", "checkpoint_sha256": "0123456789",
+    "label_scheme": "brats", "unit": "metric stars", "look": "mask flair", "checkpoint": "my.safetensors",
+    "checkpoint_sha256": "0123456789",
 }  # fmt: skip
 FAILED = {**ROW, "exam": "site/2", **dict.fromkeys(STARS, np.nan), "wt_ml": np.nan, "error": "gone", "mask": ""}
 

@@ -156,6 +156,7 @@ def test_it_travels_with_its_checkpoint(tmp_path):
     assert loaded.config == surrogate.config
     assert fingerprint(loaded) == fingerprint(surrogate)
     assert fingerprint(loaded) != fingerprint(small_surrogate())
+    assert fingerprint(guarded_surrogate(confidence=0.8)) != fingerprint(surrogate)  # of the same weights
     planes = torch.rand(1, 7, *surrogate.config.field_of_view)
     torch.testing.assert_close(loaded(planes), surrogate(planes))
     size = path.stat().st_size

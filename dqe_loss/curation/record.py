@@ -11,7 +11,7 @@ import pandas as pd
 
 from dqe_loss.curation.decide import DECISIONS
 from dqe_loss.curation.run import Calibration, Curation, Settings
-from dqe_loss.data.rated import PATHS
+from dqe_loss.data.rated import ORIGIN, PATHS
 from dqe_loss.data.table import relative_path
 from dqe_loss.evaluation.failure import failure_detection
 
@@ -43,9 +43,7 @@ def numbers(curation: Curation, path: Path, settings: Settings) -> dict[str, Any
     finite = {name: None if isinstance(v, float) and np.isinf(v) else v for name, v in asdict(rule).items()}
     return {
         "table": str(path),
-        "unit": str(table["unit"].iloc[0]),
-        "checkpoint": str(table["checkpoint"].iloc[0]),
-        "checkpoint_sha256": str(table["checkpoint_sha256"].iloc[0]),
+        **{name: str(table[name].iloc[0]) for name in ORIGIN},
         "settings": {name: str(v) if isinstance(v, Path) else v for name, v in asdict(settings).items()},
         "rule": finite,
         "segmentations": len(table),

@@ -104,11 +104,11 @@ def erode(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 
 
 def smooth(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Smooth each region by up to `MAX_SMOOTHING`: thin parts vanish, bays fill up."""
+    """Smooth each region by up to `MAX_SMOOTHING`: thin parts vanish, bays fill up; a single plane, within itself."""
     box = tumor_box(labels, 2)
     if box is None:
         return labels
-    sigma = severity * MAX_SMOOTHING
+    sigma = [severity * MAX_SMOOTHING * (size > 1) for size in labels.shape]
     blurred = [
         ndimage.gaussian_filter(region.astype(np.float32), sigma, mode="constant", truncate=3) > 0.5
         for region in nested_regions(labels[box])

@@ -12,7 +12,8 @@
 | ``t1c``, ``t1``, ``t2``, ``flair``, ``mask`` | paths, relative to the table's folder |
 | ``label_scheme`` | of the mask |
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
-| ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and `dqe_loss.checkpoint.fingerprint` of its weights |
+| ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.look.LOOKS` with a blank between |
+| ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.checkpoint.fingerprint` |
 """
 
 from pathlib import Path
@@ -30,7 +31,7 @@ STARS = (*VIEWS, "mean", "spread")
 
 VOLUMES = tuple(f"{region.lower()}_ml" for region in REGIONS)
 PATHS = (*MODALITIES, "mask")
-ORIGIN = ("label_scheme", "unit", "checkpoint", "checkpoint_sha256")
+ORIGIN = ("label_scheme", "unit", "look", "checkpoint", "checkpoint_sha256")
 """Columns that say what the stars are: the same in all rows."""
 
 COLUMNS = ("exam", "segmentation", *STARS, *VOLUMES, "warnings", "error", *PATHS, *ORIGIN)
@@ -38,7 +39,7 @@ _TOLERANCE = 1e-3  # stars are rounded to 5 digits by us, and to 3 by a careful 
 _NAME = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
 _SCHEMA = pa.DataFrameSchema(
     {
-        **{name: pa.Column(str, _NAME) for name in ("exam", "unit", "checkpoint", "checkpoint_sha256")},
+        **{name: pa.Column(str, _NAME) for name in ("exam", *ORIGIN[1:])},
         **{name: pa.Column(float, nullable=True) for name in STARS},
         **{
             name: pa.Column(

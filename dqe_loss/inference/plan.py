@@ -51,12 +51,13 @@ class Plan:
         return {
             "label_scheme": self.label_scheme,
             "unit": star_unit(surrogate.config),
+            "look": " ".join(self.look),
             "checkpoint": Path(self.checkpoint).name,
             "checkpoint_sha256": fingerprint(surrogate),
         }
 
     def settings(self, surrogate: Surrogate) -> dict[str, Any]:
-        """What a continuation must share, JSON-ready. A checkpoint is its weights, whatever its name."""
+        """What a continuation must share, JSON-ready. A checkpoint is what it does, whatever its name."""
         folder = self.out.parent
         origin = self.origin(surrogate)
         del origin["checkpoint"]
@@ -64,7 +65,6 @@ class Plan:
             "data": relative_path(str(self.data), folder),
             "predictions": [relative_path(str(path), folder) for path in self.predictions],
             "channels": list(self.channels),
-            "look": list(self.look),
         }
 
 

@@ -100,6 +100,7 @@ def render_cases(
         outlines=OUTLINES,
         pictured=len(pictures),
         checkpoint=f"{table['checkpoint'].iloc[0]} ({table['checkpoint_sha256'].iloc[0]})",
+        look=table["look"].iloc[0],
     )
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dqe_loss.data.corruption import corrupt
 from dqe_loss.labels import regions_from_labels
 from dqe_loss.slicing import VIEW_AXIS
-from dqe_loss.training.hardening.exams import TaughtExam, label_plane
+from dqe_loss.training.hardening.exams import TaughtExam, draw_errors, label_plane
 from dqe_loss.training.hardening.scenes import SIZE, Scene, draw_grid, draw_plane, warp_labels
 
 SOFTENED = 0.5
@@ -42,6 +43,17 @@ def _wrong(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) 
     stock = scene.exam.stock
     volume = stock[int(rng.integers(len(stock)))]
     return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+
+
+def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The truth with errors made in the plane itself: more of them than any stock holds."""
+    brain = (scene.scans.amax(0) > 0)[..., None].numpy()
+    if not brain.any():
+        return scene.truth
+    # Large ones as often as small ones: a mask that is neat and much too small is what a reader overlooks.
+    errors = draw_errors(rng, other=False, most=2, mildness=1.0)
+    plane = corrupt(scene.truth[..., None].numpy(), errors, rng=rng, brain=brain)
+    return torch.from_numpy(plane[..., 0])
 
 
 def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -108,11 +120,12 @@ def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator)
 
 Kind = Callable[[Scene, Sequence[TaughtExam], np.random.Generator], Tensor]
 KINDS: dict[str, tuple[float, Kind]] = {
-    "right": (0.16, _right),
-    "wrong": (0.27, _wrong),
-    "displaced": (0.2, _displaced),
-    "altered": (0.15, _altered),
-    "foreign": (0.1, _foreign),
+    "right": (0.15, _right),
+    "wrong": (0.2, _wrong),
+    "corrupted": (0.23, _corrupted),
+    "displaced": (0.12, _displaced),
+    "altered": (0.1, _altered),
+    "foreign": (0.08, _foreign),
     "absurd": (0.12, _absurd),
 }
 """Kinds of masks, and how often each is drawn."""

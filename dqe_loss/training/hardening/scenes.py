@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dqe_loss.intensity import MODALITIES
 from dqe_loss.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.training.hardening.exams import TaughtExam, label_plane, scaled_plane
 
@@ -19,6 +20,8 @@ TUMOR_SHARE = 0.85
 """How often a plane is chosen among those with tumor."""
 TRANSPLANT = 0.3
 """How often a tumor-bearing plane's tumor is put into another plane."""
+DILUTED, LARGEST_DILUTION = 0.4, 0.7
+"""How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
 ROTATION, SCALE = 25.0, 0.25
 """Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
 
@@ -123,10 +126,22 @@ def _transplant(
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
 
 
+def _dilute(scans: Tensor, share: float) -> None:
+    """Take a share of what the contrast agent did away from T1c, in place: many tumors hardly enhance."""
+    enhanced, plain = scans[MODALITIES.index("t1c")], scans[MODALITIES.index("t1")]
+    brain = (enhanced > 0) & (plain > 0)
+    if brain.any():
+        gain = enhanced[brain].median() / plain[brain].median().clamp(min=1e-3)
+        without = plain * gain.clamp(max=3)
+        enhanced.copy_(torch.where(brain, enhanced + share * (without - enhanced), enhanced))
+
+
 def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
     """Change brightness, contrast, field and grain of each modality; air stays 0."""
     air = scans == 0
     scans = scans.clone()
+    if rng.random() < DILUTED:
+        _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)))
     for scan in scans:
         curve = float(np.exp(rng.normal(0, 0.25)))
         gain, offset = float(np.exp(rng.normal(0, 0.18))), float(rng.normal(0, 0.03))
