@@ -63,9 +63,7 @@ def ratings_as_json(
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def ratings_as_csv(
-    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, look: Sequence[str]
-) -> bytes:
+def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, look: Sequence[str]) -> bytes:
     """Ratings of one exam as CSV, a row for each segmentation."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
