@@ -109,7 +109,7 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", ha
 
 
 def fingerprint(surrogate: Surrogate) -> str:
-    """A checksum of what decides a surrogate's stars, weights and configuration: a file may change and keep its name."""
+    """A checksum of what decides a surrogate's stars, weights and configuration."""
     decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _PROVENANCE}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for name, tensor in weights_of(surrogate).items():
