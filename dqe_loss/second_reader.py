@@ -37,7 +37,7 @@ class ReaderConfig:
 
     features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
     confidence: float = 0.8
-    full_marks: float = 0.95
+    full_marks: float = 0.98
     exponent: float = 3.0
 
     def __post_init__(self) -> None:

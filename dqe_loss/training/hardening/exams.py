@@ -75,18 +75,11 @@ def prepare_exam(
     )
 
 
-def draw_errors(rng: np.random.Generator, other: bool, *, most: int = MOST_ERRORS, mildness: float = 1.5) -> list[Step]:
-    """Kinds of errors, each with a severity.
-
-    Args:
-        rng: source of randomness.
-        other: whether there is another exam to take a mask from.
-        most: one to so many errors.
-        mildness: power of an evenly distributed severity: at 1 all are as often, above it small ones are more often.
-    """
+def draw_errors(rng: np.random.Generator, other: bool) -> list[Step]:
+    """One to `MOST_ERRORS` kinds of errors of any severity, small ones more often."""
     names = [name for name in CORRUPTIONS if other or name != "other"]
-    count = int(rng.integers(1, most + 1))
-    return [(str(name), float(rng.uniform(0.03, 1) ** mildness)) for name in rng.choice(names, count, replace=False)]
+    count = int(rng.integers(1, MOST_ERRORS + 1))
+    return [(str(name), float(rng.uniform(0.03, 1) ** 1.5)) for name in rng.choice(names, count, replace=False)]
 
 
 def plane_bounds(image: Tensor, view: str, box: Box, config: SurrogateConfig) -> Tensor:

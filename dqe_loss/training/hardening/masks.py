@@ -50,9 +50,7 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
     if not brain.any():
         return scene.truth
-    # Large ones as often as small ones: a mask that is neat and much too small is what a reader overlooks.
-    errors = draw_errors(rng, other=False, most=2, mildness=1.0)
-    plane = corrupt(scene.truth[..., None].numpy(), errors, rng=rng, brain=brain)
+    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng, other=False), rng=rng, brain=brain)
     return torch.from_numpy(plane[..., 0])
 
 
