@@ -189,8 +189,8 @@ def test_a_checkpoint_without_its_reader_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"features": (8, 8)}, r"features must be six numbers of channels, got \(8, 8\)"),
-        ({"confidence": 0.4}, r"expected confidence in \[0.5, 1\), .* got 0.4, 0.95 and 3.0"),
-        ({"exponent": 0.5}, r"and exponent >= 1, got 0.8, 0.95 and 0.5"),
+        ({"confidence": 0.4}, r"expected confidence in \[0.5, 1\), .* got 0.4, 0.98 and 3.0"),
+        ({"exponent": 0.5}, r"and exponent >= 1, got 0.8, 0.98 and 0.5"),
     ],
 )
 def test_what_a_reader_cannot_be(options, message):
