@@ -39,7 +39,7 @@ _TOLERANCE = 1e-3  # stars are rounded to 5 digits by us, and to 3 by a careful 
 _NAME = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
 _SCHEMA = pa.DataFrameSchema(
     {
-        **{name: pa.Column(str, _NAME) for name in ("exam", *ORIGIN[1:])},
+        **{name: pa.Column(str, _NAME) for name in ("exam", *ORIGIN) if name != "label_scheme"},
         **{name: pa.Column(float, nullable=True) for name in STARS},
         **{
             name: pa.Column(
