@@ -12,8 +12,15 @@ from torch.nn import functional as F
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.slicing import at_least_float32, center_of_profiles, mass_profiles
 
-LOOKS = ("mask", "flair", "brain")
-"""Whose center the planes go through: the segmentation's (as published), the FLAIR-bright region's, the brain's."""
+PLACES = {
+    "mask": "the center of the segmentation's tumor core",
+    "flair": "the place where FLAIR is brightest",
+    "brain": "the center of the brain",
+}
+"""What the planes go through, in words; the first is as published."""
+
+LOOKS = tuple(PLACES)
+"""Where to look, by name."""
 
 CELL = 4
 """Side in voxels of the cells in which FLAIR is averaged first."""

@@ -83,7 +83,8 @@ def rate_segmentation(
         modalities: the image's channel order.
 
     Returns:
-        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale.
+        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
+        without a second reader, see `Surrogate.forward`.
 
     Raises:
         ValueError: if shapes, names or options are not as said.

@@ -16,6 +16,7 @@ import pandas as pd
 from dqe_loss.evaluation.cases.pictures import SHOWN, ViewPicture
 from dqe_loss.evaluation.report import SURROGATE_TEXT, Table, fill_template, format_number
 from dqe_loss.figure import OUTLINES
+from dqe_loss.look import PLACES
 from dqe_loss.slicing import VIEWS
 
 Key = tuple[str, str]
@@ -83,6 +84,7 @@ def render_cases(
     unit = str(table["unit"].iloc[0])
     kind = "human" if unit == "stars" else unit.removesuffix(" stars")
     decided = "decision" in table
+    look = str(table["look"].iloc[0])
     return fill_template(
         "cases/cases.html.jinja",
         title=title,
@@ -100,7 +102,8 @@ def render_cases(
         outlines=OUTLINES,
         pictured=len(pictures),
         checkpoint=f"{table['checkpoint'].iloc[0]} ({table['checkpoint_sha256'].iloc[0]})",
-        look=table["look"].iloc[0],
+        look=look,
+        places_text=_places_text(look),
     )
 
 
@@ -123,6 +126,14 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
     if "decision" not in rated:
         return first.append(rated.loc[rest].sort_values("mean", kind="stable").index)[:limit]
     return first.append(rest[np.random.default_rng(0).permutation(len(rest))])[:limit]
+
+
+def _places_text(look: str) -> str:
+    """Where the rated planes lie, in words; a table's own word for a place that is not ours."""
+    places = [PLACES.get(place, place) for place in look.split()]
+    if len(places) == 1:
+        return f"three planes through {places[0]}"
+    return f"three planes through {', '.join(places[:-1])} and {places[-1]} each, of each view the lowest"
 
 
 def _encoded(section: Section) -> dict[str, Any]:
