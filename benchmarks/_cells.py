@@ -16,11 +16,25 @@ import torch
 from _report import machine, write_json
 from tqdm import tqdm
 
+from dqe_loss import load_surrogate
+from dqe_loss.checkpoint import fingerprint
+
 CellT = TypeVar("CellT")
 Tick = Callable[[int], None]
 Result = dict[str, Any]
 
 _ticks: "multiprocessing.Queue[int] | None" = None
+
+
+def with_checkpoint(settings: dict[str, Any], checkpoint: str) -> dict[str, Any]:
+    """Settings with a checkpoint's name and fingerprint, for results of a file that was written anew are stale.
+
+    Args:
+        settings: the others.
+        checkpoint: what `dqe_loss.load_surrogate` takes.
+    """
+    sha256 = fingerprint(load_surrogate(checkpoint))
+    return settings | {"checkpoint": Path(checkpoint).name, "checkpoint_sha256": sha256}
 
 
 def read_results(path: Path, settings: dict[str, Any]) -> dict[str, Result]:

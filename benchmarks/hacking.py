@@ -15,7 +15,7 @@ import tyro
 from _attack import DEFENSES, STARTS, Attack, Settings, run_attack
 from _attack_figure import draw_curves, draw_planes
 from _attack_table import detail_table, summary_table, verdicts
-from _cells import run_cells
+from _cells import run_cells, with_checkpoint
 from _references import PHANTOM, REFERENCES, exam_name
 
 
@@ -65,7 +65,7 @@ def main(options: Options) -> None:
         run_attack,
         {attack.name: attack for attack in attacks},
         path=path,
-        settings=options.attack.plain(),
+        settings=with_checkpoint(options.attack.plain(), options.attack.checkpoint),
         steps=lambda attack: attack.steps,
         workers=options.workers,
     )

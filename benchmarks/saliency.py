@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from _cells import Result, run_cells
+from _cells import Result, run_cells, with_checkpoint
 from _references import PHANTOM, REFERENCES
 from _report import markdown_table
 from _saliency import Cell, cell_name, measure_exam
@@ -69,12 +69,11 @@ def main(options: Options) -> None:
     }
     cells = [Cell(source, **shared) for source in sources]
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in shared.items()}
-    settings["checkpoint"] = Path(options.checkpoint).name
     results = run_cells(
         measure_exam,
         {cell_name(cell): cell for cell in cells},
         path=options.out / "saliency.json",
-        settings=settings,
+        settings=with_checkpoint(settings, options.checkpoint),
         steps=lambda cell: len(cell.kinds) + 1,
         workers=options.workers,
     )
@@ -116,7 +115,9 @@ def _kinds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for baseline in BASELINES:
             row[f"lift, {baseline}"] = _summary([r for r in of_kind if r["reading"] == baseline])["lift"]
         for key in ("toward change on the error", "toward change elsewhere"):
-            row[key] = float(np.mean([record[key] for record in chosen]))
+            # A plane whose stars have no gradient has no direction (null in the file).
+            shares = [record[key] for record in chosen if record[key] is not None and not np.isnan(record[key])]
+            row[key] = float(np.mean(shares)) if shares else float("nan")
         rows.append(row)
     return rows
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
-from _cells import run_cells
+from _cells import run_cells, with_checkpoint
 from _planes_data import Split
 from _planes_table import results_table, verdict
 from _planes_training import VARIANTS, Settings, Training, run_training
@@ -58,7 +58,7 @@ def main(options: Options) -> None:
         run_training,
         {training.name: training for training in trainings},
         path=path,
-        settings=options.training.plain(),
+        settings=with_checkpoint(options.training.plain(), options.training.checkpoint),
         steps=lambda training: training.steps,
         workers=options.workers,
     )

@@ -28,6 +28,7 @@ import tyro
 from phantom_sites import KINDS, Federation, lay_out, write_exams
 
 from dqe_loss import REGIONS, load_surrogate
+from dqe_loss.checkpoint import fingerprint
 from dqe_loss.command import import_extra, run_command
 from dqe_loss.data.exams import read_exam
 from dqe_loss.files import check_output_folder, write_together
@@ -79,7 +80,7 @@ def run_federations(arguments: Arguments) -> None:
     # The sites' processes may work in other folders.
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    check_settings(arguments, out / "settings.json")
+    check_settings(arguments, fingerprint(surrogate), out / "settings.json")
 
     count = sum(arguments.sites)
     write_exams(count + arguments.test, out / "phantoms")
@@ -148,14 +149,20 @@ def check(arguments: Arguments) -> None:
     check_output_folder(arguments.out)
 
 
-def check_settings(arguments: Arguments, path: Path) -> None:
+def check_settings(arguments: Arguments, checkpoint: str, path: Path) -> None:
     """Refuse to mix runs of different settings in one folder.
+
+    Args:
+        arguments: of this run.
+        checkpoint: fingerprint of what rates, in its name's place: a file may have been written anew.
+        path: JSON file of the settings of the runs before; written if there were none.
 
     Raises:
         ValueError: naming what differs.
     """
     free = {"kind", "seeds", "out", "processes"}
-    settings = json.loads(json.dumps({k: v for k, v in asdict(arguments).items() if k not in free}))
+    chosen = {name: value for name, value in asdict(arguments).items() if name not in free}
+    settings = json.loads(json.dumps(chosen | {"checkpoint": checkpoint}))
     if not path.is_file():
         write_together({path: json.dumps(settings).encode()})
         return
