@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
 from dqe_loss.labels import REGIONS
 from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
-from dqe_loss.second_reader import ReaderConfig, SecondReader, reread
+from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig, SecondReader, reread
 
 ENCODINGS = {"regions": 3, "tissue": 1}
 """How the segmentation is presented, and in how many channels: three binary regions, or one channel of labels."""
@@ -85,10 +85,11 @@ class SurrogateConfig:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if sorted(self.modalities) != sorted(MODALITIES):
             raise ValueError(f"modalities must name each of {MODALITIES} once, got {self.modalities}")
-        if self.reader is not None and (self.encoding != "regions" or any(side % 2 for side in self.field_of_view)):
+        odd_or_small = any(side % 2 or side < SMALLEST_PLANE for side in self.field_of_view)
+        if self.reader is not None and (self.encoding != "regions" or odd_or_small):
             raise ValueError(
-                "a second reader takes planes of an even number of voxels in the encoding 'regions', got "
-                f"{self.field_of_view} and {self.encoding!r}"
+                f"a second reader takes planes of an even number of voxels, {SMALLEST_PLANE} or more a side, in the "
+                f"encoding 'regions', got {self.field_of_view} and {self.encoding!r}"
             )
         if not hasattr(nets, self.architecture):
             raise ValueError(f"monai.networks.nets has no {self.architecture!r}; expected e.g. 'DenseNet121'")

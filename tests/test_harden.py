@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import small_surrogate
+from helpers import shrink, small_surrogate
 
 from dqe_loss import SurrogateConfig, load_surrogate, save_surrogate, train
 from dqe_loss.evaluation.audit.case import Case
 from dqe_loss.intensity import scale_planes
 from dqe_loss.processes import StopRequest
-from dqe_loss.second_reader import ReaderConfig, SecondReader
+from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig, SecondReader
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, take_planes
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import prepare_exam, scaled_plane
@@ -188,7 +188,7 @@ def test_a_stopped_run_ends_in_the_same_bits(exam, tmp_path):
 
 
 def test_a_hardened_surrogate_keeps_its_network_and_says_what_it_is():
-    start = small_surrogate()
+    start = shrink(small_surrogate(), SMALLEST_PLANE)
     hardened = hardened_surrogate(start, HardenConfig(exponent=2), "two exams")
     assert hardened.config.kind_of_ratings == "hybrid"
     assert hardened.config.data.startswith("human ratings: ")
@@ -202,7 +202,7 @@ def test_a_hardened_surrogate_keeps_its_network_and_says_what_it_is():
 
 def test_from_the_command_to_a_checkpoint(tmp_path, capsys):
     start = tmp_path / "start.safetensors"
-    save_surrogate(small_surrogate(), start)
+    save_surrogate(shrink(small_surrogate(), SMALLEST_PLANE), start)
     out = tmp_path / "run"
     command = ["harden", "--phantoms", "1", "--errors", "1", "--steps", "2", "--batch", "2", "--out", str(out)]
     assert train.main([*command, "--checkpoint", str(start)]) == 0
@@ -241,7 +241,7 @@ def test_errors_of_options(options, message):
 
 
 def test_minmax_surrogates_are_refused():
-    start = small_surrogate()
+    start = shrink(small_surrogate(), SMALLEST_PLANE)
     start = type(start)(replace(start.config, normalization="minmax"))
     with pytest.raises(ValueError, match="hardening takes planes scaled by percentiles, got 'minmax'"):
         hardened_surrogate(start, HardenConfig(), "")

@@ -11,11 +11,11 @@ from torch import nn
 
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.checkpoint import fingerprint, weights_of
-from dqe_loss.second_reader import SMOOTHING, ReaderConfig, SecondReader, agreement, reread
+from dqe_loss.second_reader import SMALLEST_PLANE, SMOOTHING, ReaderConfig, SecondReader, agreement, reread
 from dqe_loss.stars import describe_ratings, unit_of_kind
 from dqe_loss.surrogate import KINDS_OF_RATINGS
 
-SIDE = 32
+SIDE = SMALLEST_PLANE
 FEATURES = (4, 4, 4, 4, 4, 4)
 
 
@@ -31,7 +31,7 @@ class Known(nn.Module):
 
 
 def guarded_surrogate(**reader):
-    base = small_surrogate()
+    base = shrink(small_surrogate(), SIDE)
     config = replace(
         base.config, reader=ReaderConfig(FEATURES, **reader), center_gradient=False, kind_of_ratings="hybrid"
     )
@@ -189,8 +189,8 @@ def test_a_checkpoint_without_its_reader_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"features": (8, 8)}, r"features must be six numbers of channels, got \(8, 8\)"),
-        ({"confidence": 0.4}, r"expected confidence in \[0.5, 1\), .* got 0.4, 0.98 and 3.0"),
-        ({"exponent": 0.5}, r"and exponent >= 1, got 0.8, 0.98 and 0.5"),
+        ({"confidence": 0.4}, r"expected confidence in \[0.5, 1\), .* got 0.4, 0.94 and 3.0"),
+        ({"exponent": 0.5}, r"and exponent >= 1, got 0.8, 0.94 and 0.5"),
     ],
 )
 def test_what_a_reader_cannot_be(options, message):
@@ -198,11 +198,9 @@ def test_what_a_reader_cannot_be(options, message):
         ReaderConfig(**options)
 
 
-@pytest.mark.parametrize("options", [{"encoding": "tissue"}, {"field_of_view": (31, 32)}])
+@pytest.mark.parametrize("options", [{"encoding": "tissue"}, {"field_of_view": (65, 64)}, {"field_of_view": (64, 62)}])
 def test_planes_that_a_reader_cannot_take(options):
-    with pytest.raises(
-        ValueError, match="a second reader takes planes of an even number of voxels in the encoding 'regions'"
-    ):
+    with pytest.raises(ValueError, match="an even number of voxels, 64 or more a side, in the encoding 'regions', got"):
         SurrogateConfig(reader=ReaderConfig(), **options)
 
 

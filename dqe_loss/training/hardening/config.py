@@ -53,7 +53,7 @@ class HardenConfig:
     attack_from: float = 0.3
     attack_rounds: int = 3
     confidence: float = 0.8
-    full_marks: float = 0.98
+    full_marks: float = 0.94
     exponent: float = 3.0
     seed: int = 0
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
