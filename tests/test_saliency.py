@@ -12,10 +12,10 @@ from torch import nn
 from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.explain import plan_explanations
 from dqe_loss.saliency import explain_labels, reference_error, share_on_error
-from dqe_loss.second_reader import ReaderConfig
+from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig
 from dqe_loss.slicing import VIEW_AXIS, take_planes
 
-SIDE = 32
+SIDE = SMALLEST_PLANE
 
 
 class Linear(nn.Module):
@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
 
 def linear_surrogate(weight):
-    surrogate = shrink(small_surrogate())
+    surrogate = shrink(small_surrogate(), SIDE)
     surrogate.network = Linear(weight)
     return surrogate
 
