@@ -8,6 +8,7 @@ the gradient asks for a change of the label on the error, and how much where the
 the rise of the stars after patches were relabeled (300 passes a plane). Finished exams are kept in the JSON file.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,12 @@ def main(options: Options) -> None:
 
 
 def _records(results: list[Result]) -> list[dict[str, Any]]:
-    return [record for result in results for record in result["records"]]
+    """All records; where there is no gradient, shares are NaN, which the JSON file holds as null."""
+    return [
+        {key: math.nan if value is None else value for key, value in record.items()}
+        for result in results
+        for record in result["records"]
+    ]
 
 
 def _readings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -115,17 +121,15 @@ def _kinds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for baseline in BASELINES:
             row[f"lift, {baseline}"] = _summary([r for r in of_kind if r["reading"] == baseline])["lift"]
         for key in ("toward change on the error", "toward change elsewhere"):
-            # A plane whose stars have no gradient has no direction (null in the file).
-            shares = [record[key] for record in chosen if record[key] is not None and not np.isnan(record[key])]
-            row[key] = float(np.mean(shares)) if shares else float("nan")
+            row[key] = float(np.nanmean([record[key] for record in chosen]))
         rows.append(row)
     return rows
 
 
 def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over planes; a map that is 0 everywhere (None in JSON, NaN before) points at nothing and has chance."""
+    """Means over planes; a map that is 0 everywhere (NaN) points at nothing and has chance."""
     chance = [record["chance"] for record in records]
-    share = [c if s is None or np.isnan(s) else s for s, c in zip([r["share"] for r in records], chance, strict=True)]
+    share = [c if np.isnan(s) else s for s, c in zip([r["share"] for r in records], chance, strict=True)]
     mean, by_chance = float(np.mean(share)), float(np.mean(chance))
     return {"planes": len(records), "share": mean, "chance": by_chance, "lift": mean / by_chance}
 
