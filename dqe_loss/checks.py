@@ -1,0 +1,101 @@
+"""What cannot be right is refused, what is suspicious is told: the values of predictions and images (contract C15).
+
+Each of these looks at values, for which an accelerator must be waited for. A loss therefore asks once, at its first
+eager call; a metric, which is asked seldom, every time.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+ROUNDING = 1e-3
+"""How far beyond [0, 1] a probability may lie: half-precision sums of a softmax do."""
+LARGEST_LABEL = 10
+"""Whole numbers up to here, and nothing else, are labels and no intensities."""
+
+
+def cannot_wait(x: Tensor) -> bool:
+    """Whether values must not be looked at: under ``torch.compile``, and while a CUDA graph is captured."""
+    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+def check_probabilities(values: Tensor, what: str, cure: str) -> None:
+    """Check that values can be probabilities or a binary mask.
+
+    Args:
+        values: of any shape and real dtype, with at least one element.
+        what: what they are, as the subject of the message: ``"the prediction"``.
+        cure: what to say or do if they are logits.
+
+    Raises:
+        ValueError: if a value is NaN or lies outside [0, 1], with the range that came.
+    """
+    low, high = _range(values, what)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(f"{what} is taken as probabilities but has values from {low:.3g} to {high:.3g}: {cure}")
+
+
+def check_logits(values: Tensor, what: str, cure: str) -> None:
+    """Check that values can be logits: a network's do not all lie in [0, 1], unless all are the same.
+
+    Args:
+        values: of any shape and real dtype, with at least one element.
+        what: what they are, as the subject of the message: ``"the prediction"``.
+        cure: what to say or do if they are probabilities.
+
+    Raises:
+        ValueError: if a value is NaN, or all lie in [0, 1] and differ, with the range that came.
+    """
+    low, high = _range(values, what)
+    if values.dtype == torch.bool or (low >= 0 and high <= 1 and high > low):
+        raise ValueError(
+            f"{what} is taken as logits, but all of its values lie in [0, 1] (from {low:.3g} to {high:.3g}), as those "
+            f"of probabilities or a binary mask: {cure}"
+        )
+
+
+def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
+    """Check that an image is one, and that its modalities are there and differ.
+
+    Args:
+        image: ``(B, C, ...)`` of any real dtype.
+        modalities: name of each channel.
+
+    Raises:
+        ValueError: if it holds whole numbers from 1 to `LARGEST_LABEL` and 0 alone: a label map, or one-hot labels.
+
+    Warns:
+        UserWarning: a modality is empty where another is not, or twice the same.
+    """
+    low, high = (float(bound) for bound in image.aminmax())
+    if low >= 0 and 1 <= high <= LARGEST_LABEL and not bool((image != image.round()).any()):
+        raise ValueError(
+            f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: a "
+            "segmentation is rated on its image, not against its reference; pass the scans' intensities "
+            f"(B, {len(modalities)}, ...) in the order {', '.join(modalities)}"
+        )
+    filled = image.flatten(2).any(2)
+    for exam, row in enumerate(filled.tolist()):
+        if empty := [name for name, there in zip(modalities, row, strict=True) if not there and any(row)]:
+            _tell(
+                f"{' and '.join(empty)} of exam {exam} in the batch is 0 everywhere", "a missing modality costs stars"
+            )
+    middle = image.select(-1, image.shape[-1] // 2)  # most images differ there already
+    for i, first in enumerate(modalities):
+        for j in range(i + 1, len(modalities)):
+            if torch.equal(middle[:, i], middle[:, j]) and torch.equal(image[:, i], image[:, j]) and filled[:, i].any():
+                _tell(f"{first} and {modalities[j]} are the same image", "check how the channels are put together")
+
+
+def _range(values: Tensor, what: str) -> tuple[float, float]:
+    if values.dtype == torch.bool:
+        return 0.0, 1.0
+    low, high = (float(bound) for bound in values.detach().aminmax())
+    if not (low == low and high == high):  # NaN is not equal to itself
+        raise ValueError(f"{what} holds NaN: the network has diverged, or its input is not finite")
+    return low, high
+
+
+def _tell(what: str, why: str) -> None:
+    warnings.warn(f"{what}: {why}", stacklevel=3)
