@@ -58,8 +58,10 @@ class _Guard(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (toward,) = ctx.saved_tensors
         (gradient,) = gradients
-        # Descent moves a value against its gradient.
-        kept = torch.where(gradient * toward < 0, gradient, torch.zeros_like(gradient))
+        # Descent moves a value against its gradient. Signs are compared, for a product of small numbers is 0 in half
+        # precision; and what is not finite passes, for a gradient scaler backs off only from what it sees.
+        honest = gradient.sign() * toward.sign() < 0
+        kept = torch.where(honest | ~gradient.isfinite(), gradient, torch.zeros_like(gradient))
         if ctx.log is not None:
             ctx.log.add_guarded(torch.linalg.vector_norm(kept, 1), torch.linalg.vector_norm(gradient, 1))
         return kept, None, None
@@ -67,6 +69,8 @@ class _Guard(torch.autograd.Function):
 
 def guard(values: Tensor, toward: Tensor, log: GradientLog | None = None) -> Tensor:
     """Pass values on; on the way back keep an element's gradient only where descent moves it toward the target.
+
+    A gradient that is not finite passes everywhere, so that a gradient scaler notices it.
 
     Args:
         values: what a network predicts, before or after its activation.
@@ -89,7 +93,8 @@ class _Fork(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.ratios, ctx.logs = ratios, logs
         ctx.set_materialize_grads(False)
-        return tuple(prediction.view_as(prediction) for _ in range(len(ratios) + 1))
+        # The first is a copy: a loss may change its input in place, which views of one tensor do not allow.
+        return (prediction.clone(), *(prediction.view_as(prediction) for _ in ratios))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:

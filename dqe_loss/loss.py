@@ -10,12 +10,13 @@ from torch import Tensor
 from dqe_loss.balance import GradientLog
 from dqe_loss.checkpoint import HARDENED, load_surrogate
 from dqe_loss.composition import RatingTerm
+from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
 from dqe_loss.prediction import Case, read_case
-from dqe_loss.rating import check_devices, draw_moves, rate_mask, rate_segmentation
+from dqe_loss.rating import Rater, check_devices, draw_moves, rate_mask, rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
 
@@ -72,8 +73,10 @@ class DQELoss(RatingTerm):
         planes: planes per view: one at the center, the others around it.
         jitter: standard deviation in voxels of the planes' distance from the center; see `rate_segmentation`.
         seed: seed of the jitter.
-        guard: ``"target"`` keeps a voxel's gradient only where it moves the prediction toward the target; None trusts
-            the surrogate, for exams without a target.
+        guard: ``"target"`` keeps a voxel's gradient only where it moves the prediction toward the target; None does
+            without, for exams that have none.
+        refiner_guard: keep a voxel's gradient only where it moves the prediction to where the checkpoint's second
+            reader is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term.
         on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
@@ -114,6 +117,7 @@ class DQELoss(RatingTerm):
         jitter: float = 0.0,
         seed: int = 0,
         guard: str | None = "target",
+        refiner_guard: bool = True,
         max_gradient_ratio: float | None = 0.3,
         warmup: int = 0,
         on_small: str = "skip",
@@ -143,7 +147,8 @@ class DQELoss(RatingTerm):
         self.region_order, self.label_scheme, self.modalities = region_order, label_scheme, modalities
         self.views, self.slicing, self.center, self.center_grad = views, slicing, center, center_grad
         self.planes, self.jitter, self.generator = planes, jitter, torch.Generator().manual_seed(seed)
-        self.guard, self.max_gradient_ratio, self.warmup = guard, max_gradient_ratio, warmup
+        self.guard, self.refiner_guard = guard, refiner_guard
+        self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
         self.gradient_log = GradientLog()
 
@@ -196,19 +201,26 @@ class DQELoss(RatingTerm):
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
             missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
         else:
-            missing = missing_stars(self._rate(case, image), self.surrogate)
+            rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
+            missing = missing_stars(self._rate(rater, case, image), self.surrogate)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
         return _reduce(missing, self.reduction)
 
     def rate(self, input: Tensor, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
 
-        The target is needed only for ``origin`` and for ``center="target"``.
+        The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
+        and for ``center="target"``.
         """
-        return self._rate(self._read(input, target, origin, GradientLog()), image)
+        return self._rate(self.surrogate, self._read(input, target, origin, None), image)
 
     def _read(
-        self, input: Tensor, target: Tensor | None, origin: Any, log: GradientLog, probabilities: bool | None = None
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        origin: Any,
+        log: GradientLog | None,
+        probabilities: bool | None = None,
     ) -> Case:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
@@ -227,11 +239,11 @@ class DQELoss(RatingTerm):
             guarded=log if self.guard else None,
         )
 
-    def _rate(self, case: Case, image: Tensor) -> Tensor:
+    def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
         seen = case.predicted if self.center == "prediction" or case.target is None else case.target
         center = center_of_mask(seen, hard=self.slicing == "hard")
         return rate_mask(
-            self.surrogate,
+            rater,
             _plain(image),
             case.predicted,
             center if self.center_grad else center.detach(),

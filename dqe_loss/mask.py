@@ -1,11 +1,10 @@
 """The segmentation as the rating sees it: something that has mass profiles, and planes.
 
 A rating never needs a whole converted volume, only where the tumor is and a few planes. So label maps, logits and
-softmax outputs are turned into regions plane by plane, the guard acts plane by plane, and a patch is put into its
-full-size surroundings plane by plane (`dqe_loss.patch`): full-size copies would cost more than the network.
+softmax outputs are turned into regions plane by plane, and a patch is put into its full-size surroundings plane by
+plane (`dqe_loss.patch`): full-size copies would cost more than the network.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,14 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dqe_loss.balance import GradientLog, guard
 from dqe_loss.labels import (
     LABEL_SCHEMES,
     REGIONS,
     regions_from_labels,
     regions_from_tissues,
     reorder_regions,
-    tissues_from_regions,
 )
 from dqe_loss.slicing import (
     Profiles,
@@ -113,12 +110,11 @@ class RegionMask:
     """Regions or tissues by channel: a prediction before or after its activation, or a reference.
 
     Attributes:
-        values: ``(B, 3, X, Y, Z)`` regions or ``(B, 4, X, Y, Z)`` background and tissues.
+        values: regions, one channel for each of ``region_order``, or background and tissues ``(B, 4, X, Y, Z)``.
         hard: whether mass is counted on the mask binarized at 0.5, or softly (see `dqe_loss.slicing.sharpen`).
         activation: ``"none"``, ``"sigmoid"`` or ``"softmax"``.
-        region_order: order of region channels.
+        region_order: order of region channels; there may be more than are rated.
         label_scheme: scheme that orders tissue channels.
-        guard: what guards the values' gradient, if anything does.
     """
 
     values: Tensor
@@ -126,22 +122,20 @@ class RegionMask:
     activation: str = "none"
     region_order: tuple[str, ...] = REGIONS
     label_scheme: str = "brats"
-    guard: "TargetGuard | None" = None
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the volumes."""
         return self.values.shape
 
+    @property
+    def tissues(self) -> bool:
+        """Whether the channels are background and tissues, which exclude each other, and not regions."""
+        return self.values.shape[1] != len(self.region_order)
+
     def volume(self, region: str) -> Tensor:
         """One region, in [0, 1]."""
-        if self.values.shape[1] != TISSUES:
-            channel = self.values[:, self.region_order.index(region)]
-            return self._guarded(channel, lambda guard: guard.target.volume(region))
-        tissues = self._guarded(
-            self.values, lambda guard: self._channels(torch.stack([guard.target.volume(name) for name in REGIONS], 1))
-        )
-        return regions_from_tissues(tissues, self.label_scheme)[:, REGIONS.index(region)]
+        return self.region_of(self.channels_of(region), region)
 
     def profiles(self, region: str) -> Profiles:
         """Mass profiles of a region."""
@@ -149,48 +143,31 @@ class RegionMask:
 
     def take(self, index: Tensor, view: str) -> Tensor:
         """Region planes at integer positions."""
-        planes = take_planes(self.values, index, view).movedim(2, 1)
-        planes = self._guarded(planes, lambda guard: self._channels(guard.target.take(index, view).movedim(2, 1)))
-        if planes.shape[1] == TISSUES:
-            return regions_from_tissues(planes, self.label_scheme).movedim(1, 2)
-        return reorder_regions(planes, self.region_order).movedim(1, 2)
+        return self.regions_of(take_planes(self.values, index, view).movedim(2, 1)).movedim(1, 2)
 
-    def _guarded(self, values: Tensor, target: Callable[["TargetGuard"], Tensor]) -> Tensor:
-        """Probabilities of the values, guarded if there is a guard; the target is given in the same channels.
+    def channels_of(self, region: str) -> Tensor:
+        """The values that a region depends on: its own channel ``(B, X, Y, Z)``, or all tissues ``(B, 4, X, Y, Z)``."""
+        return self.values if self.tissues else self.values[:, self.region_order.index(region)]
 
-        The guard acts before the activation: a region's gradient that was guarded behind a softmax would still reach
-        the other tissues through it, and could lower the very tissue that the target has.
-        """
-        if self.guard is not None:
-            predicted = self._activate(values.detach()).clamp(0, 1)
-            values = guard(values, target(self.guard).to(predicted.dtype) - predicted, self.guard.log)
-        return self._activate(values)
+    def region_of(self, channels: Tensor, region: str) -> Tensor:
+        """A region ``(B, X, Y, Z)`` in [0, 1] of what `channels_of` gave for it."""
+        if not self.tissues:
+            return self.activate(channels)
+        return regions_from_tissues(self.activate(channels), self.label_scheme)[:, REGIONS.index(region)]
 
-    def _channels(self, regions: Tensor) -> Tensor:
-        """Regions in the order of `REGIONS` as the channels of the values."""
-        if self.values.shape[1] == TISSUES:
-            return tissues_from_regions(regions, self.label_scheme)
-        return torch.stack([regions[:, REGIONS.index(name)] for name in self.region_order], 1)
+    def regions_of(self, values: Tensor) -> Tensor:
+        """All rated regions ``(B, 3, ...)`` of values ``(B, C, ...)``, in the order of `REGIONS`."""
+        if self.tissues:
+            return regions_from_tissues(self.activate(values), self.label_scheme)
+        return reorder_regions(self.activate(values), self.region_order)
 
-    def _activate(self, values: Tensor) -> Tensor:
+    def activate(self, values: Tensor) -> Tensor:
+        """Probabilities of values: ``(B, C, ...)``, or one region's channel."""
         if self.activation == "none":
             return values
         # Half-precision probabilities are too coarse near 0 and 1 for a center of mass (contract C10).
         values = at_least_float32(values)
         return values.softmax(1) if self.activation == "softmax" else values.sigmoid()
-
-
-@dataclass(frozen=True)
-class TargetGuard:
-    """A guard by a target (contract C7).
-
-    Attributes:
-        target: what the guarded mask should be, of the same size.
-        log: where the guard notes what it kept.
-    """
-
-    target: VolumeMask
-    log: GradientLog
 
 
 def label_box(labels: Tensor) -> tuple[slice, ...]:

@@ -1,14 +1,15 @@
 """Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dqe_loss.balance import GradientLog
+from dqe_loss.guards import GuardedMask
 from dqe_loss.labels import REGIONS, check_labels
-from dqe_loss.mask import TISSUES, LabelMask, Mask, RegionMask, TargetGuard, VolumeMask
+from dqe_loss.mask import TISSUES, LabelMask, Mask, RegionMask, VolumeMask
 from dqe_loss.patch import PatchMask, crop, read_origins
 
 
@@ -134,12 +135,11 @@ def read_case(
             f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
         )
     reference = read_target(local, region_order=region_order, label_scheme=label_scheme, hard=hard)
-    if guarded is not None:
-        predicted = replace(predicted, guard=TargetGuard(reference, guarded))
+    mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
-        return Case(predicted, reference, in_place=False)
+        return Case(mask, reference, in_place=False)
     around = read_target(target, region_order=region_order, label_scheme=label_scheme, hard=hard, check=False)
-    return Case(PatchMask(predicted, reference, around, origins), around, in_place=True)
+    return Case(PatchMask(mask, reference, around, origins), around, in_place=True)
 
 
 def _cannot_wait(x: Tensor) -> bool:

@@ -3,11 +3,12 @@
 A rating network that was trained on good masks has no idea of bad ones, and an optimizer finds those that it likes. A
 second reader looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
 starts from the given mask and changes what the scans contradict, so that a mask that fits the scans is left alone.
-Stars are then worth as much as the two agree, and the gradient of the stars may move a voxel only where the second
-reader is sure that it is wrong (contract C7's guard, with an estimate in the target's place).
+Stars are then worth as much as the two agree. Where a loss has no target, the second reader's opinion takes its place
+in the guard (`dqe_loss.guards`).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from monai.networks.nets import BasicUNet
@@ -15,7 +16,6 @@ from monai.networks.nets.basic_unet import UpCat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqe_loss.balance import guard
 from dqe_loss.labels import REGIONS
 
 SMOOTHING = 20.0
@@ -158,26 +158,28 @@ def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
     return torch.where(present > 0, mean, torch.ones_like(mean))
 
 
-def reread(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-    """Let the second reader look at a mask.
+class Opinion(NamedTuple):
+    """What a second reader makes of a mask, without gradient.
 
-    Args:
-        reader: the network.
-        config: what it has to say.
-        scans: ``(N, 4, H, W)`` in [0, 1].
-        regions: ``(N, 3, H, W)`` in [0, 1].
-
-    Returns:
-        The mask, whose gradient is guarded by the reader: it passes only where descent (of the stars that are missing:
-        the guard takes what it gets for the gradient of a loss) moves a voxel to where the reader is sure that it
-        belongs; and what the mask is worth, ``(N,)`` in [0, 1], differentiable by the mask.
+    Attributes:
+        regions: ``(N, 3, H, W)``, 0 or 1: the mask that it would have drawn.
+        sure: the same shape, boolean: where it is sure of that (see `ReaderConfig.confidence`).
     """
-    given = regions.detach()
+
+    regions: Tensor
+    sure: Tensor
+
+
+def form_opinion(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: Tensor) -> Opinion:
+    """Let the second reader look at a mask ``(N, 3, H, W)`` in [0, 1] on its scans ``(N, 4, H, W)`` in [0, 1]."""
     with torch.no_grad():
         # Its gradient is not followed: a network's own opinion, optimized, is as easily fooled as a rating.
-        estimate = reader(scans.detach(), given).sigmoid()
-        opinion = (estimate > 0.5).to(regions.dtype)
+        estimate = reader(scans.detach(), regions.detach()).sigmoid()
         sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
-    guarded = guard(regions, torch.where(sure, opinion - given, torch.zeros_like(given)))
-    share = agreement(guarded, opinion) / config.full_marks
-    return guarded, share.clamp(max=1) ** config.exponent
+        return Opinion((estimate > 0.5).to(regions.dtype), sure)
+
+
+def worth(config: ReaderConfig, regions: Tensor, opinion: Tensor) -> Tensor:
+    """What share of its stars a mask keeps, given an opinion: ``(N,)`` in [0, 1], differentiable by the mask."""
+    share = agreement(regions, opinion) / config.full_marks
+    return share.clamp(max=1) ** config.exponent

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
 from dqe_loss.labels import REGIONS
 from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
-from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig, SecondReader, reread
+from dqe_loss.second_reader import SMALLEST_PLANE, Opinion, ReaderConfig, SecondReader, form_opinion, worth
 
 ENCODINGS = {"regions": 3, "tissue": 1}
 """How the segmentation is presented, and in how many channels: three binary regions, or one channel of labels."""
@@ -157,27 +157,39 @@ class Surrogate(nn.Module):
         """Stay in evaluation mode: batch statistics must not move (contract C8)."""
         return super().train(False)
 
-    def forward(self, planes: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, opinion: Opinion | None = None) -> Tensor:
         """Rate planes.
+
+        The gradient is that of the stars, with the second reader's opinion held fixed (contract C14). To be optimized
+        against, it wants a guard: see `dqe_loss.guards`.
 
         Args:
             planes: ``(N, C, H, W)``: scaled modalities in `config.modalities`' order, then the encoded mask, padded
                 to the field of view.
+            opinion: what `consult` says of these planes, where it was asked already.
 
         Returns:
             ``(N,)`` stars. Without a second reader they are unbounded: the published network can leave [1, 6], most of
             all under attack. With one they are within the scale, for what lies outside of it is no judgment.
         """
-        if self.reader is None or self.config.reader is None:
-            return stars_of_output(self.config, self._run(planes))
-        scans, regions = planes.to(self.dtype).tensor_split([len(MODALITIES)], 1)
-        regions, worth = reread(self.reader, self.config.reader, scans, regions)
+        planes = planes.to(self.dtype)
+        stars = stars_of_output(self.config, self._run(planes))
+        if self.config.reader is None:
+            return stars
         low, high = self.config.stars
-        stars = stars_of_output(self.config, self._run(torch.cat((scans, regions), 1)))
-        return low + (stars.clamp(low, high) - low) * worth
+        return low + (stars.clamp(low, high) - low) * self._worth(self.config.reader, planes, opinion)
+
+    def consult(self, planes: Tensor) -> Opinion | None:
+        """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
+        if self.reader is None or self.config.reader is None:
+            return None
+        return form_opinion(self.reader, self.config.reader, *_split(planes.to(self.dtype)))
 
     def distribution(self, planes: Tensor) -> Tensor:
         """Probability of each whole number of stars; the spread says how sure the network is.
+
+        Where a second reader leaves a mask a share of its stars, that share of the distribution stays where it is and
+        the rest moves to the lowest rating, so that the mean is what `forward` gives.
 
         Args:
             planes: as in `forward`.
@@ -192,12 +204,29 @@ class Surrogate(nn.Module):
             raise ValueError(
                 "a surrogate with a regression head gives stars and no distribution; train one with --head ordinal"
             )
-        return distribution_of_logits(self._run(planes))
+        planes = planes.to(self.dtype)
+        distribution = distribution_of_logits(self._run(planes))
+        if self.config.reader is None:
+            return distribution
+        share = self._worth(self.config.reader, planes, None)[:, None]
+        lowest = torch.zeros_like(distribution)
+        lowest[:, 0] = 1
+        return share * distribution + (1 - share) * lowest
+
+    def _worth(self, config: ReaderConfig, planes: Tensor, opinion: Opinion | None) -> Tensor:
+        formed = self.consult(planes) if opinion is None else opinion
+        assert formed is not None  # there is a reader where there is a configuration of one
+        return worth(config, _split(planes)[1], formed.regions)
 
     def _run(self, planes: Tensor) -> Tensor:
-        planes = planes.to(self.dtype)
         output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
         return output
+
+
+def _split(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Scans and regions of planes in the encoding "regions"."""
+    scans, regions = planes.tensor_split([len(MODALITIES)], 1)
+    return scans, regions
 
 
 def build_network(config: SurrogateConfig) -> nn.Module:

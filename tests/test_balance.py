@@ -35,6 +35,30 @@ def test_targets_of_any_dtype_guard_alike(dtype):
     assert kept.tolist() == [-1, 0, -1, 0]
 
 
+def test_what_is_not_finite_passes_so_that_a_gradient_scaler_notices():
+    regions, target = torch.tensor([0.2, 0.2, 0.2, 0.8]), torch.tensor([0.0, 0.0, 0.0, 1.0])
+    kept = passed(regions, target, torch.tensor([float("nan"), float("inf"), -1.0, float("-inf")]))
+    assert kept.isnan().tolist() == [True, False, False, False]
+    assert kept[1:].tolist() == [float("inf"), 0, float("-inf")]
+
+
+def test_small_half_precision_gradients_keep_their_direction():
+    """Their product with the distance to the target is below the smallest number of float16."""
+    regions = torch.full((2,), 0.5, dtype=torch.float16)
+    target = regions + torch.tensor([1e-3, -1e-3], dtype=torch.float16)
+    gradient = torch.tensor([-1e-6, 1e-6], dtype=torch.float16)
+    assert torch.equal(passed(regions, target, gradient), gradient)
+
+
+def test_a_loss_may_change_its_input_in_place():
+    prediction = torch.tensor([[0.5, -2.0, 3.0]], requires_grad=True)
+    first, second = fork(prediction, [None], [GradientLog()])
+    value = first.clamp_(-1, 1).sum() + second.square().sum()
+    assert second.tolist() == [[0.5, -2.0, 3.0]]
+    value.backward()
+    assert prediction.grad.tolist() == [[2.0, -4.0, 6.0]]
+
+
 shares = st.floats(0, 1, width=32)
 values = st.lists(st.tuples(shares, shares, st.floats(-10, 10, width=32)), min_size=1)
 
@@ -45,7 +69,7 @@ values = st.lists(st.tuples(shares, shares, st.floats(-10, 10, width=32)), min_s
 def test_no_voxel_moves_away_from_the_target_and_nothing_honest_is_lost(voxels):
     regions, target, gradient = torch.tensor(voxels).unbind(1)
     kept = passed(regions, target, gradient)
-    honest = gradient * (target - regions) < 0
+    honest = gradient.sign() * (target - regions).sign() < 0
     assert torch.equal(kept, torch.where(honest, gradient, torch.zeros(())))
     step = -kept.sign() * 1e-3
     assert ((target - regions) * step >= 0).all()

@@ -4,14 +4,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import shrink, small_surrogate
+from helpers import make_exam, make_logits, shrink, small_surrogate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.checkpoint import fingerprint, weights_of
-from dqe_loss.second_reader import SMALLEST_PLANE, SMOOTHING, ReaderConfig, SecondReader, agreement, reread
+from dqe_loss.guards import GuardedSurrogate
+from dqe_loss.second_reader import (
+    SMALLEST_PLANE,
+    SMOOTHING,
+    ReaderConfig,
+    SecondReader,
+    agreement,
+    form_opinion,
+    worth,
+)
 from dqe_loss.stars import describe_ratings, unit_of_kind
 from dqe_loss.surrogate import KINDS_OF_RATINGS
 
@@ -90,39 +99,86 @@ def test_gradient_of_agreement(dtype):
     assert agreement(mask + step, opinion) > agreement(mask, opinion)
 
 
-def test_gradient_moves_a_voxel_only_to_where_the_reader_is_sure():
+def divided_opinion():
+    """Probabilities of which the reader is sure in the first and last rows, but not between."""
     probabilities = torch.full((1, 3, SIDE, SIDE), 0.5)
     probabilities[..., :8, :] = 0.95  # surely tumor
     probabilities[..., 8:16, :] = 0.7  # probably
     probabilities[..., 16:24, :] = 0.3
     probabilities[..., 24:, :] = 0.05  # surely none
-    mask = torch.full((1, 3, SIDE, SIDE), 0.4, requires_grad=True)
-    noise = torch.randn(mask.shape, generator=torch.Generator().manual_seed(0))
-    regions, worth = reread(Known(probabilities), ReaderConfig(confidence=0.8), torch.zeros(1, 4, SIDE, SIDE), mask)
-    # Any loss whatever on top of the guarded mask, and the worth itself.
-    ((regions * noise).sum() - worth.sum()).backward()
-    wanted, unwanted = mask.grad[..., :8, :], mask.grad[..., 24:, :]
+    return probabilities
+
+
+def surrogate_of_known_opinion(dtype=torch.float32):
+    surrogate = guarded_surrogate(confidence=0.8).to(dtype)
+    surrogate.reader = Known(divided_opinion().to(dtype))
+    return surrogate
+
+
+def faint_planes(dtype=torch.float32):
+    planes = torch.rand(1, 7, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(dtype)
+    planes[:, 4:] = 0.4 + 0.1 * planes[:, 4:]
+    return planes
+
+
+def test_a_guarded_gradient_moves_a_voxel_only_to_where_the_reader_is_sure():
+    surrogate, planes = surrogate_of_known_opinion(), faint_planes().requires_grad_()
+    stars = GuardedSurrogate(surrogate)(planes)
+    torch.testing.assert_close(stars, surrogate(planes), rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(-stars.sum(), planes)
+    wanted, unwanted = gradient[:, 4:, :8], gradient[:, 4:, 24:]
     assert (wanted <= 0).all()
     assert (wanted < 0).any()
     assert (unwanted >= 0).all()
     assert (unwanted > 0).any()
-    assert (mask.grad[..., 8:24, :] == 0).all()
+    assert (gradient[:, 4:, 8:24] == 0).all()
+
+
+def test_a_surrogates_gradient_is_that_of_its_stars():
+    """Contract C14: finite differences agree in float64, voxel by voxel, with the opinion held fixed."""
+    surrogate, planes = surrogate_of_known_opinion(torch.float64), faint_planes(torch.float64).requires_grad_()
+    (gradient,) = torch.autograd.grad(surrogate(planes).sum(), planes)
+    with torch.no_grad():
+        opinion = surrogate.consult(planes)
+        for row, column in ((4, 9), (12, 40), (20, 3), (50, 50)):  # sure and unsure rows alike
+            step = torch.zeros_like(planes)
+            step[0, 5, row, column] = 1e-4
+            rise = (surrogate(planes + step, opinion) - surrogate(planes - step, opinion)).item() / 2e-4
+            # The size by which a region counts is left out of the gradient on purpose: a few per cent.
+            assert gradient[0, 5, row, column].item() == pytest.approx(rise, rel=0.05, abs=1e-6)
+
+
+def test_raising_stars_and_lowering_what_is_missing_are_the_same():
+    """The guard of a loss assumes descent; in the surrogate it turned the ascent of stars into its opposite."""
+    image, labels = make_exam((48, 48, 48))
+    logits = make_logits(labels).detach()
+    loss = DQELoss(surrogate_of_known_opinion(), guard=None, on_small="pad")
+
+    def gradient(objective):
+        prediction = logits.clone().requires_grad_()
+        return torch.autograd.grad(objective(loss.rate(prediction, image=image)), prediction)[0]
+
+    ascent, descent = gradient(lambda stars: stars.mean()), gradient(lambda stars: (6 - stars).mean())
+    assert torch.equal(ascent, -descent)
+    assert ascent.ne(0).any()
 
 
 @pytest.mark.parametrize(("full_marks", "expected"), [(1.0, 0.64**3), (0.8, 0.8**3), (0.6, 1.0)])
 def test_worth_is_agreement_up_to_full_marks_to_a_power(full_marks, expected):
     opinion, mask = square(), square(offset=6)  # 64 of 100 voxels are shared
     config = ReaderConfig(full_marks=full_marks, exponent=3)
-    _, worth = reread(Known(opinion * 0.98 + 0.01), config, torch.zeros(1, 4, SIDE, SIDE), mask)
-    assert worth.item() == pytest.approx(expected, rel=1e-5)
+    formed = form_opinion(Known(opinion * 0.98 + 0.01), config, torch.zeros(1, 4, SIDE, SIDE), mask)
+    assert torch.equal(formed.regions, opinion)
+    assert worth(config, mask, formed.regions).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_stars_are_the_networks_times_worth_and_within_the_scale():
-    surrogate = guarded_surrogate()
+    surrogate = surrogate_of_known_opinion()
     planes = torch.rand(2, 7, *surrogate.config.field_of_view)
     planes[:, 4:] = planes[:, 4:].round()
-    _, worth = reread(surrogate.reader, surrogate.config.reader, planes[:, :4], planes[:, 4:])
-    expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * worth
+    share = worth(surrogate.config.reader, planes[:, 4:], surrogate.consult(planes).regions)
+    assert (share < 1).all()
+    expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * share
     torch.testing.assert_close(surrogate(planes), expected)
     assert ((surrogate(100 * planes) >= 1) & (surrogate(100 * planes) <= 6)).all()
 
