@@ -1,18 +1,31 @@
 """Losses that add up: ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()`` (contracts C9 and C13)."""
 
 import math
-from collections.abc import Sequence
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dqe_loss.activation import common_activation
 from dqe_loss.balance import GradientLog, fork
+from dqe_loss.bound import BoundLoss
 from dqe_loss.patch import crop, read_origins
+from dqe_loss.steps import StepCounter
+
+STEPS = "steps_done"
+"""The one key of a sum's ``state_dict``."""
 
 
 class Composable(nn.Module):
     """A loss with ``+`` and ``*``. Any ``nn.Module`` called as ``loss(input, target)`` may stand beside it."""
+
+    # Without it, numpy would try to multiply each element of a loss.
+    __array_ufunc__ = None
 
     def __add__(self, other: object) -> "LossSum":
         """This loss and another."""
@@ -28,15 +41,15 @@ class Composable(nn.Module):
         """This loss, weighted.
 
         Raises:
-            ValueError: if the weight is negative or not finite.
+            ValueError: if the weight is negative, not finite, not a single number, or to be learned.
         """
-        if not isinstance(weight, int | float) or isinstance(weight, bool):
-            return NotImplemented
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"the weight of a loss must be a finite number >= 0, got {weight}")
-        return LossSum._of([(float(weight) * w, term) for w, term in LossSum(self).weighted_terms])
+        return NotImplemented if _is_no_weight(weight) else LossSum((weight, self))
 
     __rmul__ = __mul__
+
+    def bound(self) -> BoundLoss:
+        """This loss for a loop that calls ``loss(prediction, target)``; see `BoundLoss`."""
+        return BoundLoss(self)
 
 
 class RatingTerm(Composable):
@@ -49,6 +62,7 @@ class RatingTerm(Composable):
             terms'; None for no cap.
         warmup: number of training steps that a sum leaves it out.
         gradient_log: what guard and cap did in the last backward pass.
+        notes: what else the last training step is to be logged by, name to scalar.
     """
 
     sigmoid: bool | None
@@ -56,6 +70,7 @@ class RatingTerm(Composable):
     max_gradient_ratio: float | None
     warmup: int
     gradient_log: GradientLog
+    notes: dict[str, Tensor]
 
     def evaluate(
         self,
@@ -64,9 +79,23 @@ class RatingTerm(Composable):
         image: Tensor | None,
         origin: Any = None,
         *,
-        probabilities: bool | None = None,
+        activation: str | None = None,
+        alone: bool = False,
     ) -> Tensor:
-        """The loss; ``probabilities`` tells what the other terms of a sum take, if they say so."""
+        """The loss, as a sum calls it.
+
+        Args:
+            input: prediction.
+            target: target, if there is one.
+            image: image, if there is one.
+            origin: where the prediction lies in target and image, if it is a patch.
+            activation: what the other terms apply to the prediction, if they say so; see `common_activation`.
+            alone: whether no other term stands beside it, so that there is neither cap nor warm-up.
+        """
+        raise NotImplementedError
+
+    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+        """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up."""
         raise NotImplementedError
 
 
@@ -74,43 +103,45 @@ class LossSum(Composable):
     """A weighted sum of losses, called as ``criterion(input, target, image=image)``.
 
     The image goes to the terms that take it. Where a `DQELoss` stands beside other losses, its gradient at the
-    prediction is capped for each exam at ``max_gradient_ratio`` of theirs, and it is left out for its ``warmup``
-    steps (calls in training mode with gradients enabled).
+    prediction is capped for each exam at ``max_gradient_ratio`` of theirs, and training leaves it out for its
+    ``warmup`` steps. These are steps of the optimizer (`dqe_loss.steps.StepCounter`); without one of ``torch.optim``
+    they are calls. They are in ``state_dict``, so that a resumed training resumes its warm-up. In validation, in
+    ``eval()`` or without gradients, the sum is always the whole sum.
 
     Args:
-        *terms: losses: modules called as ``loss(input, target)``, `DQELoss`, or other sums.
+        *terms: losses: modules called as ``loss(input, target)``, `DQELoss`, other sums, or pairs of a weight and such
+            a loss.
 
     Raises:
         TypeError: if a term is no module.
+        ValueError: if a weight is negative, not finite or to be learned, or if the terms contradict each other in what
+            they take for a prediction.
     """
 
     def __init__(self, *terms: object) -> None:
         super().__init__()
         weighted: list[tuple[float, nn.Module]] = []
-        for term in terms:
+        counters: list[StepCounter] = []
+        for entry in terms:
+            weight, term = entry if isinstance(entry, tuple) and len(entry) == 2 else (1.0, entry)
             if not isinstance(term, nn.Module):
-                raise TypeError(f"the terms of a LossSum are torch modules, got {type(term).__name__}")
-            weighted += term.weighted_terms if isinstance(term, LossSum) else [(1.0, term)]
-        self._set(weighted)
-
-    @classmethod
-    def _of(cls, weighted: list[tuple[float, nn.Module]]) -> "LossSum":
-        made = cls()
-        made._set(weighted)
-        return made
-
-    def _set(self, weighted: list[tuple[float, nn.Module]]) -> None:
+                raise TypeError(
+                    f"the terms of a LossSum are torch modules, or pairs of a weight and one, got {type(term).__name__}"
+                )
+            factor = _read_weight(weight)
+            parts = term.weighted_terms if isinstance(term, LossSum) else [(1.0, term)]
+            weighted += [(factor * w, part) for w, part in parts]
+            counters += [term._counter] if isinstance(term, LossSum) else []
         self.terms = nn.ModuleList([term for _, term in weighted])
         self.weights = [weight for weight, _ in weighted]
         kinds = [type(term).__name__ for term in self.terms]
         self.names = [kind if kinds.count(kind) == 1 else f"{kind}_{i}" for i, kind in enumerate(kinds)]
-        rated = [term for term in self.terms if isinstance(term, RatingTerm)]
-        others = [term for term in self.terms if not isinstance(term, RatingTerm)]
-        told = all(term.sigmoid is not None or term.softmax is not None for term in rated)
-        self._probabilities = None if told else _takes_probabilities(others)
+        # A sum of sums goes on where the furthest of them stands: 2 * criterion has warmed up as far as criterion.
+        self._counter: StepCounter = max(counters, key=lambda one: int(one.steps)) if counters else StepCounter()
+        self._checked = False
         self._values: dict[str, Tensor] = {}
-        # Not an attribute of its own: torch.compile would bake its value in and compile again for every step.
-        self._progress = {"steps": 0}
+        self._validation: dict[str, Tensor] = {}
+        self._activation = self._read_activation()
 
     @property
     def weighted_terms(self) -> list[tuple[float, nn.Module]]:
@@ -119,29 +150,36 @@ class LossSum(Composable):
 
     @property
     def steps_done(self) -> int:
-        """Training steps counted for warm-up. It is not in any ``state_dict``: set it when training is resumed."""
-        return self._progress["steps"]
+        """Training steps so far, by which the warm-up goes; may be set."""
+        return int(self._counter.steps)
 
     @steps_done.setter
     def steps_done(self, steps: int) -> None:
-        self._progress["steps"] = steps
+        self._counter.steps.fill_(steps)
 
     @property
     def log(self) -> dict[str, float]:
-        """What the last step did.
+        """What the last training step did; validation does not change it.
 
-        Each term's value (unweighted; mean over exams under ``reduction="none"``), and, once ``backward`` has run,
-        for each `DQELoss` ``gradient_ratio`` (its weighted gradient norm over the other terms', before the cap) and
-        ``guard_kept`` (share of its gradient that the guard kept). A term in warm-up is not listed. The two gradient
-        figures are not noted under ``torch.compile``. Reading waits for the device.
+        Each term's value (unweighted; mean over exams under ``reduction="none"``), and for each `DQELoss` ``skipped``
+        (exams of the batch that were not rated) and, once ``backward`` has run, ``gradient_ratio`` (its weighted
+        gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
+        kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. Under
+        ``torch.compile`` there are values and ``skipped`` alone. Reading waits for the device.
         """
         figures = {name: float(value) for name, value in self._values.items()}
-        rated = [t for t in self.terms if isinstance(t, RatingTerm)]
         for name, term in zip(self.names, self.terms, strict=True):
-            if isinstance(term, RatingTerm) and name in self._values:
-                suffix = "" if len(rated) == 1 else f"_{name}"
-                figures |= {key + suffix: value for key, value in term.gradient_log.read().items()}
+            if isinstance(term, RatingTerm):
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                notes = {key: float(value) for key, value in term.notes.items()}
+                gradients = term.gradient_log.read() if name in self._values else {}
+                figures |= {key + suffix: value for key, value in (notes | gradients).items()}
         return figures
+
+    @property
+    def validation_log(self) -> dict[str, float]:
+        """Each term's value in the last call in ``eval()`` or without gradients. Reading waits for the device."""
+        return {name: float(value) for name, value in self._validation.items()}
 
     def forward(
         self,
@@ -162,24 +200,19 @@ class LossSum(Composable):
                 (see `DQELoss`); the other terms then get the target's patch.
 
         Returns:
-            The weighted sum: a scalar, or one value per exam if the terms are not reduced.
+            The weighted sum: a scalar, or one value per exam if the terms are not reduced (a term that gives a value
+            for each channel or voxel counts by its mean over them).
 
         Raises:
             ValueError: if there are no terms, no image where a term needs one, or the terms are reduced differently.
         """
         if not self.weights:
             raise ValueError("an empty LossSum has no value; add losses to it")
-        rated = [term for term in self.terms if isinstance(term, RatingTerm)]
-        balanced = 0 < len(rated) < len(self.terms)
-        active = [term for term in rated if not balanced or self.steps_done >= term.warmup]
+        balanced = 0 < len(self._rated) < len(self.terms)
+        training = self.training and torch.is_grad_enabled()
         first: Tensor = input if isinstance(input, Tensor) else input[0]
         full_target = target[0] if isinstance(target, list | tuple) else target
-        if balanced and self.training and torch.is_grad_enabled() and len(active) < len(rated):
-            if self.steps_done == 0:  # what is wrong with the data is said now, not at the end of the warm-up
-                with torch.no_grad():
-                    for new in rated:
-                        new.evaluate(first, full_target, image, origin, probabilities=self._probabilities)
-            self.steps_done += 1
+        active = self._start_step(first, full_target, image, origin) if balanced and training else self._rated
 
         branches = [first] * len(active)
         if balanced and active:
@@ -194,42 +227,97 @@ class LossSum(Composable):
             if not isinstance(term, RatingTerm):
                 values[name] = term(prediction, target)
             elif term in active:
-                values[name] = term.evaluate(
-                    branches.pop(0), full_target, image, origin, probabilities=self._probabilities
+                value = term.evaluate(
+                    branches.pop(0), full_target, image, origin, activation=self._activation, alone=not balanced
                 )
+                if term.warmup and balanced and training and torch.compiler.is_compiling():
+                    # One graph for all steps: a term that warms up is computed, and left out.
+                    warm = (self._counter.steps >= term.warmup).to(value.device)
+                    value = torch.where(warm, value, torch.zeros_like(value))
+                values[name] = value
+        if balanced and training:
+            self._counter.call()
+        return self._add(values, training)
+
+    @property
+    def _rated(self) -> list[RatingTerm]:
+        return [term for term in self.terms if isinstance(term, RatingTerm)]
+
+    def _start_step(
+        self, prediction: Tensor, target: Tensor | None, image: Tensor | None, origin: Any
+    ) -> list[RatingTerm]:
+        """The terms that take part in a training step; those that warm up look at the target meanwhile."""
+        if torch.compiler.is_compiling():
+            return self._rated
+        steps = self.steps_done
+        waiting = [term for term in self._rated if steps < term.warmup]
+        with torch.no_grad():
+            for term in waiting:
+                if not self._checked:  # what is wrong with the data is said now, not at the end of the warm-up
+                    term.evaluate(prediction, target, image, origin, activation=self._activation)
+                term.check_target(target, image, origin)
+        self._checked = True
+        return [term for term in self._rated if term not in waiting]
+
+    def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
+        if (
+            self._rated
+        ):  # a rating is one value an exam at most; MONAI's unreduced losses have one a channel, or a voxel
+            values = {name: value.flatten(1).mean(1) if value.ndim > 1 else value for name, value in values.items()}
         if len({value.shape for value in values.values()}) > 1:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
             raise ValueError(f"the terms' values do not add up: {shapes}; give all of them the same reduction")
-        self._values = {name: value.detach().mean() for name, value in values.items()}
+        noted = {name: value.detach().mean() for name, value in values.items()}
+        if training:
+            self._values = noted
+        else:
+            self._validation = noted
         weights = dict(zip(self.names, self.weights, strict=True))
-        return sum((weights[name] * value for name, value in values.items()), start=first.new_zeros(()))
+        return reduce(operator.add, (weights[name] * value for name, value in values.items()))
+
+    def _read_activation(self) -> str | None:
+        """What the other terms apply to the prediction, where a rating was not told it."""
+        others = [term for term in self.terms if not isinstance(term, RatingTerm)]
+        untold = [term for term in self._rated if term.sigmoid is None and term.softmax is None]
+        return common_activation(others) if untold else None
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self._rated:
+            destination[prefix + STEPS] = self._counter.steps.clone()
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
+        own = {key: value for key, value in state_dict.items() if key != prefix + STEPS}
+        super()._load_from_state_dict(own, prefix, *arguments)
+        if prefix + STEPS in state_dict:
+            self.steps_done = int(state_dict[prefix + STEPS])
+        elif any(term.warmup for term in self._rated):
+            warnings.warn(
+                f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
+                f"{self.steps_done}; set criterion.steps_done where the training went on",
+                stacklevel=2,
+            )
 
 
-def _takes_probabilities(terms: Sequence[nn.Module]) -> bool | None:
-    """Whether losses take probabilities or logits; None where none of them says.
+def _is_no_weight(weight: object) -> bool:
+    return isinstance(weight, bool) or not isinstance(weight, Real | Tensor)
 
-    MONAI's losses say so by ``sigmoid`` and ``softmax`` (masked Dice by ``pre_sigmoid`` and ``pre_softmax``); its
-    wrappers (deep supervision, masking) keep the wrapped loss in ``loss``.
+
+def _read_weight(weight: object) -> float:
+    """A loss's weight as a number.
 
     Raises:
-        ValueError: if a loss applies an activation of its own (``other_act``) that cannot be known here.
+        TypeError: if it is none.
+        ValueError: if it is negative, not finite, or a tensor that is to be learned or has several elements.
     """
-    said = None
-    for term in terms:
-        wrapped = getattr(term, "loss", None)
-        loss = wrapped if isinstance(wrapped, nn.Module) else term
-        sigmoid, softmax, other = (
-            getattr(loss, f"pre_{name}", getattr(loss, name, None)) for name in ("sigmoid", "softmax", "other_act")
+    if isinstance(weight, Tensor) and (weight.requires_grad or weight.numel() != 1):
+        raise ValueError(
+            "the weight of a loss must be one number that is not learned (a learned one would go to 0), got a tensor "
+            f"of shape {tuple(weight.shape)}" + (" that requires gradient" if weight.requires_grad else "")
         )
-        if sigmoid or softmax:
-            return False
-        if isinstance(loss, nn.BCELoss):
-            said = True
-        elif (sigmoid, softmax) == (False, False):
-            if other is not None:
-                raise ValueError(
-                    f"{type(loss).__name__} activates the prediction by other_act, so DQELoss cannot tell what it is "
-                    "given; say DQELoss(sigmoid=True), DQELoss(softmax=True), or both False for probabilities"
-                )
-            said = True
-    return said
+    if _is_no_weight(weight):
+        raise TypeError(f"the weight of a loss must be a number, got {type(weight).__name__}")
+    number = float(weight)  # type: ignore[arg-type]
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"the weight of a loss must be a finite number >= 0, got {number:g}")
+    return number

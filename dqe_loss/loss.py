@@ -1,24 +1,31 @@
 """The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dqe_loss.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.balance import GradientLog
 from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checks import cannot_wait, check_image
 from dqe_loss.composition import RatingTerm
 from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.intensity import MODALITIES, modality_index
-from dqe_loss.labels import REGIONS, reorder_regions
+from dqe_loss.labels import REGIONS, check_region_order
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
-from dqe_loss.prediction import Case, read_case
-from dqe_loss.rating import Rater, check_devices, draw_moves, rate_mask, rate_segmentation
+from dqe_loss.prediction import Case, read_case, read_target
+from dqe_loss.rating import Rater, check_devices, check_moves, rate_mask, rate_segmentation
+from dqe_loss.self_check import TargetStars
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate
+
+Prediction = Tensor | Sequence[Tensor]
+"""What a network puts out; with deep supervision a sequence, full resolution first."""
 
 MINIMUM_CROP = 96
 """Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
@@ -53,16 +60,17 @@ class DQELoss(RatingTerm):
     beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
     can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
 
-    The module has no parameters and an empty state dict, follows ``.to()`` to other devices, and cannot be trained.
+    The module has no parameters and an empty state, follows ``.to()`` to other devices, and cannot be trained.
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share.
-        sigmoid: the input is logits of three regions.
-        softmax: the input is logits of background and three tissues. With both None (default), the input is logits,
-            of regions if it has three channels, of tissues if four; in a sum whose other losses take probabilities,
-            it is probabilities as for them. With both False it is probabilities.
+        sigmoid: the input is logits of regions.
+        softmax: the input is logits of background and three tissues. With both None (default), the input is what the
+            other losses of the sum take it for; where none says, it is logits, of regions if it has three channels, of
+            tissues if four. With both False it is probabilities.
         region_order: the prediction's and the target's region channels; nnU-Net's region-based heads have
-            ``("WT", "TC", "ET")``.
+            ``("WT", "TC", "ET")``. It may name more than are rated, such as ``("WT", "TC", "ET", "RC")`` with a
+            resection cavity.
         label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
         modalities: the image's channels; MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
         views: which of axial, coronal, sagittal to rate.
@@ -78,11 +86,12 @@ class DQELoss(RatingTerm):
         refiner_guard: keep a voxel's gradient only where it moves the prediction to where the checkpoint's second
             reader is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
-        warmup: in a sum, number of training steps without this term.
+        warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
+            themselves are rated, and a low mean is told: it means that something is mixed up.
         on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
             than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of 0,
             ``"pad"`` rates it all the same, ``"error"`` raises.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``, over exams.
+        reduction: ``"mean"`` over the exams that were rated, ``"sum"``, or ``"none"``: one value an exam.
         checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
 
     Raises:
@@ -97,7 +106,7 @@ class DQELoss(RatingTerm):
         >>> target[..., 8:20, 8:20, 8:20] = 1
         >>> criterion(logits, target, image=torch.rand(1, 4, 32, 32, 32)).backward()
         >>> sorted(criterion.log)
-        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept']
+        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept', 'skipped']
     """
 
     def __init__(
@@ -139,8 +148,8 @@ class DQELoss(RatingTerm):
         find_scheme(label_scheme)
         modality_index(modalities)
         check_views(views)
-        draw_moves(1, planes, jitter, torch.zeros(1, 3))
-        reorder_regions(torch.empty(1, 3), region_order)
+        check_moves(planes, jitter)
+        check_region_order(region_order)
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
         self.sigmoid, self.softmax = sigmoid, softmax
@@ -151,31 +160,42 @@ class DQELoss(RatingTerm):
         self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
         self.gradient_log = GradientLog()
+        self.notes: dict[str, Tensor] = {}
+        self._told: set[str] = set()
+        self._checked = False
+        self._target_stars = TargetStars()
 
     @property
     def surrogate(self) -> Surrogate:
         """The frozen network that rates."""
         return self._frozen[0]
 
-    def forward(self, input: Tensor, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
-        """Stars that the prediction lacks.
+    def forward(self, input: Prediction, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
+        """Stars that the prediction lacks, by the loss alone; beside others it belongs in a sum, see `LossSum`.
 
         Args:
-            input: prediction ``(B, 3, X, Y, Z)`` (regions) or ``(B, 4, X, Y, Z)`` (background and tissues).
-            target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot
-                tissues ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
+            input: prediction ``(B, R, X, Y, Z)`` of the regions in ``region_order``, or ``(B, 4, X, Y, Z)`` of
+                background and tissues; of a sequence (deep supervision) the first, which has the full resolution.
+            target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions as predicted, or one-hot tissues
+                ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
             image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score can cost half a star), with 0 outside
                 the brain.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
-                integers or ``(B, 3)``. What is rated is the target with the patch predicted.
+                integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted.
 
         Returns:
             ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
 
         Raises:
-            ValueError: if a shape is not as said, a label is unknown, or a target is missing.
+            ValueError: if a shape is not as said, a label is unknown, a target is missing, values cannot be what they
+                are taken for (looked at in the first eager call), or there is a ``warmup``, which needs a sum.
+
+        Warns:
+            UserWarning: once each: there is no cap, since this is called outside a sum; all crops are too small to be
+                rated; a modality is empty, or twice the same.
         """
-        return self.evaluate(input, target, image, origin)
+        first: Tensor = input if isinstance(input, Tensor) else input[0]
+        return self.evaluate(first, target, image, origin, alone=True)
 
     def evaluate(
         self,
@@ -184,9 +204,10 @@ class DQELoss(RatingTerm):
         image: Tensor | None,
         origin: Any = None,
         *,
-        probabilities: bool | None = None,
+        activation: str | None = None,
+        alone: bool = False,
     ) -> Tensor:
-        """`forward`, told by a `LossSum` whether its other terms take probabilities."""
+        """`forward` as a sum calls it; `RatingTerm.evaluate` says what the arguments are."""
         if image is None:
             raise ValueError("DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)")
         if self.guard is not None and target is None:
@@ -195,40 +216,99 @@ class DQELoss(RatingTerm):
                 "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
                 "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
             )
-        self.gradient_log.clear()
-        case = self._read(input, target, origin, self.gradient_log, probabilities)
+        training = self.training and torch.is_grad_enabled()
+        if alone:
+            self._check_alone(training and input.requires_grad)
+        log = self.gradient_log if training else GradientLog()  # validation leaves what training noted alone
+        log.clear()
+        case = self._read(input, target, image, origin, log, activation)
         rated = self._can_be_rated(case)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
             missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
             missing = missing_stars(self._rate(rater, case, image), self.surrogate)
+            # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
+            missing = missing.masked_fill(_plain(input).isnan().flatten(1).any(1), torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
-        return _reduce(missing, self.reduction)
+        if training:
+            self.notes = {"skipped": (~rated).sum()}
+        return _reduce(missing, rated, self.reduction)
 
     def rate(self, input: Tensor, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
 
         The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
-        and for ``center="target"``.
+        and for ``center="target"``. Values are looked at in each call.
         """
-        return self._rate(self.surrogate, self._read(input, target, origin, None), image)
+        case = self._read(input, target, image, origin, None, None, check=True)
+        return self._rate(self.surrogate, case, image)
+
+    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+        """Rate the target itself and note its stars, as a sum does while this term warms up.
+
+        Warns:
+            UserWarning: once, if the targets' mean over some exams is so low that something must be mixed up.
+        """
+        if target is None or image is None:
+            return
+        whole = read_target(
+            _plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True, check=False
+        )
+        rated = whole.volume("WT").flatten(1).any(1) & _large_enough(whole.shape[2:], origin is not None)
+        with torch.no_grad():
+            center = center_of_mask(whole, hard=True)
+            stars = rate_mask(
+                self.surrogate, _plain(image), whole, center, views=self.views, modalities=self.modalities
+            ).mean(1)
+        self.notes = {"stars_of_target": (stars * rated).sum() / rated.sum(), "skipped": (~rated).sum()}
+        self._target_stars.add(stars, rated)
+
+    def _check_alone(self, trains: bool) -> None:
+        """What holds outside a sum alone.
+
+        Raises:
+            ValueError: if there is a warm-up, which a sum counts.
+        """
+        if self.warmup:
+            raise ValueError(
+                f"DQELoss(warmup={self.warmup}) warms up beside other losses: a sum counts the steps. Write "
+                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(warmup=...) and call criterion(input, target, image=image)"
+            )
+        if trains and self.max_gradient_ratio is not None:
+            self._tell_once(
+                "alone",
+                "DQELoss is called outside a sum, so that nothing caps its gradient, which is many times as large as "
+                "Dice's: add the losses, criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(), and not their values. "
+                "If it is meant to stand alone, say DQELoss(max_gradient_ratio=None)",
+            )
+
+    def _tell_once(self, key: str, message: str) -> None:
+        if key not in self._told and not torch.compiler.is_compiling():
+            self._told.add(key)
+            warnings.warn(message, stacklevel=5)
 
     def _read(
         self,
         input: Tensor,
         target: Tensor | None,
+        image: Tensor,
         origin: Any,
         log: GradientLog | None,
-        probabilities: bool | None = None,
+        activation: str | None,
+        check: bool = False,
     ) -> Case:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
         check_devices(self.surrogate, prediction=input)
-        activation = "sigmoid" if self.sigmoid else "softmax" if self.softmax else "none"
-        if self.sigmoid is None and self.softmax is None and not probabilities:
-            activation = "auto"
-        return read_case(
+        if self.sigmoid or self.softmax:
+            activation = SIGMOID if self.sigmoid else SOFTMAX
+        elif self.sigmoid is False or self.softmax is False:
+            activation = NONE
+        first = not cannot_wait(input) and (check or not self._checked)
+        if first:
+            check_grid(input, image, origin)
+        case = read_case(
             _plain(input),
             None if target is None else _plain(target),
             origin,
@@ -237,7 +317,12 @@ class DQELoss(RatingTerm):
             label_scheme=self.label_scheme,
             hard=self.slicing == "hard",
             guarded=log if self.guard else None,
+            check=first,
         )
+        if first:
+            check_image(_plain(image), self.modalities)
+            self._checked = True
+        return case
 
     def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
         seen = case.predicted if self.center == "prediction" or case.target is None else case.target
@@ -264,7 +349,7 @@ class DQELoss(RatingTerm):
         batch, _, *size = case.predicted.shape
         if self.on_small == "pad":
             return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
-        large_enough = case.in_place or min(size) >= MINIMUM_CROP
+        large_enough = _large_enough(size, case.in_place)
         rated = torch.full((batch,), large_enough, device=self.surrogate.device)
         if case.target is not None:
             rated = rated & (case.target.volume("WT") > 0).flatten(1).any(1)
@@ -273,6 +358,13 @@ class DQELoss(RatingTerm):
                 f"a crop of {tuple(size)} voxels "
                 + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
                 + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
+            )
+        if not large_enough:
+            self._tell_once(
+                "small",
+                f"crops of {tuple(size)} voxels are smaller than {MINIMUM_CROP} along an axis: DQELoss skips every "
+                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger crops, "
+                "or say DQELoss(on_small='pad')",
             )
         return rated
 
@@ -296,13 +388,20 @@ class DQELoss(RatingTerm):
         )
 
 
+def _large_enough(size: Sequence[int], in_place: bool) -> bool:
+    return in_place or min(size) >= MINIMUM_CROP
+
+
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
 
 
-def _reduce(values: Tensor, reduction: str) -> Tensor:
-    return values.mean() if reduction == "mean" else values.sum() if reduction == "sum" else values
+def _reduce(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
+    """Of a mean, exams that were not rated are no part: they would look like progress."""
+    if reduction == "none":
+        return values
+    return values.sum() / rated.sum().clamp(min=1) if reduction == "mean" else values.sum()
 
 
 def _plain(x: Tensor) -> Tensor:

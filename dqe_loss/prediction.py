@@ -1,78 +1,123 @@
 """Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
+from dqe_loss.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.balance import GradientLog
+from dqe_loss.checks import check_logits, check_probabilities
 from dqe_loss.guards import GuardedMask
 from dqe_loss.labels import REGIONS, check_labels
 from dqe_loss.mask import TISSUES, LabelMask, Mask, RegionMask, VolumeMask
 from dqe_loss.patch import PatchMask, crop, read_origins
 
+ONE_HOT_TOLERANCE = 1e-2
+"""By how much the channels of a one-hot target, in half precision, may miss a sum of 1."""
+
+
+class Names(TypedDict):
+    """What prediction and target have in common; see `read_prediction`."""
+
+    region_order: tuple[str, ...]
+    label_scheme: str
+    hard: bool
+
 
 def read_prediction(
-    prediction: Tensor, activation: str, *, region_order: tuple[str, ...], label_scheme: str, hard: bool
+    prediction: Tensor,
+    activation: str | None,
+    *,
+    region_order: tuple[str, ...],
+    label_scheme: str,
+    hard: bool,
+    check: bool = False,
 ) -> RegionMask:
     """Read a network's output.
 
     Args:
-        prediction: ``(B, 3, X, Y, Z)`` regions or ``(B, 4, X, Y, Z)`` background and tissues.
-        activation: ``"sigmoid"`` (logits of regions), ``"softmax"`` (logits of tissues), ``"auto"`` (logits; the
-            number of channels tells of what), or ``"none"`` (probabilities).
+        prediction: regions ``(B, R, X, Y, Z)``, one channel for each of ``region_order``, or background and tissues
+            ``(B, 4, X, Y, Z)``.
+        activation: ``"sigmoid"`` (logits of regions), ``"softmax"`` (logits of tissues), ``"none"`` (probabilities), or
+            None (logits; the number of channels tells of what).
         region_order: order of region channels.
         label_scheme: scheme that orders tissue channels.
         hard: whether mass is counted on the binarized mask.
+        check: whether to look at the values, for which an accelerator must be waited for.
 
     Raises:
-        ValueError: if shape and activation do not go together.
+        ValueError: if shape, activation and values do not go together.
     """
-    if prediction.ndim != 5 or prediction.shape[1] not in (len(REGIONS), TISSUES):
+    channels = prediction.shape[1] if prediction.ndim == 5 else 0
+    if channels not in (len(region_order), TISSUES):
         raise ValueError(
-            "expected a prediction (B, 3, X, Y, Z) of regions or (B, 4, X, Y, Z) of background and tissues, "
-            f"got {tuple(prediction.shape)}"
+            f"expected a prediction (B, {len(region_order)}, X, Y, Z) of regions, or (B, 4, X, Y, Z) of background and "
+            f"tissues, got {tuple(prediction.shape)}; region_order=, now {region_order}, names each region channel"
         )
-    tissues = prediction.shape[1] == TISSUES
-    if activation == "auto":
-        activation = "softmax" if tissues else "sigmoid"
-    if activation == ("sigmoid" if tissues else "softmax"):
+    tissues = channels != len(region_order)
+    if activation is None:
+        activation = SOFTMAX if tissues else SIGMOID
+    if activation == (SIGMOID if tissues else SOFTMAX):
         raise ValueError(
-            f"{activation}=True does not go with {prediction.shape[1]} channels: three region channels overlap and "
-            "take sigmoid=True, background and three tissues exclude each other and take softmax=True"
+            f"{activation}=True does not go with {channels} channels: regions overlap and take sigmoid=True, "
+            "background and three tissues exclude each other and take softmax=True. If there are more regions than are "
+            "rated, such as a resection cavity, name them: region_order=('WT', 'TC', 'ET', 'RC')"
+        )
+    if check and activation == NONE:
+        check_probabilities(
+            prediction,
+            "the prediction",
+            "give the losses an activation, DiceLoss(sigmoid=True) + 0.1 * DQELoss(), or the prediction",
+        )
+    elif check:
+        check_logits(
+            prediction,
+            "the prediction",
+            "give logits, or say DQELoss(sigmoid=False, softmax=False); to rate a mask there is rate_segmentation",
         )
     return RegionMask(prediction, hard, activation, region_order, label_scheme)
 
 
 def read_target(
-    target: Tensor, *, region_order: tuple[str, ...], label_scheme: str, hard: bool, check: bool = True
+    target: Tensor, *, region_order: tuple[str, ...], label_scheme: str, hard: bool, check: bool = False
 ) -> LabelMask | RegionMask:
     """Read a target.
 
-    Label maps are checked on every call, except under ``torch.compile`` and CUDA graph capture, where nothing can wait
-    for the device.
+    The labels of a map are looked at on a CPU in every call, and where ``check`` says so.
 
     Args:
-        target: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)``, or one-hot ``(B, 4, X, Y, Z)``.
+        target: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of ``region_order``,
+            or one-hot background and tissues ``(B, 4, X, Y, Z)``.
         region_order: order of region channels.
         label_scheme: scheme of a label map, or of the one-hot channels.
         hard: whether mass is counted on the binarized mask.
-        check: whether to check the values of a label map.
+        check: whether to look at the values, for which an accelerator must be waited for.
 
     Raises:
-        ValueError: if the shape is another, or the label map holds values that the scheme has not.
+        ValueError: if the shape is another, the label map holds values that the scheme has not, or channels do not hold
+            what they are taken for.
     """
-    if target.ndim != 5 or target.shape[1] not in (1, len(REGIONS), TISSUES):
+    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), TISSUES):
         raise ValueError(
-            "expected a target of shape (B, 1, X, Y, Z) (label map), (B, 3, X, Y, Z) (regions) or (B, 4, X, Y, Z) "
-            f"(one-hot background and tissues), got {tuple(target.shape)}"
+            f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
+            f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
         )
     if target.shape[1] == 1:
-        if check and not _cannot_wait(target):
+        if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
             check_labels(target, label_scheme)
         return LabelMask(target, label_scheme)
-    return RegionMask(target, hard, region_order=region_order, label_scheme=label_scheme)
+    mask = RegionMask(target, hard, region_order=region_order, label_scheme=label_scheme)
+    if check:
+        check_probabilities(target, "the target", "binarize it first")
+        if mask.tissues and bool(((target.sum(1, dtype=torch.float32) - 1).abs() > ONE_HOT_TOLERANCE).any()):
+            raise ValueError(
+                "the target has four channels that do not add up to 1 in every voxel, so they are not one-hot "
+                "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out: target[:, :-1] "
+                "(DQELoss ignores no voxels); if all four are regions, name them in region_order="
+            )
+    return mask
 
 
 @dataclass(frozen=True)
@@ -95,11 +140,12 @@ def read_case(
     target: Tensor | None,
     origin: Any,
     *,
-    activation: str,
+    activation: str | None,
     region_order: tuple[str, ...] = REGIONS,
     label_scheme: str = "brats",
     hard: bool = False,
     guarded: GradientLog | None = None,
+    check: bool = False,
 ) -> Case:
     """Read prediction and target as masks, with the guard between them.
 
@@ -112,6 +158,7 @@ def read_case(
         label_scheme: scheme of labels and tissue channels in both.
         hard: whether mass is counted on binarized masks.
         guarded: guard the prediction's gradient by the target, where there is one, and note here what it kept.
+        check: whether to look at the values of both, for which an accelerator must be waited for.
 
     Returns:
         The masks.
@@ -120,7 +167,8 @@ def read_case(
         ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
     """
     target = target[:, None] if target is not None and target.ndim == 4 else target  # class indices
-    predicted = read_prediction(input, activation, region_order=region_order, label_scheme=label_scheme, hard=hard)
+    names: Names = {"region_order": region_order, "label_scheme": label_scheme, "hard": hard}
+    predicted = read_prediction(input, activation, **names, check=check)
     if target is None:
         if origin is not None:
             raise ValueError("origin= places a patch in the full-size target: pass target=")
@@ -134,13 +182,9 @@ def read_case(
             f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
             f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
         )
-    reference = read_target(local, region_order=region_order, label_scheme=label_scheme, hard=hard)
+    reference = read_target(local, **names, check=check)
     mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
         return Case(mask, reference, in_place=False)
-    around = read_target(target, region_order=region_order, label_scheme=label_scheme, hard=hard, check=False)
+    around = read_target(target, **names, check=check)
     return Case(PatchMask(mask, reference, around, origins), around, in_place=True)
-
-
-def _cannot_wait(x: Tensor) -> bool:
-    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -243,10 +243,8 @@ def check_devices(surrogate: Rater, **tensors: Tensor) -> None:
             )
 
 
-def draw_moves(
-    views: int, planes: int, jitter: float, center: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
-    """How far each plane is moved from the center, ``(B, V, P)`` in voxels; whole voxels for an integer center.
+def check_moves(planes: int, jitter: float) -> None:
+    """Check how many planes are rated, and how far they are moved.
 
     Raises:
         ValueError: if more than one plane is asked for without jitter, which would rate one plane several times.
@@ -256,6 +254,17 @@ def draw_moves(
             f"planes={planes}, jitter={jitter}: expected planes >= 1 and jitter >= 0, and jitter > 0 with planes > 1 "
             "(otherwise the same plane would be rated again)"
         )
+
+
+def draw_moves(
+    views: int, planes: int, jitter: float, center: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """How far each plane is moved from the center, ``(B, V, P)`` in voxels; whole voxels for an integer center.
+
+    Raises:
+        ValueError: see `check_moves`.
+    """
+    check_moves(planes, jitter)
     shape = (center.shape[0], views, planes)
     if jitter == 0:
         return center.new_zeros(shape)

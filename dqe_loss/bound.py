@@ -1,0 +1,89 @@
+"""A loss that is handed the image beforehand, for loops that call ``loss(prediction, target)`` and nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class BoundLoss(nn.Module):
+    """A loss that takes the image of its next call beforehand.
+
+    Training loops of MONAI's engines, nnU-Net and others call ``loss(prediction, target)``. `bind` hands over what else
+    a `DQELoss` needs, for the next call only: an image of another batch would be rated without an error, and be wrong.
+
+    Args:
+        loss: called as ``loss(input, target, image=image, origin=origin)``.
+
+    Example:
+        >>> import torch
+        >>> from monai.losses import DiceLoss
+        >>> from dqe_loss import DQELoss
+        >>> criterion = (DiceLoss(sigmoid=True) + 0.1 * DQELoss(on_small="pad")).bound()
+        >>> logits, target = torch.randn(1, 3, 32, 32, 32, requires_grad=True), torch.zeros(1, 3, 32, 32, 32)
+        >>> target[..., 8:20, 8:20, 8:20] = 1
+        >>> criterion.bind(image=torch.rand(1, 4, 32, 32, 32))(logits, target).shape
+        torch.Size([])
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+        self._next: dict[str, Any] | None = None
+
+    def bind(self, *, image: Tensor, origin: Any = None) -> "BoundLoss":
+        """Hand over the image of the next call, and the origin if it rates a patch; in place of any that waits.
+
+        Returns:
+            This loss, so that ``criterion.bind(image=image)(prediction, target)`` can be written.
+        """
+        self._next = {"image": image, "origin": origin}
+        return self
+
+    def forward(self, input: Any, target: Any = None) -> Tensor:
+        """The loss with what was bound, which is forgotten then.
+
+        Raises:
+            ValueError: if nothing was bound since the last call.
+        """
+        if self._next is None:
+            raise ValueError(
+                "no image was bound for this call: an image serves one call, for that of another batch would be rated "
+                "without a word; call criterion.bind(image=image) before each loss(prediction, target)"
+            )
+        bound, self._next = self._next, None
+        value: Tensor = self.loss(input, target, **bound)
+        return value
+
+    def prepare_batch(
+        self, image_key: str = "raw", origin_key: str | None = None, prepare: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
+        """A function for ``SupervisedTrainer(prepare_batch=...)`` of MONAI, which binds the batch's image.
+
+        Args:
+            image_key: where the raw image lies in the batch, such as ``"raw"`` beside the normalized ``"image"``.
+            origin_key: where the patches' first voxels ``(B, 3)`` lie in the batch, if patches are rated in place.
+            prepare: what makes network input and target of the batch; MONAI's own function if None.
+
+        Returns:
+            The function, called by the engine as ``prepare_batch(batch, device, non_blocking, **kwargs)``.
+        """
+
+        def prepare_and_bind(batch: Any, device: Any = None, non_blocking: bool = False, **options: Any) -> Any:
+            if image_key not in batch:
+                raise ValueError(
+                    f"the batch has no {image_key!r}, only {', '.join(map(str, batch))}; say where the raw image lies "
+                    "with prepare_batch(image_key=...)"
+                )
+            image = batch[image_key].to(device, non_blocking=non_blocking)
+            self.bind(image=image, origin=None if origin_key is None else batch[origin_key])
+            return (prepare or _default_prepare())(batch, device, non_blocking, **options)
+
+        return prepare_and_bind
+
+
+def _default_prepare() -> Callable[..., Any]:
+    from monai.engines import default_prepare_batch  # late: it looks for ignite
+
+    prepare: Callable[..., Any] = default_prepare_batch
+    return prepare
