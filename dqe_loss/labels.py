@@ -165,21 +165,39 @@ def tissues_from_regions(regions: Tensor, scheme: str = "brats") -> Tensor:
     return torch.stack([1 - whole, *(tissue[label] for label in sorted(tissue))], 1)
 
 
-def reorder_regions(regions: Tensor, order: tuple[str, ...]) -> Tensor:
-    """Bring region channels that lie in another order into that of `REGIONS`.
-
-    Args:
-        regions: ``(B, 3, X, Y, Z)``.
-        order: the region of each channel, e.g. ``("WT", "TC", "ET")`` for nnU-Net's region-based BraTS heads.
-
-    Returns:
-        The same regions in the order TC, WT, ET; the very tensor if it is in that order already.
+def check_region_order(order: tuple[str, ...]) -> None:
+    """Check that region channels are named so that the rated ones can be found.
 
     Raises:
-        ValueError: if ``order`` does not name each region once.
+        ValueError: if ``order`` does not name each of `REGIONS` once, or any other region twice.
     """
-    if sorted(order) != sorted(REGIONS):
-        raise ValueError(f"region_order must name each of {REGIONS} once, got {tuple(order)}")
+    if len(set(order)) != len(order) or not set(REGIONS) <= set(order):
+        raise ValueError(
+            f"region_order must name each of {REGIONS} once, and may name further regions that are not rated, once "
+            f"each; got {tuple(order)}"
+        )
+
+
+def reorder_regions(regions: Tensor, order: tuple[str, ...]) -> Tensor:
+    """Take the rated regions out of channels that lie in another order, or hold more than these.
+
+    Args:
+        regions: ``(B, R, X, Y, Z)``.
+        order: the region of each of the R channels: ``("WT", "TC", "ET")`` for nnU-Net's region-based BraTS heads,
+            ``("WT", "TC", "ET", "RC")`` where a resection cavity, which is not rated, comes last.
+
+    Returns:
+        ``(B, 3, X, Y, Z)`` in the order TC, WT, ET; the very tensor if it is in that order already.
+
+    Raises:
+        ValueError: if ``order`` is not as `check_region_order` wants it, or names another number of channels.
+    """
+    check_region_order(order)
+    if regions.shape[1] != len(order):
+        raise ValueError(
+            f"region_order names {len(order)} region channels, {tuple(order)}, but got {regions.shape[1]} channels; "
+            "name the region of each channel"
+        )
     if tuple(order) == REGIONS:
         return regions
     return torch.stack([regions[:, order.index(region)] for region in REGIONS], dim=1)

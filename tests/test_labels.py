@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses
 
 from dqe_loss import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
-from dqe_loss.labels import reorder_regions
+from dqe_loss.labels import check_region_order, reorder_regions
 
 # scheme, labels of necrosis, edema, enhancing tumor
 TISSUES = [
@@ -131,3 +131,20 @@ def test_regions_are_reordered_by_name():
     for order in (("TC", "WT"), ("TC", "WT", "WT"), ("tc", "wt", "et")):
         with pytest.raises(ValueError, match="region_order must name each of"):
             reorder_regions(regions, order)
+
+
+def test_an_order_may_name_more_regions_than_are_rated():
+    """BraTS 2024 after treatment: a fourth head for the resection cavity, which no star depends on."""
+    regions = torch.arange(4.0).view(1, 4, 1, 1, 1)
+    assert reorder_regions(regions, ("WT", "TC", "ET", "RC")).flatten().tolist() == [1, 0, 2]
+    assert reorder_regions(regions, ("TC", "WT", "ET", "RC")).flatten().tolist() == [0, 1, 2]
+    assert reorder_regions(regions, ["RC", "ET", "WT", "TC"]).flatten().tolist() == [3, 2, 1]
+    for order in (("WT", "TC", "RC", "CC"), ("WT", "TC", "ET", "ET"), ("TC", "WT", "ET", "RC", "RC")):
+        with pytest.raises(ValueError, match="region_order must name each of"):
+            check_region_order(order)
+
+
+@pytest.mark.parametrize(("channels", "order"), [(4, REGIONS), (3, ("WT", "TC", "ET", "RC")), (2, REGIONS)])
+def test_another_number_of_channels_than_the_order_names_is_refused(channels, order):
+    with pytest.raises(ValueError, match=rf"region_order names {len(order)} .*got {channels} channels"):
+        reorder_regions(torch.zeros(1, channels, 1, 1, 1), order)
