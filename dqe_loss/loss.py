@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.balance import GradientLog
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.composition import RatingTerm
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, reorder_regions
@@ -99,7 +99,7 @@ class DQELoss(RatingTerm):
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = HARDENED,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         sigmoid: bool | None = None,
         softmax: bool | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.command import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
@@ -19,7 +19,9 @@ Metric: Any = import_extra("torchmetrics", "monitor").Metric
 
 
 class DeepQualityEstimation(Metric):  # type: ignore[misc]
-    """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
+    """Mean stars of binarized predictions over a validation set, of whole planes as the published package takes them.
+
+    With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's.
 
     As torchmetrics' metrics are: ``update`` after each batch, ``compute`` at the end, ``reset``; sums over processes;
     logged by Lightning as it is. What `dqe_loss.DQEMetric` is in MONAI's engines. The surrogate follows
@@ -58,7 +60,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = HARDENED,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         label_scheme: str = "brats",
         region_order: tuple[str, ...] = REGIONS,

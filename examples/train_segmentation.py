@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.figure import plot_planes
@@ -81,7 +82,7 @@ class Arguments:
 
     exam: Folders = ()
     test: Folders = ()
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = "hardened"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")
