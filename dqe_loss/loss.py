@@ -17,7 +17,7 @@ from dqe_loss.mask import center_of_mask
 from dqe_loss.prediction import Case, read_case
 from dqe_loss.rating import check_devices, draw_moves, rate_mask, rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 MINIMUM_CROP = 96
 """Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
@@ -55,7 +55,7 @@ class DQELoss(RatingTerm):
     The module has no parameters and an empty state dict, follows ``.to()`` to other devices, and cannot be trained.
 
     Args:
-        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share.
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share; who moves or casts it gets a copy.
         sigmoid: the input is logits of three regions.
         softmax: the input is logits of background and three tissues. With both None (default), the input is logits,
             of regions if it has three channels, of tissues if four; in a sum whose other losses take probabilities,
@@ -272,7 +272,7 @@ class DQELoss(RatingTerm):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = fn(torch.empty(0, device=self.surrogate.device, dtype=self.surrogate.dtype))
         dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
-        self.surrogate.to(device=probe.device, dtype=dtype)
+        self._frozen = (surrogate_on(self.surrogate, probe.device, dtype),)
         return self
 
     def extra_repr(self) -> str:

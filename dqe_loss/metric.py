@@ -13,7 +13,7 @@ from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 
 def rate_prediction(
@@ -129,7 +129,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("DQEMetric rates a segmentation on its image: call metric(prediction, image)")
-        self.surrogate.to(y_pred.device)
+        self.surrogate = surrogate_on(self.surrogate, y_pred.device)
         return rate_prediction(
             self.surrogate,
             y_pred,

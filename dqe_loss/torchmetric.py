@@ -13,7 +13,7 @@ from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
 from dqe_loss.metric import check_rating_options, rate_prediction
 from dqe_loss.slicing import VIEWS
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Metric: Any = import_extra("torchmetrics", "monitor").Metric
 
@@ -28,7 +28,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     ``.to(device)``, stays in float32, and is in neither `parameters` nor `state_dict`.
 
     Args:
-        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss on the same device.
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
         label_scheme: scheme of a predicted label map, or of one-hot channels.
         region_order: order of predicted region channels.
         modalities: the image's channel order.
@@ -123,5 +123,5 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     def _apply(self, fn: Callable[[Tensor], Tensor], *arguments: Any, **options: Any) -> "DeepQualityEstimation":
         """Take the surrogate along to another device; frozen batch statistics do not survive half precision."""
         super()._apply(fn, *arguments, **options)
-        self.surrogate.to(fn(torch.empty(0, device=self.surrogate.device)).device)
+        self._frozen = (surrogate_on(self.surrogate, fn(torch.empty(0, device=self.surrogate.device)).device),)
         return self

@@ -257,7 +257,7 @@ def run_example(arguments: Arguments) -> None:
     if arguments.steps < 1 or not arguments.weight > 0:
         raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
     device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    surrogate = load_surrogate(arguments.checkpoint)  # once, for both criteria and the test
+    surrogate = load_surrogate(arguments.checkpoint).to(device)  # once, for both criteria and the test
     train_cases, test_cases = read_cases(arguments, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = {"reading": time.monotonic() - started}
