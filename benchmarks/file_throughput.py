@@ -61,11 +61,11 @@ class Settings:
 def main(settings: Settings) -> None:
     """Measures, prints the tables and writes the JSON."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
-    raters: dict[str, Rater] = {"torch": load_surrogate()}
+    raters: dict[str, Rater] = {"torch": load_surrogate("brainlesion")}
     try:
         from dqe_loss.inference.engine import OpenVINORater
 
-        raters["openvino"] = OpenVINORater(load_surrogate())
+        raters["openvino"] = OpenVINORater(load_surrogate("brainlesion"))
     except ImportError:
         print("openvino is not installed: rated by torch alone")
     with tempfile.TemporaryDirectory() as scratch:

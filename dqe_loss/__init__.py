@@ -6,6 +6,7 @@ from dqe_loss.intensity import MODALITIES, scale_planes
 from dqe_loss.labels import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
 from dqe_loss.loss import DQELoss, dqe_loss
 from dqe_loss.metric import DQEMetric
+from dqe_loss.origin import crop_origin
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, extract_planes, hard_center_of_mass, pad_planes, soft_center_of_mass
 from dqe_loss.surrogate import Surrogate, SurrogateConfig
@@ -23,6 +24,7 @@ __all__ = [
     "Surrogate",
     "SurrogateConfig",
     "check_labels",
+    "crop_origin",
     "dqe_loss",
     "extract_planes",
     "hard_center_of_mass",

@@ -30,6 +30,9 @@ BRAINLESION = SurrogateConfig(
 HARDENED = "hardened"
 """Name of the shipped checkpoint: the published weights with a second reader (``weights/hardened.md``)."""
 
+DEFAULT_CHECKPOINT = HARDENED
+"""What loss, metrics, functions and commands rate with where nothing else is said (contract C11)."""
+
 _SHIPPED = Path(__file__).parent / "weights" / f"{HARDENED}.safetensors"
 _CONFIG_KEY = "dqe_loss"
 _READER = "reader."
@@ -39,15 +42,15 @@ _PACKAGE = "deep-quality-estimation"
 _WEIGHTS = "dqe_weights.pth"
 
 
-def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
+def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
     """Load a surrogate, frozen, on the CPU in float32.
 
     Args:
-        checkpoint: ``"brainlesion"`` (the published human-rating weights, from the installed package
-            ``deep-quality-estimation``, whose code is not imported), ``"hardened"`` (the same with a second reader,
-            made to be optimized against; comes with this package), the path of a ``.safetensors`` file written by
-            `save_surrogate`, or the path of a ``.pth`` state dict of the published model's architecture and input;
-            what ratings it learned from is then unknown.
+        checkpoint: ``"hardened"`` (the default: the published weights with a second reader, made to be optimized
+            against; comes with this package), ``"brainlesion"`` (the published human-rating weights alone, from the
+            installed package ``deep-quality-estimation``, whose code is not imported), the path of a
+            ``.safetensors`` file written by `save_surrogate`, or the path of a ``.pth`` state dict of the published
+            model's architecture and input; what ratings it learned from is then unknown.
 
     Returns:
         The surrogate with its `SurrogateConfig`.
@@ -62,7 +65,7 @@ def load_surrogate(checkpoint: str | Path = "brainlesion") -> Surrogate:
     path = _SHIPPED if checkpoint == HARDENED else Path(checkpoint)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no checkpoint at {path}; expected 'brainlesion', 'hardened' or the path of a .safetensors or .pth file"
+            f"no checkpoint at {path}; expected 'hardened', 'brainlesion' or the path of a .safetensors or .pth file"
         )
     if path.suffix == ".safetensors":
         return _build(*_read_safetensors(path), path)

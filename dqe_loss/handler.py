@@ -22,7 +22,7 @@ class DQEHandler(IgniteMetricHandler):  # type: ignore[misc]
     ``IgniteMetricHandler(DQEMetric(), output_transform=from_engine(["pred", "image"]))``.
 
     Args:
-        metric: what rates, with its checkpoint and options; the published weights if None.
+        metric: what rates, with its checkpoint and options; `DQEMetric()`, which rates with ``"hardened"``, if None.
         image_key: where the raw image lies in the engine's batch (``engine.state.batch``).
         prediction_key: where the prediction lies in the engine's output, after its postprocessing: label map, regions
             or one-hot; probabilities are binarized at 0.5, logits are not known as such.

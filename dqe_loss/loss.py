@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqe_loss.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.balance import GradientLog
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.checks import cannot_wait, check_image
 from dqe_loss.composition import RatingTerm
 from dqe_loss.guards import GuardedSurrogate
@@ -18,11 +18,12 @@ from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_region_order
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
+from dqe_loss.origin import check_grid
 from dqe_loss.prediction import Case, read_case, read_target
 from dqe_loss.rating import Rater, check_devices, check_moves, rate_mask, rate_segmentation
 from dqe_loss.self_check import TargetStars
 from dqe_loss.slicing import VIEWS, check_views
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
@@ -63,7 +64,7 @@ class DQELoss(RatingTerm):
     The module has no parameters and an empty state, follows ``.to()`` to other devices, and cannot be trained.
 
     Args:
-        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share.
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share; who moves or casts it gets a copy.
         sigmoid: the input is logits of regions.
         softmax: the input is logits of background and three tissues. With both None (default), the input is what the
             other losses of the sum take it for; where none says, it is logits, of regions if it has three channels, of
@@ -111,7 +112,7 @@ class DQELoss(RatingTerm):
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = HARDENED,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         sigmoid: bool | None = None,
         softmax: bool | None = None,
@@ -272,8 +273,8 @@ class DQELoss(RatingTerm):
         """
         if self.warmup:
             raise ValueError(
-                f"DQELoss(warmup={self.warmup}) warms up beside other losses: a sum counts the steps. Write "
-                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(warmup=...) and call criterion(input, target, image=image)"
+                f"DQELoss(warmup={self.warmup}) warms up beside other losses, for a sum counts the steps: write "
+                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(warmup=...) and call the criterion"
             )
         if trains and self.max_gradient_ratio is not None:
             self._tell_once(
@@ -363,8 +364,8 @@ class DQELoss(RatingTerm):
             self._tell_once(
                 "small",
                 f"crops of {tuple(size)} voxels are smaller than {MINIMUM_CROP} along an axis: DQELoss skips every "
-                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger crops, "
-                "or say DQELoss(on_small='pad')",
+                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger "
+                "crops, or say DQELoss(on_small='pad')",
             )
         return rated
 
@@ -376,7 +377,7 @@ class DQELoss(RatingTerm):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         probe = fn(torch.empty(0, device=self.surrogate.device, dtype=self.surrogate.dtype))
         dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
-        self.surrogate.to(device=probe.device, dtype=dtype)
+        self._frozen = (surrogate_on(self.surrogate, probe.device, dtype),)
         return self
 
     def extra_repr(self) -> str:

@@ -7,13 +7,13 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 
 def rate_prediction(
@@ -71,7 +71,9 @@ def check_rating_options(
 
 
 class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
-    """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
+    """Mean stars of binarized predictions over a validation set, of whole planes as the published package takes them.
+
+    With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's.
 
     Called as ``metric(prediction, image)``: no reference is needed. In a MONAI engine `dqe_loss.handler.DQEHandler`
     holds it; `dqe_loss.torchmetric.DeepQualityEstimation` is the same for torchmetrics and Lightning. Gathers over
@@ -98,7 +100,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = HARDENED,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         label_scheme: str = "brats",
         region_order: tuple[str, ...] = REGIONS,
@@ -127,7 +129,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """
         if y is None:
             raise ValueError("DQEMetric rates a segmentation on its image: call metric(prediction, image)")
-        self.surrogate.to(y_pred.device)
+        self.surrogate = surrogate_on(self.surrogate, y_pred.device)
         return rate_prediction(
             self.surrogate,
             y_pred,

@@ -114,8 +114,8 @@ def read_target(
         if mask.tissues and bool(((target.sum(1, dtype=torch.float32) - 1).abs() > ONE_HOT_TOLERANCE).any()):
             raise ValueError(
                 "the target has four channels that do not add up to 1 in every voxel, so they are not one-hot "
-                "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out: target[:, :-1] "
-                "(DQELoss ignores no voxels); if all four are regions, name them in region_order="
+                "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as in "
+                "target[:, :-1] (DQELoss ignores no voxels); if all four are regions, name them in region_order="
             )
     return mask
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain import explain_exam, plan_explanations
@@ -96,7 +96,7 @@ class Arguments:
     flair: File = None
     segmentation: Files = ()
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = HARDENED
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
     )

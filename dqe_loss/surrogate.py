@@ -1,5 +1,6 @@
 """The surrogate: a frozen 2D network that rates one plane, and the configuration that says how to feed it."""
 
+import copy
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -227,6 +228,22 @@ def _split(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Scans and regions of planes in the encoding "regions"."""
     scans, regions = planes.tensor_split([len(MODALITIES)], 1)
     return scans, regions
+
+
+def surrogate_on(surrogate: Surrogate, device: torch.device | str, dtype: torch.dtype | None = None) -> Surrogate:
+    """A surrogate where it is needed: itself if it is there, else a copy.
+
+    Losses and metrics may share a surrogate, so that none of them moves or casts it: each asks here for its own.
+
+    Args:
+        surrogate: what others may hold, too.
+        device: where it is needed.
+        dtype: in which precision, its own if None.
+    """
+    device, dtype = torch.empty(0, device=device).device, dtype or surrogate.dtype  # "cuda" is some "cuda:0"
+    if (surrogate.device, surrogate.dtype) == (device, dtype):
+        return surrogate
+    return copy.deepcopy(surrogate).to(device=device, dtype=dtype)
 
 
 def build_network(config: SurrogateConfig) -> nn.Module:

@@ -7,26 +7,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.checkpoint import HARDENED, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.command import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
 from dqe_loss.metric import check_rating_options, rate_prediction
 from dqe_loss.slicing import VIEWS
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Metric: Any = import_extra("torchmetrics", "monitor").Metric
 
 
 class DeepQualityEstimation(Metric):  # type: ignore[misc]
-    """Mean stars of binarized predictions over a validation set, rated as the published package rates them.
+    """Mean stars of binarized predictions over a validation set, of whole planes as the published package takes them.
+
+    With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's.
 
     As torchmetrics' metrics are: ``update`` after each batch, ``compute`` at the end, ``reset``; sums over processes;
     logged by Lightning as it is. What `dqe_loss.DQEMetric` is in MONAI's engines. The surrogate follows
     ``.to(device)``, stays in float32, and is in neither `parameters` nor `state_dict`.
 
     Args:
-        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss on the same device.
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
         label_scheme: scheme of a predicted label map, or of one-hot channels.
         region_order: order of predicted region channels.
         modalities: the image's channel order.
@@ -58,7 +60,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
     def __init__(
         self,
-        checkpoint: str | Path | Surrogate = HARDENED,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         label_scheme: str = "brats",
         region_order: tuple[str, ...] = REGIONS,
@@ -121,5 +123,5 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     def _apply(self, fn: Callable[[Tensor], Tensor], *arguments: Any, **options: Any) -> "DeepQualityEstimation":
         """Take the surrogate along to another device; frozen batch statistics do not survive half precision."""
         super()._apply(fn, *arguments, **options)
-        self.surrogate.to(fn(torch.empty(0, device=self.surrogate.device)).device)
+        self._frozen = (surrogate_on(self.surrogate, fn(torch.empty(0, device=self.surrogate.device)).device),)
         return self

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from train_segmentation import CoarseUNet
 
 from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.command import check_device, import_extra, run_command
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.files import check_output_folder
@@ -55,7 +56,7 @@ class Arguments:
     validation: int = 2
     epochs: int = 10
     learning_rate: float = 0.005
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = "hardened"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     device: str = "cpu"
     smoke: bool = False
 

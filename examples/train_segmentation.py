@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.figure import plot_planes
@@ -81,7 +82,7 @@ class Arguments:
 
     exam: Folders = ()
     test: Folders = ()
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = "hardened"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
     label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")
@@ -256,7 +257,7 @@ def run_example(arguments: Arguments) -> None:
     if arguments.steps < 1 or not arguments.weight > 0:
         raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
     device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    surrogate = load_surrogate(arguments.checkpoint)  # once, for both criteria and the test
+    surrogate = load_surrogate(arguments.checkpoint).to(device)  # once, for both criteria and the test
     train_cases, test_cases = read_cases(arguments, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = {"reading": time.monotonic() - started}

@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def surrogate() -> Surrogate:
     """The published weights; loaded once, for nothing can change them."""
-    return load_surrogate()
+    return load_surrogate("brainlesion")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def shrink(surrogate: Surrogate, side: int = SIDE) -> Surrogate:
 @cache
 def small_surrogate() -> Surrogate:
     """The published weights, shrunk; shared, so a test that moves or casts it makes its own with `shrink`."""
-    return shrink(load_surrogate())
+    return shrink(load_surrogate("brainlesion"))
 
 
 class TinyRater(nn.Module):

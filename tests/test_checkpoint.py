@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import random
@@ -11,7 +12,8 @@ import torch
 from helpers import shrink, small_surrogate
 from safetensors.torch import load_file, save_file
 
-from dqe_loss import Surrogate, SurrogateConfig, load_surrogate, save_surrogate
+from dqe_loss import DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, rate, save_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_loading_and_saving_leave_the_random_state_alone(tmp_path):
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
 
     before = states()
-    save_surrogate(load_surrogate(), tmp_path / "a.safetensors")
+    save_surrogate(load_surrogate("brainlesion"), tmp_path / "a.safetensors")
     load_surrogate(tmp_path / "a.safetensors")
     assert states() == before
 
@@ -80,7 +82,7 @@ def test_two_loads_are_alike_and_independent():
 
 def test_a_pth_state_dict_is_read_and_claims_nothing(tmp_path):
     """A bare state dict says nothing of the ratings behind it; DataParallel's prefix is taken off."""
-    surrogate = load_surrogate()
+    surrogate = load_surrogate("brainlesion")
     weights = {f"module.{name}": value for name, value in surrogate.network.state_dict().items()}
     torch.save(weights, tmp_path / "a.pth")
     loaded = load_surrogate(tmp_path / "a.pth")
@@ -115,7 +117,7 @@ def test_a_pth_file_of_another_form_is_refused(tmp_path, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*absent.safetensors; expected 'brainlesion'"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*absent.safetensors; expected 'hardened', 'brain"):
         load_surrogate(tmp_path / "absent.safetensors")
     with pytest.raises(FileNotFoundError, match="no checkpoint at brainlession"):
         load_surrogate("brainlession")
@@ -127,7 +129,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_missing_published_weights_say_what_to_install(monkeypatch):
     monkeypatch.setattr("dqe_loss.checkpoint._PACKAGE", "no-such-distribution")
     with pytest.raises(FileNotFoundError, match=r"no-such-distribution, which is not installed.*pip install"):
-        load_surrogate()
+        load_surrogate("brainlesion")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -236,3 +238,14 @@ def test_saving_elsewhere_is_refused(tmp_path):
         save_surrogate(small_surrogate(), tmp_path / "a.pth")
     with pytest.raises(FileNotFoundError, match=r"cannot write a.safetensors: the folder .*absent does not exist"):
         save_surrogate(small_surrogate(), tmp_path / "absent" / "a.safetensors")
+
+
+def test_one_checkpoint_is_the_default_everywhere():
+    """Contract C11: what is optimized is what is reported."""
+    assert DEFAULT_CHECKPOINT == "hardened"
+    for takes in (load_surrogate, DQELoss, DQEMetric):
+        assert inspect.signature(takes).parameters["checkpoint"].default == DEFAULT_CHECKPOINT
+    assert rate.Arguments().checkpoint == DEFAULT_CHECKPOINT
+    surrogate = load_surrogate()
+    assert surrogate.config.kind_of_ratings == "hybrid"
+    assert surrogate.reader is not None

@@ -111,6 +111,10 @@ def test_monais_own_handler_rates_on_the_networks_input(evaluate, exam):
     assert state.metrics["stars"] == pytest.approx(expected(exam, "image").mean().item())
 
 
+def test_its_own_metric_has_the_default_checkpoint():
+    assert handler.DQEHandler().metric_fn.surrogate.config.kind_of_ratings == "hybrid"
+
+
 def test_a_missing_image_is_named_with_what_there_is(evaluate):
     with pytest.raises(ValueError, match=r"the engine's batch has no 'raw', only image, label; say where it lies"):
         evaluate({"stars": make_handler()}, keys=("image", "label"))

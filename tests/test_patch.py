@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate
+from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate, tiny_surrogate
 from monai.losses import DeepSupervisionLoss, DiceLoss
 
 from dqe_loss import DQELoss, rate_segmentation
@@ -166,3 +166,41 @@ def test_what_is_not_full_size_is_named(exam):
         loss(cut(logits), image=image, origin=(8, 7, 6))
     with pytest.raises(ValueError, match="say so by origin="):
         loss(cut(logits), labels, image=image)
+
+
+def compiled_like_eager(criterion, prediction, labels, image, origins):
+    """Compare a compiled call for each origin with the eager one; how many graphs were compiled."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
+    for origin in origins:
+        results = []
+        for loss in (compiled, criterion):
+            patch = prediction.clone().requires_grad_()
+            value = loss(patch, labels, image=image, origin=origin)
+            value.backward()
+            results.append((value.detach(), patch.grad))
+        torch.testing.assert_close(results[0], results[1], rtol=1e-3, atol=1e-6)
+        assert results[1][1].abs().max() > 0
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.parametrize(
+    ("form", "origins", "graphs"),
+    [("labels", [ORIGINS, torch.tensor([[9, 7, 6], [4, 8, 3]])], 1),
+     ("regions", [(8, 7, 6), (9, 6, 7), (7, 8, 5), (6, 7, 4)], 2)],
+    ids=["tensor", "tuple"],
+)  # fmt: skip
+def test_it_compiles_whole_for_any_origin(exam, form, origins, graphs):
+    """A tensor is data; integers are constants first, and symbols from their second value on."""
+    image, labels, regions, logits = exam
+    target = {"labels": labels, "regions": regions}[form]
+    criterion = DQELoss(tiny_surrogate(), views=("coronal",))
+    assert compiled_like_eager(criterion, cut(logits), target, image, origins) <= graphs
+
+
+@pytest.mark.parametrize("origin", [(20, 7, 6), (-1, 7, 6)])
+def test_a_compiled_origin_outside_of_the_volume_is_an_error(exam, origin):
+    torch._dynamo.reset()
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        torch.compile(cut, fullgraph=True, backend="aot_eager")(exam[1], torch.tensor(origin))

@@ -1,16 +1,19 @@
 """Frozen means frozen (contract C8): the network itself, and inside a loss that a model holds."""
 
+import contextlib
 import copy
 import pickle
 from dataclasses import replace
 
 import pytest
 import torch
-from helpers import gradient_of, make_case, make_loss, shrink, small_surrogate
+from helpers import SHAPE, gradient_of, make_case, make_image, make_labels, make_loss, shrink, small_surrogate
 from torch import nn
 
-from dqe_loss import DQELoss, SurrogateConfig
-from dqe_loss.surrogate import encode_mask
+from dqe_loss import DQELoss, DQEMetric, SurrogateConfig
+from dqe_loss.data.exams import Exam
+from dqe_loss.inference.exam import rate_exam
+from dqe_loss.surrogate import encode_mask, surrogate_on
 
 
 def test_nothing_of_it_can_be_trained():
@@ -158,3 +161,56 @@ def test_copies_are_alike_and_independent(exam, twin):
 def test_one_surrogate_can_be_shared():
     surrogate = small_surrogate()
     assert DQELoss(surrogate).surrogate is DQELoss(surrogate).surrogate is surrogate
+
+
+# Sharing: a surrogate that several hold is never moved or cast under the others
+
+
+def exam_of_phantom():
+    return Exam("tiny", make_image(), {"reference": make_labels()}, None)
+
+
+def to_other_precision(surrogate):
+    DQELoss(surrogate).double()
+
+
+def to_other_device(surrogate):
+    DQELoss(surrogate).to("meta")
+
+
+def in_a_torchmetric(surrogate):
+    torchmetric = pytest.importorskip("dqe_loss.torchmetric")
+    nn.ModuleList([torchmetric.DeepQualityEstimation(surrogate)]).to("meta")
+
+
+def in_a_metric(surrogate):
+    metric = DQEMetric(surrogate)
+    with contextlib.suppress(RuntimeError):  # values cannot be looked at there
+        metric(torch.zeros(1, 3, *SHAPE, device="meta"), torch.zeros(1, 4, *SHAPE, device="meta"))
+    assert metric.surrogate.device.type == "meta"
+
+
+def in_a_rating(surrogate):
+    with pytest.raises(RuntimeError, match="meta"):
+        rate_exam(exam_of_phantom(), surrogate, device="meta")
+
+
+@pytest.mark.parametrize("move", [to_other_precision, to_other_device, in_a_torchmetric, in_a_metric, in_a_rating])
+def test_a_shared_surrogate_stays_where_it_is(move):
+    surrogate = shrink(small_surrogate())
+    holder = DQELoss(surrogate)
+    move(surrogate)
+    assert (surrogate.device.type, surrogate.dtype) == ("cpu", torch.float32)
+    assert holder.surrogate is surrogate
+
+
+def test_it_is_copied_only_where_it_must_move():
+    surrogate = small_surrogate()
+    assert surrogate_on(surrogate, surrogate.device) is surrogate
+    assert DQELoss(surrogate).to("cpu").float().half().surrogate is surrogate
+    copy = surrogate_on(surrogate, torch.device("cpu"), torch.float64)
+    assert copy is not surrogate
+    assert copy.dtype == torch.float64
+    assert not any(parameter.requires_grad for parameter in copy.parameters())
+    assert not any(module.training for module in copy.modules())
+    assert surrogate_on(surrogate, "meta").device.type == "meta"

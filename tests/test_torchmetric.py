@@ -1,5 +1,6 @@
 """The torchmetrics metric: its values, torchmetrics' conventions, and two processes."""
 
+import inspect
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from helpers import make_case, make_exam, shrink, small_surrogate
 from torch import nn
 
 from dqe_loss import DQEMetric, rate_segmentation, regions_from_labels
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
 
 torchmetrics = pytest.importorskip("torchmetrics")
 torchmetric = pytest.importorskip("dqe_loss.torchmetric")
@@ -61,6 +63,10 @@ def test_options_reach_the_rating_as_in_the_metric_for_monai(exam):
         other(prediction, image[:, [3, 1, 0, 2]])
         metric.update(prediction, image[:, [3, 1, 0, 2]])
     torch.testing.assert_close(metric.compute(), other.aggregate())
+
+
+def test_it_has_the_default_checkpoint():
+    assert inspect.signature(torchmetric.DeepQualityEstimation).parameters["checkpoint"].default == DEFAULT_CHECKPOINT
 
 
 def test_forward_gives_the_batch_and_collects(exam, metric):

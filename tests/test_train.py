@@ -303,7 +303,7 @@ def test_pretrained_network_goes_on_with_its_notice(options):
     assert surrogate.config.kind_of_ratings == "simulated"
     assert "Apache License 2.0" in surrogate.config.notice
     assert "had learned from stars of individual neuroradiologists" in surrogate.config.data
-    published = load_surrogate().network.state_dict()["features.conv0.weight"]
+    published = load_surrogate("brainlesion").network.state_dict()["features.conv0.weight"]
     trained = surrogate.network.state_dict()["backbone.features.conv0.weight"]
     torch.testing.assert_close(trained, published, rtol=0, atol=1e-5)
 

@@ -18,7 +18,7 @@ from dqe_loss.mask import LabelMask, label_box
 from dqe_loss.rating import Rater, rate_segmentation
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Row = dict[str, Any]
 """What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, ``warnings``, ``error``."""
@@ -44,7 +44,7 @@ def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", dev
 
     Args:
         exam: the exam, as `dqe_loss.data.exams.read_exam` gives it.
-        surrogate: the network; it is moved to the device.
+        surrogate: the network; a copy of it rates if it is on another device.
         label_scheme: name of the label maps' scheme.
         device: where to compute.
 
@@ -52,7 +52,7 @@ def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", dev
         For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
         ``"mean"``. Not clamped to the scale.
     """
-    surrogate = surrogate.to(device)
+    surrogate = surrogate_on(surrogate, device)
     image = torch.from_numpy(exam.image)[None].to(device)
     ratings = {}
     # One at a time: a larger batch does not save the network time, and costs memory for the masks.

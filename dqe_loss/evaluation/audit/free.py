@@ -67,7 +67,9 @@ def free_mask(logits: Tensor, box: Box, shape: torch.Size) -> Mask:
     """
     x, y, z = (int(side.start) for side in box[2:])
     patch = RegionMask(logits, hard=False, activation="sigmoid")
-    return PatchMask(patch, Nothing(logits.shape, logits.device), Nothing(shape, logits.device), ((x, y, z),))
+    return PatchMask(
+        patch, Nothing(logits.shape, logits.device), Nothing(shape, logits.device), torch.tensor([[x, y, z]])
+    )
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from dqe_loss.evaluation.audit.verdict import Thresholds, check_as_dict, judge
 from dqe_loss.evaluation.figures import save_figure
 from dqe_loss.files import write_together
 from dqe_loss.stars import describe_ratings, star_unit
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, surrogate_on
 
 LIBRARIES = ("dqe_loss", "torch", "monai", "numpy", "scipy", "matplotlib")
 
@@ -64,7 +64,7 @@ def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
 
     Args:
         plan: what to do.
-        surrogate: the network; it is moved to the plan's device.
+        surrogate: the network; a copy of it is audited if it is on another device than the plan's.
         folder: for ``state.json`` and ``pictures`` (work in progress), ``audit.json`` and ``index.html``.
 
     Returns:
@@ -74,7 +74,7 @@ def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
         ValueError: an exam cannot be used, or the folder holds another audit.
         OSError: a file cannot be written.
     """
-    surrogate = surrogate.to(plan.device)
+    surrogate = surrogate_on(surrogate, plan.device)
     settings = {"checkpoint": fingerprint(surrogate), "seed": plan.settings.seed, "label_scheme": plan.label_scheme}
     state = State.open(folder, settings)
     _measure(plan, surrogate, state)
