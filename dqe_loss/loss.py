@@ -263,7 +263,8 @@ class DQELoss(RatingTerm):
                 self.surrogate, _plain(image), whole, center, views=self.views, modalities=self.modalities
             ).mean(1)
         self.notes = {"stars_of_target": (stars * rated).sum() / rated.sum(), "skipped": (~rated).sum()}
-        self._target_stars.add(stars, rated)
+        if self.surrogate.config.reader is not None:  # the network alone likes wrong masks as much
+            self._target_stars.add(stars, rated)
 
     def _check_alone(self, trains: bool) -> None:
         """What holds outside a sum alone.
@@ -287,7 +288,7 @@ class DQELoss(RatingTerm):
     def _tell_once(self, key: str, message: str) -> None:
         if key not in self._told and not torch.compiler.is_compiling():
             self._told.add(key)
-            warnings.warn(message, stacklevel=5)
+            warnings.warn(message, stacklevel=7)  # where the loss, or its sum, is called
 
     def _read(
         self,
@@ -301,7 +302,7 @@ class DQELoss(RatingTerm):
     ) -> Case:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
-        check_devices(self.surrogate, prediction=input)
+        check_devices(self.surrogate, prediction=input, image=image)
         if self.sigmoid or self.softmax:
             activation = SIGMOID if self.sigmoid else SOFTMAX
         elif self.sigmoid is False or self.softmax is False:

@@ -73,8 +73,8 @@ def check_grid(prediction: Any, image: Any, origin: Any) -> None:
         spacing = place.affine[:3, :3].norm(dim=0)
         if not (spacing - 1).abs().max() < SPACING_TOLERANCE:
             raise ValueError(
-                f"the image has voxels of {' x '.join(f'{size:.3g}' for size in spacing.tolist())} mm, and DQELoss knows "
-                "planes of 1 mm: resample image, prediction and target first, with monai.transforms.Spacingd(pixdim=1)"
+                f"the image has voxels of {' x '.join(f'{size:.3g}' for size in spacing.tolist())} mm, and surrogates "
+                "know planes of 1 mm: resample image and label first, with monai.transforms.Spacingd(pixdim=1)"
             )
     placed = hasattr(prediction, "affine") and not all(
         torch.equal(one.affine, torch.eye(4, dtype=torch.float64)) for one in _read(prediction, "prediction")
@@ -84,8 +84,8 @@ def check_grid(prediction: Any, image: Any, origin: Any) -> None:
     found, given = crop_origin(prediction, image), torch.as_tensor(origin).cpu()
     if not bool((found == given).all()):
         raise ValueError(
-            f"origin= says that the patch lies at {given.tolist()}, but by the affines of prediction and image it lies at "
-            f"{found.tolist()}: take crop_origin(crop, full)"
+            f"origin= says that the patch lies at {given.tolist()}, but by the affines of prediction and image it lies "
+            f"at {found.tolist()}: take crop_origin(crop, full)"
         )
 
 

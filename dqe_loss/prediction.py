@@ -1,6 +1,8 @@
 """Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, TypedDict
 
 import torch
@@ -53,8 +55,8 @@ def read_prediction(
     channels = prediction.shape[1] if prediction.ndim == 5 else 0
     if channels not in (len(region_order), TISSUES):
         raise ValueError(
-            f"expected a prediction (B, {len(region_order)}, X, Y, Z) of regions, or (B, 4, X, Y, Z) of background and "
-            f"tissues, got {tuple(prediction.shape)}; region_order=, now {region_order}, names each region channel"
+            f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
+            f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= names channels"
         )
     tissues = channels != len(region_order)
     if activation is None:
@@ -117,7 +119,29 @@ def read_target(
                 "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as in "
                 "target[:, :-1] (DQELoss ignores no voxels); if all four are regions, name them in region_order="
             )
+        if not mask.tissues:
+            _check_nesting(target, region_order)
     return mask
+
+
+def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
+    """Check that ET lies in TC, and TC in WT, as they do by definition.
+
+    Raises:
+        ValueError: if not, with the order in which they would.
+    """
+    channels = (target > 0.5).unbind(1)
+
+    def nested(order: Sequence[str]) -> bool:
+        core, whole, enhancing = (channels[list(order).index(name)] for name in REGIONS)
+        return not bool((core & ~whole).any() | (enhancing & ~core).any())
+
+    if not nested(region_order):
+        fitting = [order for order in permutations(region_order) if nested(order)]
+        raise ValueError(
+            f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in them. "
+            + (f"They would be as region_order={fitting[0]}" if fitting else "They are no order of these regions")
+        )
 
 
 @dataclass(frozen=True)
