@@ -63,17 +63,22 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         modalities: name of each channel.
 
     Raises:
-        ValueError: if it holds whole numbers from 1 to `LARGEST_LABEL` and 0 alone: a label map, or one-hot labels.
+        ValueError: if it has another number of channels, or holds whole numbers from 1 to `LARGEST_LABEL` and 0 alone:
+            a label map, or one-hot labels.
 
     Warns:
         UserWarning: a modality is empty where another is not, or twice the same.
     """
+    cure = (
+        "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
+        f"(B, {len(modalities)}, ...) in the order {', '.join(modalities)}"
+    )
+    if image.ndim < 4 or image.shape[1] != len(modalities):
+        raise ValueError(f"expected an image of {len(modalities)} channels, got shape {tuple(image.shape)}: {cure}")
     low, high = (float(bound) for bound in image.aminmax())
-    if low >= 0 and 1 <= high <= LARGEST_LABEL and not bool((image != image.round()).any()):
+    if low >= 0 and 1 <= high <= LARGEST_LABEL and not (image.is_floating_point() and bool((image % 1).any())):
         raise ValueError(
-            f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: a "
-            "segmentation is rated on its image, not against its reference; pass the scans' intensities "
-            f"(B, {len(modalities)}, ...) in the order {', '.join(modalities)}"
+            f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
         )
     filled = image.flatten(2).any(2)
     for exam, row in enumerate(filled.tolist()):

@@ -25,7 +25,7 @@ class DQEHandler(IgniteMetricHandler):  # type: ignore[misc]
         metric: what rates, with its checkpoint and options; `DQEMetric()`, which rates with ``"hardened"``, if None.
         image_key: where the raw image lies in the engine's batch (``engine.state.batch``).
         prediction_key: where the prediction lies in the engine's output, after its postprocessing: label map, regions
-            or one-hot; probabilities are binarized at 0.5, logits are not known as such.
+            or one-hot; probabilities are binarized at 0.5, logits are an error.
         per_view: whether to give ``NAME_axial``, ``NAME_coronal``, ``NAME_sagittal`` besides.
         save_details: whether to keep each exam's stars of each view in ``engine.state.metric_details``.
 

@@ -1,5 +1,6 @@
 """Stars as a validation metric, in MONAI's way."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,81 +9,125 @@ from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.checks import check_image, check_probabilities
 from dqe_loss.intensity import MODALITIES, modality_index
-from dqe_loss.labels import REGIONS, check_labels, regions_from_tissues, reorder_regions
+from dqe_loss.labels import REGIONS, check_labels, check_region_order, regions_from_tissues, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
+from dqe_loss.mask import TISSUES
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate, surrogate_on
 
+HALF_ROUNDING = 0.01
+"""How far probabilities of tissues may sum to more than 1: those of a softmax in bfloat16 do."""
 
-def rate_prediction(
-    surrogate: Surrogate,
-    prediction: Tensor,
-    image: Tensor,
-    *,
-    label_scheme: str = "brats",
-    region_order: tuple[str, ...] = REGIONS,
-    modalities: tuple[str, ...] = MODALITIES,
-    views: tuple[str, ...] = VIEWS,
-) -> Tensor:
-    """Rate a network's prediction as what would be saved of it: binarized, by the published path, without gradient.
+
+Batch = Tensor | Sequence[Tensor]
+"""A batch ``(B, ...)``, or a list of exams without their first dimension."""
+
+
+class PredictionRater:
+    """Rates a network's predictions as what would be saved of them: binarized, whole planes, without gradient.
+
+    What `DQEMetric` and `dqe_loss.torchmetric.DeepQualityEstimation` have in common. Every prediction is checked, the
+    first image, too: a metric is asked seldom enough to look at the values.
 
     Args:
-        surrogate: the frozen network.
-        prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
-            probabilities are binarized at 0.5.
-        image: raw image ``(B, 4, X, Y, Z)``.
         label_scheme: scheme of a label map, or of one-hot channels.
-        region_order: order of region channels.
+        region_order: order of region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
 
-    Returns:
-        Stars ``(B, V)``.
-
     Raises:
-        ValueError: if a shape or label is not as said.
+        ValueError: if a name is unknown, when it is made and not after the first epoch.
     """
-    if prediction.shape[1] == 1:
-        check_labels(prediction, label_scheme)
-    elif prediction.shape[1] == 4:
-        prediction = regions_from_tissues(prediction, label_scheme) > 0.5
-    else:
-        prediction = reorder_regions(prediction, region_order) > 0.5
-    with torch.no_grad():
-        return rate_segmentation(
-            surrogate, image, prediction, label_scheme=label_scheme, modalities=modalities, views=views
+
+    def __init__(
+        self, label_scheme: str, region_order: tuple[str, ...], modalities: tuple[str, ...], views: tuple[str, ...]
+    ) -> None:
+        find_scheme(label_scheme)
+        check_region_order(region_order)
+        modality_index(modalities)
+        check_views(views)
+        self.label_scheme, self.region_order = label_scheme, region_order
+        self.modalities, self.views = modalities, views
+        self.seen_an_image = False
+
+    def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:
+        """Rate a batch.
+
+        Args:
+            surrogate: the frozen network.
+            prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+            image: raw image ``(B, 4, X, Y, Z)``.
+
+        Returns:
+            Stars ``(B, V)``.
+
+        Raises:
+            ValueError: if a shape or label is not as said, the prediction holds NaN or logits, or the image is a label
+                map.
+
+        Warns:
+            UserWarning: a modality of the first image is empty, or twice the same.
+        """
+        regions = self._binarize(prediction)
+        if not self.seen_an_image:
+            check_image(image, self.modalities)
+            self.seen_an_image = True
+        options: dict[str, Any] = {
+            "label_scheme": self.label_scheme,
+            "modalities": self.modalities,
+            "views": self.views,
+        }
+        with torch.no_grad():
+            return rate_segmentation(surrogate, image, regions, **options)
+
+    def _binarize(self, prediction: Tensor) -> Tensor:
+        """A prediction as a label map, or as binary regions in the order of `REGIONS`."""
+        if prediction.ndim != 5:
+            raise ValueError(
+                f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
+            )
+        channels, regions = prediction.shape[1], len(self.region_order)
+        if channels == 1:
+            check_labels(prediction, self.label_scheme)
+            return prediction
+        if channels == regions:
+            check_probabilities(prediction, "the prediction", "pass torch.sigmoid(logits), or logits > 0")
+            return reorder_regions(prediction, self.region_order) > 0.5
+        if channels != TISSUES or regions > len(REGIONS):
+            raise ValueError(
+                f"expected a prediction of 1 channel (label map), {regions} ({', '.join(self.region_order)}) or "
+                f"{TISSUES} (background and tissues), got {channels} channels: name the region of each channel in "
+                "region_order=, or pass a label map"
+            )
+        check_probabilities(
+            prediction, "the prediction", "pass torch.softmax(logits, 1), or the label map of its argmax"
         )
-
-
-def check_rating_options(
-    label_scheme: str, region_order: tuple[str, ...], modalities: tuple[str, ...], views: tuple[str, ...]
-) -> None:
-    """Check a metric's options when it is made, not after the first epoch.
-
-    Raises:
-        ValueError: naming the option and what it may be.
-    """
-    find_scheme(label_scheme)
-    reorder_regions(torch.empty(1, 3), region_order)
-    modality_index(modalities)
-    check_views(views)
+        most = float(prediction.sum(1, dtype=torch.float32).max())
+        if most > 1 + HALF_ROUNDING:
+            raise ValueError(
+                f"{TISSUES} channels are taken as background and tissues, which exclude each other, but they sum to "
+                f"{most:.3g} in a voxel: if they are regions, name them, as in region_order=('TC', 'WT', 'ET', 'RC')"
+            )
+        return regions_from_tissues(prediction, self.label_scheme) > 0.5
 
 
 class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
     """Mean stars of binarized predictions over a validation set, of whole planes as the published package takes them.
 
-    With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's.
-
-    Called as ``metric(prediction, image)``: no reference is needed. In a MONAI engine `dqe_loss.handler.DQEHandler`
-    holds it; `dqe_loss.torchmetric.DeepQualityEstimation` is the same for torchmetrics and Lightning. Gathers over
-    processes as MONAI's metrics do.
+    With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's. Called as
+    ``metric(prediction, image)``: no reference is needed. Where a loop hands a metric MONAI's usual pair, the image
+    goes by name: ``metric(y_pred, y, image=image)``. In a MONAI engine `dqe_loss.handler.DQEHandler` holds it;
+    `dqe_loss.torchmetric.DeepQualityEstimation` is the same for torchmetrics and Lightning. Gathers over processes as
+    MONAI's metrics do.
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
         label_scheme: scheme of a predicted label map, or of one-hot channels.
-        region_order: order of predicted region channels.
+        region_order: order of predicted region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
 
@@ -108,37 +153,38 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         views: tuple[str, ...] = VIEWS,
     ) -> None:
         super().__init__()
-        check_rating_options(label_scheme, region_order, modalities, views)
+        self.rater = PredictionRater(label_scheme, region_order, modalities, views)
         self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
-        self.label_scheme, self.region_order = label_scheme, region_order
-        self.modalities, self.views = modalities, views
+        self.views = views
 
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
-        """Rate a batch.
+    def __call__(self, y_pred: Batch, y: Batch | None = None, *, image: Batch | None = None) -> Tensor:
+        """Rate a batch, and remember its stars.
 
         Args:
-            y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
-                probabilities are binarized at 0.5.
-            y: raw image ``(B, 4, X, Y, Z)``.
+            y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or a list of exams without
+                their first dimension.
+            y: raw image ``(B, 4, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
+            image: raw image, where ``y`` is taken.
 
         Returns:
             Stars ``(B, V)``.
 
         Raises:
-            ValueError: if there is no image, or a shape or label is not as said.
+            ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, or a shape
+                or label is not as said.
         """
+        stars: Tensor = super().__call__(y_pred, y if image is None else image)
+        return stars
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
         if y is None:
-            raise ValueError("DQEMetric rates a segmentation on its image: call metric(prediction, image)")
+            raise ValueError(
+                "DQEMetric rates a segmentation on its image: call metric(prediction, image), or with a label between "
+                "them metric(prediction, label, image=image)"
+            )
         self.surrogate = surrogate_on(self.surrogate, y_pred.device)
-        return rate_prediction(
-            self.surrogate,
-            y_pred,
-            y,
-            label_scheme=self.label_scheme,
-            region_order=self.region_order,
-            modalities=self.modalities,
-            views=self.views,
-        )
+        return self.rater(self.surrogate, y_pred, y)
 
     def aggregate(self, per_view: bool = False) -> Tensor:
         """Mean stars over all exams since `reset`: a scalar, or ``(V,)`` with ``per_view``.

@@ -11,7 +11,7 @@ from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.command import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
-from dqe_loss.metric import check_rating_options, rate_prediction
+from dqe_loss.metric import PredictionRater
 from dqe_loss.slicing import VIEWS
 from dqe_loss.surrogate import Surrogate, surrogate_on
 
@@ -24,13 +24,14 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     With the default checkpoint these are hybrid stars; ``"brainlesion"`` gives the published package's.
 
     As torchmetrics' metrics are: ``update`` after each batch, ``compute`` at the end, ``reset``; sums over processes;
-    logged by Lightning as it is. What `dqe_loss.DQEMetric` is in MONAI's engines. The surrogate follows
+    logged by Lightning as it is; beside Dice in a ``MetricCollection``, called as ``collection(preds, target,
+    image=image)``. What `dqe_loss.DQEMetric` is in MONAI's engines. The surrogate follows
     ``.to(device)``, stays in float32, and is in neither `parameters` nor `state_dict`.
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
         label_scheme: scheme of a predicted label map, or of one-hot channels.
-        region_order: order of predicted region channels.
+        region_order: order of predicted region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
         per_view: let ``compute`` give a dictionary of the views and their ``"mean"`` instead of the mean alone.
@@ -70,11 +71,10 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        check_rating_options(label_scheme, region_order, modalities, views)
+        self.rater = PredictionRater(label_scheme, region_order, modalities, views)
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
-        self.label_scheme, self.region_order = label_scheme, region_order
-        self.modalities, self.views, self.per_view = modalities, views, per_view
+        self.views, self.per_view = views, per_view
         # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
@@ -84,26 +84,26 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         """The frozen network that rates."""
         return self._frozen[0]
 
-    def update(self, prediction: Tensor, image: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor | None = None, image: Tensor | None = None) -> None:
         """Rate a batch.
 
         Args:
-            prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, 3, X, Y, Z)`` or one-hot ``(B, 4, X, Y, Z)``;
-                probabilities are binarized at 0.5.
-            image: raw image ``(B, 4, X, Y, Z)``.
+            preds: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+            target: raw image ``(B, 4, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
+            image: raw image, where a collection hands over a target, too.
 
         Raises:
-            ValueError: if a shape or label is not as said, or something is not on the metric's device.
+            ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, a shape or
+                label is not as said, or something is not on the metric's device.
         """
-        stars = rate_prediction(
-            self.surrogate,
-            prediction,
-            image,
-            label_scheme=self.label_scheme,
-            region_order=self.region_order,
-            modalities=self.modalities,
-            views=self.views,
-        )
+        scans = target if image is None else image
+        if scans is None:
+            raise ValueError(
+                "DeepQualityEstimation rates a segmentation on its image: call update(preds, image), or with a target "
+                "between them update(preds, target, image=image)"
+            )
+        stars = self.rater(self.surrogate, preds, scans)
         self.total += stars.sum(0)
         self.count += len(stars)
 

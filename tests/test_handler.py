@@ -15,10 +15,10 @@ handler = pytest.importorskip("dqe_loss.handler")
 
 
 class Answer(Inferer):
-    """Instead of a network: the logits that lie ready for each image."""
+    """Instead of a network: what lies ready for each image."""
 
-    def __init__(self, images, logits):
-        self.known = list(zip(images, logits, strict=True))
+    def __init__(self, images, answers):
+        self.known = list(zip(images, answers, strict=True))
 
     def __call__(self, inputs, network, *args, **kwargs):
         return torch.stack([next(out for image, out in self.known if torch.equal(image, x)) for x in inputs])
@@ -36,12 +36,12 @@ def exam():
 def evaluate(exam):
     data, logits = exam
 
-    def evaluate(metrics, batch=1, decollate=True, keys=("image", "raw", "label")):
+    def evaluate(metrics, batch=1, decollate=True, keys=("image", "raw", "label"), answers=logits):
         evaluator = SupervisedEvaluator(
             device=torch.device("cpu"),
             val_data_loader=[{key: data[key][i : i + batch] for key in keys} for i in range(0, 2, batch)],
             network=torch.nn.Identity(),
-            inferer=Answer(data["image"], logits),
+            inferer=Answer(data["image"], answers),
             # MONAI's transforms take exams, not batches.
             postprocessing=AsDiscreted("pred", threshold=0.0) if decollate else None,
             decollate=decollate,
@@ -74,10 +74,14 @@ def test_the_key_metric_is_the_mean_of_what_the_published_path_rates(evaluate, e
 
 def test_without_decollating_the_prediction_is_taken_as_it_is(evaluate, exam):
     data, logits = exam
-    state = evaluate({"stars": make_handler()}, batch=2, decollate=False)
-    # Not discretized, so that logits are cut at 0.5.
-    stars = rate_segmentation(small_surrogate(), data["raw"], logits > 0.5)
+    state = evaluate({"stars": make_handler()}, batch=2, decollate=False, answers=logits.sigmoid())
+    stars = rate_segmentation(small_surrogate(), data["raw"], logits > 0)
     assert state.metrics["stars"] == pytest.approx(stars.mean().item())
+
+
+def test_logits_without_postprocessing_are_refused(evaluate):
+    with pytest.raises(ValueError, match=r"the prediction is taken as probabilities.*sigmoid\(logits\)"):
+        evaluate({"stars": make_handler()}, batch=2, decollate=False)
 
 
 def test_views_beside_the_mean(evaluate, exam):

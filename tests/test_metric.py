@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers import make_case, small_surrogate
+from helpers import make_case, make_logits, small_surrogate
 from monai.data import MetaTensor, decollate_batch
 from monai.metrics import CumulativeIterationMetric
 
@@ -85,6 +85,108 @@ def test_wrong_calls_are_named(exam, metric):
         metric(labels + 9 * (labels == 0), image)
     with pytest.raises(ValueError, match="image"):
         metric(regions, image[:, :3])
+
+
+def rate_in_monai(prediction, image, **options):
+    return DQEMetric(small_surrogate(), **options)(prediction, image)
+
+
+def rate_in_torchmetrics(prediction, image, **options):
+    metric = pytest.importorskip("dqe_loss.torchmetric").DeepQualityEstimation(small_surrogate(), **options)
+    metric.update(prediction, image)
+
+
+def spoiled(prediction):
+    prediction = prediction.clone().float()
+    prediction[0, 0, 3, 3, 3] = float("nan")
+    return prediction
+
+
+MISTAKES = {
+    "logits of regions": (lambda e: e["logits"], r"taken as probabilities but has values from -.*sigmoid\(logits\)"),
+    "logits of tissues": (lambda e: make_logits(e["labels"], 4).detach(), r"as probabilities.*softmax\(logits, 1\)"),
+    "NaN": (lambda e: spoiled(e["regions"]), "the prediction holds NaN"),
+    "NaN of tissues": (lambda e: spoiled(e["one_hot"]), "the prediction holds NaN"),
+    "NaN of labels": (lambda e: spoiled(e["labels"]), r"also holds \[nan\]"),
+    "two channels": (lambda e: e["regions"][:, :2], r"got 2 channels.*region_order.*label map"),
+    "five channels": (lambda e: torch.cat((e["one_hot"], e["one_hot"][:, :1]), 1), "got 5 channels"),
+    "planes": (lambda e: e["regions"][..., 0], r"\(B, C, X, Y, Z\), got a prediction of shape \(2, 3, 32, 28\)"),
+    "four regions": (lambda e: torch.cat((e["regions"], e["regions"][:, :1]), 1), r"sum to [34].*region_order"),
+    "four regions, sure": (lambda e: torch.cat((e["regions"], e["regions"][:, :1]), 1).float(), "region_order"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def forms(exam):
+    image, labels, regions, logits = exam
+    one_hot = torch.cat([labels == value for value in range(4)], 1).float()
+    return {"image": image, "labels": labels, "regions": regions, "logits": logits, "one_hot": one_hot}
+
+
+@pytest.mark.parametrize("rate", [rate_in_monai, rate_in_torchmetrics])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_prediction_that_cannot_be_right_is_refused_with_the_cure(forms, rate, mistake):
+    make, message = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=message):
+        rate(make(forms), forms["image"])
+
+
+def test_it_looks_at_every_prediction(forms, metric):
+    metric(forms["regions"], forms["image"])
+    with pytest.raises(ValueError, match="the prediction is taken as probabilities"):
+        metric(forms["logits"], forms["image"])
+
+
+@pytest.mark.parametrize("rate", [rate_in_monai, rate_in_torchmetrics])
+@pytest.mark.parametrize("form", ["labels", "regions", "one_hot"])
+def test_a_reference_in_place_of_the_image_is_refused_with_the_cure(forms, rate, form):
+    with pytest.raises(ValueError, match=r"on its image, not against (its|a) reference"):
+        rate(forms["regions"], forms[form])
+    with pytest.raises(ValueError, match=r"on its image, not against (its|a) reference"):
+        rate(forms["regions"], forms[form].bool())
+
+
+def test_monais_pair_goes_with_the_image_by_name(forms, metric):
+    image, regions, labels = (forms[key] for key in ("image", "regions", "labels"))
+    expected = metric(regions, image)
+    torch.testing.assert_close(metric(y_pred=regions, y=labels, image=image), expected)
+    torch.testing.assert_close(metric(regions, image=image), expected)
+    torch.testing.assert_close(metric(list(regions), list(labels), image=list(image)), expected)
+    assert metric.get_buffer().shape == (8, 3)
+
+
+@pytest.mark.parametrize("rate", [rate_in_monai, rate_in_torchmetrics])
+def test_half_precision_and_class_indices_in_floats_are_taken(forms, rate):
+    for prediction in (forms["logits"].sigmoid().half(), forms["one_hot"].bfloat16(), forms["labels"].half()):
+        rate(prediction, forms["image"].half())
+    rate(make_logits(forms["labels"], 4).detach().bfloat16().softmax(1), forms["image"])
+
+
+def test_more_regions_than_are_rated(forms):
+    cavity = forms["labels"] == 1
+    with_cavity = torch.cat((forms["regions"][:, [1, 0, 2]], cavity), 1)
+    metric = DQEMetric(small_surrogate(), region_order=("WT", "TC", "ET", "RC"))
+    expected = rate_segmentation(small_surrogate(), forms["image"], forms["regions"])
+    torch.testing.assert_close(metric(with_cavity, forms["image"]), expected)
+    with pytest.raises(ValueError, match=r"4 \(WT, TC, ET, RC\).*got 3 channels"):
+        metric(forms["regions"], forms["image"])
+
+
+@pytest.mark.parametrize("rate", ["monai", "torchmetrics"])
+def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
+    image = forms["image"].clone()
+    image[:, 1] = image[:, 0]
+    image[1, 3] = 0
+    if rate == "monai":
+        update = DQEMetric(small_surrogate())
+    else:
+        update = pytest.importorskip("dqe_loss.torchmetric").DeepQualityEstimation(small_surrogate()).update
+    for _ in range(2):
+        update(forms["regions"], image)
+    told = [str(w.message) for w in recwarn if "a missing modality" in str(w.message) or "same image" in str(w.message)]
+    assert len(told) == 2
+    assert "flair of exam 1 in the batch is 0 everywhere" in told[0]
+    assert "t1c and t1 are the same image" in told[1]
 
 
 @pytest.mark.parametrize(

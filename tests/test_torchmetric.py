@@ -111,6 +111,30 @@ def test_it_goes_into_a_collection(exam, metric):
     torch.testing.assert_close(told["val_stars"], told["val_mean"])
 
 
+def test_it_stands_beside_dice_in_a_collection(exam, metric):
+    """torchmetrics hands every metric the positional arguments, and by name what its update takes."""
+    from torchmetrics.segmentation import DiceScore
+
+    image, _, regions, _ = exam
+    target = regions.roll(2, 2)
+    dice = DiceScore(num_classes=3, input_format="one-hot")
+    expected = {"dice": dice.clone()(regions, target), "stars": metric.clone()(regions, image)}
+    collection = torchmetrics.MetricCollection({"dice": dice, "stars": metric})
+    torch.testing.assert_close(collection(regions, target, image=image), expected)
+    collection.update(preds=regions, target=target, image=image)
+    torch.testing.assert_close(collection.compute(), expected)
+    assert metric.update_count == 2
+
+
+def test_a_collection_without_an_image_says_what_to_call(exam, metric):
+    _, _, regions, _ = exam
+    collection = torchmetrics.MetricCollection({"stars": metric})
+    with pytest.raises(ValueError, match="not against a reference; pass the scans"):
+        collection(regions, regions)
+    with pytest.raises(ValueError, match=r"update\(preds, target, image=image\)"):
+        metric.update(regions)
+
+
 def test_the_surrogate_is_neither_saved_nor_trained_nor_put_into_training_mode(metric):
     model = nn.Module()
     model.net, model.metric = nn.Linear(2, 2), metric
