@@ -286,7 +286,7 @@ class DQELoss(RatingTerm):
             )
 
     def _tell_once(self, key: str, message: str) -> None:
-        if key not in self._told and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and key not in self._told:
             self._told.add(key)
             warnings.warn(message, stacklevel=7)  # where the loss, or its sum, is called
 

@@ -233,9 +233,12 @@ def check_devices(surrogate: Rater, **tensors: Tensor) -> None:
     """Check that all lies where the surrogate lies: losses without weights need no moving, but this one does.
 
     Raises:
+        TypeError: if something is no tensor.
         ValueError: naming what lies where.
     """
     for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use torch.from_numpy")
         if tensor.device != surrogate.device:
             raise ValueError(
                 f"the {name} is on {tensor.device}, the surrogate on {surrogate.device}; move the loss with "

@@ -51,7 +51,8 @@ class TargetStars:
         warnings.warn(
             f"the targets themselves get {total / count:.1f} stars on average over {count:.0f} exams, where expert "
             f"masks get more than {LOW_STARS:g}: DQELoss is probably not given what it expects. Usual causes: "
-            "modalities in another order (modalities=), regions or labels in another order (region_order=, label_scheme=), axes "
-            "turned or flipped between image and target, an image of another exam, z-scored or clipped intensities",
+            "modalities in another order (modalities=), regions or labels in another order (region_order=, "
+            "label_scheme=), axes turned or flipped between image and target, an image of another exam, intensities "
+            "that are z-scored or clipped",
             stacklevel=5,
         )

@@ -96,7 +96,8 @@ def check_sum(other, name, prediction, target, image):
     value = quiet(lambda: criterion(prediction, target, image=image))
     alone = quiet(lambda: other(prediction.detach(), target)), term(prediction.detach(), target, image=image)
     torch.testing.assert_close(value, alone[0] + 0.1 * alone[1], rtol=1e-4, atol=1e-5)
-    assert criterion.log == {name: pytest.approx(float(alone[0]), abs=1e-5), "DQELoss": pytest.approx(float(alone[1]))}
+    values = {name: pytest.approx(float(alone[0]), abs=1e-5), "DQELoss": pytest.approx(float(alone[1]))}
+    assert criterion.log == values | {"skipped": 0}
     quiet(value.backward)
     assert prediction.grad.isfinite().all()
     assert {"gradient_ratio", "guard_kept"} <= set(criterion.log)
@@ -152,7 +153,7 @@ def test_three_losses_in_every_notation(exam):
     }
     for name, criterion in notations.items():
         assert values_of(criterion, exam) == pytest.approx(expected, abs=1e-6), name
-        assert set(criterion.log) == {"DiceLoss", "BCEWithLogitsLoss", "DQELoss"}, name
+        assert set(criterion.log) == {"DiceLoss", "BCEWithLogitsLoss", "DQELoss", "skipped"}, name
 
 
 def test_weights_multiply(exam):
@@ -178,11 +179,34 @@ def test_what_is_no_loss_is_refused():
     for wrong in (3, "DiceLoss", None, torch.nn.functional.mse_loss):
         with pytest.raises(TypeError, match="unsupported operand"):
             make_term() + wrong
-        with pytest.raises(TypeError, match="the terms of a LossSum are torch modules, got"):
+        with pytest.raises(
+            TypeError, match="the terms of a LossSum are torch modules, or pairs of a weight and one, got"
+        ):
             LossSum(make_term(), wrong)
-    for wrong in ("0.1", True, None, torch.tensor(0.1)):
+    for wrong in ("0.1", True, None):
         with pytest.raises(TypeError):
             wrong * make_term()
+    with pytest.raises(TypeError, match="the weight of a loss must be a number, got str"):
+        LossSum(("0.1", make_term()))
+
+
+def test_a_tensor_of_one_number_is_a_weight():
+    for weight in (torch.tensor(0.5), torch.tensor([0.5], dtype=torch.float64), np.array(0.5)[()]):
+        assert (weight * make_term()).weights == (make_term() * weight).weights == [0.5]
+    with pytest.raises(ValueError, match=r"not learned .* got a tensor of shape \(\) that requires gradient"):
+        make_term() * torch.tensor(0.5, requires_grad=True)
+    with pytest.raises(ValueError, match=r"one number .* got a tensor of shape \(2,\)"):
+        make_term() * torch.ones(2)
+
+
+def test_pairs_weigh_losses_that_cannot_be_multiplied(exam):
+    """``0.5 * DiceLoss()`` is an error of Python's own: MONAI's losses have no ``*``."""
+    image, _, regions, logits = exam
+    dice, term = DiceLoss(sigmoid=True), make_term()
+    criterion = LossSum((0.5, dice), (0.1, term))
+    expected = 0.5 * dice(logits, regions) + 0.1 * term(logits, regions, image=image)
+    assert values_of(criterion, exam) == pytest.approx(float(expected), abs=1e-6)
+    assert LossSum((2, LossSum((0.5, dice), term))).weights == [1, 2]
 
 
 def test_missing_image_and_missing_terms_are_named(exam):
@@ -200,8 +224,24 @@ def test_two_ratings_in_one_sum_are_told_apart(exam):
     assert gradient_of(criterion, logits, regions, image=image).isfinite().all()
     assert set(criterion.log) == {
         "DiceLoss", "DQELoss_1", "DQELoss_2", "gradient_ratio_DQELoss_1", "gradient_ratio_DQELoss_2",
-        "guard_kept_DQELoss_1", "guard_kept_DQELoss_2",
+        "guard_kept_DQELoss_1", "guard_kept_DQELoss_2", "skipped_DQELoss_1", "skipped_DQELoss_2",
     }  # fmt: skip
+
+
+NONE = {"reduction": "none"}
+UNREDUCED = [DiceLoss(sigmoid=True, **NONE), FocalLoss(**NONE), nn.BCEWithLogitsLoss(**NONE)]
+
+
+@pytest.mark.parametrize("other", UNREDUCED, ids=lambda loss: type(loss).__name__)
+def test_unreduced_losses_of_monai_and_torch_count_by_their_mean_in_an_exam(exam, other):
+    image, _, regions, logits = exam
+    term = make_term(reduction="none")
+    value = (other + 0.1 * term)(logits, regions, image=image)
+    expected = other(logits, regions).flatten(1).mean(1) + 0.1 * term(logits, regions, image=image)
+    assert value.shape == (2,)
+    torch.testing.assert_close(value, expected)
+    with pytest.raises(ValueError, match=r"do not add up: .* give all of them the same reduction"):
+        (other + 0.1 * make_term())(logits, regions, image=image)
 
 
 def test_values_per_exam_add_up(exam):
@@ -306,32 +346,6 @@ def test_two_calls_before_one_backward(exam):
     torch.testing.assert_close(prediction.grad, torch.cat(alone), rtol=1e-3, atol=1e-7)
 
 
-def test_warmup_counts_training_steps_only(exam):
-    image, _, regions, logits = exam
-    criterion = DiceLoss(sigmoid=True) + make_term(warmup=2)
-    dice = float(DiceLoss(sigmoid=True)(logits, regions))
-    full = values_of(DiceLoss(sigmoid=True) + make_term(), exam)
-    with torch.no_grad():
-        assert values_of(criterion, exam) == pytest.approx(dice)
-    criterion.eval()
-    assert values_of(criterion, exam) == pytest.approx(dice)
-    criterion.train()
-    assert criterion.steps_done == 0
-    for step in (1, 2):
-        torch.testing.assert_close(
-            gradient_of(criterion, logits, regions, image=image), gradient_of(DiceLoss(sigmoid=True), logits, regions)
-        )
-        assert criterion.steps_done == step
-        assert set(criterion.log) == {"DiceLoss"}
-    assert values_of(criterion, exam) == pytest.approx(full)
-    assert "DQELoss" in criterion.log
-    resumed = DiceLoss(sigmoid=True) + make_term(warmup=2)
-    resumed.steps_done = 2
-    assert values_of(resumed, exam) == pytest.approx(full)
-    # with nothing beside it there is nothing to warm up on
-    assert values_of(1 * make_term(warmup=2), exam) == pytest.approx(values_of(LossSum(make_term()), exam))
-
-
 def test_deep_supervision_rates_the_full_resolution(exam):
     image, _, regions, logits = exam
     coarse = nn.functional.avg_pool3d(logits, 2)
@@ -363,14 +377,3 @@ def test_a_compiled_sum_equals_eager(exam, backend, other, fullgraph):
         rtol=1e-3, atol=1e-7,
     )  # fmt: skip
     assert compiled.log["DQELoss"] == pytest.approx(criterion.log["DQELoss"], rel=1e-4)
-
-
-def test_bad_data_is_told_at_the_first_step_of_a_warm_up(exam):
-    image, _, regions, logits = exam
-    criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(warmup=100)
-    with pytest.raises(ValueError, match="same batch and voxels"):
-        criterion(logits, regions.float(), image=image[..., 1:])
-    with pytest.raises(ValueError, match="image=image"):
-        criterion(logits, regions.float())
-    criterion(logits, regions.float(), image=image)
-    assert set(criterion.log) == {"DiceLoss"}

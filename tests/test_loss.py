@@ -406,7 +406,7 @@ def test_wrong_shapes_are_named(exam):
         loss(logits[..., :-1], labels, image=image)
     with pytest.raises(ValueError, match="prediction and target must have the same batch"):
         loss(logits, labels[:1], image=image)
-    with pytest.raises(ValueError, match=r"expected an image.*got \(2, 1, 32, 28, 24\)"):
+    with pytest.raises(ValueError, match=r"expected an image of 4 channels, got shape \(2, 1, 32, 28, 24\)"):
         loss(logits, labels, image=image[:, :1])
     with pytest.raises(ValueError, match="image and segmentation must have the same batch and voxels"):
         loss(logits, labels, image=image[..., :-1])

@@ -60,12 +60,15 @@ def gradients(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) 
     # The gate is all but closed at the shifted mask: there is little gradient. A mask nearer to the target has more.
     near = torch.lerp(logits, 6 * target - 3, 0.45)
     losses = {
-        "DQELoss()": (DQELoss(surrogates["hardened"]), near),
-        "DQELoss(guard=None)": (DQELoss(surrogates["hardened"], guard=None), near),
-        "DQELoss('brainlesion')": (DQELoss(surrogates["brainlesion"]), logits),
-        "DQELoss('brainlesion', guard=None)": (DQELoss(surrogates["brainlesion"], guard=None), logits),
+        "DQELoss()": (DQELoss(surrogates["hardened"], max_gradient_ratio=None), near),
+        "DQELoss(guard=None)": (DQELoss(surrogates["hardened"], guard=None, max_gradient_ratio=None), near),
+        "DQELoss('brainlesion')": (DQELoss(surrogates["brainlesion"], max_gradient_ratio=None), logits),
+        "DQELoss('brainlesion', guard=None)": (
+            DQELoss(surrogates["brainlesion"], guard=None, max_gradient_ratio=None),
+            logits,
+        ),
         "DiceLoss(sigmoid=True) + 0.1 * DQELoss()": (
-            DiceLoss(sigmoid=True) + 0.1 * DQELoss(surrogates["hardened"]),
+            DiceLoss(sigmoid=True) + 0.1 * DQELoss(surrogates["hardened"], max_gradient_ratio=None),
             near,
         ),
     }

@@ -1,0 +1,83 @@
+"""The loss for loops that call it with prediction and target alone."""
+
+import pytest
+import torch
+from helpers import make_case, make_loss, tiny_surrogate
+from monai.losses import DiceLoss
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+@pytest.fixture(scope="module")
+def exam():
+    image, _, regions, logits = make_case()
+    return logits, regions.float(), image
+
+
+def make_sum():
+    return DiceLoss(sigmoid=True) + 0.1 * make_loss(surrogate=tiny_surrogate())
+
+
+def test_a_bound_image_serves_the_next_call_alone(exam):
+    logits, target, image = exam
+    criterion = make_sum()
+    bound = criterion.bound()
+    expected = criterion(logits, target, image=image)
+    assert bound.bind(image=image)(logits, target) == expected
+    with pytest.raises(ValueError, match=r"no image was bound for this call.*bind\(image=image\)"):
+        bound(logits, target)
+    bound.bind(image=torch.zeros_like(image))
+    assert bound.bind(image=image)(logits, target) == expected  # what waits is replaced
+    assert make_loss(surrogate=tiny_surrogate()).bound().bind(image=image)(logits, target) > 0
+
+
+def test_an_image_that_failed_is_forgotten_too(exam):
+    logits, target, image = exam
+    bound = make_sum().bound()
+    with pytest.raises(ValueError, match="same batch and voxels"):
+        bound.bind(image=image[..., 1:])(logits, target)
+    with pytest.raises(ValueError, match="no image was bound"):
+        bound(logits, target)
+
+
+def test_a_bound_origin_rates_the_patch_in_its_place(exam):
+    logits, target, image = exam
+    criterion = make_sum()
+    patch = logits[..., 4:28, 2:26, :]
+    expected = criterion(patch, target, image=image, origin=(4, 2, 0))
+    assert criterion.bound().bind(image=image, origin=(4, 2, 0))(patch, target) == expected
+
+
+def test_the_state_of_a_bound_loss_holds_the_counter_alone():
+    bound = make_sum().bound()
+    assert list(bound.state_dict()) == ["loss.steps_done"]
+    assert list(bound.parameters()) == []
+
+
+def test_monais_trainer_hands_over_the_raw_image(exam):
+    pytest.importorskip("ignite")
+    from ignite.engine import Events
+    from monai.engines import SupervisedTrainer
+
+    logits, target, image = exam
+    network = nn.Conv3d(3, 3, 1)
+    bound = make_sum().bound()
+    rows = [{"image": logits[i], "label": target[i], "raw": image[i]} for i in range(2)]
+    losses = []
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"), max_epochs=2, train_data_loader=DataLoader(rows, batch_size=1), network=network,
+        optimizer=torch.optim.SGD(network.parameters(), 0.01), loss_function=bound,
+        prepare_batch=bound.prepare_batch(image_key="raw"),
+    )  # fmt: skip
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"]))
+    trainer.run()
+    assert len(losses) == 4
+    assert bound.loss.steps_done == 4
+    assert {"DiceLoss", "DQELoss", "gradient_ratio"} < set(bound.loss.log)
+
+
+def test_a_batch_without_the_image_names_what_it_has(exam):
+    logits, target, _ = exam
+    prepare = make_sum().bound().prepare_batch(image_key="raw")
+    with pytest.raises(ValueError, match=r"no 'raw', only image, label; .*prepare_batch\(image_key"):
+        prepare({"image": logits, "label": target}, torch.device("cpu"), False)

@@ -1,0 +1,281 @@
+"""Wrong uses that passed without a word, and what is said of them now (contract C15)."""
+
+import warnings
+
+import pytest
+import torch
+from helpers import gradient_of, make_case, make_exam, make_logits, make_loss, small_surrogate, tiny_surrogate
+from monai.data import MetaTensor
+from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss
+from torch import nn
+
+from dqe_loss import DQELoss, regions_from_labels
+from dqe_loss.activation import activation_of, common_activation
+
+
+@pytest.fixture(scope="module")
+def exam():
+    return make_case()
+
+
+def make_term(**options):
+    return make_loss(surrogate=tiny_surrogate(), **options)
+
+
+def told(work):
+    """The warnings of this package that a piece of work gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work()
+    return [str(one.message) for one in caught if issubclass(one.category, UserWarning)]
+
+
+# Activation
+
+
+def test_probabilities_for_logits_are_refused(exam):
+    image, labels, regions, logits = exam
+    message = r"the prediction is taken as logits, but all of its values lie in \[0, 1\].*sigmoid=False, softmax=False"
+    for wrong in (logits.sigmoid(), regions.float()):
+        for criterion in (make_term(), DiceLoss(sigmoid=True) + 0.1 * make_term(warmup=9)):
+            with pytest.raises(ValueError, match=message):
+                criterion(wrong, labels if criterion is make_term else regions.float(), image=image)
+    loss = make_term()
+    loss(logits, labels, image=image)
+    with pytest.raises(ValueError, match="there is rate_segmentation"):
+        loss.rate(regions.float(), image=image)  # in each call, for it is no part of a training
+
+
+@pytest.mark.parametrize("other", [DiceLoss(), DiceCELoss(), nn.BCELoss()], ids=lambda loss: type(loss).__name__)
+def test_logits_for_probabilities_are_refused(exam, other):
+    image, _, regions, logits = exam
+    with pytest.raises(ValueError, match=r"taken as probabilities but has values from -.*DiceLoss\(sigmoid=True\)"):
+        (0.1 * make_term() + other)(logits, regions.float(), image=image)
+
+
+def test_values_are_looked_at_in_the_first_call_alone(exam):
+    """Each look waits for an accelerator."""
+    image, labels, _, logits = exam
+    loss = make_term()
+    loss(logits, labels, image=image)
+    loss(logits.sigmoid(), labels, image=image)
+    constant = torch.zeros_like(logits)  # a last layer that starts at 0 is a network, too
+    make_term()(constant, labels, image=image)
+
+
+class FromSmp(nn.Module):
+    def __init__(self, from_logits, mode="multilabel"):
+        super().__init__()
+        self.from_logits, self.mode = from_logits, mode
+
+
+class FromNnunet(nn.Module):
+    def __init__(self, apply_nonlin):
+        super().__init__()
+        self.dc = nn.Module()
+        self.dc.apply_nonlin = apply_nonlin
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (DiceLoss(sigmoid=True), "sigmoid"),
+        (DiceLoss(softmax=True), "softmax"),
+        (DiceLoss(), "none"),
+        (DiceCELoss(softmax=True), "softmax"),
+        (DiceFocalLoss(sigmoid=True), "sigmoid"),
+        (FocalLoss(), "sigmoid"),
+        (FocalLoss(use_softmax=True), "softmax"),
+        (GeneralizedDiceLoss(sigmoid=True), "sigmoid"),
+        (nn.CrossEntropyLoss(), "softmax"),
+        (nn.BCEWithLogitsLoss(), "sigmoid"),
+        (nn.BCELoss(), "none"),
+        (nn.L1Loss(), None),
+        (FromSmp(True), "sigmoid"),
+        (FromSmp(True, "multiclass"), "softmax"),
+        (FromSmp(False), "none"),
+        (FromNnunet(torch.sigmoid), "sigmoid"),
+        (FromNnunet(torch.softmax), "softmax"),
+        (FromNnunet(None), "none"),
+        (FromNnunet(lambda x: x), None),
+    ],
+)
+def test_what_losses_say_they_take(loss, expected):
+    assert activation_of(loss) == expected
+
+
+def test_losses_that_contradict_each_other_are_refused():
+    with pytest.raises(
+        ValueError, match="DiceLoss takes logits of regions but CrossEntropyLoss takes logits of tissues"
+    ):
+        common_activation([DiceLoss(sigmoid=True), nn.CrossEntropyLoss()])
+    with pytest.raises(ValueError, match=r"cannot tell what the prediction is.*DQELoss\(sigmoid=True\)"):
+        DiceLoss(sigmoid=True) + (make_term() + nn.BCELoss())
+    DiceLoss(sigmoid=True) + (make_term(sigmoid=True) + nn.BCELoss())  # it was told
+    assert common_activation([nn.L1Loss(), DiceLoss(softmax=True)]) == "softmax"
+
+
+def test_four_sigmoid_heads_are_not_read_as_tissues(exam):
+    image, labels, regions, _ = exam
+    cavity = torch.zeros_like(regions[:, :1])
+    four = torch.cat((regions[:, [1, 0, 2]], cavity), 1)
+    logits = 6 * four.float() - 3 + torch.linspace(0, 1, 32)[:, None, None]
+    with pytest.raises(ValueError, match=r"sigmoid=True does not go with 4 channels.*\('WT', 'TC', 'ET', 'RC'\)"):
+        (DiceLoss(sigmoid=True) + 0.1 * make_term())(logits, four.float(), image=image)
+    order = ("WT", "TC", "ET", "RC")
+    criterion = DiceLoss(sigmoid=True) + 0.1 * make_term(region_order=order)
+    expected = DiceLoss(sigmoid=True)(logits, four.float()) + 0.1 * make_term()(
+        logits[:, [1, 0, 2]], labels, image=image
+    )
+    torch.testing.assert_close(criterion(logits, four.float(), image=image), expected)
+    gradient = gradient_of(make_term(region_order=order), logits, four.float(), image=image)
+    assert gradient[:, 3].eq(0).all()
+    reference = gradient_of(make_term(), logits[:, [1, 0, 2]], labels, image=image)
+    torch.testing.assert_close(gradient[:, [1, 0, 2]], reference)
+
+
+def test_a_prediction_that_holds_nan_is_refused_first_and_never_hidden_later(exam):
+    image, labels, _, logits = exam
+    broken = logits.clone()
+    broken[1, 1, 0, 0, 0] = float("nan")  # in no plane that is rated
+    with pytest.raises(ValueError, match="the prediction holds NaN: the network has diverged"):
+        make_term()(broken, labels, image=image)
+    loss = make_term(reduction="none")
+    loss(logits, labels, image=image)
+    values = loss(broken, labels, image=image)
+    assert values.isnan().tolist() == [False, True]
+
+
+# Channels and targets
+
+
+def test_regions_in_another_order_than_said_are_refused(exam):
+    image, _, regions, logits = exam
+    with pytest.raises(ValueError, match=r"cannot be TC, WT, ET.*region_order=\('WT', 'TC', 'ET'\)"):
+        make_term()(logits, regions[:, [1, 0, 2]].float(), image=image)
+    make_term(region_order=("WT", "TC", "ET"))(logits, regions[:, [1, 0, 2]].float(), image=image)
+
+
+def test_a_channel_of_voxels_to_ignore_is_not_a_tissue(exam):
+    image, _, regions, logits = exam
+    ignored = torch.cat((regions, torch.zeros_like(regions[:, :1])), 1).float()
+    with pytest.raises(ValueError, match=r"four channels that do not add up to 1.*ignore.*target\[:, :-1\]"):
+        make_term()(logits, ignored, image=image)
+
+
+def test_a_target_that_is_no_mask_is_refused(exam):
+    image, _, regions, logits = exam
+    with pytest.raises(ValueError, match="the target is taken as probabilities but has values from 0 to 255"):
+        make_term()(logits, 255 * regions.float(), image=image)
+
+
+# Images
+
+
+def test_a_label_map_is_no_image(exam):
+    _, labels, _, logits = exam
+    with pytest.raises(ValueError, match="whole numbers from 0 to 3, as a label map does"):
+        make_term()(logits, labels, image=labels.expand(-1, 4, -1, -1, -1))
+
+
+def test_modalities_that_are_empty_or_twice_the_same_are_told_once(exam):
+    image, labels, _, logits = exam
+    empty, twice = image.clone(), image.clone()
+    empty[1, 2] = 0
+    twice[:, 1] = twice[:, 0]
+
+    def told_twice(wrong):
+        loss = make_term(max_gradient_ratio=None)
+        return [told(lambda: loss(logits, labels, image=wrong)) for _ in range(2)]
+
+    for wrong, message in ((empty, "t2 of exam 1 in the batch is 0 everywhere"), (twice, "t1c and t1")):
+        (first,), second = told_twice(wrong)
+        assert message in first
+        assert second == []
+
+
+def test_voxels_of_another_size_are_refused(exam):
+    image, labels, _, logits = exam
+    wide = MetaTensor(image, affine=torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0])))
+    with pytest.raises(ValueError, match=r"voxels of 2 x 2 x 2 mm.*Spacingd\(pixdim=1\)"):
+        make_term()(logits, labels, image=wide)
+
+
+def test_an_origin_that_affines_contradict_is_refused():
+    image, labels = make_exam((32, 32, 32))
+    affine = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0]))
+    full = MetaTensor(image, affine=affine)
+    patch = MetaTensor(make_logits(labels[..., 4:28, 4:28, 4:28]).detach(), affine=affine.clone())
+    patch.affine[:3, 3] = affine[:3, :3] @ torch.tensor([4.0, 4.0, 4.0])
+    make_term()(patch, labels, image=full, origin=(4, 4, 4))
+    with pytest.raises(
+        ValueError, match=r"lies at \[4, 4, 5\], but by the affines .* at \[4, 4, 4\]: take crop_origin"
+    ):
+        make_term()(patch, labels, image=full, origin=(4, 4, 5))
+    patch.affine[0] *= -1  # flipped after it was cut out
+    with pytest.raises(ValueError, match="flipped, rotated or resampled"):
+        make_term()(patch, labels, image=full, origin=(4, 4, 4))
+
+
+# The sum circumvented
+
+
+def test_a_loss_outside_of_a_sum_is_told_once(exam):
+    image, labels, _, logits = exam
+
+    def train(loss):
+        return told(lambda: gradient_of(loss, logits, labels, image=image))
+
+    for loss in (make_term(), 0.1 * make_term()):
+        first, second = train(loss), train(loss)
+        assert len(first) == 1
+        assert "outside a sum" in first[0]
+        assert "DiceLoss(sigmoid=True) + 0.1 * DQELoss()" in first[0]
+        assert second == []
+    assert train(make_term(max_gradient_ratio=None)) == []  # it is meant
+    assert told(lambda: make_term()(logits, labels, image=image)) == []  # nothing is trained
+    assert told(lambda: make_term().eval()(logits.requires_grad_(), labels, image=image)) == []
+
+
+def test_crops_too_small_to_be_rated_are_told_once(exam):
+    image, _, regions, logits = exam
+    criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(small_surrogate())
+    first, second = (told(lambda: criterion(logits, regions.float(), image=image)) for _ in range(2))
+    assert len(first) == 1
+    assert "crops of (32, 28, 24) voxels are smaller than 96 along an axis: DQELoss skips every one" in first[0]
+    assert second == []
+
+
+def test_skipped_exams_are_no_progress(exam, monkeypatch):
+    """A mean over all exams falls with the share of empty patches."""
+    monkeypatch.setattr("dqe_loss.loss.MINIMUM_CROP", 16)
+    image, labels, _, logits = exam
+    half = labels.clone()
+    half[1] = 0
+    loss = make_loss(on_small="skip")
+    expected = loss(logits[:1], labels[:1], image=image[:1])
+    torch.testing.assert_close(loss(logits, half, image=image), expected)
+    assert int(loss.notes["skipped"]) == 1
+    assert loss(logits, torch.zeros_like(labels), image=image) == 0
+    total = make_loss(on_small="skip", reduction="sum")(logits, half, image=image)
+    torch.testing.assert_close(total, expected)
+
+
+def test_a_list_of_predictions_is_rated_at_full_resolution(exam):
+    image, labels, _, logits = exam
+    value = make_term()([logits, logits[..., ::2]], labels, image=image)
+    torch.testing.assert_close(value, make_term()(logits, labels, image=image))
+
+
+def test_making_a_loss_leaves_the_random_state_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    make_term(planes=2, jitter=3.0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_hot_targets_in_half_precision_are_no_misuse(exam):
+    image, labels, _, _ = exam
+    one_hot = torch.cat([labels == value for value in range(4)], 1).half()
+    make_term()(make_logits(labels, 4).detach(), one_hot, image=image)
+    assert torch.equal(regions_from_labels(labels).any(1), one_hot[:, 1:].any(1))

@@ -1,0 +1,80 @@
+"""Targets are rated during the warm-up: expert masks with few stars mean that something is mixed up."""
+
+import warnings
+
+import pytest
+import torch
+from helpers import make_case, make_loss, tiny_surrogate
+from monai.losses import DiceLoss
+
+from dqe_loss import rate_segmentation, regions_from_labels
+from dqe_loss.self_check import FIRST_LOOK, LOW_STARS, TargetStars
+
+
+def looked_at(*batches):
+    check = TargetStars()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for stars, rated in batches:
+            check.add(torch.tensor(stars), torch.tensor(rated))
+    return [str(warning.message) for warning in caught]
+
+
+def test_a_low_mean_over_many_exams_is_told_once_and_one_low_exam_is_not():
+    low, high = ([1.2, 1.4], [True, True]), ([4.0, 4.5], [True, True])
+    assert looked_at(*[low] * (FIRST_LOOK // 2 - 1)) == []
+    message = looked_at(*[low] * 64)
+    assert len(message) == 1
+    assert "the targets themselves get 1.3 stars on average over 16 exams" in message[0]
+    assert "modalities in another order" in message[0]
+    assert looked_at(low, *[high] * 64) == []
+    assert len(looked_at(*[high] * 16, *[low] * 200)) == 1  # a later look sees what came later
+
+
+def test_exams_that_were_not_rated_do_not_count():
+    assert looked_at(*[([1.0, 4.0], [False, True])] * 40) == []
+    assert looked_at(*[([1.0], [False])] * 40) == []
+    assert LOW_STARS < 3
+
+
+@pytest.fixture(scope="module")
+def exam():
+    image, _, regions, logits = make_case()
+    return logits, regions.float(), image
+
+
+def test_the_log_of_a_warm_up_tells_the_targets_stars(exam):
+    logits, target, image = exam
+    criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(surrogate=tiny_surrogate(), warmup=5)
+    criterion(logits, target, image=image)
+    expected = rate_segmentation(tiny_surrogate(), image, target > 0.5).mean()
+    assert criterion.log["skipped"] == 2  # crops below 96 voxels
+    assert criterion.log["stars_of_target"] != criterion.log["stars_of_target"]  # of none, NaN
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dqe_loss.loss.MINIMUM_CROP", 16)
+        target[1] = 0
+        criterion(logits, target, image=image)
+        assert criterion.log["skipped"] == 1
+        expected = rate_segmentation(tiny_surrogate(), image[:1], target[:1] > 0.5).mean()
+        assert criterion.log["stars_of_target"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_a_flipped_target_is_told_by_the_default_checkpoint():
+    """End to end: sixteen steps of a warm-up on phantoms whose label maps were flipped, and as they are."""
+    from dqe_loss import DQELoss
+    from dqe_loss.data.phantom import make_phantom
+
+    exam = make_phantom(3)
+    image = torch.from_numpy(exam.image).float()[None, :, 40:200, 40:200, 10:150]
+    labels = torch.from_numpy(exam.segmentations["reference"])[None, None, 40:200, 40:200, 10:150]
+    term = DQELoss(warmup=100, views=("axial",))
+    for target, few in ((labels, False), (labels.flip(2), True)):
+        criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(term.surrogate, warmup=100, views=("axial",))
+        regions = regions_from_labels(target).float()
+        logits = (6 * regions - 3).requires_grad_()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(FIRST_LOOK):
+                criterion(logits, regions, image=image)
+        messages = [str(one.message) for one in caught if "targets themselves" in str(one.message)]
+        assert len(messages) == few

@@ -1,0 +1,228 @@
+"""The warm-up of a sum: what counts as a step, how it is resumed, and what happens meanwhile."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from helpers import gradient_of, make_case, make_loss, tiny_surrogate
+from monai.losses import DiceLoss
+from torch import nn
+
+from dqe_loss import LossSum
+from dqe_loss.steps import CALLS_WITHOUT_OPTIMIZER
+
+DICE = DiceLoss(sigmoid=True)
+
+
+@pytest.fixture(scope="module")
+def exam():
+    image, _, regions, logits = make_case()
+    return logits, regions.float(), image
+
+
+def make_sum(warmup=2, **options):
+    return DiceLoss(sigmoid=True) + make_loss(surrogate=tiny_surrogate(), warmup=warmup, **options)
+
+
+def call(criterion, exam):
+    logits, regions, image = exam
+    return criterion(logits, regions, image=image)
+
+
+def take_step(criterion, exam, calls=1):
+    """One optimizer step of a network of one number, after as many calls as gradients are accumulated over."""
+    shift = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([shift], 1e-3)
+    logits, regions, image = exam
+    for _ in range(calls):
+        criterion(logits + shift, regions, image=image).backward()
+    optimizer.step()
+
+
+def rates(criterion, exam):
+    """Whether the rating takes part in a training step now."""
+    logits, regions, image = exam
+    total = gradient_of(criterion, logits, regions, image=image)
+    return not torch.equal(total, gradient_of(DICE, logits, regions))
+
+
+def test_training_leaves_the_term_out_until_the_optimizer_has_stepped(exam):
+    criterion = make_sum(warmup=2)
+    for step in (0, 1):
+        assert criterion.steps_done == step
+        assert not rates(criterion, exam)
+        assert set(criterion.log) == {"DiceLoss", "stars_of_target", "skipped"}
+        take_step(criterion, exam)
+    assert criterion.steps_done == 2
+    assert rates(criterion, exam)
+    assert {"DQELoss", "gradient_ratio"} < set(criterion.log)
+
+
+@pytest.mark.parametrize("calls", [2, 5])
+def test_accumulated_gradients_and_several_calls_are_one_step(exam, calls):
+    criterion = make_sum(warmup=3)
+    for _ in range(2):
+        take_step(criterion, exam, calls)
+    assert criterion.steps_done == 2
+    assert not rates(criterion, exam)
+
+
+def test_another_networks_optimizer_and_a_skipped_step_do_not_count(exam):
+    criterion = make_sum(warmup=3)
+    other = torch.optim.Adam([nn.Parameter(torch.zeros(1, requires_grad=True))])
+    other.step()  # before any call
+    assert criterion.steps_done == 0
+    take_step(criterion, exam)
+    other.step()  # a discriminator's, say: it follows upon no call of this criterion
+    assert criterion.steps_done == 1
+    scaler = torch.amp.GradScaler("cpu")
+    shift = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([shift], 1e-3)
+    scaler.scale(call(criterion, exam) + shift * float("inf")).backward()
+    scaler.step(optimizer)  # the scaler skips it
+    scaler.update()
+    assert criterion.steps_done == 1
+
+
+def test_without_an_optimizer_of_torch_calls_are_counted_and_that_is_told_once(exam):
+    criterion = LossSum(nn.BCEWithLogitsLoss(), make_loss(surrogate=tiny_surrogate(), warmup=80, on_small="skip"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(79):
+            call(criterion, exam)
+        assert criterion.steps_done == 79
+    told = [str(warning.message) for warning in told if "optim" in str(warning.message)]
+    assert len(told) == 1
+    assert f"no optimizer of torch.optim has stepped in {CALLS_WITHOUT_OPTIMIZER} calls" in told[0]
+
+
+def test_validation_is_the_whole_sum_during_the_warm_up_and_after_it(exam):
+    """Else the validation loss jumps where the warm-up ends, and early stopping ends the run."""
+    criterion = make_sum(warmup=1)
+    whole = float(call(make_sum(warmup=0), exam))
+
+    def validate():
+        criterion.eval()
+        values = [float(call(criterion, exam))]
+        criterion.train()
+        with torch.no_grad():
+            values.append(float(call(criterion, exam)))
+        return values
+
+    before = validate()
+    assert criterion.steps_done == 0
+    take_step(criterion, exam)
+    assert before == validate() == pytest.approx([whole, whole])
+    assert criterion.steps_done == 1
+
+
+def test_validation_does_not_overwrite_the_log_of_training(exam):
+    criterion = make_sum(warmup=0)
+    logits, regions, image = exam
+    gradient_of(criterion, logits, regions, image=image)
+    noted = criterion.log
+    with torch.no_grad():
+        criterion(logits + 1, regions, image=image)
+    assert criterion.log == noted
+    assert criterion.validation_log["DiceLoss"] != noted["DiceLoss"]
+    assert set(criterion.validation_log) == {"DiceLoss", "DQELoss"}
+
+
+# Resuming
+
+
+def test_a_resumed_training_resumes_its_warm_up(exam, tmp_path):
+    first = make_sum(warmup=2)
+    take_step(first, exam)
+    assert first.state_dict() == {"steps_done": torch.tensor(1)}
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    resumed = make_sum(warmup=2)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert resumed.steps_done == 1
+    take_step(resumed, exam)
+    assert rates(resumed, exam)
+    assert first.steps_done == 1  # nothing is shared with what was loaded
+
+
+def test_the_counter_travels_with_a_module_that_holds_the_criterion(exam):
+    def module():
+        return nn.ModuleDict({"network": nn.Linear(1, 1), "criterion": make_sum(warmup=2)})
+
+    trained = module()
+    take_step(trained["criterion"], exam)
+    resumed = module()
+    resumed.load_state_dict(trained.state_dict(), strict=True)
+    assert resumed["criterion"].steps_done == 1
+
+
+def test_states_of_earlier_versions_load_and_say_where_the_warm_up_stands():
+    criterion = make_sum(warmup=2)
+    with pytest.warns(UserWarning, match="holds no steps_done.*the warm-up stands at step 0; set criterion.steps_done"):
+        criterion.load_state_dict({}, strict=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_sum(warmup=0).load_state_dict({}, strict=True)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        criterion.load_state_dict({"steps_done": torch.tensor(1), "other": torch.tensor(1)})
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_copies_count_on_by_themselves(exam, twin):
+    criterion = make_sum(warmup=9)
+    take_step(criterion, exam)
+    other = twin(criterion)
+    take_step(other, exam)
+    assert (criterion.steps_done, other.steps_done) == (1, 2)
+
+
+@pytest.mark.parametrize("derive", [lambda c: 2 * c, lambda c: c + nn.BCEWithLogitsLoss(), lambda c: LossSum(c)])
+def test_what_is_made_of_a_sum_has_warmed_up_as_far(exam, derive):
+    criterion = make_sum(warmup=2)
+    take_step(criterion, exam)
+    assert derive(criterion).steps_done == 1
+
+
+def test_a_warm_up_without_other_losses_is_an_error(exam):
+    for alone in (make_loss(warmup=5), 0.1 * make_loss(warmup=5)):
+        with pytest.raises(ValueError, match=r"DQELoss\(warmup=5\) warms up beside other losses.*DiceLoss"):
+            call(alone, exam)
+
+
+def test_bad_data_is_told_at_the_first_step_of_a_warm_up(exam):
+    logits, regions, image = exam
+    criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(warmup=100)
+    with pytest.raises(ValueError, match="same batch and voxels"):
+        criterion(logits, regions, image=image[..., 1:])
+    with pytest.raises(ValueError, match="image=image"):
+        criterion(logits, regions)
+    criterion(logits, regions, image=image)
+    assert "DQELoss" not in criterion.log
+
+
+# Compiled
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_a_compiled_sum_warms_up_in_one_graph(exam, backend):
+    logits, regions, image = exam
+    torch._dynamo.reset()
+    criterion = nn.BCEWithLogitsLoss() + make_loss(surrogate=tiny_surrogate(), warmup=12, center="target")
+    compiled = torch.compile(criterion, fullgraph=True, backend=backend)
+    plain = gradient_of(nn.BCEWithLogitsLoss(), logits, regions)
+    shift = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([shift], 0.0)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for step in range(12):
+            assert criterion.steps_done == step
+            (gradient,) = torch.autograd.grad(
+                compiled(prediction := logits.clone().requires_grad_(), regions, image=image), prediction
+            )
+            torch.testing.assert_close(gradient, plain)
+            optimizer.step()
+        gradient = gradient_of(compiled, logits, regions, image=image)
+    eager = nn.BCEWithLogitsLoss() + make_loss(surrogate=tiny_surrogate(), center="target")
+    expected = gradient_of(eager, logits, regions, image=image)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-7)
+    assert not torch.allclose(gradient, plain)
