@@ -155,6 +155,12 @@ def test_monais_pair_goes_with_the_image_by_name(forms, metric):
     assert metric.get_buffer().shape == (8, 3)
 
 
+def test_as_many_images_as_predictions_are_wanted(forms, metric):
+    """MONAI pairs lists up to the end of the shorter."""
+    with pytest.raises(ValueError, match="2 predictions but 1 images"):
+        metric(list(forms["regions"]), list(forms["image"][:1]))
+
+
 @pytest.mark.parametrize("rate", [rate_in_monai, rate_in_torchmetrics])
 def test_half_precision_and_class_indices_in_floats_are_taken(forms, rate):
     for prediction in (forms["logits"].sigmoid().half(), forms["one_hot"].bfloat16(), forms["labels"].half()):
