@@ -1,5 +1,6 @@
 """Where a crop lies in the volume it was cut from, by their affines."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,30 @@ def crop_origin(crop: Any, full: Any) -> Tensor:
     fulls = fulls if len(fulls) == len(crops) else fulls * len(crops)
     origins = torch.stack([_origin(*pair) for pair in zip(crops, fulls, strict=True)])
     return origins[0] if not isinstance(crop, (list, tuple)) and _affine_of(crop).ndim == 2 else origins
+
+
+def check_origin(origin: Any, crop: Any, full: Any) -> None:
+    """Check an origin by what MetaTensors know of their place; nothing is checked where one is none.
+
+    Args:
+        origin: what was said, three integers or ``(B, 3)``.
+        crop: the prediction of a crop ``(B, C, ...)``; that of a MetaTensor is one, with the affine of its input.
+        full: the full-size image ``(B, C, X, Y, Z)``.
+
+    Warns:
+        UserWarning: the affines say otherwise. It is no error, for affines may be lost on the way.
+    """
+    if not (hasattr(crop, "affine") and hasattr(full, "affine")):
+        return
+    said = "origin= says otherwise than prediction and image do by their affines"
+    try:
+        found = crop_origin(crop, full).reshape(-1, 3)
+    except ValueError as error:
+        warnings.warn(f"{said}: {error}", stacklevel=2)
+        return
+    given = torch.as_tensor(origin).cpu().reshape(-1, 3)
+    if bool((found != given).any()):
+        warnings.warn(f"{said}: origin={given.tolist()}, but it starts at {found.tolist()}", stacklevel=2)
 
 
 def _affine_of(volume: Any) -> Tensor:
