@@ -14,6 +14,9 @@ ROUNDING = 1e-3
 LARGEST_LABEL = 10
 """Whole numbers up to here, and nothing else, are labels and no intensities."""
 
+VOXEL, VOXEL_TOLERANCE = 1.0, 0.01
+"""Size in mm of the voxels that surrogates know, and how far others' may be from it."""
+
 
 def cannot_wait(x: Tensor) -> bool:
     """Whether values must not be looked at: under ``torch.compile``, and while a CUDA graph is captured."""
@@ -67,7 +70,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
             a label map, or one-hot labels.
 
     Warns:
-        UserWarning: a modality is empty where another is not, or twice the same.
+        UserWarning: a modality is empty where another is not, or twice the same; or a MetaTensor's voxels are not 1 mm.
     """
     cure = (
         "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
@@ -80,6 +83,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         raise ValueError(
             f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
         )
+    _check_voxels(getattr(image, "affine", None))
     filled = image.flatten(2).any(2)
     for exam, row in enumerate(filled.tolist()):
         if empty := [name for name, there in zip(modalities, row, strict=True) if not there and any(row)]:
@@ -91,6 +95,18 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         for j in range(i + 1, len(modalities)):
             if torch.equal(middle[:, i], middle[:, j]) and torch.equal(image[:, i], image[:, j]) and filled[:, i].any():
                 _tell(f"{first} and {modalities[j]} are the same image", "check how the channels are put together")
+
+
+def _check_voxels(affine: Tensor | None) -> None:
+    if affine is None or affine.shape[-1] != 4:  # of a volume
+        return
+    for sizes in affine.detach().cpu().double()[..., :3, :3].norm(dim=-2).reshape(-1, 3).tolist():
+        if not all(abs(size - VOXEL) <= VOXEL_TOLERANCE for size in sizes):
+            _tell(
+                f"voxels of the image are {' x '.join(f'{size:.3g}' for size in sizes)} mm",
+                f"surrogates have learned from voxels of {VOXEL:g} mm; resample image and segmentation",
+            )
+            return
 
 
 def _range(values: Tensor, what: str) -> tuple[float, float]:

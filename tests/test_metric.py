@@ -195,6 +195,17 @@ def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     assert "t1c and t1 are the same image" in told[1]
 
 
+@pytest.mark.parametrize("collated", [False, True])
+def test_voxels_of_another_size_are_told(forms, metric, recwarn, collated):
+    affine = torch.diag(torch.tensor([-2.0, 2.0, 1.0, 1.0], dtype=torch.float64))
+    image = forms["image"]
+    affine = torch.stack([affine, torch.eye(4)]) if collated else affine
+    metric(forms["regions"], MetaTensor(image, affine=torch.eye(4)))
+    assert not [w for w in recwarn if "mm" in str(w.message)]
+    with pytest.warns(UserWarning, match=r"voxels of the image are 2 x 2 x 1 mm: .*1 mm"):
+        DQEMetric(small_surrogate())(forms["regions"], MetaTensor(image, affine=affine))
+
+
 @pytest.mark.parametrize(
     "options", [{"label_scheme": "x"}, {"region_order": ("WT",)}, {"modalities": ("t1",)}, {"views": ()}]
 )
