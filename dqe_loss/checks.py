@@ -5,6 +5,7 @@ eager call; a metric, which is asked seldom, every time.
 """
 
 import warnings
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -84,17 +85,19 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
             f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
         )
     _check_voxels(getattr(image, "affine", None))
-    filled = image.flatten(2).any(2)
-    for exam, row in enumerate(filled.tolist()):
-        if empty := [name for name, there in zip(modalities, row, strict=True) if not there and any(row)]:
-            _tell(
-                f"{' and '.join(empty)} of exam {exam} in the batch is 0 everywhere", "a missing modality costs stars"
-            )
-    middle = image.select(-1, image.shape[-1] // 2)  # most images differ there already
-    for i, first in enumerate(modalities):
-        for j in range(i + 1, len(modalities)):
-            if torch.equal(middle[:, i], middle[:, j]) and torch.equal(image[:, i], image[:, j]) and filled[:, i].any():
-                _tell(f"{first} and {modalities[j]} are the same image", "check how the channels are put together")
+    for exam, scans in enumerate(image):
+        there = [bool(scan.any()) for scan in scans]
+        where = f"of exam {exam} in the batch"
+        if empty := [name for name, filled in zip(modalities, there, strict=True) if not filled and any(there)]:
+            _tell(f"{' and '.join(empty)} {where} is 0 everywhere", "a missing modality costs stars")
+        for (i, first), (j, second) in combinations(enumerate(modalities), 2):
+            middle = scans.shape[-1] // 2  # most images differ there already
+            if (
+                there[i]
+                and torch.equal(scans[i, ..., middle], scans[j, ..., middle])
+                and torch.equal(scans[i], scans[j])
+            ):
+                _tell(f"{first} and {second} {where} are the same image", "check how the channels are put together")
 
 
 def _check_voxels(affine: Tensor | None) -> None:

@@ -181,7 +181,7 @@ def test_more_regions_than_are_rated(forms):
 @pytest.mark.parametrize("rate", ["monai", "torchmetrics"])
 def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     image = forms["image"].clone()
-    image[:, 1] = image[:, 0]
+    image[1, 1] = image[1, 0]
     image[1, 3] = 0
     if rate == "monai":
         update = DQEMetric(small_surrogate())
@@ -192,7 +192,7 @@ def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     told = [str(w.message) for w in recwarn if "a missing modality" in str(w.message) or "same image" in str(w.message)]
     assert len(told) == 2
     assert "flair of exam 1 in the batch is 0 everywhere" in told[0]
-    assert "t1c and t1 are the same image" in told[1]
+    assert "t1c and t1 of exam 1 in the batch are the same image" in told[1]
 
 
 @pytest.mark.parametrize("collated", [False, True])
