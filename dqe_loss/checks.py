@@ -5,6 +5,7 @@ eager call; a metric, which is asked seldom, every time.
 """
 
 import warnings
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ ROUNDING = 1e-3
 """How far beyond [0, 1] a probability may lie: half-precision sums of a softmax do."""
 LARGEST_LABEL = 10
 """Whole numbers up to here, and nothing else, are labels and no intensities."""
+
+VOXEL, VOXEL_TOLERANCE = 1.0, 0.01
+"""Size in mm of the voxels that surrogates know, and how far others' may be from it."""
 
 
 def cannot_wait(x: Tensor) -> bool:
@@ -67,7 +71,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
             a label map, or one-hot labels.
 
     Warns:
-        UserWarning: a modality is empty where another is not, or twice the same.
+        UserWarning: a modality is empty where another is not, or twice the same; or a MetaTensor's voxels are not 1 mm.
     """
     cure = (
         "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
@@ -80,17 +84,32 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         raise ValueError(
             f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
         )
-    filled = image.flatten(2).any(2)
-    for exam, row in enumerate(filled.tolist()):
-        if empty := [name for name, there in zip(modalities, row, strict=True) if not there and any(row)]:
+    _check_voxels(getattr(image, "affine", None))
+    for exam, scans in enumerate(image):
+        there = [bool(scan.any()) for scan in scans]
+        where = f"of exam {exam} in the batch"
+        if empty := [name for name, filled in zip(modalities, there, strict=True) if not filled and any(there)]:
+            _tell(f"{' and '.join(empty)} {where} is 0 everywhere", "a missing modality costs stars")
+        for (i, first), (j, second) in combinations(enumerate(modalities), 2):
+            middle = scans.shape[-1] // 2  # most images differ there already
+            if (
+                there[i]
+                and torch.equal(scans[i, ..., middle], scans[j, ..., middle])
+                and torch.equal(scans[i], scans[j])
+            ):
+                _tell(f"{first} and {second} {where} are the same image", "check how the channels are put together")
+
+
+def _check_voxels(affine: Tensor | None) -> None:
+    if affine is None or affine.shape[-1] != 4:  # of a volume
+        return
+    for sizes in affine.detach().cpu().double()[..., :3, :3].norm(dim=-2).reshape(-1, 3).tolist():
+        if not all(abs(size - VOXEL) <= VOXEL_TOLERANCE for size in sizes):
             _tell(
-                f"{' and '.join(empty)} of exam {exam} in the batch is 0 everywhere", "a missing modality costs stars"
+                f"voxels of the image are {' x '.join(f'{size:.3g}' for size in sizes)} mm",
+                f"surrogates have learned from voxels of {VOXEL:g} mm; resample image and segmentation",
             )
-    middle = image.select(-1, image.shape[-1] // 2)  # most images differ there already
-    for i, first in enumerate(modalities):
-        for j in range(i + 1, len(modalities)):
-            if torch.equal(middle[:, i], middle[:, j]) and torch.equal(image[:, i], image[:, j]) and filled[:, i].any():
-                _tell(f"{first} and {modalities[j]} are the same image", "check how the channels are put together")
+            return
 
 
 def _range(values: Tensor, what: str) -> tuple[float, float]:

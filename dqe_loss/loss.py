@@ -18,7 +18,7 @@ from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_region_order
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
-from dqe_loss.origin import check_grid
+from dqe_loss.origin import check_origin
 from dqe_loss.prediction import Case, read_case, read_target
 from dqe_loss.rating import Rater, check_devices, check_moves, rate_mask, rate_segmentation
 from dqe_loss.self_check import TargetStars
@@ -308,8 +308,8 @@ class DQELoss(RatingTerm):
         elif self.sigmoid is False or self.softmax is False:
             activation = NONE
         first = not cannot_wait(input) and (check or not self._checked)
-        if first:
-            check_grid(input, image, origin)
+        if first and origin is not None:
+            check_origin(origin, input, image)
         case = read_case(
             _plain(input),
             None if target is None else _plain(target),
@@ -322,7 +322,7 @@ class DQELoss(RatingTerm):
             check=first,
         )
         if first:
-            check_image(_plain(image), self.modalities)
+            check_image(image, self.modalities)
             self._checked = True
         return case
 

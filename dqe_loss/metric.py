@@ -174,7 +174,10 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
             ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, or a shape
                 or label is not as said.
         """
-        stars: Tensor = super().__call__(y_pred, y if image is None else image)
+        scans = y if image is None else image
+        if scans is not None and len(scans) != len(y_pred):  # of lists MONAI would rate what the shorter one has
+            raise ValueError(f"got {len(y_pred)} predictions but {len(scans)} images; pass one for each")
+        stars: Tensor = super().__call__(y_pred, scans)
         return stars
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:

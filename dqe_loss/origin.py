@@ -1,13 +1,12 @@
 """Where a crop lies in the volume it was cut from, by their affines."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-SPACING_TOLERANCE = 0.05
-"""How far voxels may be from 1 mm."""
 TOLERANCE = 1e-3
 """How far axes may be apart, as a share of a voxel: affines are often stored in single precision."""
 
@@ -53,40 +52,28 @@ def crop_origin(crop: Any, full: Any) -> Tensor:
     return origins[0] if not isinstance(crop, (list, tuple)) and _affine_of(crop).ndim == 2 else origins
 
 
-def check_grid(prediction: Any, image: Any, origin: Any) -> None:
-    """Check what MetaTensors know of their place: that voxels are of 1 mm, and that ``origin`` is where a patch lies.
-
-    Plain tensors know nothing, and pass.
+def check_origin(origin: Any, crop: Any, full: Any) -> None:
+    """Check an origin by what MetaTensors know of their place; nothing is checked where one is none.
 
     Args:
-        prediction: what is rated ``(B, C, X, Y, Z)``.
-        image: its image.
-        origin: where the prediction is said to lie in it, or None.
+        origin: what was said, three integers or ``(B, 3)``.
+        crop: the prediction of a crop ``(B, C, ...)``; that of a MetaTensor is one, with the affine of its input.
+        full: the full-size image ``(B, C, X, Y, Z)``.
 
-    Raises:
-        ValueError: naming what came and what was expected.
+    Warns:
+        UserWarning: the affines say otherwise. It is no error, for affines may be lost on the way.
     """
-    if not hasattr(image, "affine"):
+    if not (hasattr(crop, "affine") and hasattr(full, "affine")):
         return
-    places = _read(image, "image")
-    for place in places:
-        spacing = place.affine[:3, :3].norm(dim=0)
-        if not (spacing - 1).abs().max() < SPACING_TOLERANCE:
-            raise ValueError(
-                f"the image has voxels of {' x '.join(f'{size:.3g}' for size in spacing.tolist())} mm, and surrogates "
-                "know planes of 1 mm: resample image and label first, with monai.transforms.Spacingd(pixdim=1)"
-            )
-    placed = hasattr(prediction, "affine") and not all(
-        torch.equal(one.affine, torch.eye(4, dtype=torch.float64)) for one in _read(prediction, "prediction")
-    )
-    if origin is None or not placed:
+    said = "origin= says otherwise than prediction and image do by their affines"
+    try:
+        found = crop_origin(crop, full).reshape(-1, 3)
+    except ValueError as error:
+        warnings.warn(f"{said}: {error}", stacklevel=2)
         return
-    found, given = crop_origin(prediction, image), torch.as_tensor(origin).cpu()
-    if not bool((found == given).all()):
-        raise ValueError(
-            f"origin= says that the patch lies at {given.tolist()}, but by the affines of prediction and image it lies "
-            f"at {found.tolist()}: take crop_origin(crop, full)"
-        )
+    given = torch.as_tensor(origin).cpu().reshape(-1, 3)
+    if bool((found != given).any()):
+        warnings.warn(f"{said}: origin={given.tolist()}, but it starts at {found.tolist()}", stacklevel=2)
 
 
 def _affine_of(volume: Any) -> Tensor:

@@ -10,7 +10,9 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from dqe_loss.checks import cannot_wait, check_probabilities
 from dqe_loss.intensity import MODALITIES, modality_index, scale_planes
+from dqe_loss.labels import REGIONS
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.look import image_centers
 from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
@@ -87,7 +89,7 @@ def rate_segmentation(
         without a second reader, see `Surrogate.forward`.
 
     Raises:
-        ValueError: if shapes, names or options are not as said.
+        ValueError: if shapes, names or options are not as said, or regions hold NaN or values outside [0, 1].
     """
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
@@ -96,6 +98,8 @@ def rate_segmentation(
             "expected a label map (B, 1, X, Y, Z) or regions (B, 3, X, Y, Z), "
             f"got a segmentation of shape {tuple(segmentation.shape)}"
         )
+    if segmentation.shape[1] == len(REGIONS) and not cannot_wait(segmentation):
+        check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
     find_scheme(label_scheme)
     mask: Mask = (
         LabelMask(segmentation, label_scheme)

@@ -1,5 +1,6 @@
 """Stars as a validation metric, in torchmetrics' way (needs the extra ``monitor``)."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
 from dqe_loss.command import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
@@ -58,6 +59,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
     total: Tensor
     count: Tensor
+    identity: Tensor
 
     def __init__(
         self,
@@ -78,6 +80,9 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        # A collection takes metrics of equal states for the same, and two may well give a first batch one star each.
+        decisive = (fingerprint(self.surrogate), label_scheme, tuple(region_order), tuple(modalities), tuple(views))
+        self.add_state("identity", torch.tensor(zlib.crc32(repr(decisive).encode())), dist_reduce_fx="max")
 
     @property
     def surrogate(self) -> Surrogate:

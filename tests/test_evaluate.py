@@ -413,7 +413,7 @@ def test_errors_are_one_line_and_leave_nothing(case, run, table, exam_folders, t
 def test_missing_checkpoint(run, table, tmp_path):
     code, _, errors = run("--ratings", table, using=tmp_path / "no.safetensors")
     assert code == 2
-    assert "no.safetensors; expected 'brainlesion', 'hardened' or the path" in errors
+    assert "no.safetensors; expected 'hardened', 'brainlesion' or the path" in errors
 
 
 def test_missing_library_names_the_extra(run, table, monkeypatch):

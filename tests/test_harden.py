@@ -220,7 +220,7 @@ def test_from_the_command_to_a_checkpoint(tmp_path, capsys):
     [
         (["--reference", "seg"], "--reference needs --exams: a second reader learns from the reference of that name"),
         (["--phantoms", "0"], "expected exams to teach on; give --exams and --reference, or --phantoms"),
-        (["--checkpoint", "none.pth"], "no checkpoint at none.pth; expected 'brainlesion', 'hardened' or the path"),
+        (["--checkpoint", "none.pth"], "no checkpoint at none.pth; expected 'hardened', 'brainlesion' or the path"),
     ],
 )
 def test_errors_of_the_command(options, message, tmp_path, capsys):

@@ -155,6 +155,12 @@ def test_monais_pair_goes_with_the_image_by_name(forms, metric):
     assert metric.get_buffer().shape == (8, 3)
 
 
+def test_as_many_images_as_predictions_are_wanted(forms, metric):
+    """MONAI pairs lists up to the end of the shorter."""
+    with pytest.raises(ValueError, match="2 predictions but 1 images"):
+        metric(list(forms["regions"]), list(forms["image"][:1]))
+
+
 @pytest.mark.parametrize("rate", [rate_in_monai, rate_in_torchmetrics])
 def test_half_precision_and_class_indices_in_floats_are_taken(forms, rate):
     for prediction in (forms["logits"].sigmoid().half(), forms["one_hot"].bfloat16(), forms["labels"].half()):
@@ -175,7 +181,7 @@ def test_more_regions_than_are_rated(forms):
 @pytest.mark.parametrize("rate", ["monai", "torchmetrics"])
 def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     image = forms["image"].clone()
-    image[:, 1] = image[:, 0]
+    image[1, 1] = image[1, 0]
     image[1, 3] = 0
     if rate == "monai":
         update = DQEMetric(small_surrogate())
@@ -186,7 +192,18 @@ def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     told = [str(w.message) for w in recwarn if "a missing modality" in str(w.message) or "same image" in str(w.message)]
     assert len(told) == 2
     assert "flair of exam 1 in the batch is 0 everywhere" in told[0]
-    assert "t1c and t1 are the same image" in told[1]
+    assert "t1c and t1 of exam 1 in the batch are the same image" in told[1]
+
+
+@pytest.mark.parametrize("collated", [False, True])
+def test_voxels_of_another_size_are_told(forms, metric, recwarn, collated):
+    affine = torch.diag(torch.tensor([-2.0, 2.0, 1.0, 1.0], dtype=torch.float64))
+    image = forms["image"]
+    affine = torch.stack([affine, torch.eye(4)]) if collated else affine
+    metric(forms["regions"], MetaTensor(image, affine=torch.eye(4)))
+    assert not [w for w in recwarn if "mm" in str(w.message)]
+    with pytest.warns(UserWarning, match=r"voxels of the image are 2 x 2 x 1 mm: .*1 mm"):
+        DQEMetric(small_surrogate())(forms["regions"], MetaTensor(image, affine=affine))
 
 
 @pytest.mark.parametrize(

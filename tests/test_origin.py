@@ -7,6 +7,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import (
     Compose,
     CopyItemsd,
+    Flipd,
     RandCropByPosNegLabeld,
     RandFlipd,
     RandRotate90d,
@@ -15,6 +16,7 @@ from monai.transforms import (
 )
 
 from dqe_loss import DQELoss, crop_origin, rate_segmentation, regions_from_labels
+from dqe_loss.origin import check_origin
 from dqe_loss.patch import crop
 
 SIZE = (14, 12, 10)
@@ -139,3 +141,20 @@ def test_what_has_no_affine_is_named():
         crop_origin(torch.zeros(1, *SIZE), full)
     with pytest.raises(ValueError, match="3 crops but 2 full-size volumes"):
         crop_origin([moved((1.0, 2.0, 3.0))] * 3, full)
+
+
+def test_an_origin_that_the_affines_contradict_is_told(exam, recwarn):
+    image, labels, _, _ = exam
+    copy, exams = data(image, labels)
+    cropped = compose(copy, CROP)(exams[0])
+    patch, full = cropped["label"][None], cropped["full_image"][None]
+    origin = crop_origin(patch, full)
+    for right in (origin, tuple(origin.tolist()), origin[None]):
+        check_origin(right, patch, full)
+    check_origin(origin + 1, patch.as_tensor(), full)  # nothing is known of its place
+    assert not [w for w in recwarn if "origin=" in str(w.message)]
+    with pytest.warns(UserWarning, match=r"origin=.*by their affines.*\[\[" + ", ".join(map(str, origin.tolist()))):
+        check_origin(origin + 1, patch, full)
+    flipped = Flipd("label", 0)(dict(cropped))["label"][None]
+    with pytest.warns(UserWarning, match=r"origin=.*by their affines.*flipped"):
+        check_origin(origin, flipped, full)

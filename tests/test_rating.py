@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from helpers import SHAPE, SIDE, make_exam, shrink, small_surrogate, tiny_surrogate
+from helpers import SHAPE, SIDE, make_case, make_exam, shrink, small_surrogate, tiny_surrogate
 
 from dqe_loss import (
     VIEWS,
@@ -229,3 +229,14 @@ def test_wrong_shapes_are_named(batch):
         rate(image, image)
     with pytest.raises(ValueError, match="exceeds the surrogate's field of view of 16x16"):
         rate_segmentation(shrink(small_surrogate(), 16), image, labels)
+
+
+@pytest.mark.parametrize("slicing", ["hard", "soft"])
+def test_logits_and_nan_are_refused_with_the_cure(slicing):
+    """A function that takes [0, 1] would cut logits at 0.5, or take them for very sure."""
+    image, _, _, logits = make_case()
+    with pytest.raises(ValueError, match=r"the segmentation is taken as probabilities.*pass torch.sigmoid\(logits\)"):
+        rate_segmentation(tiny_surrogate(), image, logits, slicing=slicing)
+    with pytest.raises(ValueError, match="the segmentation holds NaN"):
+        rate_segmentation(tiny_surrogate(), image, torch.full_like(logits, float("nan")), slicing=slicing)
+    rate_segmentation(tiny_surrogate(), image, logits.half().sigmoid(), slicing=slicing)

@@ -126,6 +126,27 @@ def test_it_stands_beside_dice_in_a_collection(exam, metric):
     assert metric.update_count == 2
 
 
+def test_a_collection_never_takes_one_metric_for_another(exam):
+    """torchmetrics lets metrics share a state that is the same after the first batch, as of hopeless predictions."""
+    image, labels, _, _ = exam
+    nothing, msd = torch.zeros_like(labels), torch.tensor([0, 2, 1, 3])[labels.long()]
+    make = torchmetric.DeepQualityEstimation
+    collection = torchmetrics.MetricCollection(
+        {"brats": make(small_surrogate()), "msd": make(small_surrogate(), label_scheme="msd"),
+         "views": make(small_surrogate(), label_scheme="msd", per_view=True)}
+    )  # fmt: skip
+    for prediction in (nothing, msd):
+        collection.update(prediction, image=image)
+    alone = [make(small_surrogate(), label_scheme=scheme) for scheme in ("brats", "msd")]
+    for metric in alone:
+        metric.update(nothing, image=image)
+        metric.update(msd, image=image)
+    told = collection.compute()
+    assert alone[0].compute() != alone[1].compute()
+    assert (told["brats"], told["msd"]) == (alone[0].compute(), alone[1].compute())
+    assert sorted(map(sorted, collection.compute_groups.values())) == [["brats"], ["msd", "views"]]
+
+
 def test_a_collection_without_an_image_says_what_to_call(exam, metric):
     _, _, regions, _ = exam
     collection = torchmetrics.MetricCollection({"stars": metric})
