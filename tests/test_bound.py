@@ -69,7 +69,7 @@ def test_monais_trainer_hands_over_the_raw_image(exam):
         optimizer=torch.optim.SGD(network.parameters(), 0.01), loss_function=bound,
         prepare_batch=bound.prepare_batch(image_key="raw"),
     )  # fmt: skip
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"]))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output[0]["loss"]))
     trainer.run()
     assert len(losses) == 4
     assert bound.loss.steps_done == 4
