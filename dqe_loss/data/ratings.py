@@ -112,9 +112,8 @@ def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, COLUMNS, "table of ratings")
-    kind = table.get("kind", pd.Series("", table.index))
-    kind = kind.astype(object).where(kind.notna(), "").astype(str).replace("", "human")
+    table = read_table(path, COLUMNS, "table of ratings", ["stars"], ["view", "kind"])
+    kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
         kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
     )

@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
+from dqe_loss.data.csv_text import read_csv
 from dqe_loss.files import write_together
 
 _SHOWN = 20
+_NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")
+"""What R, pandas and spreadsheets write for an empty cell, in lower case."""
 
 
 class TableError(ValueError):
@@ -34,13 +37,18 @@ def raise_problems(problems: Sequence[str]) -> None:
         raise TableError(*problems)
 
 
-def read_table(path: str | Path, columns: Sequence[str], what: str) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: Sequence[str], what: str, numbers: Sequence[str] = (), optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a table as it stands.
 
     Args:
-        path: a ``.csv`` or ``.parquet`` file.
-        columns: that it must have; those come out as text, nothing as ``""``.
+        path: a ``.csv`` file, see `dqe_loss.data.csv_text`, or a ``.parquet`` file.
+        columns: that it must have; those (and ``optional`` ones) come out as text, nothing as ``""``.
         what: its name in errors, such as ``"table of ratings"``.
+        numbers: those of them that hold numbers, in which a decimal comma is a point.
+        optional: columns in which there may be nothing: there and in ``numbers``, NA, nan and the like are nothing,
+            too. A name may be "NA".
 
     Returns:
         All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
@@ -54,17 +62,35 @@ def read_table(path: str | Path, columns: Sequence[str], what: str) -> pd.DataFr
     if not path.is_file():
         raise TableError(f"{path}: expected a {what}, found nothing there; check the path")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pandas and pyarrow raise subclasses of these
-        raise TableError(f"{path}: cannot be read as a table ({error}); save it again") from error
+        table = read_csv(path, columns, numbers) if path.suffix == ".csv" else _read_parquet(path)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except ValueError as error:
+        raise TableError(told(path, error)) from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise TableError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))}")
     if table.empty:
         raise TableError(f"{path}: expected a {what}, found one without rows")
-    text = list(columns)
+    text = [name for name in dict.fromkeys((*columns, *optional)) if name in table]
     table[text] = table[text].astype(object).where(table[text].notna(), "").astype(str)
-    return table.assign(row=[f"{path}, row {i + 2}" for i in range(len(table))])
+    for name in {*numbers, *optional} & set(text):
+        table[name] = table[name].mask(table[name].str.strip().str.lower().isin(_NOTHING), "")
+    return table.assign(row=[f"{path}, row {i}" for i in table.index]).reset_index(drop=True)
+
+
+def told(path: Path, error: ValueError) -> str:
+    """What `read_csv` said, with the file's name before it."""
+    return f"{path}{', ' if str(error).startswith('row ') else ': '}{error}"
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file, indexed as `read_csv` does."""
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow raises subclasses of these
+        raise ValueError(f"cannot be read as a table ({error}); save it again") from error
+    return table.set_index(pd.RangeIndex(2, len(table) + 2))
 
 
 def check_table(schema: pa.DataFrameSchema, table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
