@@ -78,7 +78,7 @@ def _read_channels(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return BRATS_CHANNELS
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         named = content.get("channel_names", content.get("modality"))
         names = [named[str(number)] for number in range(len(named))]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
