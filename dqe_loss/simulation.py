@@ -20,6 +20,7 @@ from torch import Tensor
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
 from dqe_loss.data.corruption_shapes import Labels
 from dqe_loss.data.exams import ExamPaths, read_exam
+from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import read_volume
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.raters import make_raters, simulate_judgments
@@ -182,8 +183,8 @@ def _judge(
         judged = simulate_judgments(rater, stars, rng).tolist()
         for path, steps, values, judgments in zip(paths, plans, stars, judged, strict=True):
             for view, value, judgment in zip(VIEWS, values, judgments, strict=True):
-                row = {"exam": exam.name, "segmentation": str(path)}
-                row |= {modality: str(getattr(exam, modality)) for modality in MODALITIES}
+                row = {"exam": exam.name, "segmentation": written(str(path))}
+                row |= {modality: written(str(getattr(exam, modality))) for modality in MODALITIES}
                 row |= {"rater": rater.name, "view": view, "stars": judgment, "kind": "simulated"}
                 rows.append(row | {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"})
     return pd.DataFrame(rows)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume, read_volume
 from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.intensity import MODALITIES
@@ -146,7 +147,7 @@ def find_exam(folder: str | Path) -> ExamPaths:
                 "move the others away or give the paths one by one"
             )
         modalities[modality] = candidates[0]
-    return ExamPaths(**modalities, segmentations=segmentations, name=folder.resolve().name)
+    return ExamPaths(**modalities, segmentations=segmentations, name=written(folder.resolve().name))
 
 
 def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> Exam:
@@ -214,7 +215,7 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
                 "and nothing is reoriented, look at the two together if you are not sure",
                 stacklevel=3,
             )
-    name = paths.name or images[0].resolve().parent.name
+    name = paths.name or written(images[0].resolve().parent.name)
     segmentations = dict(zip(unique_names(masks), (a for a, _ in labels), strict=True))
     return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, tuple(misaligned))
 
@@ -285,7 +286,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for fuller in (lambda p: f"{p.resolve().parent.name}/{_stem(p)}", str):
         counts = Counter(names)
         names = [fuller(p) if counts[name] > 1 else name for p, name in zip(paths, names, strict=True)]
-    return names
+    return [written(name) for name in names]
 
 
 def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Path:
@@ -312,7 +313,7 @@ def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) 
 
 def path_name(file: Path, folder: Path) -> str:
     """A file's path in a folder, without the ending."""
-    return file.relative_to(folder).with_name(_stem(file)).as_posix()
+    return written(file.relative_to(folder).with_name(_stem(file)).as_posix())
 
 
 def is_segmentation_name(name: str) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from dqe_loss.data.csv_text import read_csv
+from dqe_loss.data.file_names import file_at, written
 from dqe_loss.files import write_together
 
 _SHOWN = 20
@@ -76,7 +77,7 @@ def read_table(
     table[text] = table[text].astype(object).where(table[text].notna(), "").astype(str)
     for name in {*numbers, *optional} & set(text):
         table[name] = table[name].mask(table[name].str.strip().str.lower().isin(_NOTHING), "")
-    return table.assign(row=[f"{path}, row {i}" for i in table.index]).reset_index(drop=True)
+    return table.assign(row=[f"{written(str(path))}, row {i}" for i in table.index]).reset_index(drop=True)
 
 
 def told(path: Path, error: ValueError) -> str:
@@ -87,7 +88,8 @@ def told(path: Path, error: ValueError) -> str:
 def _read_parquet(path: Path) -> pd.DataFrame:
     """A Parquet file, indexed as `read_csv` does."""
     try:
-        table = pd.read_parquet(path)
+        with path.open("rb") as file:  # by its name, pyarrow reads no file whose name is not UTF-8
+            table = pd.read_parquet(file)
     except (ValueError, OSError) as error:  # pyarrow raises subclasses of these
         raise ValueError(f"cannot be read as a table ({error}); save it again") from error
     return table.set_index(pd.RangeIndex(2, len(table) + 2))
@@ -144,20 +146,21 @@ def write_table(table: pd.DataFrame, path: str | Path, paths: Sequence[str]) -> 
 def relative_path(path: str, folder: Path) -> str:
     """Relative to a folder, with ``..`` where need be: absolute paths would not survive a move.
 
-    The folder's links are followed, for ``..`` leads out of where it truly lies; those of the file are kept. Absolute
-    where there is no other way (another drive); ``""`` for nothing.
+    A path here, and what comes out, is text as `dqe_loss.data.file_names` writes it. The folder's links are followed,
+    for ``..`` leads out of where it truly lies; those of the file are kept. Absolute where there is no other way
+    (another drive); ``""`` for nothing.
     """
     if not path:
         return ""
     try:
-        return Path(os.path.relpath(os.path.abspath(path), _true(folder))).as_posix()
+        return written(Path(os.path.relpath(os.path.abspath(file_at(path)), _true(folder))).as_posix())
     except ValueError:
-        return os.path.abspath(path)
+        return written(os.path.abspath(file_at(path)))
 
 
 def absolute_path(path: str, folder: Path) -> str:
     """The inverse of `relative_path`."""
-    return os.path.normpath(os.path.join(_true(folder), path)) if path else ""
+    return written(os.path.normpath(os.path.join(_true(folder), file_at(path)))) if path else ""
 
 
 @lru_cache(maxsize=16)

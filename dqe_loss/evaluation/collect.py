@@ -12,6 +12,7 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from dqe_loss.data.exams import Exam, ExamPaths, choose_reference, find_exam, is_segmentation_name, path_name, read_exam
+from dqe_loss.data.file_names import file_at
 from dqe_loss.data.findings import region_volumes
 from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.data.ratings import judgments_by_view, mean_ratings
@@ -81,10 +82,10 @@ def rate_rated_exam(rows: pd.DataFrame, rate: Rate, label_scheme: str = "brats")
         ExamError: a file cannot be used.
     """
     first = rows.iloc[0]
-    images = {modality: Path(first[modality]) for modality in MODALITIES}
+    images = {modality: file_at(first[modality]) for modality in MODALITIES}
     files = list(dict.fromkeys(rows["segmentation"]))
     exam = read_exam(
-        ExamPaths(**images, segmentations=tuple(map(Path, files)), name=first["exam"]), label_scheme=label_scheme
+        ExamPaths(**images, segmentations=tuple(map(file_at, files)), name=first["exam"]), label_scheme=label_scheme
     )
     stars = rate(exam)
     records = []
