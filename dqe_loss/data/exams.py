@@ -8,9 +8,9 @@ affine that differs is a warning.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dqe_loss.data.alignment import Misalignment, misalignment
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume, read_volume
 from dqe_loss.data.stored_image import StoredImage
@@ -80,15 +81,18 @@ class Exam:
         name: what to call it.
         image: (4, X, Y, Z) raw intensities in the order ``MODALITIES``, in the stored type (never float64).
         segmentations: name to (X, Y, Z) uint8 label map.
-        affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
-        misaligned: files whose affine differs from it.
+        affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
+            reoriented by it.
+        misaligned: files whose affine differs from it, and whether the arrays agree.
+        headers: files whose header is wrong though their voxels can be read, and what is wrong.
     """
 
     name: str
     image: NDArray[Any]
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
-    misaligned: tuple[Path, ...] = ()
+    misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
+    headers: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,18 @@ class OpenExam:
         name: what to call it.
         image: raw intensities in the order ``MODALITIES``; what `dqe_loss.rating` takes planes of.
         segmentations: name to (X, Y, Z) uint8 label map.
-        affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
-        misaligned: files whose affine differs from it.
+        affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
+            reoriented by it.
+        misaligned: files whose affine differs from it, and whether the arrays agree.
+        headers: files whose header is wrong though their voxels can be read, and what is wrong.
     """
 
     name: str
     image: StoredImage
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
-    misaligned: tuple[Path, ...] = ()
+    misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
+    headers: Mapping[Path, str] = field(default_factory=dict)
 
 
 def find_exam(folder: str | Path) -> ExamPaths:
@@ -169,10 +176,11 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
         ValueError: ``label_scheme`` is not known.
 
     Warns:
-        UserWarning: a file's affine differs from that of T1c; the arrays are taken as aligned.
+        UserWarning: a file's affine differs from that of T1c, with how much of the file lies in the head as it is and
+            reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
     """
     exam = _open(source, label_scheme, warn)
-    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned)
+    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers)
 
 
 def open_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> OpenExam:
@@ -196,28 +204,44 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
         read_masks = [pool.submit(_read_labels, p, label_scheme) for p in masks]
         volumes = [f.result() for f in opened_images]
         labels = [f.result() for f in read_masks]
-    affine = volumes[0].affine
+    files = dict(zip(images + masks, volumes + labels, strict=True))
     shape = volumes[0].stored.shape
-    found = [*((volume.stored.shape, volume.affine) for volume in volumes), *((a.shape, other) for a, other in labels)]
-    misaligned = []
-    for path, (other_shape, other) in zip(images + masks, found, strict=True):
-        if other_shape != shape:
+    for path, volume in files.items():
+        if volume.stored.shape != shape:
             raise ExamError(
-                f"{path}: shape {other_shape}, expected {shape} as in {images[0]}; "
+                f"{path}: shape {volume.stored.shape}, expected {shape} as in {images[0]}; "
                 "all files of an exam must lie on one voxel grid, resample the file or take the right one"
             )
-        if not np.allclose(other, affine, rtol=0, atol=_AFFINE_TOLERANCE):
-            misaligned.append(path)
+    headers = {path: volume.odd for path, volume in files.items() if volume.odd}
+    reference = next((path for path, volume in files.items() if volume.oriented), images[0])
+    affine = files[reference].affine
+    misaligned = _compare_affines(files, affine)
     if warn:
-        for path in misaligned:
+        for path, odd in headers.items():
             warnings.warn(
-                f"{path}: its affine differs from that of {images[0]}; the voxel arrays are taken as aligned "
-                "and nothing is reoriented, look at the two together if you are not sure",
+                f"{path}: {odd}; its voxels are read, save it again with the header of another file of the exam",
                 stacklevel=3,
             )
+        for path, found in misaligned.items():
+            warnings.warn(
+                f"{path}: its affine differs from that of {reference}; {found}; nothing is reoriented", stacklevel=3
+            )
     name = paths.name or written(images[0].resolve().parent.name)
-    segmentations = dict(zip(unique_names(masks), (a for a, _ in labels), strict=True))
-    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, tuple(misaligned))
+    segmentations = dict(zip(unique_names(masks), (volume.stored for volume in labels), strict=True))
+    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers)
+
+
+def _compare_affines(files: Mapping[Path, StoredVolume], affine: NDArray[np.float64]) -> dict[Path, Misalignment]:
+    """Files with another affine; the voxels of the others are not asked."""
+    found = {}
+    head = None
+    for path, volume in files.items():
+        if not volume.oriented or np.allclose(volume.affine, affine, rtol=0, atol=_AFFINE_TOLERANCE):
+            continue
+        if head is None:
+            head = next(iter(files.values())).values() != 0
+        found[path] = misalignment(volume.values() != 0, volume.affine, head, affine)
+    return found
 
 
 def _open_image(path: Path) -> StoredVolume:
@@ -235,7 +259,7 @@ def _open_image(path: Path) -> StoredVolume:
     return volume
 
 
-def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _read_labels(path: Path, label_scheme: str) -> StoredVolume:
     """Read a segmentation as uint8 and check its values against the scheme."""
     volume = open_volume(path)
     array = volume.values()
@@ -253,7 +277,7 @@ def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDAr
         present = np.unique(labels)
     if present.size:
         _check_values(path, present, label_scheme)
-    return labels, volume.affine
+    return replace(volume, stored=labels, slope=1.0, inter=0.0)
 
 
 def _round_labels(path: Path, array: Volume, label_scheme: str) -> NDArray[np.uint8]:
