@@ -50,6 +50,13 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
+def as_signed(x: Tensor) -> Tensor:
+    """Integers of the larger unsigned types, for which torch has few operations, as signed ones; others as they are."""
+    if x.dtype == torch.uint16:
+        return x.int()
+    return x.long() if x.dtype in (torch.uint32, torch.uint64) else x
+
+
 def sharpen(probabilities: Tensor) -> Tensor:
     """Weight of a voxel in a soft center of mass: ``relu(2p - 1)``.
 

@@ -34,6 +34,7 @@ __all__ = [
     "is_segmentation_name",
     "open_exam",
     "read_exam",
+    "read_labels",
     "read_volume",
 ]
 
@@ -201,7 +202,7 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
     masks = [Path(p) for p in paths.segmentations]
     with ThreadPoolExecutor(min(len(images) + len(masks), 8)) as pool:
         opened_images = [pool.submit(_open_image, p) for p in images]
-        read_masks = [pool.submit(_read_labels, p, label_scheme) for p in masks]
+        read_masks = [pool.submit(read_labels, p, label_scheme) for p in masks]
         volumes = [f.result() for f in opened_images]
         labels = [f.result() for f in read_masks]
     files = dict(zip(images + masks, volumes + labels, strict=True))
@@ -259,8 +260,19 @@ def _open_image(path: Path) -> StoredVolume:
     return volume
 
 
-def _read_labels(path: Path, label_scheme: str) -> StoredVolume:
-    """Read a segmentation as uint8 and check its values against the scheme."""
+def read_labels(path: Path, label_scheme: str) -> StoredVolume:
+    """Read a segmentation by itself, of any type that its values fit.
+
+    Args:
+        path: a .nii or .nii.gz file.
+        label_scheme: that its values must fit.
+
+    Returns:
+        The labels as they are ``stored`` there, but uint8 (X, Y, Z), and the affine.
+
+    Raises:
+        ExamError: the file cannot be read, or its values are no labels of the scheme.
+    """
     volume = open_volume(path)
     array = volume.values()
     low, high = volume.bounds()
