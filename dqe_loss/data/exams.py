@@ -49,6 +49,7 @@ MODALITY_TOKENS = {
 _SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:m|mentation)?\d*(?:[-_.]|$)")
 # Labels that a tool scaled on disk come back as 2.9999998: closer than this to an integer is that integer.
 _LABEL_TOLERANCE = 1e-3
+_LARGEST_HALF_STEP = 0.02  # of labels up to 10 under a header of uint8
 _AFFINE_TOLERANCE = 1e-3  # mm
 _FEW_LABELS = 4
 
@@ -280,7 +281,7 @@ def read_labels(path: Path, label_scheme: str) -> StoredVolume:
         labels = array.astype(np.uint8, copy=not array.flags.writeable)  # never a view of the file
     exact = array.dtype.kind in "iu" and low >= 0 and high <= np.iinfo(np.uint8).max
     if not exact and not np.array_equal(labels, array):
-        labels = _round_labels(path, array, label_scheme)
+        labels = _round_labels(path, volume, label_scheme)
     # A look for each value is faster than sorting; 0 is background in every scheme.
     few = range(1, 1 + int(labels.max()))
     if len(few) <= _FEW_LABELS:
@@ -292,18 +293,30 @@ def read_labels(path: Path, label_scheme: str) -> StoredVolume:
     return replace(volume, stored=labels, slope=1.0, inter=0.0)
 
 
-def _round_labels(path: Path, array: Volume, label_scheme: str) -> NDArray[np.uint8]:
-    """Return labels that scaling on disk moved a little off the integers as uint8."""
+def _round_labels(path: Path, volume: StoredVolume, label_scheme: str) -> NDArray[np.uint8]:
+    """Return labels that scaling on disk moved a little off the integers as uint8.
+
+    Floats that were saved under a header of integers lie up to half a step of its scale off: labels 0, 1, 2, 4 under
+    uint8 come back as 0, 1.0039, 1.9922, 4. Within that step they cannot be anything else.
+    """
+    array = volume.values()
     if not np.isfinite(array).all():
         raise ExamError(f"{path}: expected integer labels, found NaN or Inf; save the label map as integers")
     rounded: Volume = np.rint(array)
-    odd = np.unique(array[np.abs(array - rounded) > _LABEL_TOLERANCE])
+    half_a_step = abs(volume.slope) / 2 * (1 + _LABEL_TOLERANCE) if volume.scaled else 0.0
+    tolerance = max(_LABEL_TOLERANCE, min(half_a_step, _LARGEST_HALF_STEP))
+    odd = np.unique(array[np.abs(array - rounded) > tolerance])
+    if volume.scaled and not odd.size and rounded.min() == rounded.max():
+        odd = np.unique(array[array != rounded])  # several values that would be one label: a scale of something else
     if odd.size:
         shown = ", ".join(f"{value:g}" for value in odd[:5].tolist())
-        raise ExamError(
-            f"{path}: expected integer labels, found {shown}{' and more' if odd.size > 5 else ''}; "
-            "resample label maps with nearest neighbor, turn probabilities into labels first"
-        )
+        cure = "resample label maps with nearest neighbor, turn probabilities into labels first"
+        if volume.scaled:
+            cure = (
+                f"its header scales what is stored (slope {volume.slope:g}, intercept {volume.inter:g}): save the "
+                "label map as integers, without scaling"
+            )
+        raise ExamError(f"{path}: expected integer labels, found {shown}{' and more' if odd.size > 5 else ''}; {cure}")
     _check_values(path, np.unique(rounded), label_scheme)
     return rounded.astype(np.uint8)
 
