@@ -69,3 +69,16 @@ def test_an_exam_tells_a_mirrored_mask_from_a_wrong_header(tmp_path):
         assert paths.segmentations[0] in exam.misaligned
         assert [found.kind for found in exam.misaligned.values()] == ["header", "affine"]
         np.testing.assert_array_equal(exam.segmentations["seg-b"], edge[::-1, ::-1])  # nothing is reoriented
+
+
+@pytest.mark.exams
+def test_the_real_exam_with_two_headers_that_differ(exams):
+    """One mask says RAS where its array lies as the LPS image does; another lacks the image's origin."""
+    exam = open_exam(exams / "BraTS-GLI-00001-000", warn=False)
+    found = {file.name.partition(".")[0]: one for file, one in exam.misaligned.items()}
+    assert {name: one.kind for name, one in found.items()} == {
+        "seg-BraTS23_1_mapped": "header",
+        "seg-SPARK2023_KIFARU_nnunet300": "header",
+    }
+    mapped = found["seg-BraTS23_1_mapped"]
+    assert (mapped.stored, mapped.reoriented) == pytest.approx((1, 0.9682), abs=1e-4)

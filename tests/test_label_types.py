@@ -31,9 +31,12 @@ def test_tensors_of_every_type_give_the_same_stars(dtype):
     surrogate, logits = small_surrogate(), make_logits(labels).detach()
     check_labels(other, "brats23")
     assert torch.equal(regions_from_labels(other), regions_from_labels(labels))
+    regions = regions_from_labels(labels)
     for slicing in ("hard", "soft"):
         stars = [rate_segmentation(surrogate, image, x, slicing=slicing) for x in (other, labels)]
         assert torch.equal(*stars)
+        stars = [rate_segmentation(surrogate, image, x, slicing=slicing) for x in (regions.to(dtype), regions)]
+        torch.testing.assert_close(*stars)
     assert torch.equal(*(make_loss()(logits, x, image=image) for x in (other, labels)))
     assert torch.equal(*(DQEMetric(surrogate)(x, image) for x in (other, labels)))
     with pytest.raises(ValueError, match=r"'brats21' has the labels \(0, 1, 2, 4\), but the label map also holds \[3"):

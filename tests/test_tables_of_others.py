@@ -91,7 +91,7 @@ def test_ratings_paths_and_split(tmp_path):
     path.write_text(f"exam;segmentation;t1c;t1;t2;flair;rater;view;stars;kind\n{row};NA;4,5;NA\n", "utf-8-sig")
     read = read_ratings([path])
     assert read[["view", "stars", "kind"]].to_numpy().tolist() == [["", 4.5, "human"]]
-    (case,) = find_in_table(path)
+    (case,) = find_in_table(path.rename(tmp_path / "RATINGS.CSV"))
     assert case.images["t1c"] == tmp_path / "a"
     (tmp_path / "split.csv").write_text("exam;split\ne1;train\n", "utf-8-sig")
     assert read_split(tmp_path / "split.csv", ["e1"]) == {"e1": "train"}

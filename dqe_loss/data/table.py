@@ -58,12 +58,13 @@ def read_table(
         TableError: no such file, no table, no rows, or columns that are missing.
     """
     path = Path(path)
-    if path.suffix not in (".csv", ".parquet"):
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet"):
         raise TableError(f"{path}: expected a table that ends in .csv or .parquet")
     if not path.is_file():
         raise TableError(f"{path}: expected a {what}, found nothing there; check the path")
     try:
-        table = read_csv(path, columns, numbers) if path.suffix == ".csv" else _read_parquet(path)
+        table = read_csv(path, columns, numbers) if ending == ".csv" else _read_parquet(path)
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     except ValueError as error:

@@ -75,7 +75,7 @@ def find_cases(plan: Plan) -> list[Case]:
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order.
     """
-    if plan.data.suffix in (".csv", ".parquet"):
+    if plan.data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(plan.data)
     elif is_nnunet(plan.data):
         if plan.label_scheme == "brats":
