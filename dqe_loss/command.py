@@ -1,8 +1,10 @@
 """What the commands share: errors and warnings of one line, exit codes, a look at the device before any work."""
 
+import io
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,8 @@ import torch
 
 def run_command(prog: str, work: Callable[[], None]) -> int:
     """Do a command's work, and turn what a user can mend into one line on standard error (a line a problem).
+
+    What the terminal's encoding lacks is printed as an escape: no work is lost to a letter.
 
     Args:
         prog: name of the command, which begins every line.
@@ -24,18 +28,34 @@ def run_command(prog: str, work: Callable[[], None]) -> int:
     def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"{prog}: warning:", " ".join(str(message).split()), file=sys.stderr)
 
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            work()
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        # An error that holds a list of problems, such as those of a table's rows, gets a line for each.
-        for problem in getattr(error, "problems", (error,)):
-            print(f"{prog}: error:", " ".join(str(problem).split()), file=sys.stderr)
-        return 2
+    with _on_any_terminal():
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning
+                work()
+        except KeyboardInterrupt:
+            return 130
+        except (ValueError, OSError, ImportError) as error:
+            # An error that holds a list of problems, such as those of a table's rows, gets a line for each.
+            for problem in getattr(error, "problems", (error,)):
+                print(f"{prog}: error:", " ".join(str(problem).split()), file=sys.stderr)
+            return 2
     return 0
+
+
+@contextmanager
+def _on_any_terminal() -> Iterator[None]:
+    """Let the standard streams write escapes for what their encoding lacks: cp1252, ASCII, names that are not UTF-8."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            with suppress(OSError):  # whoever read the output has gone
+                stream.reconfigure(errors=errors)
 
 
 def check_device(device: str) -> None:

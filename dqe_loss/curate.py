@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.command import import_extra, run_command
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.files import check_output_folder, encode, write_together
 
 PAGE = "index.html"
 _Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
@@ -113,7 +113,7 @@ def _run(arguments: Arguments) -> list[str]:
     (arguments.out / PAGE).unlink(missing_ok=True)
     write_together({arguments.out / name: text for name, text in files.items()})
     html = page.curation_page(curation, arguments.table, settings, arguments.pictures, arguments.out)
-    write_together({arguments.out / PAGE: html.encode()})
+    write_together({arguments.out / PAGE: encode(html)})
     print(record.summary(content, curation, settings), f"All of it: {arguments.out / PAGE}")
     guarantee = content["guarantee"]
     if guarantee and not guarantee["reached"]:

@@ -35,6 +35,11 @@ def check_output_folder(folder: Path) -> None:
         raise ValueError(f"{folder}: cannot be written, no permission in {existing}")
 
 
+def encode(text: str) -> bytes:
+    """Text as UTF-8; a file name's byte that is not UTF-8 becomes an escape, which JSON reads back."""
+    return text.encode(errors="backslashreplace")
+
+
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write files atomically: each is there whole or not at all, and none before all could be written.
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dqe_loss.slicing import as_signed
+
 REGIONS = ("TC", "WT", "ET")
 """Channel order of every region tensor: tumor core, whole tumor, enhancing tumor."""
 
@@ -70,7 +72,7 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     Raises:
         ValueError: if a value is not a label of the scheme, or if the map holds two labels for enhancing tumor.
     """
-    known = label_scheme(scheme)
+    known, labels = label_scheme(scheme), as_signed(labels)
     largest = max(known.values)
     fractional = labels.is_floating_point() and bool((labels != labels.round()).any())  # true of NaN, too
     low, high = (0, 0) if fractional else (bound.item() for bound in labels.aminmax())
@@ -112,7 +114,7 @@ def regions_from_labels(labels: Tensor, scheme: str = "brats") -> Tensor:
     """
     if labels.ndim != 5 or labels.shape[1] != 1:
         raise ValueError(f"expected a label map of shape (B, 1, X, Y, Z), got {tuple(labels.shape)}")
-    known = label_scheme(scheme)
+    known, labels = label_scheme(scheme), as_signed(labels)
     enhancing = labels == known.enhancing[0]
     for value in known.enhancing[1:]:
         enhancing = enhancing | (labels == value)

@@ -21,6 +21,7 @@ from dqe_loss.labels import (
 )
 from dqe_loss.slicing import (
     Profiles,
+    as_signed,
     at_least_float32,
     center_of_profiles,
     mass_profiles,
@@ -78,7 +79,7 @@ class LabelMask:
 
     def volume(self, region: str) -> Tensor:
         """One region, boolean."""
-        scheme, labels = LABEL_SCHEMES[self.scheme], self.labels[:, 0]
+        scheme, labels = LABEL_SCHEMES[self.scheme], as_signed(self.labels[:, 0])
         if region == "WT":
             return labels > 0
         found = labels == scheme.enhancing[0]
@@ -181,7 +182,7 @@ def label_box(labels: Tensor) -> tuple[slice, ...]:
     """
     # In the order of memory, whole planes are gone through fastest; those without a label are not looked at again.
     order = sorted((2, 3, 4), key=labels.stride, reverse=True)
-    ordered = labels.permute(0, 1, *order)
+    ordered = as_signed(labels).permute(0, 1, *order)
     outer = _filled(ordered.amax((0, 1, 3, 4)))
     projection = ordered[:, :, outer].amax((0, 1, 2))
     box = {0: slice(None), 1: slice(None)}

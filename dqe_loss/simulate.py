@@ -154,7 +154,7 @@ def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) ->
         write_together({path: (json.dumps(record, indent=2) + "\n").encode()})
         return
     try:
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(
             f"{path}: cannot be read as JSON ({error}); delete the folder or give another --out"

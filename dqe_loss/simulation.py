@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
 from dqe_loss.data.corruption_shapes import Labels
-from dqe_loss.data.exams import ExamPaths, read_exam
-from dqe_loss.data.nifti import read_volume
+from dqe_loss.data.exams import ExamPaths, read_exam, read_labels
+from dqe_loss.data.file_names import written
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.raters import make_raters, simulate_judgments
 from dqe_loss.data.ratings import write_ratings
@@ -182,8 +182,8 @@ def _judge(
         judged = simulate_judgments(rater, stars, rng).tolist()
         for path, steps, values, judgments in zip(paths, plans, stars, judged, strict=True):
             for view, value, judgment in zip(VIEWS, values, judgments, strict=True):
-                row = {"exam": exam.name, "segmentation": str(path)}
-                row |= {modality: str(getattr(exam, modality)) for modality in MODALITIES}
+                row = {"exam": exam.name, "segmentation": written(str(path))}
+                row |= {modality: written(str(getattr(exam, modality))) for modality in MODALITIES}
                 row |= {"rater": rater.name, "view": view, "stars": judgment, "kind": "simulated"}
                 rows.append(row | {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"})
     return pd.DataFrame(rows)
@@ -196,9 +196,9 @@ def _regions(labels: Labels) -> Tensor:
 def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: str) -> Labels | None:
     """The first label map of this shape."""
     for path in paths:
-        array, _ = read_volume(path)
-        if array.shape == shape:
-            return as_brats23(array.astype(np.uint8), scheme)
+        stored: Labels = read_labels(path, scheme).stored
+        if stored.shape == shape:
+            return as_brats23(stored, scheme)
     return None
 
 

@@ -50,6 +50,13 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
+def as_signed(x: Tensor) -> Tensor:
+    """Integers of the larger unsigned types, for which torch has few operations, as signed ones; others as they are."""
+    if x.dtype == torch.uint16:
+        return x.int()
+    return x.long() if x.dtype in (torch.uint32, torch.uint64) else x
+
+
 def sharpen(probabilities: Tensor) -> Tensor:
     """Weight of a voxel in a soft center of mass: ``relu(2p - 1)``.
 
@@ -207,7 +214,7 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = (240, 240), value: float 
     """Pad planes on all sides to the surrogate's field of view, centered.
 
     Args:
-        planes: ``(..., H, W)``.
+        planes: ``(..., H, W)``; of the larger unsigned types they come out as signed.
         size: height and width to reach.
         value: what to pad with; None takes, axis by axis, the minimum of the row or column that is prolonged, which
             is what upstream does (``numpy.pad``'s mode "minimum").
@@ -223,6 +230,7 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = (240, 240), value: float 
             f"a plane of {planes.shape[-2]}x{planes.shape[-1]} voxels exceeds the surrogate's field of view of "
             f"{size[0]}x{size[1]}; crop or resample the volume to BraTS space (240x240x155 at 1 mm)"
         )
+    planes = as_signed(planes)
     for dim, wanted in zip((-2, -1), size, strict=True):
         missing = wanted - planes.shape[dim]
         if missing == 0:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dqe_loss.files import encode
 from dqe_loss.surrogate import SurrogateConfig
 
 Ratings = dict[str, dict[str, float]]
@@ -72,4 +73,4 @@ def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpo
     for segmentation, stars in ratings.items():
         values = (f"{stars[view]:.5f}" for view in views)
         writer.writerow([name, segmentation, *values, star_unit(config), " ".join(look), checkpoint])
-    return text.getvalue().encode()
+    return encode(text.getvalue())

@@ -94,6 +94,14 @@ def test_no_exam_is_an_error(tmp_path):
         find_tree(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_dataset_json_as_windows_saves_it(tmp_path, encoding):
+    root = touch_nnunet(tmp_path)
+    content = {"name": "Gliome Köln", "channel_names": {"0": "Flair", "1": "T1", "2": "T1ce", "3": "T2"}}
+    (root / "dataset.json").write_text(json.dumps(content, ensure_ascii=False), encoding)
+    assert find_nnunet(root)[0].images["flair"].name == "case_1_0000.nii.gz"
+
+
 def touch_nnunet(root, cases=("case_1", "case_2"), channels=4):
     for case in cases:
         touch(*(root / "imagesTr" / f"{case}_{number:04}.nii.gz" for number in range(channels)))

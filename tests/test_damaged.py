@@ -49,6 +49,15 @@ def header(offset, form, *values):
     return damage
 
 
+def quaternion(*values):
+    """Put a quaternion in the header, and let it count."""
+
+    def damage(path):
+        header(252, "2h3f", 1, 0, *values)(path)
+
+    return damage
+
+
 def flipped(place):
     def change(data):
         data[place] ^= 0xFF
@@ -153,7 +162,28 @@ WARNINGS = {
     "affine of the mask": (mask, stored(LABELS, np.eye(4)), "affine of the segmentation differs from that of t1c"),
     "affine of modalities": (FLAIR, stored(make_image()[3].astype(np.int16), np.eye(4)), "affine of flair differs"),
     "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm"),
-    "affine of NaN": (T1C, header(280, "12f", *[np.nan] * 12), "voxels of nan x nan x nan mm, expected 1 mm"),
+    "affine of NaN": (
+        T1C,
+        header(280, "12f", *[np.nan] * 12),
+        "t1c: its header's affine has NaN or Inf and is not used",
+    ),
+    "flat affine": (
+        T1,
+        header(280, "4f", 0, 0, 0, 0),
+        "t1: its header's affine has an axis of length 0 and is not used",
+    ),
+    "bad quaternion": (
+        mask,
+        quaternion(1, 1, 0),
+        "segmentation: its header's affine has a quaternion that is no rotation",
+    ),
+    "NaN in the quaternion": (T2, quaternion(np.nan, 0, 0), "t2: its header's affine has NaN or Inf and is not used"),
+    "intercept of NaN": (FLAIR, header(112, "2f", 1, np.nan), "flair: scl_inter is nan in its header and taken as 0"),
+    "intercept of Inf": (
+        mask,
+        header(112, "2f", 1, np.inf),
+        "segmentation: scl_inter is inf in its header and taken as 0",
+    ),
     "a modality twice": (T1, as_copy_of_t1c, "t1c and t1 are the same image"),
 }
 HARMLESS = {
@@ -239,10 +269,11 @@ def test_what_is_unusual_but_sound_changes_nothing(table, sound, case):
     assert row["mean"] == pytest.approx(expected["mean"], abs=1e-5)
 
 
-def test_a_header_without_a_size_leaves_the_volume_empty_and_the_stars_alone(table, sound):
-    row = table.loc[("affine_of_NaN", "seg-a")]
-    assert np.isnan(row["wt_ml"])
-    assert row["mean"] == sound.loc["seg-a", "mean"]
+def test_a_bad_header_changes_neither_stars_nor_volumes(table, sound):
+    for case in ("affine of NaN", "flat affine", "bad quaternion", "NaN in the quaternion", "intercept of NaN"):
+        row = table.loc[(slug(case), "seg-a")]
+        assert row["wt_ml"] == sound.loc["seg-a", "wt_ml"], case
+        assert row["mean"] == sound.loc["seg-a", "mean"], case
     assert table.loc[("thick_voxels", "seg-a"), "wt_ml"] == pytest.approx(8 * sound.loc["seg-a", "wt_ml"])
 
 

@@ -334,3 +334,44 @@ def test_real_exams(exams):
     stored = np.asanyarray(nib.load(exams / "BraTS-GLI-00001-000" / "t2f.nii.gz").dataobj)
     np.testing.assert_array_equal(exam.image[MODALITIES.index("flair")], stored)
     assert exam.name == "BraTS-GLI-00001-000"
+
+
+def save_scaled(path, array, dtype):
+    """As nibabel saves floats under a header of integers: scaled to use the type's whole range."""
+    image = nib.Nifti1Image(array.astype(np.float32), LPS)
+    image.set_data_dtype(dtype)
+    image.to_filename(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.uint16, np.int32])
+@pytest.mark.parametrize("values", [(0, 1, 2, 3), (0, 1, 2, 4), (0, 2), (0, 1, 4)])
+def test_float_labels_under_an_integer_header_are_read_to_the_next_step(folder, dtype, values):
+    """1 comes back as 1.0039: half a step of the header's scale is as near as the file could save it."""
+    save_scaled(folder / SEG, labels(values=values), dtype)
+    np.testing.assert_array_equal(read_exam(folder).segmentations["seg-expert"], labels(values=values))
+
+
+def scaled(path, stored, slope, inter=0.0, dtype=np.uint8):
+    image = nib.Nifti1Image(stored.astype(dtype), LPS)
+    image.header.set_slope_inter(slope, inter)
+    image.to_filename(path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "inter", "found"),
+    [
+        (labels(), 1 / 255, 0, r"0.00392157, 0.00784314, 0.0117647"),  # labels under another file's header
+        (labels(), 1e-4, 0, r"0.0001, 0.0002, 0.0003"),  # not an empty map
+        (labels(), 1.0, 0.5, r"0.5, 1.5, 2.5, 3.5"),
+        (labels(), 0.5, 0, r"0.5, 1.5"),
+        (np.linspace(0, 255, 210).reshape(SHAPE), 1 / 255, 0, r"and more"),  # probabilities
+        (np.linspace(0, 255, 210).reshape(SHAPE), 3 / 255, 0, r"and more"),  # interpolated labels
+    ],
+)  # fmt: skip
+def test_labels_that_scaling_makes_odd_are_told_with_the_header(folder, stored, slope, inter, found):
+    scaled(folder / SEG, stored, slope, inter)
+    message = (
+        rf"seg-expert.nii.gz: expected integer labels, found .*{found}.*header scales .*slope {slope:g}.*save .*without"
+    )
+    with pytest.raises(ExamError, match=message):
+        read_exam(folder)

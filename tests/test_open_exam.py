@@ -161,7 +161,7 @@ def test_other_affine_warns_at_the_caller(tmp_path):
     with pytest.warns(UserWarning, match=r"seg-first.nii: its affine differs from that of .*t1c.nii") as caught:
         exam = open_exam(folder)
     assert caught[0].filename == __file__
-    assert exam.misaligned == (folder / "seg-first.nii",)
+    assert list(exam.misaligned) == [folder / "seg-first.nii"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert open_exam(folder, warn=False).misaligned == exam.misaligned

@@ -62,8 +62,8 @@ def test_each_problem_is_told_with_its_row(path):
         [
             "row 3: axial '': expected a number, or a reason in the column error",
             "row 4: has stars and an error; expected one of them",
-            "row 5: mean 4.4: that of the views is 4",
-            "row 6: spread 1: that of the views is 2",
+            "row 5: mean 4.4: that of the views is 4; leave it as rated, or round to no less than two digits",
+            "row 6: spread 1: that of the views is 2; leave it as rated, or round to no less than two digits",
             "row 7: tc_ml '-1.0': expected a volume of 0 or more ml",
             "row 8: label_scheme 'own': expected one of brats, brats23, brats21, msd, nnunet",
             "row 9: exam ' ': expected a name, found nothing",

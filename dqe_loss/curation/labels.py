@@ -48,7 +48,7 @@ def read_labels(
     quality = quality or ACCEPTABLE
     if acceptable_from is not None and not 0 < acceptable_from <= 1:
         raise ValueError(f"--acceptable-from is a quality above 0 and up to 1, got {acceptable_from:g}")
-    labels = read_table(path, (*KEYS, quality), "table of labels")
+    labels = read_table(path, (*KEYS, quality), "table of labels", [quality])
     values, row = pd.to_numeric(labels[quality], errors="coerce").astype(float), labels["row"].tolist()
     known = pd.MultiIndex.from_frame(rated[list(KEYS)])
     asked = pd.MultiIndex.from_frame(labels[list(KEYS)])

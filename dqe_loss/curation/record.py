@@ -14,6 +14,7 @@ from dqe_loss.curation.run import Calibration, Curation, Settings
 from dqe_loss.data.rated import ORIGIN, PATHS
 from dqe_loss.data.table import relative_path
 from dqe_loss.evaluation.failure import failure_detection
+from dqe_loss.files import encode
 
 LISTS = {"keep": "kept.csv", "review": "review.csv", "drop": "dropped.csv"}
 """File of each decision."""
@@ -26,8 +27,8 @@ def lists(curation: Curation, folder: Path) -> dict[str, bytes]:
         rows = curation.table[curation.table["decision"] == decision].sort_values(
             ["stars", "exam", "segmentation"], na_position="first"
         )
-        text = relative_paths(rows, folder).drop(columns="stars").to_csv(index=False, lineterminator="\n")
-        files[name] = text.encode()
+        listed = relative_paths(rows, folder).drop(columns="stars")
+        files[name] = encode(listed.to_csv(index=False, lineterminator="\n"))
     return files
 
 
@@ -56,7 +57,7 @@ def numbers(curation: Curation, path: Path, settings: Settings) -> dict[str, Any
 
 def as_json(content: Mapping[str, Any]) -> bytes:
     """As the content of a file."""
-    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return encode(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def labeled_stars(curation: Curation, calibration: Calibration) -> tuple[pd.Series, pd.Series]:

@@ -16,6 +16,7 @@ from dqe_loss.data.exams import (
     path_name,
     unique_names,
 )
+from dqe_loss.data.file_names import written
 from dqe_loss.intensity import MODALITIES
 
 _TOKENS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens}
@@ -87,14 +88,14 @@ def with_predictions(cases: Sequence[Case], folders: Sequence[Path]) -> list[Cas
     Raises:
         ExamError: no such folder, or two of one name, or none of the cases in one of them.
     """
-    names = {folder.resolve().name: folder for folder in folders}
+    names = {written(folder.resolve().name): folder for folder in folders}
     if len(names) < len(folders):
         raise ExamError("expected folders of predictions with names of their own, found two of one name; rename one")
     masks: list[dict[str, Path]] = [{} for _ in cases]
     for name, folder in names.items():
         if not folder.is_dir():
             raise ExamError(f"{folder}: expected a folder of predictions, found nothing there; check the path")
-        there = {path.name for path in folder.iterdir()}
+        there = {written(path.name): path for path in folder.iterdir()}
         wanted = [[f"{case.name.rpartition('/')[2]}{ending}" for ending in NIFTI] for case in cases]
         found = [next((file for file in files if file in there), None) for files in wanted]
         if not any(found):
@@ -102,7 +103,7 @@ def with_predictions(cases: Sequence[Case], folders: Sequence[Path]) -> list[Cas
                 f"{folder}: expected predictions called as the exams, such as {wanted[0][0]}; found none of them"
             )
         for own, file, files in zip(masks, found, wanted, strict=True):
-            own[name] = folder / (file or files[0])
+            own[name] = there[file] if file else folder / files[0]
     return [replace(case, masks=own) for case, own in zip(cases, masks, strict=True)]
 
 
@@ -112,7 +113,7 @@ def name_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     outside = iter(unique_names([file for file, name in zip(files, inside, strict=True) if not name]))
     names = [name or next(outside) for name in inside]
     counts = Counter(names)
-    return {str(file) if counts[name] > 1 else name: file for file, name in zip(files, names, strict=True)}
+    return {written(str(file)) if counts[name] > 1 else name: file for file, name in zip(files, names, strict=True)}
 
 
 def _exam_folders(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
@@ -137,7 +138,7 @@ def _exam_folders(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _tree_case(folder: Path, root: Path) -> Case:
-    name = folder.relative_to(root).as_posix() if folder != root else root.resolve().name
+    name = written(folder.relative_to(root).as_posix() if folder != root else root.resolve().name)
     files = sorted(path for path in folder.rglob("*") if _is_mask(path, folder))
     # The exam's own folder first, as its reader has it.
     files.sort(key=lambda path: len(path.relative_to(folder).parts))

@@ -8,9 +8,9 @@ affine that differs is a warning.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dqe_loss.data.alignment import Misalignment, misalignment
+from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume, read_volume
 from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.intensity import MODALITIES
@@ -32,6 +34,7 @@ __all__ = [
     "is_segmentation_name",
     "open_exam",
     "read_exam",
+    "read_labels",
     "read_volume",
 ]
 
@@ -46,6 +49,7 @@ MODALITY_TOKENS = {
 _SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:m|mentation)?\d*(?:[-_.]|$)")
 # Labels that a tool scaled on disk come back as 2.9999998: closer than this to an integer is that integer.
 _LABEL_TOLERANCE = 1e-3
+_LARGEST_HALF_STEP = 0.02  # of labels up to 10 under a header of uint8
 _AFFINE_TOLERANCE = 1e-3  # mm
 _FEW_LABELS = 4
 
@@ -79,15 +83,18 @@ class Exam:
         name: what to call it.
         image: (4, X, Y, Z) raw intensities in the order ``MODALITIES``, in the stored type (never float64).
         segmentations: name to (X, Y, Z) uint8 label map.
-        affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
-        misaligned: files whose affine differs from it.
+        affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
+            reoriented by it.
+        misaligned: files whose affine differs from it, and whether the arrays agree.
+        headers: files whose header is wrong though their voxels can be read, and what is wrong.
     """
 
     name: str
     image: NDArray[Any]
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
-    misaligned: tuple[Path, ...] = ()
+    misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
+    headers: Mapping[Path, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,15 +105,18 @@ class OpenExam:
         name: what to call it.
         image: raw intensities in the order ``MODALITIES``; what `dqe_loss.rating` takes planes of.
         segmentations: name to (X, Y, Z) uint8 label map.
-        affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
-        misaligned: files whose affine differs from it.
+        affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
+            reoriented by it.
+        misaligned: files whose affine differs from it, and whether the arrays agree.
+        headers: files whose header is wrong though their voxels can be read, and what is wrong.
     """
 
     name: str
     image: StoredImage
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
-    misaligned: tuple[Path, ...] = ()
+    misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
+    headers: Mapping[Path, str] = field(default_factory=dict)
 
 
 def find_exam(folder: str | Path) -> ExamPaths:
@@ -146,7 +156,7 @@ def find_exam(folder: str | Path) -> ExamPaths:
                 "move the others away or give the paths one by one"
             )
         modalities[modality] = candidates[0]
-    return ExamPaths(**modalities, segmentations=segmentations, name=folder.resolve().name)
+    return ExamPaths(**modalities, segmentations=segmentations, name=written(folder.resolve().name))
 
 
 def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> Exam:
@@ -168,10 +178,11 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
         ValueError: ``label_scheme`` is not known.
 
     Warns:
-        UserWarning: a file's affine differs from that of T1c; the arrays are taken as aligned.
+        UserWarning: a file's affine differs from that of T1c, with how much of the file lies in the head as it is and
+            reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
     """
     exam = _open(source, label_scheme, warn)
-    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned)
+    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers)
 
 
 def open_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> OpenExam:
@@ -192,31 +203,47 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
     masks = [Path(p) for p in paths.segmentations]
     with ThreadPoolExecutor(min(len(images) + len(masks), 8)) as pool:
         opened_images = [pool.submit(_open_image, p) for p in images]
-        read_masks = [pool.submit(_read_labels, p, label_scheme) for p in masks]
+        read_masks = [pool.submit(read_labels, p, label_scheme) for p in masks]
         volumes = [f.result() for f in opened_images]
         labels = [f.result() for f in read_masks]
-    affine = volumes[0].affine
+    files = dict(zip(images + masks, volumes + labels, strict=True))
     shape = volumes[0].stored.shape
-    found = [*((volume.stored.shape, volume.affine) for volume in volumes), *((a.shape, other) for a, other in labels)]
-    misaligned = []
-    for path, (other_shape, other) in zip(images + masks, found, strict=True):
-        if other_shape != shape:
+    for path, volume in files.items():
+        if volume.stored.shape != shape:
             raise ExamError(
-                f"{path}: shape {other_shape}, expected {shape} as in {images[0]}; "
+                f"{path}: shape {volume.stored.shape}, expected {shape} as in {images[0]}; "
                 "all files of an exam must lie on one voxel grid, resample the file or take the right one"
             )
-        if not np.allclose(other, affine, rtol=0, atol=_AFFINE_TOLERANCE):
-            misaligned.append(path)
+    headers = {path: volume.odd for path, volume in files.items() if volume.odd}
+    reference = next((path for path, volume in files.items() if volume.oriented), images[0])
+    affine = files[reference].affine
+    misaligned = _compare_affines(files, affine)
     if warn:
-        for path in misaligned:
+        for path, odd in headers.items():
             warnings.warn(
-                f"{path}: its affine differs from that of {images[0]}; the voxel arrays are taken as aligned "
-                "and nothing is reoriented, look at the two together if you are not sure",
+                f"{path}: {odd}; its voxels are read, save it again with the header of another file of the exam",
                 stacklevel=3,
             )
-    name = paths.name or images[0].resolve().parent.name
-    segmentations = dict(zip(unique_names(masks), (a for a, _ in labels), strict=True))
-    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, tuple(misaligned))
+        for path, found in misaligned.items():
+            warnings.warn(
+                f"{path}: its affine differs from that of {reference}; {found}; nothing is reoriented", stacklevel=3
+            )
+    name = paths.name or written(images[0].resolve().parent.name)
+    segmentations = dict(zip(unique_names(masks), (volume.stored for volume in labels), strict=True))
+    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers)
+
+
+def _compare_affines(files: Mapping[Path, StoredVolume], affine: NDArray[np.float64]) -> dict[Path, Misalignment]:
+    """Files with another affine; the voxels of the others are not asked."""
+    found = {}
+    head = None
+    for path, volume in files.items():
+        if not volume.oriented or np.allclose(volume.affine, affine, rtol=0, atol=_AFFINE_TOLERANCE):
+            continue
+        if head is None:
+            head = next(iter(files.values())).values() != 0
+        found[path] = misalignment(volume.values() != 0, volume.affine, head, affine)
+    return found
 
 
 def _open_image(path: Path) -> StoredVolume:
@@ -234,8 +261,19 @@ def _open_image(path: Path) -> StoredVolume:
     return volume
 
 
-def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Read a segmentation as uint8 and check its values against the scheme."""
+def read_labels(path: Path, label_scheme: str) -> StoredVolume:
+    """Read a segmentation by itself, of any type that its values fit.
+
+    Args:
+        path: a .nii or .nii.gz file.
+        label_scheme: that its values must fit.
+
+    Returns:
+        The labels as they are ``stored`` there, but uint8 (X, Y, Z), and the affine.
+
+    Raises:
+        ExamError: the file cannot be read, or its values are no labels of the scheme.
+    """
     volume = open_volume(path)
     array = volume.values()
     low, high = volume.bounds()
@@ -243,7 +281,7 @@ def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDAr
         labels = array.astype(np.uint8, copy=not array.flags.writeable)  # never a view of the file
     exact = array.dtype.kind in "iu" and low >= 0 and high <= np.iinfo(np.uint8).max
     if not exact and not np.array_equal(labels, array):
-        labels = _round_labels(path, array, label_scheme)
+        labels = _round_labels(path, volume, label_scheme)
     # A look for each value is faster than sorting; 0 is background in every scheme.
     few = range(1, 1 + int(labels.max()))
     if len(few) <= _FEW_LABELS:
@@ -252,21 +290,33 @@ def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDAr
         present = np.unique(labels)
     if present.size:
         _check_values(path, present, label_scheme)
-    return labels, volume.affine
+    return replace(volume, stored=labels, slope=1.0, inter=0.0)
 
 
-def _round_labels(path: Path, array: Volume, label_scheme: str) -> NDArray[np.uint8]:
-    """Return labels that scaling on disk moved a little off the integers as uint8."""
+def _round_labels(path: Path, volume: StoredVolume, label_scheme: str) -> NDArray[np.uint8]:
+    """Return labels that scaling on disk moved a little off the integers as uint8.
+
+    Floats that were saved under a header of integers lie up to half a step of its scale off: labels 0, 1, 2, 4 under
+    uint8 come back as 0, 1.0039, 1.9922, 4. Within that step they cannot be anything else.
+    """
+    array = volume.values()
     if not np.isfinite(array).all():
         raise ExamError(f"{path}: expected integer labels, found NaN or Inf; save the label map as integers")
     rounded: Volume = np.rint(array)
-    odd = np.unique(array[np.abs(array - rounded) > _LABEL_TOLERANCE])
+    half_a_step = abs(volume.slope) / 2 * (1 + _LABEL_TOLERANCE) if volume.scaled else 0.0
+    tolerance = max(_LABEL_TOLERANCE, min(half_a_step, _LARGEST_HALF_STEP))
+    odd = np.unique(array[np.abs(array - rounded) > tolerance])
+    if volume.scaled and not odd.size and rounded.min() == rounded.max():
+        odd = np.unique(array[array != rounded])  # several values that would be one label: a scale of something else
     if odd.size:
         shown = ", ".join(f"{value:g}" for value in odd[:5].tolist())
-        raise ExamError(
-            f"{path}: expected integer labels, found {shown}{' and more' if odd.size > 5 else ''}; "
-            "resample label maps with nearest neighbor, turn probabilities into labels first"
-        )
+        cure = "resample label maps with nearest neighbor, turn probabilities into labels first"
+        if volume.scaled:
+            cure = (
+                f"its header scales what is stored (slope {volume.slope:g}, intercept {volume.inter:g}): save the "
+                "label map as integers, without scaling"
+            )
+        raise ExamError(f"{path}: expected integer labels, found {shown}{' and more' if odd.size > 5 else ''}; {cure}")
     _check_values(path, np.unique(rounded), label_scheme)
     return rounded.astype(np.uint8)
 
@@ -285,7 +335,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for fuller in (lambda p: f"{p.resolve().parent.name}/{_stem(p)}", str):
         counts = Counter(names)
         names = [fuller(p) if counts[name] > 1 else name for p, name in zip(paths, names, strict=True)]
-    return names
+    return [written(name) for name in names]
 
 
 def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Path:
@@ -312,7 +362,7 @@ def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) 
 
 def path_name(file: Path, folder: Path) -> str:
     """A file's path in a folder, without the ending."""
-    return file.relative_to(folder).with_name(_stem(file)).as_posix()
+    return written(file.relative_to(folder).with_name(_stem(file)).as_posix())
 
 
 def is_segmentation_name(name: str) -> bool:

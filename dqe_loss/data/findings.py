@@ -60,6 +60,9 @@ def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
         found.append(f"{' x '.join(map(str, shape))} voxels, expected {expected} as in BraTS")
     if len(turned := [modality for modality in MODALITIES if files[modality] in exam.misaligned]):
         found.append(f"affine of {' and '.join(turned)} differs from that of t1c")
+    found += [
+        f"{modality}: {exam.headers[files[modality]]}" for modality in MODALITIES if files[modality] in exam.headers
+    ]
     middle = shape[2] // 2
     for i, first in enumerate(MODALITIES):
         for j in range(i + 1, len(MODALITIES)):
@@ -89,6 +92,8 @@ def mask_findings(exam: OpenExam, labels: NDArray[np.uint8], file: Path, volumes
     found = []
     if file in exam.misaligned:
         found.append("affine of the segmentation differs from that of t1c")
+    if file in exam.headers:
+        found.append(f"segmentation: {exam.headers[file]}")
     if empty := [region for region, volume in zip(REGIONS, volumes, strict=True) if volume == 0]:
         found.append(f"empty region {', '.join(empty)}")
     if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):

@@ -10,7 +10,7 @@ import io
 import mmap
 import zlib
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,13 +48,17 @@ class StoredVolume:
         stored: (X, Y, Z) values in Fortran order, in the file's byte order, not scaled; perhaps mapped and read-only.
         slope: what the header multiplies them by.
         inter: what it adds then.
-        affine: (4, 4) in mm.
+        affine: (4, 4) in mm; without its directions, from the voxel sizes alone, where ``oriented`` is false.
+        oriented: whether the header gives a usable affine.
+        odd: what is wrong with the header, though the voxels can be read; a short phrase, empty if nothing is.
     """
 
     stored: Volume
     slope: float
     inter: float
     affine: NDArray[np.float64]
+    oriented: bool = True
+    odd: str = ""
 
     @property
     def scaled(self) -> bool:
@@ -96,7 +100,8 @@ def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
         (4, 4) affine in mm.
 
     Raises:
-        ExamError: missing, empty, truncated, not a NIfTI, not 3D, or not real numbers.
+        ExamError: missing, empty, truncated, not a NIfTI, not 3D, or not real numbers. A header whose affine or
+            intercept cannot be used is none: `StoredVolume.odd` says what is wrong with it.
     """
     volume = open_volume(path)
     array = volume.values()
@@ -122,8 +127,6 @@ def open_volume(path: str | Path) -> StoredVolume:
         if found < expected:
             raise ValueError(f"expected {expected} bytes of voxels, found {max(found, 0)}")
         stored: Volume = np.ndarray(shape, dtype, buffer=content, offset=offset, order="F")
-        slope, inter = header.get_slope_inter()
-        affine = header.get_best_affine()
     except (HeaderDataError, WrapStructError, ValueError, TypeError) as error:
         raise ExamError(
             f"{path}: expected a whole NIfTI file, found one that is damaged or cut short "
@@ -135,8 +138,32 @@ def open_volume(path: str | Path) -> StoredVolume:
         stored = stored[..., 0]
     if stored.ndim != 3 or 0 in stored.shape:
         raise ExamError(f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file")
-    scale = (1.0, 0.0) if slope is None else (float(slope), float(inter))
-    return StoredVolume(stored, *scale, np.asarray(affine, dtype=np.float64))
+    slope, inter, odd_scale = _scale(header)
+    affine, odd_affine = _affine(header)
+    odd = ", ".join(filter(None, (odd_scale, odd_affine)))
+    return StoredVolume(stored, slope, inter, affine, not odd_affine, odd)
+
+
+def _scale(header: nib.Nifti1Header) -> tuple[float, float, str]:
+    """What the header scales by, and what is wrong with that. A slope of 0, NaN or Inf is none, as NIfTI has it."""
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not isfinite(slope):
+        return 1.0, 0.0, ""
+    if not isfinite(inter):
+        return slope, 0.0, f"scl_inter is {inter:g} in its header and taken as 0"
+    return slope, inter, ""
+
+
+def _affine(header: nib.Nifti1Header) -> tuple[NDArray[np.float64], str]:
+    """The affine, or what the voxel sizes give where there is none, and why."""
+    try:
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+        if np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3:
+            return affine, ""
+        reason = "NaN or Inf" if not np.isfinite(affine).all() else "an axis of length 0"
+    except (HeaderDataError, ValueError):  # of a quaternion that is too long
+        reason = "a quaternion that is no rotation"
+    return np.asarray(header.get_base_affine(), dtype=np.float64), f"its header's affine has {reason} and is not used"
 
 
 def _read(path: Path) -> Content:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dqe_loss.data.cohort import NIFTI, Case
 from dqe_loss.data.exams import MODALITY_TOKENS, ExamError
+from dqe_loss.data.file_names import written
 from dqe_loss.intensity import MODALITIES
 
 BRATS_CHANNELS = ("t1", "t1c", "t2", "flair")
@@ -62,9 +63,10 @@ def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path,
         masks[labels.name] = next((path for path in candidates if path.exists()), candidates[0])
     missing = [f"{name}_{number:04} ({order[number]})" for number in range(len(order)) if number not in found]
     if missing:
-        return Case(name, {}, masks, f"{images}: expected a file for each of four channels, lacks {', '.join(missing)}")
+        error = f"{images}: expected a file for each of four channels, lacks {', '.join(missing)}"
+        return Case(written(name), {}, masks, error)
     files = {order[number]: path for number, path in found.items()}
-    return Case(name, {modality: files[modality] for modality in MODALITIES}, masks)
+    return Case(written(name), {modality: files[modality] for modality in MODALITIES}, masks)
 
 
 def _split_name(name: str) -> tuple[str, int | None]:
@@ -78,7 +80,7 @@ def _read_channels(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return BRATS_CHANNELS
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         named = content.get("channel_names", content.get("modality"))
         names = [named[str(number)] for number in range(len(named))]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dqe_loss.data.cohort import Case, name_masks
+from dqe_loss.data.file_names import file_at
 from dqe_loss.data.table import absolute_path, raise_problems, read_table
 from dqe_loss.intensity import MODALITIES
 
@@ -40,8 +41,8 @@ def find_in_table(path: Path) -> list[Case]:
                 problems.append(
                     f"{other['row'].iloc[0]}: exam {exam} has another {name} here than in {rows['row'].iloc[0]}"
                 )
-        images = {name: Path(absolute_path(rows[name].iloc[0], path.parent)) for name in MODALITIES}
-        files = [Path(absolute_path(file, path.parent)) for file in dict.fromkeys(rows["segmentation"])]
+        images = {name: file_at(absolute_path(rows[name].iloc[0], path.parent)) for name in MODALITIES}
+        files = [file_at(absolute_path(file, path.parent)) for file in dict.fromkeys(rows["segmentation"])]
         cases.append(Case(str(exam), images, name_masks(files, images["t1c"].parent)))
     raise_problems(problems)
     return cases

@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss.data.exams import ExamPaths, read_exam
+from dqe_loss.data.file_names import file_at
 from dqe_loss.files import write_together
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.mask import LabelMask, center_of_mask
@@ -132,15 +133,16 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
     for name, rows in tqdm(unique.groupby("exam", sort=False), "planes", unit="exam", disable=not progress):
         missing = []
         for row in rows.to_dict("records"):
-            t1c, t1, t2, flair = (Path(row[modality]) for modality in MODALITIES)
-            paths = ExamPaths(t1c, t1, t2, flair, (Path(row["segmentation"]),), str(name))
+            t1c, t1, t2, flair = (file_at(row[modality]) for modality in MODALITIES)
+            paths = ExamPaths(t1c, t1, t2, flair, (file_at(row["segmentation"]),), str(name))
             entry = cache.find(paths)
             if entry is None:
-                missing.append(paths)
+                missing.append((row["segmentation"], paths))
             else:
                 entries[row["segmentation"]] = entry
         if missing:
-            entries.update(zip((str(paths.segmentations[0]) for paths in missing), cache.add(missing), strict=True))
+            segmentations, exams = zip(*missing, strict=True)
+            entries.update(zip(segmentations, cache.add(exams), strict=True))
     return entries
 
 

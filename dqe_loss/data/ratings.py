@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
+from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.table import TableError, check_table, raise_problems, read_table, write_table
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.slicing import VIEWS
@@ -112,9 +113,8 @@ def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, COLUMNS, "table of ratings")
-    kind = table.get("kind", pd.Series("", table.index))
-    kind = kind.astype(object).where(kind.notna(), "").astype(str).replace("", "human")
+    table = read_table(path, COLUMNS, "table of ratings", ["stars"], ["view", "kind"])
+    kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
         kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
     )
@@ -125,10 +125,10 @@ def _check_values(table: pd.DataFrame) -> list[str]:
 
 
 def _resolve(table: pd.DataFrame) -> pd.DataFrame:
-    folders = [Path(row.rpartition(", row ")[0]).resolve().parent for row in table["row"]]
+    folders = [file_at(row.rpartition(", row ")[0]).resolve().parent for row in table["row"]]
     paths = {
-        name: [str((folder / path).resolve()) for folder, path in zip(folders, table[name], strict=True)]
-        for name in PATHS
+        name: [written(str((folder / file_at(cell)).resolve())) for folder, cell in zip(folders, cells, strict=True)]
+        for name, cells in table[list(PATHS)].items()
     }
     return table.assign(**paths)
 
@@ -138,7 +138,7 @@ def _check_together(table: pd.DataFrame) -> list[str]:
     problems = []
     for name in PATHS:
         for path, rows in table.groupby(name, sort=False)["row"]:
-            if not Path(str(path)).is_file():
+            if not file_at(str(path)).is_file():
                 problems.append(f"{rows.iloc[0]}: {name} {path}: no such file")
     for exam, rows in table.groupby("exam", sort=False):
         for name in MODALITIES:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dqe_loss.data.csv_text import read_csv
+from dqe_loss.data.table import told
 from dqe_loss.files import write_together
 
 PARTS = ("train", "validation", "test")
@@ -64,9 +66,9 @@ def read_split(path: str | Path, exams: Iterable[str] = ()) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"{path}: expected a split (CSV with the columns exam, split), found nothing there")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path, ("exam", "split"))
     except ValueError as error:
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+        raise ValueError(told(path, error)) from error
     if not {"exam", "split"} <= set(table):
         raise ValueError(f"{path}: expected the columns exam, split, found {', '.join(map(str, table))}")
     unknown = sorted(set(table["split"]) - set(PARTS))

@@ -11,9 +11,18 @@ import torch
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.data.exams import Exam, ExamPaths, choose_reference, find_exam, is_segmentation_name, path_name, read_exam
+from dqe_loss.data.exams import (
+    Exam,
+    ExamPaths,
+    choose_reference,
+    find_exam,
+    is_segmentation_name,
+    path_name,
+    read_exam,
+    read_labels,
+)
+from dqe_loss.data.file_names import file_at
 from dqe_loss.data.findings import region_volumes
-from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.data.ratings import judgments_by_view, mean_ratings
 from dqe_loss.evaluation.overlap import region_dice, region_surface_dice
 from dqe_loss.intensity import MODALITIES
@@ -81,10 +90,10 @@ def rate_rated_exam(rows: pd.DataFrame, rate: Rate, label_scheme: str = "brats")
         ExamError: a file cannot be used.
     """
     first = rows.iloc[0]
-    images = {modality: Path(first[modality]) for modality in MODALITIES}
+    images = {modality: file_at(first[modality]) for modality in MODALITIES}
     files = list(dict.fromkeys(rows["segmentation"]))
     exam = read_exam(
-        ExamPaths(**images, segmentations=tuple(map(Path, files)), name=first["exam"]), label_scheme=label_scheme
+        ExamPaths(**images, segmentations=tuple(map(file_at, files)), name=first["exam"]), label_scheme=label_scheme
     )
     stars = rate(exam)
     records = []
@@ -95,16 +104,14 @@ def rate_rated_exam(rows: pd.DataFrame, rate: Rate, label_scheme: str = "brats")
     return pd.DataFrame(records).set_index(["exam", "segmentation"])
 
 
-def read_volumes(file: str | Path, label_scheme: str = "brats") -> NDArray[np.float64]:
+def read_volumes(file: Path, label_scheme: str = "brats") -> NDArray[np.float64]:
     """Region volumes (3,) in cm³, order TC, WT, ET, of a label map on disk.
 
     Raises:
         ExamError: the file cannot be used.
     """
-    labels, affine = read_volume(file)
-    if labels.min() < 0 or labels.max() > 255:
-        raise ExamError(f"{file}: expected a label map, found values from {labels.min()} to {labels.max()}")
-    return region_volumes(labels.round().astype(np.uint8), label_scheme, float(voxel_sizes(affine).prod()))
+    read = read_labels(file, label_scheme)
+    return region_volumes(read.stored, label_scheme, float(voxel_sizes(read.affine).prod()))
 
 
 def find_referenced_exam(folder: str | Path, references: Sequence[str]) -> ReferencedExam | None:

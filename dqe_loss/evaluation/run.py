@@ -1,7 +1,6 @@
 """A whole evaluation: from ratings and exams to numbers, figures and files."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,8 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from dqe_loss.data.file_names import file_at
 from dqe_loss.data.ratings import read_ratings
 from dqe_loss.data.split import read_split
+from dqe_loss.data.table import relative_path
 from dqe_loss.evaluation import figures as draw
 from dqe_loss.evaluation.collect import (
     COLUMNS,
@@ -34,6 +35,7 @@ from dqe_loss.evaluation.summary import (
     compare_with_references,
     json_ready,
 )
+from dqe_loss.files import encode
 from dqe_loss.stars import describe_ratings, star_unit, unit_of_kind
 from dqe_loss.surrogate import SurrogateConfig
 
@@ -130,7 +132,7 @@ def evaluate_ratings(
     if part.train is not None:
         train = wide_ratings(part.train)
         files = _progress(train.index.get_level_values("segmentation"), "volumes to fit")
-        train[list(VOLUMES)] = [read_volumes(file, label_scheme) for file in files]
+        train[list(VOLUMES)] = [read_volumes(file_at(file), label_scheme) for file in files]
     kind = str(part.table["kind"].iloc[0])
     numbers = {
         "tables": [str(file) for file in part.files],
@@ -211,9 +213,9 @@ def evaluation_files(
     files = {f"{name}.{kind}": draw.save_figure(f, kind) for name, f in figures.items() for kind in ("png", "svg")}
     page = render_report(ready, {name: files[f"{name}.svg"] for name in figures})
     return files | {
-        "evaluation.json": (json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        "evaluation.json": encode(json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False) + "\n"),
         "predictions.csv": _predictions(evaluation, rated, referenced, folder),
-        "index.html": page.encode(),
+        "index.html": encode(page),
     }
 
 
@@ -230,7 +232,7 @@ def _predictions(
     """A row for each segmentation; paths of rated ones are relative to the folder, as in a ratings table."""
     parts = []
     if rated is not None:
-        paths = [Path(os.path.relpath(path, folder.resolve())).as_posix() for path in rated["segmentation"]]
+        paths = [relative_path(path, folder) for path in rated["segmentation"]]
         parts.append(rated.assign(segmentation=paths, rated_kind=evaluation["ratings"]["kind"]))
     if referenced is not None:
         parts.append(referenced)
@@ -238,8 +240,7 @@ def _predictions(
     table = pd.concat(named, ignore_index=True)
     first = ["against", "exam", "segmentation", "unit"]
     ordered = table[first + [column for column in table if column not in first]]
-    text: str = ordered.to_csv(index=False, float_format="%.5f", lineterminator="\n")
-    return text.encode()
+    return encode(ordered.to_csv(index=False, float_format="%.5f", lineterminator="\n"))
 
 
 def _progress(items: Iterable[_Item], what: str) -> Iterable[_Item]:

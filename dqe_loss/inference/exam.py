@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dqe_loss.data.cohort import Case
 from dqe_loss.data.exams import Exam, open_exam
+from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.inference.files import Look, prepare_planes, rate_looks
 from dqe_loss.labels import REGIONS
@@ -133,7 +134,7 @@ def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look) ->
 
 
 def _row(segmentation: str, warnings: str = "", error: str = "") -> Row:
-    return {"segmentation": segmentation, "warnings": warnings, "error": error}
+    return {"segmentation": segmentation, "warnings": printable(warnings), "error": printable(error)}
 
 
 def _failed(case: Case, reason: str) -> list[PreparedMask]:

@@ -65,7 +65,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             write_together({path: (json.dumps(settings, indent=2) + "\n").encode()})
         try:
-            before = json.loads(path.read_text())
+            before = json.loads(path.read_bytes())
             differing = [key for key in settings if before.get(key) != settings[key]]
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{path}: cannot be read ({error}); delete its folder to begin anew") from error

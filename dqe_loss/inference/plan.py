@@ -9,6 +9,7 @@ from typing import Any
 
 from dqe_loss.checkpoint import fingerprint
 from dqe_loss.data.cohort import Case, find_tree, with_predictions
+from dqe_loss.data.file_names import printable, written
 from dqe_loss.data.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.path_table import find_in_table
 from dqe_loss.data.table import relative_path
@@ -52,7 +53,7 @@ class Plan:
             "label_scheme": self.label_scheme,
             "unit": star_unit(surrogate.config),
             "look": " ".join(self.look),
-            "checkpoint": Path(self.checkpoint).name,
+            "checkpoint": printable(Path(self.checkpoint).name),
             "checkpoint_sha256": fingerprint(surrogate),
         }
 
@@ -62,8 +63,8 @@ class Plan:
         origin = self.origin(surrogate)
         del origin["checkpoint"]
         return origin | {
-            "data": relative_path(str(self.data), folder),
-            "predictions": [relative_path(str(path), folder) for path in self.predictions],
+            "data": relative_path(written(str(self.data)), folder),
+            "predictions": [relative_path(written(str(path)), folder) for path in self.predictions],
             "channels": list(self.channels),
         }
 
@@ -74,7 +75,7 @@ def find_cases(plan: Plan) -> list[Case]:
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order.
     """
-    if plan.data.suffix in (".csv", ".parquet"):
+    if plan.data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(plan.data)
     elif is_nnunet(plan.data):
         if plan.label_scheme == "brats":
@@ -97,7 +98,7 @@ def stamp(case: Case, folder: Path) -> str:
         folder: what paths are relative to, so that a data set and its table may move together.
     """
     files = {**case.images, **{f"mask {name}": path for name, path in case.masks.items()}}
-    states = [[name, relative_path(str(path), folder), *_size_and_time(path)] for name, path in files.items()]
+    states = [[name, relative_path(written(str(path)), folder), *_size_and_time(path)] for name, path in files.items()]
     return hashlib.sha256(json.dumps([case.error, states]).encode()).hexdigest()[:16]
 
 

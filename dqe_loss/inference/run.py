@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dqe_loss.data.cohort import Case
+from dqe_loss.data.file_names import written
 from dqe_loss.data.rated import COLUMNS, write_rated
 from dqe_loss.inference.exam import prepare_case, rate_prepared
 from dqe_loss.inference.journal import Entry, Journal
@@ -155,7 +156,7 @@ def _progress(plan: Plan, total: int, todo: int) -> "tqdm[Any]":
 
 def _lines(case: Case, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """An exam's rows of the table."""
-    images = {modality: str(case.images.get(modality, "")) for modality in MODALITIES}
+    images = {modality: written(str(case.images.get(modality, ""))) for modality in MODALITIES}
     for row in entry.rows:
-        mask = str(case.masks.get(row["segmentation"], ""))
+        mask = written(str(case.masks.get(row["segmentation"], "")))
         yield {"exam": case.name, **row, **images, "mask": mask, **origin}

@@ -159,7 +159,7 @@ def from_yaml(path: Path) -> TrainConfig:
     if not path.is_file():
         raise ValueError(f"{path}: expected a configuration in YAML, found nothing there")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as YAML ({error})") from error
     if not isinstance(values, dict):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dqe_loss.checkpoint import save_surrogate
-from dqe_loss.files import write_together
+from dqe_loss.files import encode, write_together
 from dqe_loss.surrogate import Surrogate, SurrogateConfig
 from dqe_loss.training.card import model_card
 from dqe_loss.training.config import TrainConfig
@@ -94,4 +94,4 @@ class Recorder:
         frozen = Surrogate(self.surrogate)
         frozen.network.load_state_dict(self.network.state_dict())
         save_surrogate(frozen, path, card=card)
-        write_together({path.with_suffix(".md"): card.encode()})
+        write_together({path.with_suffix(".md"): encode(card)})

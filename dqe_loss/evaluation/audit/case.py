@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption_shapes import Labels, Mask
-from dqe_loss.data.exams import ExamPaths, choose_reference, find_exam, read_exam
-from dqe_loss.data.nifti import ExamError, read_volume
+from dqe_loss.data.exams import ExamPaths, choose_reference, find_exam, read_exam, read_labels
+from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.phantom import SIZE, make_phantom
-from dqe_loss.labels import check_labels, regions_from_labels
+from dqe_loss.labels import regions_from_labels
 
 FIRST_PHANTOM = 1000
 """Seed of the first phantom: far from those that `dqe_loss.simulate` begins with, which surrogates are trained on."""
@@ -142,8 +142,5 @@ def _read_reference(source: Source, shape: tuple[int, ...]) -> Labels | None:
     """A reference by itself; None if its shape is another."""
     if source.paths is None:
         return make_phantom(source.seed).segmentations["reference"] if shape == SIZE else None
-    stored = read_volume(source.paths.segmentations[0])[0].round().astype(np.uint8)
-    if stored.shape != shape:
-        return None
-    check_labels(torch.from_numpy(stored), source.label_scheme)
-    return as_brats23(stored, source.label_scheme)
+    stored: Labels = read_labels(source.paths.segmentations[0], source.label_scheme).stored
+    return as_brats23(stored, source.label_scheme) if stored.shape == shape else None

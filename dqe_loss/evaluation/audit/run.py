@@ -18,7 +18,7 @@ from dqe_loss.evaluation.audit.pictures import draw_panels
 from dqe_loss.evaluation.audit.state import State
 from dqe_loss.evaluation.audit.verdict import Thresholds, check_as_dict, judge
 from dqe_loss.evaluation.figures import save_figure
-from dqe_loss.files import write_together
+from dqe_loss.files import encode, write_together
 from dqe_loss.stars import describe_ratings, star_unit
 from dqe_loss.surrogate import Surrogate, surrogate_on
 
@@ -85,7 +85,7 @@ def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
     pictures = {key: path.read_bytes() for key, path in paths.items() if state.results[key[0]][key[1]]["pictured"]}
     content = json.dumps(audit, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     page = render_page(audit, figures, pictures)
-    write_together({folder / "audit.json": content.encode(), folder / "index.html": page.encode()})
+    write_together({folder / "audit.json": encode(content), folder / "index.html": encode(page)})
     return audit
 
 

@@ -36,7 +36,7 @@ class State:
         if not path.exists():
             return cls(folder, settings)
         try:
-            stored = json.loads(path.read_text())
+            stored = json.loads(path.read_bytes())
             before, results = stored["settings"], stored["results"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: cannot be read ({error}); delete it or give another --out") from error

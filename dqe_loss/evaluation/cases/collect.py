@@ -1,12 +1,12 @@
 """The pictures of rated segmentations, from the files that a rated table names."""
 
 import warnings
-from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from dqe_loss.data.exams import ExamError, ExamPaths, read_exam
+from dqe_loss.data.file_names import file_at
 from dqe_loss.evaluation.cases.page import Pictures
 from dqe_loss.evaluation.cases.pictures import ViewPicture, draw_cases
 from dqe_loss.intensity import MODALITIES
@@ -27,8 +27,8 @@ def read_pictures(rows: pd.DataFrame) -> Pictures:
         groups, desc="pictures", unit="exam", leave=False, disable=None
     ):
         keys = [(str(name), str(segmentation)) for segmentation in part["segmentation"]]
-        masks = tuple(map(Path, part["mask"]))
-        paths = ExamPaths(Path(t1c), Path(t1), Path(t2), Path(flair), masks, str(name))
+        masks = tuple(map(file_at, part["mask"]))
+        paths = ExamPaths(file_at(t1c), file_at(t1), file_at(t2), file_at(flair), masks, str(name))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the table tells them

@@ -17,7 +17,7 @@ from dqe_loss.data.corruption_shapes import Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources, read_case
 from dqe_loss.evaluation.collect import find_all_segmentations
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.files import check_output_folder, encode, write_together
 from dqe_loss.processes import Processes, StopRequest, processes
 from dqe_loss.second_reader import ReaderConfig
 from dqe_loss.surrogate import Surrogate
@@ -67,7 +67,7 @@ def harden(config: HardenConfig) -> int:
         return 128 + stopped
     card = hardened_card(config.out.name, start.config, surrogate.config, taught, config.steps, config.batch)
     save_surrogate(surrogate.to("cpu"), folder.last, card=card, half=True)
-    write_together({folder.last.with_suffix(".md"): card.encode()})
+    write_together({folder.last.with_suffix(".md"): encode(card)})
     print(f"{folder.last}: {config.steps} steps")
     return 0
 
