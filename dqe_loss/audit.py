@@ -30,7 +30,8 @@ class Arguments:
             .pth file.
         out: Folder to write to; made if it is not there.
         exams: Folders of exams with BraTS file names, instead of phantoms.
-        reference: Names of the references, without .nii.gz.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
         phantoms: Number of synthetic exams. Default: 2, or none with --exams.
         parts: What to audit.
         fail_on: Parts whose failure makes the exit code 1, or any.

@@ -46,8 +46,6 @@ def plan_explanations(path: Path | None, segmentations: Sequence[str], reference
         raise ValueError(f"{path}: expected an explanation that ends in {', '.join(FIGURE_FORMATS)} or .json")
     if path.suffix.lower() in FIGURE_FORMATS:
         import_extra("dqe_loss.saliency_figure", "report")
-    if reference is not None and reference not in segmentations:
-        raise ValueError(f"--reference {reference}: not a segmentation of the exam ({', '.join(segmentations)})")
     explained = [name for name in segmentations if name != reference]
     if not explained:
         raise ValueError(f"--reference {reference}: there is no other segmentation to explain")

@@ -12,7 +12,15 @@ import tyro
 
 from dqe_loss.checkpoint import HARDENED, load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.data.exams import (
+    Exam,
+    ExamPaths,
+    choose_reference_name,
+    find_exam,
+    open_exam,
+    read_exam,
+    unique_names,
+)
 from dqe_loss.explain import explain_exam, plan_explanations
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
@@ -79,8 +87,9 @@ class Arguments:
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
         explain: Write where the stars would rise with another label, as .png, .pdf, .svg or as numbers in .json; a
             picture for each segmentation, called FILE_SEGMENTATION if there are several.
-        reference: With --explain, the segmentation (its name without .nii.gz) that is true: the others' errors
-            are shown, and what share of the explanation falls on them.
+        reference: With --explain, the segmentation that is true: its name, the end of its name (seg for
+            CASE-seg.nii.gz) or a pattern ('*-seg'). The others' errors are shown, and what share of the explanation
+            falls on them.
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
@@ -185,7 +194,10 @@ def _rate_exam(arguments: Arguments) -> int:
     check_device(arguments.device)
 
     paths = _exam_paths(arguments)
-    explanations = plan_explanations(arguments.explain, unique_names(paths.segmentations), arguments.reference)
+    names, reference = unique_names(paths.segmentations), arguments.reference
+    if reference is not None:
+        reference = choose_reference_name(str(paths.t1c.parent), names, [reference])
+    explanations = plan_explanations(arguments.explain, names, reference)
     check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
@@ -209,7 +221,7 @@ def _rate_exam(arguments: Arguments) -> int:
     text = f"{caption}\n\n{format_table(ratings)}"
     if explanations and whole:
         explained, table = explain_exam(
-            whole, surrogate, explanations, arguments.checkpoint, arguments.reference, arguments.label_scheme
+            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme
         )
         contents |= explained
         text += f"\n\n{table}" if table else ""

@@ -615,7 +615,7 @@ def test_exit_codes_for_ci(run, monkeypatch):
         (("--attack-steps", "0"), {}, "--attack-steps must be 1 or above and --seed 0 or above, got 0 and 0"),
         (("--seed", "-1"), {}, "--seed 0 or above"),
         (("--parts", "soft", "--fail-on", "absurd"), {}, "--fail-on absurd: not among --parts"),
-        ((), {"reference": "seg-gone"}, "expected one segmentation named seg-gone as the reference, found seg-other"),
+        ((), {"reference": "seg-gone"}, "--reference seg-gone fits none of seg-other, seg-truth; give a name"),
         (("--device", "nowhere"), {}, "--device nowhere cannot be used here"),
     ],
 )

@@ -219,15 +219,15 @@ def test_command_writes_numbers(run, tmp_path):  # noqa: F811
         (("--explain", "why.txt"), "why.txt: expected an explanation that ends in .png, .pdf, .svg or .json"),
         (("--reference", FIRST), "--reference is for --explain, which shows the true error beside the suspected one"),
         (
-            ("--explain", "why.json", "--reference", "seg"),
-            f"--reference seg: not a segmentation of the exam ({FIRST}, {SECOND})",
+            ("--explain", "why.json", "--reference", "seg-*"),
+            f"EXAM: --reference seg-* fits {FIRST}, {SECOND}, expected one of them; give more of the name",
         ),
     ],
 )
-def test_command_says_what_is_wrong(run, arguments, message):  # noqa: F811
+def test_command_says_what_is_wrong(run, folder, arguments, message):  # noqa: F811
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
-    assert errors == f"dqe_loss.rate: error: {message}\n"
+    assert errors == f"dqe_loss.rate: error: {message.replace('EXAM', str(folder))}\n"
 
 
 def test_plan_of_a_lone_mask_and_of_a_lone_reference(tmp_path):

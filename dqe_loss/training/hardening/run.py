@@ -137,7 +137,9 @@ def _natural(source: Source, config: HardenConfig) -> list[Labels]:
     """All segmentations of an exam but its reference, in the scheme ``"brats23"``."""
     if source.paths is None:
         return []
-    found = find_all_segmentations(source.paths.t1c.parent, config.reference)
+    # By its whole name: what the user gave may fit a mask in a folder below, too.
+    (reference,) = source.paths.segmentations
+    found = find_all_segmentations(reference.parent, [reference.name])
     others = replace(found.paths, segmentations=found.paths.segmentations[1:])
     exam = read_exam(others, label_scheme=config.label_scheme)
     return [as_brats23(labels, config.label_scheme) for labels in exam.segmentations.values()]
