@@ -51,8 +51,8 @@ class Disagreeing(nn.Module):
 
 def test_a_second_reader_is_explained_by_where_it_disagrees(weight):
     base = linear_surrogate(weight)
-    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()))
-    surrogate.network, surrogate.reader = Linear(weight / 100), Disagreeing()
+    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()), Disagreeing())
+    surrogate.network = Linear(weight / 100)
     image, labels = make_exam(seeds=(0,))
     for one in explain_labels(surrogate, image, labels, smoothing=0).values():
         height = one.mask.shape[-2]

@@ -19,8 +19,8 @@ from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources
 from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.processes import Processes, StopRequest, processes
-from dqe_loss.second_reader import ReaderConfig
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.second_reader import ReaderConfig, SecondReader
+from dqe_loss.surrogate import Surrogate, build_network
 from dqe_loss.training.config import plain_values
 from dqe_loss.training.hardening.card import describe_exams, hardened_card
 from dqe_loss.training.hardening.config import HardenConfig
@@ -99,7 +99,8 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
     )
     torch.manual_seed(config.seed)
-    surrogate = Surrogate(surrogate_config)
+    build_network(surrogate_config)  # draws what comes before the reader, whose weights by a seed are to stay
+    surrogate = Surrogate(surrogate_config, SecondReader(reader, len(surrogate_config.modalities)))
     surrogate.network.load_state_dict(start.network.state_dict())
     return surrogate
 
