@@ -134,7 +134,7 @@ def look_at(
 
 
 def rate_mask(
-    surrogate: Surrogate,
+    surrogate: Rater,
     image: Tensor,
     mask: Mask,
     center: Tensor,
@@ -149,7 +149,7 @@ def rate_mask(
     """Rate any `Mask` through a given center; `rate_segmentation` says what the arguments mean.
 
     Args:
-        surrogate: the frozen network.
+        surrogate: the frozen network, guarded or not.
         image: raw intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentation, of the image's size.
         center: ``(B, 3)`` voxel coordinates: integers give whole planes, fractions interpolated ones.
@@ -229,7 +229,7 @@ def rate_inputs(rater: Rater, inputs: Tensor, checkpointing: bool = False) -> Te
     return rearrange(stars, "(b v p) -> b v p", v=views, p=planes).mean(-1)
 
 
-def check_devices(surrogate: Surrogate, **tensors: Tensor) -> None:
+def check_devices(surrogate: Rater, **tensors: Tensor) -> None:
     """Check that all lies where the surrogate lies: losses without weights need no moving, but this one does.
 
     Raises:
