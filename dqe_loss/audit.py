@@ -23,7 +23,8 @@ class Arguments:
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
     (--phantoms) or real ones with a reference (--exams and --reference). Run it again to continue. On one CPU
-    core an exam takes about ten minutes, most of them for exploitation.
+    core an exam takes about ten minutes, most of them for exploitation; with a refiner (a second reader) half as
+    long again, for its guard is tried on and off.
 
     Attributes:
         checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
