@@ -18,6 +18,7 @@ from dqe_loss.evaluation.audit.ladders import measure_ladders
 from dqe_loss.evaluation.audit.measure import Settings
 from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.evaluation.overlap import region_dice
+from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.look import LOOKS
 
 STARTS = ("reference", "shifted", "empty")
@@ -40,10 +41,10 @@ def measure_checkpoint(surrogate: Surrogate, case: Case, source: Source, attack_
 
 
 def attacked(surrogate: Surrogate, case: Case, start: str, settings: Settings) -> Mapping[str, Any]:
-    """Stars and Dice before and after an attack from a start, with fixed planes."""
+    """Stars and Dice before and after an attack from a start, with fixed planes and a refiner's guard on, if any."""
     box, shape = free_box(case), case.regions.shape
     first = start_logits(case, start, settings.seed)[box].contiguous()
-    last, stars = attack(case, surrogate, first, settings, 0.0, _tick)
+    last, stars = attack(case, GuardedSurrogate(surrogate), first, settings, 0.0, _tick)
     before, after = (observe(case, surrogate, whole_mask(logits, box, shape)) for logits in (first, last))
     return {"before": before, "after": after, "stars": stars}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss import regions_from_labels
-from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.data.exams import Exam, choose_reference_name, match_reference, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 PHANTOM = "phantom"
@@ -50,10 +50,10 @@ def load_reference_exam(source: str, references: tuple[str, ...]) -> ReferenceEx
 
     Args:
         source: ``"phantom-SEED"`` or an exam's folder.
-        references: names of segmentations to take as the reference, the first that the exam has.
+        references: see `find_reference`.
 
     Raises:
-        ValueError: if the exam has several segmentations and none is named.
+        ValueError: if the exam has several segmentations and none, or more than one, fits.
     """
     if source.startswith(f"{PHANTOM}-"):
         exam = make_phantom(int(source.removeprefix(f"{PHANTOM}-")))
@@ -65,13 +65,9 @@ def load_reference_exam(source: str, references: tuple[str, ...]) -> ReferenceEx
 
 
 def find_reference(exam: Exam, references: tuple[str, ...]) -> str:
+    """The first of several names, ends or patterns (`match_reference`) that an exam has, or its only segmentation."""
     names = list(exam.segmentations)
-    for name in references:
-        if name in names:
-            return name
-    if len(names) == 1:
-        return names[0]
-    raise ValueError(
-        f"{exam.name} has {len(names)} segmentations ({', '.join(names) or 'none'}), and none of them is called "
-        f"{' or '.join(references)}; say with --reference which one is the reference"
-    )
+    for wanted in references:
+        if match_reference(names, [wanted]):
+            return choose_reference_name(exam.name, names, [wanted])
+    return names[0] if len(names) == 1 else choose_reference_name(exam.name, names, references)

@@ -20,6 +20,7 @@ from dqe_loss.data.phantom import make_phantom
 from dqe_loss.labels import regions_from_labels
 from dqe_loss.rating import join_planes
 from dqe_loss.saliency import Saliency, explain_labels, reference_error, share_on_error
+from dqe_loss.second_reader import SecondReader
 from dqe_loss.slicing import pad_planes
 
 SCHEME = "brats23"
@@ -89,7 +90,9 @@ def measure_exam(cell: Cell, tick: Tick) -> Result:
     reference = as_brats23(exam.segmentations[name], "brats")
     image, surrogate = torch.from_numpy(exam.image)[None], load_surrogate(cell.checkpoint)
     torch.manual_seed(0)
-    networks = {"": surrogate, "random": Surrogate(surrogate.config)}
+    config = surrogate.config
+    reader = None if config.reader is None else SecondReader(config.reader, len(config.modalities))
+    networks = {"": surrogate, "random": Surrogate(config, reader)}
     if cell.smoothgrad:
         networks["smoothgrad"] = SmoothGrad(surrogate)
     records = []

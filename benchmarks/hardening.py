@@ -37,7 +37,7 @@ class Options:
     exams: tuple[Path, ...]
     """Folders of exams with BraTS file names, each with a reference."""
     reference: tuple[str, ...]
-    """Names of the references, without .nii.gz."""
+    """Names, ends or patterns of the references, see `dqe_loss.data.exams.match_reference`."""
     out: Path = Path("runs/hardening")
     """Folder for the trainings, and for what they measured."""
     results: Path = Path("benchmarks/results/hardening")

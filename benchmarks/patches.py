@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from _references import find_reference
 from _report import machine, markdown_table, write_json
 from scipy.ndimage import binary_erosion
 from torch import Tensor
@@ -39,7 +40,7 @@ class Settings:
     exams: tuple[Path, ...] = ()
     """Folders of exams; the phantom if none."""
     references: tuple[str, ...] = ()
-    """Name of each exam's reference among its segmentations; the first of each if not given."""
+    """For each exam the name of its reference, the end of the name or a pattern; the first of each if not given."""
     sizes: tuple[int, ...] = (64, 96, 128, 160)
     """Edges of the crops in voxels; an axis shorter than that is taken whole."""
     crops: int = 16
@@ -84,9 +85,10 @@ def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
     """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
     exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
     names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
+    masks = [exam.segmentations[find_reference(exam, (name,))] for exam, name in zip(exams, names, strict=True)]
     return [
-        (exam.name, torch.from_numpy(exam.image)[None].to(settings.device), exam.segmentations[name])
-        for exam, name in zip(exams, names, strict=True)
+        (exam.name, torch.from_numpy(exam.image)[None].to(settings.device), mask)
+        for exam, mask in zip(exams, masks, strict=True)
     ]
 
 

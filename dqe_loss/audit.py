@@ -23,14 +23,16 @@ class Arguments:
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
     (--phantoms) or real ones with a reference (--exams and --reference). Run it again to continue. On one CPU
-    core an exam takes about ten minutes, most of them for exploitation.
+    core an exam takes about ten minutes, most of them for exploitation; with a refiner (a second reader) half as
+    long again, for its guard is tried on and off.
 
     Attributes:
         checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
             .pth file.
         out: Folder to write to; made if it is not there.
         exams: Folders of exams with BraTS file names, instead of phantoms.
-        reference: Names of the references, without .nii.gz.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
         phantoms: Number of synthetic exams. Default: 2, or none with --exams.
         parts: What to audit.
         fail_on: Parts whose failure makes the exit code 1, or any.

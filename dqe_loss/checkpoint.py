@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dqe_loss.files import write_together
+from dqe_loss.second_reader import SecondReader
 from dqe_loss.surrogate import Surrogate, SurrogateConfig
 
 BRAINLESION = SurrogateConfig(
@@ -75,10 +76,38 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
     raise ValueError(f"cannot tell the format of {path.name}; expected a file ending in .safetensors or .pth")
 
 
+def assemble(config: SurrogateConfig, weights: Mapping[str, Tensor]) -> Surrogate:
+    """Build a surrogate from its configuration and all of its weights, on the CPU.
+
+    Args:
+        config: how it is built.
+        weights: as `weights_of` names them, and no others; they are copied.
+
+    Raises:
+        RuntimeError: a weight is missing, is of another shape, or is one too many.
+    """
+    with torch.random.fork_rng(devices=[]):  # building initializes weights; this must not move the global seed
+        reader = None if config.reader is None else SecondReader(config.reader, len(config.modalities))
+        surrogate = Surrogate(config, reader)
+    parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    for name, tensor in weights.items():
+        of_reader = reader is not None and name.startswith(_READER)
+        parts[of_reader][name.removeprefix(_READER) if of_reader else name] = tensor
+    surrogate.network.load_state_dict(parts[0], strict=True)
+    if reader is not None:
+        reader.load_state_dict(parts[1], strict=True)
+    return surrogate
+
+
 def weights_of(surrogate: Surrogate) -> dict[str, Tensor]:
     """All weights of a surrogate by name: the network's, and the second reader's behind ``reader.``."""
+    return surrogate.network.state_dict() | reader_weights(surrogate)
+
+
+def reader_weights(surrogate: Surrogate) -> dict[str, Tensor]:
+    """Those of `weights_of` that are the second reader's; none without one."""
     reader = {} if surrogate.reader is None else surrogate.reader.state_dict()
-    return surrogate.network.state_dict() | {_READER + name: tensor for name, tensor in reader.items()}
+    return {_READER + name: tensor for name, tensor in reader.items()}
 
 
 def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", half: bool = False) -> None:
@@ -162,15 +191,9 @@ def _read_safetensors(path: Path) -> tuple[SurrogateConfig, dict[str, Tensor]]:
 
 
 def _build(config: SurrogateConfig, weights: dict[str, Tensor], path: Path) -> Surrogate:
-    with torch.random.fork_rng(devices=[]):  # building initializes weights; a load must not move the global seed
-        surrogate = Surrogate(config)
     weights = {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
-    reader = {name: weights.pop(name) for name in list(weights) if surrogate.reader and name.startswith(_READER)}
     try:
-        surrogate.network.load_state_dict(weights, strict=True)
-        if surrogate.reader is not None:
-            surrogate.reader.load_state_dict({name.removeprefix(_READER): w for name, w in reader.items()}, strict=True)
+        return assemble(config, weights)
     except RuntimeError as error:
         problems = " ".join(str(error).split())
         raise ValueError(f"{path.name} does not fit {config.architecture}: {problems[:400]}") from error
-    return surrogate

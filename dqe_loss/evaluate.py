@@ -34,7 +34,8 @@ class Arguments:
         split: Split of the exams (CSV with the columns exam, split). Default: evaluate all exams.
         part: Part of the split to evaluate; the baselines are fitted to the part "train".
         exams: Exams' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).
-        reference: Names of the references, without .nii.gz.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
         tolerance: Tolerance of surface Dice, in mm.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.

@@ -13,6 +13,9 @@ from torch import Tensor
 from dqe_loss.command import import_extra
 from dqe_loss.data.exams import Exam
 from dqe_loss.labels import REGIONS
+from dqe_loss.look import plane_title
+from dqe_loss.lowest import lowest_planes
+from dqe_loss.mask import LabelMask
 from dqe_loss.saliency import SMOOTHING, Saliency, explain_labels, reference_error, share_on_error
 from dqe_loss.slicing import VIEW_AXIS
 from dqe_loss.stars import describe_ratings, star_unit
@@ -46,8 +49,6 @@ def plan_explanations(path: Path | None, segmentations: Sequence[str], reference
         raise ValueError(f"{path}: expected an explanation that ends in {', '.join(FIGURE_FORMATS)} or .json")
     if path.suffix.lower() in FIGURE_FORMATS:
         import_extra("dqe_loss.saliency_figure", "report")
-    if reference is not None and reference not in segmentations:
-        raise ValueError(f"--reference {reference}: not a segmentation of the exam ({', '.join(segmentations)})")
     explained = [name for name in segmentations if name != reference]
     if not explained:
         raise ValueError(f"--reference {reference}: there is no other segmentation to explain")
@@ -63,6 +64,7 @@ def explain_exam(
     checkpoint: str,
     reference: str | None = None,
     label_scheme: str = "brats",
+    look: tuple[str, ...] = ("mask",),
 ) -> tuple[dict[Path, bytes], str]:
     """Explain all segmentations of an exam but the reference.
 
@@ -73,6 +75,7 @@ def explain_exam(
         checkpoint: where the surrogate comes from.
         reference: name of the segmentation that counts as true, if there is one.
         label_scheme: scheme of the label maps.
+        look: where the stars look; of several places, each view is explained where its stars are lowest.
 
     Returns:
         Contents of the files, and a table of the shares on the true error ("" without a reference).
@@ -83,17 +86,20 @@ def explain_exam(
     contents: dict[Path, bytes] = {}
     for name, file in files.items():
         mask = labels[name].to(surrogate.device)
-        explained = explain_labels(surrogate, image, mask, label_scheme=label_scheme)
+        planes = lowest_planes(surrogate, image, LabelMask(mask, label_scheme), look)
+        explained = explain_labels(surrogate, image, mask, label_scheme=label_scheme, center=planes.center)
         saliency = {view: one.cpu() for view, one in explained.items()}
         errors = None
         if reference is not None:
             errors = {v: reference_error(one, labels[reference], v, label_scheme) for v, one in saliency.items()}
-        numbers[name] = {v: _numbers(one, v, errors[v] if errors else None) for v, one in saliency.items()}
+        numbers[name] = {
+            v: _numbers(one, v, planes.places[0][v], errors[v] if errors else None) for v, one in saliency.items()
+        }
         if file.suffix.lower() in FIGURE_FORMATS:
             caption = f"{exam.name}, {name}:\n{describe_ratings(surrogate.config, checkpoint)}"
             contents[file] = _picture(saliency, errors, numbers[name], surrogate, caption, file.suffix.lower())
         else:
-            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, label_scheme)
+            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, label_scheme, look)
     return contents, _table(numbers) if reference is not None else ""
 
 
@@ -104,6 +110,7 @@ def _as_json(
     checkpoint: str,
     reference: str | None,
     label_scheme: str,
+    look: tuple[str, ...],
 ) -> bytes:
     content = {
         "exam": exam,
@@ -111,6 +118,7 @@ def _as_json(
         "kind_of_ratings": surrogate.config.kind_of_ratings,
         "unit": star_unit(surrogate.config),
         "label_scheme": label_scheme,
+        "look": list(look),
         "reference": reference,
         "smoothing": SMOOTHING,
         "saliency": numbers,
@@ -118,14 +126,15 @@ def _as_json(
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _numbers(saliency: Saliency, view: str, error: Tensor | None) -> dict[str, Any]:
-    """Of one view, JSON-ready: plane, stars, the voxel whose change would raise them most, shares on the error."""
+def _numbers(saliency: Saliency, view: str, place: str, error: Tensor | None) -> dict[str, Any]:
+    """Of one view, JSON-ready: plane and place, stars, the voxel whose change raises them most, shares on the error."""
     total = saliency.mask[0].sum(0)
     row, column = divmod(int(total.argmax()), total.shape[1])
     peak = [row, column]
     peak.insert(VIEW_AXIS[view], int(saliency.index))
     found: dict[str, Any] = {
         "plane": int(saliency.index),
+        "place": place,
         "stars": saliency.stars.item(),
         "peak": peak if total.max() > 0 else None,
     }
@@ -150,7 +159,7 @@ def _picture(
     unit = star_unit(surrogate.config)
     titles = {}
     for view, found in numbers.items():
-        titles[view] = f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {found['plane']}: {found['stars']:.2f} {unit}"
+        titles[view] = f"{plane_title(view, found['plane'], found['place'])}: {found['stars']:.2f} {unit}"
         if errors is not None:
             titles[view] += f"; {_on_error(found)}"
     figure = import_extra("dqe_loss.saliency_figure", "report").plot_saliency(

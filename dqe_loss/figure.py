@@ -19,6 +19,8 @@ from dqe_loss.data.corruption_shapes import Box, tumor_box
 from dqe_loss.data.exams import Exam
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS, regions_from_labels
+from dqe_loss.look import plane_title
+from dqe_loss.lowest import LowestPlanes
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, hard_center_of_mass
 
 SHOWN = {"flair": "FLAIR", "t1c": "T1c"}
@@ -49,19 +51,20 @@ def plot_planes(
     ratings: Mapping[str, Mapping[str, float]],
     *,
     label_scheme: str = "brats",
+    planes: Mapping[str, LowestPlanes] | None = None,
     unit: str = "stars",
     caption: str = "",
 ) -> Figure:
     """Draw the rated planes of an exam on FLAIR and T1c, one row for each rated segmentation.
 
-    The planes are the rated ones, through the truncated center of the segmentation's tumor core. Arrays are
-    taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up
+    Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up
     in the others, the patient's right (in sagittal planes anterior) at the left. All planes have one scale.
 
     Args:
         exam: the exam, with the segmentations that are rated.
         ratings: segmentation to a rating for each of `VIEWS` and ``"mean"``.
         label_scheme: name of the label maps' scheme.
+        planes: segmentation to the planes that its ratings are of; those through its own center if None.
         unit: what the ratings are called, e.g. ``"metric stars"`` (contract C12).
         caption: a line above the picture.
 
@@ -106,11 +109,12 @@ def plot_planes(
         top = _HEADER + row * row_height
         write(_MARGIN, top, f"{name}: mean {stars['mean']:.2f} {unit}", size=12, weight="bold")
         regions = regions_from_labels(torch.from_numpy(exam.segmentations[name])[None, None], label_scheme)
-        center = hard_center_of_mass(regions)[0].tolist()
+        center = (planes[name].center if planes else hard_center_of_mass(regions))[0].tolist()
         left = _MARGIN
         for view in VIEWS:
             axis, (panel_width, panel_height) = VIEW_AXIS[view], sizes[view]
-            title = f"{view}, {'XYZ'[axis]} = {center[axis]}: {stars[view]:.2f} {unit}"
+            place = planes[name].places[0][view] if planes else "mask"
+            title = f"{plane_title(view, center[axis], place)}: {stars[view]:.2f} {unit}"
             write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
             down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
             outlines = {r: take_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.intensity import MODALITIES, modality_index
-from dqe_loss.slicing import at_least_float32, center_of_profiles, mass_profiles
+from dqe_loss.slicing import VIEW_AXIS, at_least_float32, center_of_profiles, mass_profiles
 
 PLACES = {
     "mask": "the center of the segmentation's tumor core",
@@ -22,11 +22,24 @@ PLACES = {
 LOOKS = tuple(PLACES)
 """Where to look, by name."""
 
+THROUGH = {"flair": " through bright FLAIR", "brain": " through the brain's center"}
+"""What a picture's title says of a plane that does not go through the mask's own center."""
+
 CELL = 4
 """Side in voxels of the cells in which FLAIR is averaged first."""
 
 BRIGHT_CELLS = 4
 """Width in cells over which it is averaged then: 16 mm, wider than a sulcus or a vessel, narrower than most edema."""
+
+
+def plane_title(view: str, index: int, place: str) -> str:
+    """Name a plane, and the place that it goes through if that is not the mask's own center.
+
+    Example:
+        >>> plane_title("axial", 77, "mask"), plane_title("sagittal", 9, "flair")
+        ('axial, Z = 77', 'sagittal, X = 9 through bright FLAIR')
+    """
+    return f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {index}{THROUGH.get(place, '')}"
 
 
 def check_looks(look: tuple[str, ...]) -> None:

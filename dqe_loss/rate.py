@@ -8,17 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.command import check_device, import_extra, run_command
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.data.exams import (
+    Exam,
+    ExamPaths,
+    choose_reference_name,
+    find_exam,
+    open_exam,
+    read_exam,
+    unique_names,
+)
 from dqe_loss.explain import explain_exam, plan_explanations
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.look import check_looks
+from dqe_loss.lowest import lowest_planes
+from dqe_loss.mask import LabelMask
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rating import Rater
 from dqe_loss.stars import (
@@ -29,7 +40,7 @@ from dqe_loss.stars import (
     ratings_as_json,
     star_unit,
 )
-from dqe_loss.surrogate import Surrogate, SurrogateConfig
+from dqe_loss.surrogate import Surrogate
 
 __all__ = ["Arguments", "main", "rate_exam"]
 
@@ -79,8 +90,9 @@ class Arguments:
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
         explain: Write where the stars would rise with another label, as .png, .pdf, .svg or as numbers in .json; a
             picture for each segmentation, called FILE_SEGMENTATION if there are several.
-        reference: With --explain, the segmentation (its name without .nii.gz) that is true: the others' errors
-            are shown, and what share of the explanation falls on them.
+        reference: With --explain, the segmentation that is true: its name, the end of its name (seg for
+            CASE-seg.nii.gz) or a pattern ('*-seg'). The others' errors are shown, and what share of the explanation
+            falls on them.
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
@@ -185,12 +197,16 @@ def _rate_exam(arguments: Arguments) -> int:
     check_device(arguments.device)
 
     paths = _exam_paths(arguments)
-    explanations = plan_explanations(arguments.explain, unique_names(paths.segmentations), arguments.reference)
+    names, reference = unique_names(paths.segmentations), arguments.reference
+    if reference is not None:
+        reference = choose_reference_name(str(paths.t1c.parent), names, [reference])
+    explanations = plan_explanations(arguments.explain, names, reference)
     check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
+    rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
     planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look)
-    ratings = rate_planes(planes, _in_engine(surrogate, arguments.engine))
+    ratings = rate_planes(planes, rater)
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
@@ -205,11 +221,11 @@ def _rate_exam(arguments: Arguments) -> int:
     if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
     if arguments.figure and whole:
-        contents[arguments.figure] = _as_figure(whole, ratings, surrogate.config, arguments, caption)
+        contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
     text = f"{caption}\n\n{format_table(ratings)}"
     if explanations and whole:
         explained, table = explain_exam(
-            whole, surrogate, explanations, arguments.checkpoint, arguments.reference, arguments.label_scheme
+            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.look
         )
         contents |= explained
         text += f"\n\n{table}" if table else ""
@@ -251,9 +267,12 @@ def _exam_paths(arguments: Arguments) -> ExamPaths:
     return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
 
 
-def _as_figure(exam: Exam, ratings: Ratings, config: SurrogateConfig, arguments: Arguments, caption: str) -> bytes:
+def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments, caption: str) -> bytes:
+    image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
+    masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
+    planes = {name: lowest_planes(rater, image, mask, arguments.look) for name, mask in masks.items()}
     figure = import_extra("dqe_loss.figure", "report").plot_planes(
-        exam, ratings, label_scheme=arguments.label_scheme, unit=star_unit(config), caption=caption
+        exam, ratings, label_scheme=scheme, planes=planes, unit=star_unit(rater.config), caption=caption
     )
     content = io.BytesIO()
     figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)

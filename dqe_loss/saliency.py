@@ -20,7 +20,8 @@ from torch.nn.functional import max_pool2d
 
 from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.intensity import MODALITIES, modality_index
-from dqe_loss.mask import LabelMask, center_of_mask
+from dqe_loss.lowest import lowest_planes
+from dqe_loss.mask import LabelMask
 from dqe_loss.rating import check_devices, join_planes, presented_planes
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, at_least_float32, check_views
 from dqe_loss.surrogate import Surrogate
@@ -89,6 +90,8 @@ def explain_labels(
     labels: Tensor,
     *,
     label_scheme: str = "brats",
+    center: Tensor | None = None,
+    look: tuple[str, ...] = ("mask",),
     views: tuple[str, ...] = VIEWS,
     smoothing: float = SMOOTHING,
     modalities: tuple[str, ...] = MODALITIES,
@@ -100,6 +103,8 @@ def explain_labels(
         image: raw intensities ``(B, 4, X, Y, Z)`` of any real dtype.
         labels: label map ``(B, 1, X, Y, Z)`` of any real dtype.
         label_scheme: its scheme.
+        center: ``(B, 3)`` whole voxel coordinates to look at, instead of ``look``.
+        look: where to look, see `rate_segmentation`; of several places, each view's is the one with its lowest stars.
         views: which views.
         smoothing: standard deviation of the Gaussian in voxels; 0 for none.
         modalities: the image's channel order.
@@ -120,7 +125,10 @@ def explain_labels(
         raise ValueError(f"smoothing must be a standard deviation in voxels, 0 or above, got {smoothing}")
     check_devices(surrogate, image=image, segmentation=labels)
     mask = LabelMask(labels, label_scheme)
-    center = center_of_mask(mask, hard=True)
+    if center is None:
+        center = lowest_planes(surrogate, image, mask, look, modalities).center
+    if center.is_floating_point() or tuple(center.shape) != (image.shape[0], 3):
+        raise ValueError(f"center must be whole voxels (B, 3), got {tuple(center.shape)} of {center.dtype}")
     channels = modality_index(modalities, surrogate.config.modalities)
     saliency = {}
     for view in views:

@@ -20,7 +20,7 @@ import tyro
 from tqdm import tqdm
 
 from dqe_loss.command import import_extra, run_command
-from dqe_loss.data.exams import ExamPaths, find_exam
+from dqe_loss.data.exams import choose_reference, find_exam
 from dqe_loss.files import check_output_folder, write_together
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Arguments:
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
         exams: Folders of exams with BraTS file names.
-        reference: Names of the references: a file name without .nii.gz, or how it ends, such as seg.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
         seed: Seed of errors and raters.
@@ -118,7 +119,10 @@ def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
     from dqe_loss.simulation import SimulatedExam, phantom_paths
 
     found = [phantom_paths(seed, arguments.out / "exams") for seed in seeds]
-    found += [_with_reference(find_exam(folder), arguments.reference) for folder in arguments.exams]
+    for folder in arguments.exams:
+        exam = find_exam(folder)
+        reference = choose_reference(folder, exam.segmentations, arguments.reference)
+        found.append(replace(exam, segmentations=(reference,)))
     paths = {exam.name: exam for exam in found}
     if len(paths) < len(found):
         names = Counter(exam.name for exam in found)
@@ -128,20 +132,6 @@ def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
     return [
         SimulatedExam(paths[name], tuple(references[i + 1 :] + references[:i])) for i, name in enumerate(sorted(paths))
     ]
-
-
-def _with_reference(exam: ExamPaths, names: Sequence[str]) -> ExamPaths:
-    wanted = tuple(name.lower() for name in names)
-    stems = {path: path.name.lower().removesuffix(".gz").removesuffix(".nii") for path in exam.segmentations}
-    same = [path for path, stem in stems.items() if stem in wanted]
-    fitting = same or [path for path, stem in stems.items() if stem.endswith(wanted)]
-    if len(fitting) != 1:
-        listed = ", ".join(path.name for path in fitting or exam.segmentations) or "no segmentation"
-        raise ValueError(
-            f"{exam.t1c.parent}: expected one segmentation whose name ends in {' or '.join(names)}, found {listed}; "
-            "give more or less of the name with --reference"
-        )
-    return replace(exam, segmentations=(fitting[0],))
 
 
 def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) -> None:

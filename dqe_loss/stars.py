@@ -13,6 +13,14 @@ Ratings = dict[str, dict[str, float]]
 """Segmentation to view (and ``"mean"``) to stars."""
 
 
+_ORIGINS = {
+    "human": "learned from human ratings",
+    "metric": "learned from overlap with a reference, not from human ratings",
+    "simulated": "learned from simulated raters, not from human ratings",
+    "unknown": "which does not say what ratings it learned from",
+}
+
+
 def unit_of_kind(kind: str) -> str:
     """Name what ratings of a kind are counted in: plain stars only if humans gave them (contract C12)."""
     return "stars" if kind == "human" else f"{kind} stars"
@@ -26,13 +34,11 @@ def star_unit(config: SurrogateConfig) -> str:
 def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
     """Say in one line what the numbers are, on which scale, and where they come from."""
     low, high = config.stars
-    origin = {
-        "human": "learned from human ratings",
-        "metric": "learned from overlap with a reference, not from human ratings",
-        "simulated": "learned from simulated raters, not from human ratings",
-        "hybrid": "learned from human ratings, and lowered where a second reader, taught on references, disagrees",
-        "unknown": "which does not say what ratings it learned from",
-    }[config.kind_of_ratings]
+    origin = _ORIGINS.get(config.kind_of_ratings)
+    if origin is None:
+        # Of what the network beside the second reader learned from, the data says first.
+        learned = _ORIGINS.get(config.data.partition(" ratings: ")[0], _ORIGINS["unknown"])
+        origin = f"{learned}, and lowered where a second reader, taught on references, disagrees"
     name = Path(checkpoint).name
     return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
 

@@ -40,8 +40,9 @@ class SurrogateConfig:
         field_of_view: height and width in voxels (1 mm) that planes are padded to.
         stars: lowest and highest rating of the scale that it learned.
         kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference),
-            ``"simulated"`` (simulated raters), ``"hybrid"`` (human ratings, lowered by what a second reader learned
-            from references), or ``"unknown"``. Only the first may be called human judgment (contract C12).
+            ``"simulated"`` (simulated raters), ``"hybrid"`` (ratings, lowered by what a second reader learned from
+            references; ``data`` begins with the kind of these ratings, such as ``"human ratings: "``), or
+            ``"unknown"``. Only the first may be called human judgment (contract C12).
         reader: the second reader beside the network, or None (see `dqe_loss.second_reader`); it takes planes in the
             encoding ``"regions"``.
         center_gradient: whether the stars' gradient reaches where the planes lie, and through it every voxel of the
@@ -130,16 +131,25 @@ class Surrogate(nn.Module):
 
     Args:
         config: how the network is built and fed.
+        reader: the second reader, if the configuration has one. It is never made here: a reader that knows nothing
+            would lower stars at random, and nothing would show it.
 
     Raises:
-        ValueError: if the architecture cannot be built as a 2D classifier.
+        ValueError: if the architecture cannot be built as a 2D classifier, or only one of configuration and ``reader``
+            has a second reader.
     """
 
-    def __init__(self, config: SurrogateConfig | None = None) -> None:
+    def __init__(self, config: SurrogateConfig | None = None, reader: SecondReader | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
+        if (reader is None) != (self.config.reader is None):
+            raise ValueError(
+                f"the configuration has {'no' if self.config.reader is None else 'a'} second reader, and "
+                f"{'none' if reader is None else 'one'} was given; load_surrogate loads both, assemble builds both "
+                "from weights"
+            )
         self.network = build_network(self.config)
-        self.reader = None if self.config.reader is None else SecondReader(self.config.reader, len(MODALITIES))
+        self.reader = reader
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form

@@ -44,7 +44,7 @@ from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exams import Exam, choose_reference, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.figure import plot_planes
 from dqe_loss.files import write_together
@@ -67,7 +67,8 @@ class Arguments:
         exam: Exams to train on. Default: six phantoms.
         test: Further exams to test on. Default: with phantoms, one more.
         checkpoint: hardened, brainlesion (the published weights), or a file: a surrogate of your own.
-        reference: Name of the reference segmentation. Default: the exam's first by name.
+        reference: The reference segmentation: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern.
+            Default: the exam's first by name.
         label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
             1, 2, 4; msd and nnunet 2, 1, 3.
         out: Folder for results.json, curves.png and planes.png; made if it is not there.
@@ -239,13 +240,12 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
 
     def read(folder: Path) -> Case:
         paths = find_exam(folder)
-        names = {path.name.partition(".")[0]: path for path in paths.segmentations}
-        wanted = arguments.reference or next(iter(names), None)
-        if wanted not in names:
-            found = ", ".join(names) or "none"
-            raise ValueError(f"{folder}: expected the reference {wanted or 'seg*'}, found {found}")
-        print(f"{paths.name}: reference {wanted}, of {', '.join(names)}")
-        exam = read_exam(replace(paths, segmentations=(names[wanted],)), label_scheme=arguments.label_scheme)
+        masks = paths.segmentations
+        if not masks:
+            raise ValueError(f"{folder}: expected a reference with seg in its name, found none")
+        reference = choose_reference(folder, masks, [arguments.reference]) if arguments.reference else masks[0]
+        print(f"{paths.name}: reference {reference.name}, of {', '.join(path.name for path in masks)}")
+        exam = read_exam(replace(paths, segmentations=(reference,)), label_scheme=arguments.label_scheme)
         return prepare(exam, arguments.label_scheme, device)
 
     return [read(folder) for folder in arguments.exam], [read(folder) for folder in arguments.test]

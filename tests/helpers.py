@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, regions_from_labels
+from dqe_loss.checkpoint import assemble, weights_of
 
 SHAPE = (32, 28, 24)
 SIDE = 32
@@ -75,9 +76,7 @@ def gradient_of(loss: Callable[..., Tensor], prediction: Tensor, *arguments: obj
 
 def shrink(surrogate: Surrogate, side: int = SIDE) -> Surrogate:
     """The same network with a smaller field of view: 50 times as fast, and its stars still depend on everything."""
-    small = Surrogate(replace(surrogate.config, field_of_view=(side, side)))
-    small.network.load_state_dict(surrogate.network.state_dict())
-    return small
+    return assemble(replace(surrogate.config, field_of_view=(side, side)), weights_of(surrogate))
 
 
 @cache

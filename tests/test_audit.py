@@ -22,8 +22,9 @@ from helpers import (
 from page import Page
 from torch import nn
 
-from dqe_loss import MODALITIES, VIEWS, audit, rate_segmentation, regions_from_labels, soft_center_of_mass
+from dqe_loss import MODALITIES, VIEWS, Surrogate, audit, rate_segmentation, regions_from_labels, soft_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS
+from dqe_loss.evaluation.audit import exploitation
 from dqe_loss.evaluation.audit import run as audit_run
 from dqe_loss.evaluation.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
 from dqe_loss.evaluation.audit.case import Case, Source, as_brats23, find_sources, find_stranger, read_case
@@ -38,6 +39,7 @@ from dqe_loss.evaluation.audit.softness import soft_mask
 from dqe_loss.evaluation.audit.verdict import JUDGES, Thresholds, judge
 from dqe_loss.mask import center_of_mask
 from dqe_loss.rating import rate_mask
+from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2
@@ -338,9 +340,9 @@ def ladder_results(rho, rise=0.0, visible=-1.0):
     return {"e": {"ladders": {"shift": {"own": rungs, "reference": {**rungs, "spearman": -1.0}}}}}
 
 
-def attack_results(left=(1.0, 1.0, 1.0), shifted_change=0.1, corrupted_change=0.1):
+def attack_results(left=(1.0, 1.0, 1.0), shifted_change=0.1, corrupted_change=0.1, guard="none"):
     def run(before, after):
-        return {planes: {"before": {"planes": before}, "after": {"planes": after}} for planes in JITTERS}
+        return {planes: {guard: {"before": {"planes": before}, "after": {"planes": after}}} for planes in JITTERS}
 
     attacks = {"reference": run([1.0] * 3, list(left))}
     for start, change in (("shifted", shifted_change), ("corrupted", corrupted_change)):
@@ -399,6 +401,26 @@ def test_the_worst_is_named_and_thresholds_can_be_chosen():
     assert spearman_check.where == "shift, through the mask's own center"
     with pytest.raises(ValueError, match="unknown part 'ladder'; expected one of absurd, ladders"):
         judge("ladder", {})
+
+
+def both_guards(on, off):
+    """One exam's attacks with the refiner's guard on and off."""
+    merged = {}
+    for start, planes in on["e"]["attacks"].items():
+        merged[start] = {name: run | off["e"]["attacks"][start][name] for name, run in planes.items()}
+    return {"e": {"attacks": merged}}
+
+
+def test_the_guard_that_the_loss_has_is_judged_and_the_other_is_told():
+    good, bad = ((1.0, 1.0, 1.0), 0.1, 0.1), ((0.5, 0.4, 0.3), -0.2, -0.1)
+    checks = judge("exploitation", both_guards(attack_results(*good, "on"), attack_results(*bad, "off")))
+    assert [check.passed for check in checks] == [True] * 5
+    assert [check.unguarded for check in checks] == pytest.approx([0.4, 0.5, 0.3, -0.2, -0.1])
+    assert all(check.what.endswith(", refiner's guard on") for check in checks)
+    checks = judge("exploitation", both_guards(attack_results(*bad, "on"), attack_results(*good, "off")))
+    assert [check.passed for check in checks] == [False] * 5
+    checks = judge("exploitation", attack_results())
+    assert all(check.what.endswith(", no guard") and check.unguarded is None for check in checks)
 
 
 def test_all_lists_of_parts_agree():
@@ -473,7 +495,9 @@ def test_everything_from_one_command(whole):
     assert content["passed"] == all(part["passed"] for part in content["parts"].values())
     # A rater with stars near 3 for everything cannot tell absurd masks apart.
     assert not content["parts"]["absurd"]["passed"]
-    run = content["parts"]["exploitation"]["exams"]["exam-1"]["attacks"]["empty"]["jittered"]
+    runs = content["parts"]["exploitation"]["exams"]["exam-1"]["attacks"]["empty"]["jittered"]
+    assert list(runs) == ["none"]  # there is no refiner
+    run = runs["none"]
     assert (len(run["stars"]), run["before"]["volume"]) == (STEPS, [0, 0, 0])
 
 
@@ -520,6 +544,62 @@ def test_other_than_human_ratings_are_called_so(run, tmp_path):
     words = " ".join(Page((tmp_path / "out" / "index.html").read_text()).words)
     assert "metric stars estimate that overlap" in words
     assert "Not audited: Absurd masks" in words
+
+
+class Unsure(nn.Module):
+    """A refiner that would draw the mask as it is, and has no doubt about it."""
+
+    def forward(self, scans, regions):
+        return 8 * (2 * regions - 1)
+
+
+class Still:
+    """A guard that lets nothing through."""
+
+    def __init__(self, surrogate):
+        self.surrogate, self.config, self.device = surrogate, surrogate.config, surrogate.device
+
+    def __call__(self, planes):
+        return self.surrogate(planes).detach() + 0 * planes.sum((1, 2, 3))
+
+
+def test_attacks_with_the_refiners_guard_on_and_off_side_by_side(run, folders, tmp_path, monkeypatch):
+    sides = (SMALLEST_PLANE, SMALLEST_PLANE)
+    config = replace(small_surrogate().config, field_of_view=sides, reader=ReaderConfig(), kind_of_ratings="hybrid")
+    refined = Surrogate(config, Unsure())
+    refined.network = tiny_surrogate().network
+    monkeypatch.setattr(exploitation, "GuardedSurrogate", Still)
+    code, output, _ = run("--parts", "exploitation", exams=folders[:1], surrogate=refined)
+    assert code == 0
+    content = read(tmp_path / "out")
+    assert content["format"] == 2
+    part = content["parts"]["exploitation"]
+    for start in STARTS:
+        for planes in JITTERS:
+            runs = part["exams"]["exam-0"]["attacks"][start][planes]
+            assert list(runs) == ["on", "off"]
+            assert runs["on"]["before"] == runs["off"]["before"]  # the same start
+            assert runs["on"]["after"] == runs["on"]["before"]  # the guard was in place
+            if start in ("reference", "shifted"):  # from nothing stars have no gradient: all is lost by the refiner
+                assert runs["off"]["after"] != runs["off"]["before"]
+    for check in part["checks"]:
+        assert f"{check['what']} (off: {check['unguarded']:.2f})" in output
+        assert check["what"].endswith("refiner's guard on")
+    words = " ".join(" ".join(Page((tmp_path / "out" / "index.html").read_text()).words).split())
+    for guard in ("on", "off"):
+        assert f"Dice, rated planes, refiner's guard {guard}" in words
+    assert "guard off: " in words
+    assert "no guard" not in words.replace("A checkpoint without one has no guard", "")
+
+
+def test_an_audit_of_the_format_before_is_told_apart(run, tmp_path):
+    assert run("--parts", "soft")[0] == 0
+    path = tmp_path / "out" / "state.json"
+    state = json.loads(path.read_text())
+    del state["settings"]["format"]
+    path.write_text(json.dumps(state))
+    code, _, error = run("--parts", "soft")
+    assert (code, "holds an audit with another format; give another --out" in error) == (2, True)
 
 
 def test_an_interrupted_audit_goes_on(run, monkeypatch, tmp_path):
@@ -615,7 +695,7 @@ def test_exit_codes_for_ci(run, monkeypatch):
         (("--attack-steps", "0"), {}, "--attack-steps must be 1 or above and --seed 0 or above, got 0 and 0"),
         (("--seed", "-1"), {}, "--seed 0 or above"),
         (("--parts", "soft", "--fail-on", "absurd"), {}, "--fail-on absurd: not among --parts"),
-        ((), {"reference": "seg-gone"}, "expected one segmentation named seg-gone as the reference, found seg-other"),
+        ((), {"reference": "seg-gone"}, "--reference seg-gone fits none of seg-other, seg-truth; give a name"),
         (("--device", "nowhere"), {}, "--device nowhere cannot be used here"),
     ],
 )

@@ -380,11 +380,11 @@ ERRORS = {
     "no exam": (["--exams", "no", "--reference", "a"], "no: expected an exam's folder, found nothing there"),
     "no such reference": (
         ["--exams", "{exam}", "--reference", "seg-x", "seg-y"],
-        "one segmentation named seg-x or seg-y as the reference, found seg-a, seg-truth, failed/seg-b; give",
+        "--reference seg-x or seg-y fits none of seg-a, seg-truth, failed/seg-b; give a name",
     ),
     "two references": (
         ["--exams", "{exam}", "--reference", "seg-a", "seg-b"],
-        "as the reference, found seg-a, failed/seg-b",
+        "--reference seg-a or seg-b fits seg-a, failed/seg-b, expected one of them; give more of the name",
     ),
     "exam twice": (["--exams", "{exam}", "{exam}", "--reference", "seg-a"], "more than one exam exam-0"),
     "labels": (["--exams", "{exam}", "--reference", "seg-a", "--label-scheme", "brats21"], "label scheme 'brats21'"),

@@ -91,4 +91,4 @@ def test_unknown_reference_is_named_with_the_choices(
     example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.main(["--exam", str(exam), "--reference", "seg-x", "--out", str(tmp_path)]) == 2
-    assert "expected the reference seg-x, found tiny-seg" in capsys.readouterr().err
+    assert "--reference seg-x fits none of tiny-seg; give a name" in capsys.readouterr().err

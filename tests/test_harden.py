@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import shrink, small_surrogate
 
-from dqe_loss import SurrogateConfig, load_surrogate, save_surrogate, train
+from dqe_loss import Surrogate, SurrogateConfig, load_surrogate, save_surrogate, train
 from dqe_loss.evaluation.audit.case import Case
 from dqe_loss.intensity import scale_planes
 from dqe_loss.processes import StopRequest
@@ -242,6 +242,6 @@ def test_errors_of_options(options, message):
 
 def test_minmax_surrogates_are_refused():
     start = shrink(small_surrogate(), SMALLEST_PLANE)
-    start = type(start)(replace(start.config, normalization="minmax"))
+    start = Surrogate(replace(start.config, normalization="minmax"))
     with pytest.raises(ValueError, match="hardening takes planes scaled by percentiles, got 'minmax'"):
         hardened_surrogate(start, HardenConfig(), "")

@@ -189,8 +189,8 @@ def test_modalities_that_are_empty_or_twice_the_same_are_told_once(exam):
         return [told(lambda: loss(logits, labels, image=wrong)) for _ in range(2)]
 
     for wrong, message in ((empty, "t2 of exam 1 in the batch is 0 everywhere"), (twice, "t1c and t1")):
-        (first,), second = told_twice(wrong)
-        assert message in first
+        first, second = told_twice(wrong)
+        assert any(message in one for one in first)
         assert second == []
 
 

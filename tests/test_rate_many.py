@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -445,15 +446,22 @@ def test_reading_ahead_is_bounded_and_in_order(workers):
     assert most <= workers + 1
 
 
-def test_reading_ahead_stops_with_its_caller_and_leaves_torchs_threads_alone():
+def test_reading_ahead_stops_with_its_caller_and_limits_its_own_threads_alone():
     made, threads = [], torch.get_num_threads()
-    torch.set_num_threads(2)
+
+    def seen_by_another_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    torch.set_num_threads(3)
     try:
-        ahead = read_ahead(range(1000), made.append, 2)
+        ahead = read_ahead(range(1000), lambda _: made.append(torch.get_num_threads()), 2)
         next(ahead)
+        assert (torch.get_num_threads(), seen_by_another_thread()) == (3, 3)
         ahead.close()
         assert len(made) <= 4
-        assert torch.get_num_threads() == 2
+        assert set(made) == {1}
+        assert (torch.get_num_threads(), seen_by_another_thread()) == (3, 3)
     finally:
         torch.set_num_threads(threads)
 

@@ -51,8 +51,8 @@ class Disagreeing(nn.Module):
 
 def test_a_second_reader_is_explained_by_where_it_disagrees(weight):
     base = linear_surrogate(weight)
-    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()))
-    surrogate.network, surrogate.reader = Linear(weight / 100), Disagreeing()
+    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()), Disagreeing())
+    surrogate.network = Linear(weight / 100)
     image, labels = make_exam(seeds=(0,))
     for one in explain_labels(surrogate, image, labels, smoothing=0).values():
         height = one.mask.shape[-2]
@@ -219,15 +219,15 @@ def test_command_writes_numbers(run, tmp_path):  # noqa: F811
         (("--explain", "why.txt"), "why.txt: expected an explanation that ends in .png, .pdf, .svg or .json"),
         (("--reference", FIRST), "--reference is for --explain, which shows the true error beside the suspected one"),
         (
-            ("--explain", "why.json", "--reference", "seg"),
-            f"--reference seg: not a segmentation of the exam ({FIRST}, {SECOND})",
+            ("--explain", "why.json", "--reference", "seg-*"),
+            f"EXAM: --reference seg-* fits {FIRST}, {SECOND}, expected one of them; give more of the name",
         ),
     ],
 )
-def test_command_says_what_is_wrong(run, arguments, message):  # noqa: F811
+def test_command_says_what_is_wrong(run, folder, arguments, message):  # noqa: F811
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
-    assert errors == f"dqe_loss.rate: error: {message}\n"
+    assert errors == f"dqe_loss.rate: error: {message.replace('EXAM', str(folder))}\n"
 
 
 def test_plan_of_a_lone_mask_and_of_a_lone_reference(tmp_path):

@@ -46,7 +46,7 @@ def guarded_surrogate(**reader):
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        surrogate = Surrogate(config)
+        surrogate = Surrogate(config, SecondReader(config.reader))
     surrogate.network.load_state_dict(base.network.state_dict())
     return surrogate
 

@@ -228,7 +228,7 @@ ERRORS = {
     "nothing": ([], [], "expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither"),
     "both": (["--phantoms", 1], "abc", "found both or neither"),
     "no reference": (["--reference", ""], "abc", "expected --reference NAME with --exams"),
-    "other reference": (["--reference", "expert"], "abc", "whose name ends in expert, found a-seg.nii.gz; give more"),
+    "other reference": (["--reference", "expert"], "abc", "a: --reference expert fits none of a-seg; give a name"),
     "twice": ([], "aa", "expected exams of different names, found two folders named a; rename one"),
     "no exam": (["--exams", "nowhere"], [], "nowhere: expected an exam's folder, found nothing there"),
     "few segmentations": (["--segmentations", 1], "abc", "--segmentations must be 2 or more, got 1"),
@@ -288,7 +288,10 @@ def test_reference_by_its_exact_name_wins(run, exams, tmp_path):
     assert run(exams=[exam])[0] == 0
     shutil.copy(exam / "a-seg.nii.gz", exam / "b-seg.nii.gz")
     (exam / "seg.nii.gz").unlink()
-    assert "found a-seg.nii.gz, b-seg.nii.gz; give more or less" in run(exams=[exam], out=tmp_path / "other")[2]
+    assert (
+        "--reference seg fits a-seg, b-seg, expected one of them; give more"
+        in run(exams=[exam], out=tmp_path / "other")[2]
+    )
 
 
 @pytest.mark.filterwarnings("default")

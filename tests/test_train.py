@@ -1,6 +1,7 @@
 """Training: the same weights however it is run, interrupted or spread, and nothing lost by an error."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,15 +21,22 @@ from safetensors import safe_open
 from torch import nn
 
 import dqe_loss
-from dqe_loss import DQELoss, load_surrogate
+from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss import train as command
-from dqe_loss.processes import StopRequest
+from dqe_loss.checkpoint import assemble
+from dqe_loss.processes import Processes, StopRequest
+from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig, SecondReader
+from dqe_loss.stars import describe_ratings
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
 from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml, to_yaml
 from dqe_loss.training.dataset import MicroBatches
 from dqe_loss.training.gradients import summed_gradients
+from dqe_loss.training.measure import measure, rate_rated
+from dqe_loss.training.prepare import prepare
+from dqe_loss.training.record import RunFolder
 from dqe_loss.training.run import train
 
+KINDS = ("hybrid stars", "the network alone")
 ROOT = Path(dqe_loss.__file__).parents[1]
 
 
@@ -306,6 +314,114 @@ def test_pretrained_network_goes_on_with_its_notice(options):
     published = load_surrogate("brainlesion").network.state_dict()["features.conv0.weight"]
     trained = surrogate.network.state_dict()["backbone.features.conv0.weight"]
     torch.testing.assert_close(trained, published, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def hardened(tmp_path_factory):
+    """A small surrogate with a second reader that agrees with no mask."""
+    config = SurrogateConfig(
+        architecture="resnet18",
+        field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE),
+        kind_of_ratings="hybrid",
+        reader=ReaderConfig(features=(4, 4, 4, 4, 4, 4), exponent=1),
+        center_gradient=False,
+        data="human ratings: of experts; a second reader, taught on nothing",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        surrogate = Surrogate(config, SecondReader(config.reader))
+    with torch.no_grad():
+        surrogate.network.fc.bias += 4
+        surrogate.reader.trust.zero_()
+    path = tmp_path_factory.mktemp("hardened") / "hardened.safetensors"
+    save_surrogate(surrogate, path)
+    return path
+
+
+def tuned(options, hardened):
+    side = SMALLEST_PLANE
+    return replace(
+        options, pretrained=str(hardened), field_of_view=(side, side), optimizer="adamw", learning_rate=1e-5, test=0.34
+    )
+
+
+def rows_of_card(path):
+    """Part to the figures that a card shows."""
+    rows = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("| ")]
+    return {part: values for part, *values in rows[1:]}
+
+
+def test_a_pretrained_second_reader_is_carried_over_and_measured_with_the_network(options, hardened):
+    config = tuned(options, hardened)
+    assert train(config) == 0
+    start = load_surrogate(hardened)
+    prepared = prepare(config, Processes(0, 1, torch.device("cpu")), RunFolder(config.out).split)
+    for name in ("surrogate", "best"):
+        path = config.out / f"{name}.safetensors"
+        saved = load_surrogate(path)
+        for key, weight in start.reader.state_dict().items():
+            assert torch.equal(saved.reader.state_dict()[key], weight), key
+        assert not torch.equal(saved.network.fc.weight, start.network.fc.weight)
+        assert (saved.config.kind_of_ratings, saved.config.reader) == ("hybrid", start.config.reader)
+        assert saved.config.data.startswith("simulated ratings: ")
+        assert "simulated raters, not from human ratings, and lowered where" in describe_ratings(saved.config, "a")
+        card = path.with_suffix(".md").read_text()
+        assert "taught on references elsewhere and is carried over unchanged" in card
+        rows = rows_of_card(path.with_suffix(".md"))
+        assert list(rows) == [f"{p}, {kind}" for p in ("validation", "test") for kind in KINDS]
+        # The file as it lies there gives what its card says, of each kind of stars.
+        again = measure(saved, {part: prepared.planes[part] for part in ("validation", "test")})
+        hybrid, alone = (again[f"test, {kind}"]["mae"] for kind in KINDS)
+        assert abs(hybrid - alone) > 0.1
+        for part, values in again.items():
+            shown = [f"{values['segmentations']:.0f}", *(f"{values[key]:.2f}" for key in ("mae", "rmse", "pearson"))]
+            assert rows[part] == shown
+    log = pd.read_csv(config.out / "log.csv")
+    best = load_surrogate(config.out / "best.safetensors")
+    stars = rate_rated(best, prepared.planes["validation"])["hybrid stars"]
+    rated = np.array([plane.stars for plane in prepared.planes["validation"]])
+    assert np.abs(stars - rated).mean() == log["validation_mae"].min()  # exactly: what was chosen is what was saved
+
+
+def test_a_resumed_run_needs_the_second_reader_that_it_began_with(fails, options, hardened, monkeypatch, tmp_path):
+    start = tmp_path / "start.safetensors"
+    shutil.copy(hardened, start)
+    config = tuned(options, start)
+    asked = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "__bool__", lambda _: next(asked))
+        assert train(config) == 128
+    other = load_surrogate(start)
+    with torch.no_grad():
+        other.reader.trust += 1
+    save_surrogate(other, start)
+    with pytest.raises(ValueError, match=r"second reader was .*, is .*; give the same options, or another --out"):
+        train(replace(config, resume=True))
+    shutil.copy(hardened, start)
+    assert train(replace(config, resume=True)) == 0
+    whole = replace(config, out=config.out.with_name("whole"))
+    assert train(whole) == 0
+    assert_same_run(whole, config)
+
+
+def test_a_checkpoint_of_a_run_that_was_cut_off_says_what_was_measured(options, monkeypatch):
+    asked = iter([False, False, False, True])  # after the first epoch
+    monkeypatch.setattr(StopRequest, "__bool__", lambda _: next(asked))
+    assert train(options) == 128
+    card = options.out / "best.md"
+    assert list(rows_of_card(card)) == ["validation"]
+    assert "The training was going on: the exams of the test had not been rated yet" in card.read_text()
+
+
+def test_no_surrogate_has_a_second_reader_of_its_own_making():
+    config = SurrogateConfig(field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE), reader=ReaderConfig())
+    with pytest.raises(ValueError, match="has a second reader, and none was given; load_surrogate loads both"):
+        Surrogate(config)
+    with pytest.raises(ValueError, match="has no second reader, and one was given"):
+        Surrogate(replace(config, reader=None), SecondReader(config.reader))
+    weights = Surrogate(replace(config, reader=None)).network.state_dict()
+    with pytest.raises(RuntimeError, match="Missing key"):
+        assemble(config, weights)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

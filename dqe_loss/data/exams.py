@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -338,26 +339,74 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return [written(name) for name in names]
 
 
-def choose_reference(folder: Path, files: Sequence[Path], names: Sequence[str]) -> Path:
-    """The one file that is called like a reference.
+def choose_reference(folder: Path, files: Sequence[Path], wanted: Sequence[str]) -> Path:
+    """The one file of an exam that is its reference.
 
     Args:
         folder: the exam's folder.
         files: its segmentations, in the folder or below it.
-        names: names of references, with or without ``.nii.gz``.
+        wanted: what may be its reference, as `match_reference` takes it.
 
     Raises:
         ValueError: there is no such file, or more than one.
     """
-    wanted = {_stem(Path(name)) for name in names}
-    found = [file for file in files if _stem(file) in wanted]
-    if len(found) != 1:
-        listed = ", ".join(path_name(file, folder) for file in (found or files)) or "no segmentation"
-        raise ValueError(
-            f"{folder}: expected one segmentation named {' or '.join(names)} as the reference, found {listed}; "
-            "give --reference a name that one of its files has"
-        )
-    return found[0]
+    names = [path_name(file, folder) for file in files]
+    return files[names.index(choose_reference_name(str(folder), names, wanted))]
+
+
+def choose_reference_name(exam: str, names: Sequence[str], wanted: Sequence[str]) -> str:
+    """The one segmentation of an exam that is its reference, by name.
+
+    Args:
+        exam: what to call the exam in an error.
+        names: its segmentations.
+        wanted: what may be its reference, as `match_reference` takes it.
+
+    Raises:
+        ValueError: there is no such segmentation, or more than one.
+    """
+    found = match_reference(names, wanted)
+    if len(found) == 1:
+        return found[0]
+    given = f"{exam}: --reference {' or '.join(wanted)} fits"
+    if found:
+        raise ValueError(f"{given} {', '.join(found)}, expected one of them; give more of the name")
+    if not names:
+        raise ValueError(f"{given} none, for the exam has no segmentation; leave the exam out")
+    raise ValueError(
+        f"{given} none of {', '.join(names)}; give a name, the end of a name (seg for CASE-seg.nii.gz) or a pattern "
+        "('*-seg')"
+    )
+
+
+def match_reference(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Those of an exam's segmentations that fit what the user calls a reference: the one rule of all commands.
+
+    Upper and lower case are the same, and ``.nii.gz`` may be left out. Whole names come first: with the folders that
+    they are in or, where there is no such name, without. Where nothing has a wanted whole name, it may be the end of
+    one after a ``-``, ``_`` or ``.`` (``seg`` for ``BraTS-GLI-00000-000-seg``), or a pattern with ``*`` or ``?``.
+
+    Args:
+        names: the segmentations' names, with the folders that they are in, if any.
+        wanted: names, ends or patterns.
+
+    Returns:
+        The names that fit.
+    """
+    plain = {name: _without_ending(name).lower() for name in names}
+    files = {name: text.rpartition("/")[2] for name, text in plain.items()}
+    asked = [text for text in (_without_ending(name).lower() for name in wanted) if text]
+
+    def fits(text: str, asked: str) -> bool:
+        if "*" in asked or "?" in asked:
+            return fnmatchcase(text, asked)
+        return text.endswith(asked) and (asked[0] in "-_." or text[: -len(asked)].endswith(("-", "_", ".")))
+
+    exact = set()
+    for text in asked:
+        exact |= {n for n in names if plain[n] == text} or {n for n in names if files[n] == text}
+    found = exact or {n for n in names if any(fits(plain[n], text) or fits(files[n], text) for text in asked)}
+    return [name for name in names if name in found]
 
 
 def path_name(file: Path, folder: Path) -> str:
@@ -376,7 +425,11 @@ def is_nifti_name(name: str) -> bool:
 
 
 def _stem(path: Path) -> str:
-    return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    return _without_ending(path.name)
+
+
+def _without_ending(name: str) -> str:
+    return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
 
 
 def last_part(path: Path) -> str:

@@ -130,7 +130,7 @@ def find_all_segmentations(folder: str | Path, references: Sequence[str]) -> Ref
     Args:
         folder: the exam's folder, as `dqe_loss.data.exams.find_exam` reads it; files in subfolders that are
             called segmentations (`is_segmentation_name`) count, too.
-        references: names of references, without ``.nii.gz``.
+        references: names, ends or patterns of references, see `dqe_loss.data.exams.match_reference`.
 
     Returns:
         The exam, its reference first.

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -26,8 +27,8 @@ def read_ahead(jobs: Iterable[Job], prepare: Callable[[Job], Ready], workers: in
         Each job with what was prepared, in the order of the jobs.
     """
     waiting: deque[tuple[Job, Future[Ready]]] = deque()
-    # Each thread works alone: the cores are shared by the threads already.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
+        _use_one_core_each(pool, workers)
         try:
             for job in jobs:
                 waiting.append((job, pool.submit(prepare, job)))
@@ -40,3 +41,21 @@ def read_ahead(jobs: Iterable[Job], prepare: Callable[[Job], Ready], workers: in
         finally:  # a caller that stops waits for the threads' present jobs alone
             for _, future in waiting:
                 future.cancel()
+
+
+def _use_one_core_each(pool: ThreadPoolExecutor, workers: int) -> None:
+    """Let tensor work in a pool's threads use one core each: the cores are shared by the threads already.
+
+    PyTorch keeps a number for each thread that has asked for it, and one that other threads begin with. Setting the
+    former sets both, so that the latter is put back.
+    """
+    number, all_started = torch.get_num_threads(), Barrier(workers)
+
+    def limit() -> None:
+        all_started.wait()  # or one thread would do this twice
+        torch.get_num_threads()  # from now on the thread has a number of its own
+        torch.set_num_threads(1)
+
+    for started in [pool.submit(limit) for _ in range(workers)]:
+        started.result()
+    torch.set_num_threads(number)

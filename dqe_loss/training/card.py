@@ -1,16 +1,13 @@
 """The model card: what a checkpoint is, what it learned from, how well it does; in words that go with the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from dqe_loss.evaluation.agreement import agreement
 from dqe_loss.stars import star_unit
 from dqe_loss.surrogate import SurrogateConfig
 from dqe_loss.training.config import TrainConfig, to_yaml
-from dqe_loss.training.dataset import RatedPlane
+from dqe_loss.training.measure import Metrics
 
 _ORIGIN = {
     "human": "These stars were given by human raters.",
@@ -18,6 +15,10 @@ _ORIGIN = {
     "model of raters. No human judged these segmentations, and nothing that this network says is human judgment.",
     "metric": "These stars are **metric stars**, computed from overlap with a reference. No human judged these "
     "segmentations, and nothing that this network says is human judgment.",
+    "hybrid": "Two networks give these stars together. The first was trained here, on the ratings named under Data. "
+    "The second, a second reader, was not: it was taught on references elsewhere and is carried over unchanged from "
+    "the checkpoint that the training started from. It lowers the stars where it disagrees with the mask, which is "
+    "overlap as it sees it, no human judgment.",
 }
 
 _CARD = """# {title}
@@ -33,7 +34,7 @@ with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, no
 
 {metrics}
 
-**Not measured here:** whether it can be fooled. Use it as a loss with the guard on (the default of `DQELoss`).
+**Not measured here:** whether it can be fooled{reader}. Use it as a loss with the guard on (the default of `DQELoss`).
 {notice}
 ## Configuration
 
@@ -52,47 +53,29 @@ def describe_data(table: pd.DataFrame, split: Mapping[str, str]) -> str:
     )
 
 
-def part_metrics(planes: Sequence[RatedPlane], predicted: NDArray[np.float64]) -> dict[str, float]:
-    """Agreement on one part of the split, as the paper counts: views averaged for each segmentation.
-
-    Args:
-        planes: the part's planes.
-        predicted: ``(N,)`` stars.
-
-    Returns:
-        Number of segmentations under ``"segmentations"``, and the numbers of `agreement`.
-    """
-    rows = pd.DataFrame({"name": [plane.segmentation for plane in planes], "rated": [plane.stars for plane in planes]})
-    means = rows.assign(predicted=predicted).groupby("name", sort=False)[["predicted", "rated"]].mean()
-    return {"segmentations": len(means), **agreement(means["predicted"], means["rated"])}
-
-
 def model_card(
-    config: TrainConfig,
-    surrogate: SurrogateConfig,
-    metrics: Mapping[str, Mapping[str, float]] | None,
-    *,
-    title: str,
+    config: TrainConfig, surrogate: SurrogateConfig, metrics: Metrics, *, title: str, going_on: bool = False
 ) -> str:
     """Write the card in Markdown.
 
     Args:
         config: the training.
         surrogate: the surrogate that came out.
-        metrics: part of the split to what `part_metrics` gave; None while the training goes on.
+        metrics: what `dqe_loss.training.measure.measure` found.
         title: name of the checkpoint, and which epoch it is of.
+        going_on: whether the training was not at its end, where exams beside those of the validation are rated.
 
     Returns:
         The text.
     """
-    if not metrics:
-        measured = "None: no such exams." if metrics is not None else "Not computed yet: the training was going on."
-        return _fill(config, surrogate, measured, title)
     lines = ["| part | segmentations | MAE | RMSE | r |", "|---|---|---|---|---|"]
     for part, values in metrics.items():
         shown = " | ".join(f"{values[name]:.2f}" for name in ("mae", "rmse", "pearson"))
         lines.append(f"| {part} | {values['segmentations']:.0f} | {shown} |")
-    return _fill(config, surrogate, "\n".join(lines), title)
+    measured = "\n".join(lines) if metrics else "None: no such exams."
+    if going_on:
+        measured += "\n\nThe training was going on: the exams of the test had not been rated yet."
+    return _fill(config, surrogate, measured, title)
 
 
 def _fill(config: TrainConfig, surrogate: SurrogateConfig, measured: str, title: str) -> str:
@@ -103,6 +86,7 @@ def _fill(config: TrainConfig, surrogate: SurrogateConfig, measured: str, title:
         origin=_ORIGIN[surrogate.kind_of_ratings],
         data=surrogate.data[:1].upper() + surrogate.data[1:] + ".",
         metrics=measured,
+        reader="" if surrogate.reader is None else ", and whether the second reader still fits the network beside it",
         notice=f"\n**Notice.** {surrogate.notice}\n" if surrogate.notice else "",
         config=to_yaml(config),
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.checkpoint import load_surrogate, reader_weights
 from dqe_loss.data.plane_cache import PlaneCache, fill_cache
 from dqe_loss.data.ratings import read_ratings
 from dqe_loss.data.split import PARTS, read_split, split_exams
@@ -32,14 +32,18 @@ class Prepared:
 
     Attributes:
         surrogate: what it leads to.
+        kind: kind of the ratings.
         network: where it starts, on the CPU.
+        reader: the weights of the pretrained second reader, named as in a checkpoint; empty if there is none.
         split: exam to part.
         planes: the planes of each part.
         fingerprint: what a continuation must share, JSON-ready.
     """
 
     surrogate: SurrogateConfig
+    kind: str
     network: nn.Module
+    reader: dict[str, Tensor]
     split: dict[str, str]
     planes: dict[str, list[RatedPlane]]
     fingerprint: dict[str, Any]
@@ -60,7 +64,7 @@ def prepare(config: TrainConfig, where: Processes, former_split: Path | None = N
         ValueError: if something does not fit; cheap checks come first, reading exams last.
         OSError: if the cache cannot be written.
     """
-    surrogate, network = start_network(config)
+    surrogate, network, reader = start_network(config)
     table = read_ratings(config.ratings)
     split = _split(config, table, former_split)
     part = table["exam"].map(split)
@@ -71,11 +75,13 @@ def prepare(config: TrainConfig, where: Processes, former_split: Path | None = N
     if config.pretrained is None:
         center_output(network, sum(plane.stars for plane in expected) / len(expected))
 
-    data = describe_data(table, split)
+    kind, data = str(table["kind"].iloc[0]), describe_data(table, split)
     if surrogate.data:
         data += f"; started from a network that had learned from {surrogate.data}"
+    if reader:
+        data = f"{kind} ratings: {data}; the second reader is carried over unchanged"
     versions = {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")}
-    surrogate = replace(surrogate, kind_of_ratings=str(table["kind"].iloc[0]), data=data, versions=versions)
+    surrogate = replace(surrogate, kind_of_ratings="hybrid" if reader else kind, data=data, versions=versions)
 
     cache = PlaneCache(config.cache or config.out / "planes", surrogate, config.label_scheme)
     entries = fill_cache(cache, table) if where.first else {}
@@ -86,17 +92,20 @@ def prepare(config: TrainConfig, where: Processes, former_split: Path | None = N
         name: rated_planes(rows, entries, config.targets if name == "train" else "mean")
         for name, rows in tables.items()
     }
-    return Prepared(surrogate, network, split, planes, _fingerprint(config, planes["train"]))
+    return Prepared(surrogate, kind, network, reader, split, planes, _fingerprint(config, planes["train"], reader))
 
 
-def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module]:
-    """A network to train, random by the seed or pretrained, and its configuration.
+def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict[str, Tensor]]:
+    """A network to train, random by the seed or pretrained, its configuration, and the weights of a second reader.
+
+    A pretrained second reader is carried over as it is: it knows references, and ratings teach it nothing.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the architecture is no 2D classifier, or the checkpoint does not fit the head.
     """
     torch.manual_seed(config.seed)
+    reader: dict[str, Tensor] = {}
     if config.pretrained is None:
         surrogate = config.surrogate()
         network = build_network(surrogate)
@@ -104,9 +113,10 @@ def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module]:
         start = load_surrogate(config.pretrained)
         surrogate = replace(start.config, head=config.head, field_of_view=config.field_of_view, seed=config.seed)
         network = build_network(surrogate)
+        reader = reader_weights(start)
         _copy_weights(start.network, start.config.head, network, config)
     _check_output(surrogate, network)
-    return surrogate, network
+    return surrogate, network, reader
 
 
 def center_output(network: nn.Module, stars: float) -> None:
@@ -149,7 +159,11 @@ def _split(config: TrainConfig, table: pd.DataFrame, former: Path | None) -> dic
     return {exam: part for exam, part in split.items() if exam in exams}
 
 
-def _fingerprint(config: TrainConfig, planes: Sequence[RatedPlane]) -> dict[str, Any]:
+def _fingerprint(config: TrainConfig, planes: Sequence[RatedPlane], reader: Mapping[str, Tensor]) -> dict[str, Any]:
     listed = "\n".join(f"{plane.entry.name} {plane.view} {plane.stars!r}" for plane in planes)
     options = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _FREE}
-    return {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}
+    found = {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}
+    if reader:  # read anew by a continuation: it must be the same
+        weights = b"".join(tensor.numpy().tobytes() for tensor in reader.values())
+        found["second reader"] = hashlib.sha256(weights).hexdigest()[:16]
+    return found

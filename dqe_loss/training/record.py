@@ -1,22 +1,18 @@
 """The folder of a run: what it shows while it goes, and what it leaves."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dqe_loss.checkpoint import save_surrogate
 from dqe_loss.files import encode, write_together
-from dqe_loss.surrogate import Surrogate, SurrogateConfig
+from dqe_loss.surrogate import Surrogate
 from dqe_loss.training.card import model_card
 from dqe_loss.training.config import TrainConfig
+from dqe_loss.training.measure import Metrics
 from dqe_loss.training.state import Progress
-
-Metrics = Mapping[str, Mapping[str, float]]
-"""Part of the split to its agreement."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +61,21 @@ class Recorder:
 
     Args:
         config: the training.
-        surrogate: what it leads to.
-        network: the network on its way.
         folder: where to write.
     """
 
-    def __init__(self, config: TrainConfig, surrogate: SurrogateConfig, network: nn.Module, folder: RunFolder) -> None:
-        self.config, self.surrogate, self.network, self.folder = config, surrogate, network, folder
+    def __init__(self, config: TrainConfig, folder: RunFolder) -> None:
+        self.config, self.folder = config, folder
         self._writer: SummaryWriter | None = None
 
-    def record(self, progress: Progress, best: bool) -> None:
-        """Note an epoch that has ended, and keep the network if it is the best so far."""
+    def record(self, progress: Progress, surrogate: Surrogate, best: Metrics | None) -> None:
+        """Note an epoch that has ended.
+
+        Args:
+            progress: how far the training is.
+            surrogate: as it is after the epoch.
+            best: what was measured of it if it is the best so far, and is to be kept; else None.
+        """
         log = pd.DataFrame(progress.rows).to_csv(index=False, lineterminator="\n")
         write_together({self.folder.log: log.encode()})
         if self._writer is None:  # what a run that was killed wrote beyond its saved state is purged
@@ -84,14 +84,12 @@ class Recorder:
             if name != "epoch":
                 self._writer.add_scalar(name, value, progress.epoch)
         self._writer.flush()
-        if best:
+        if best is not None:
             why = f"epoch {progress.epoch} (the lowest validation MAE)"
-            self.save(self.folder.best, f"{self.config.out.name}, {why}", None)
+            self.save(surrogate, self.folder.best, f"{self.config.out.name}, {why}", best, going_on=True)
 
-    def save(self, path: Path, title: str, metrics: Metrics | None) -> None:
-        """Write the network as a surrogate, with its model card inside and beside it."""
-        card = model_card(self.config, self.surrogate, metrics, title=title)
-        frozen = Surrogate(self.surrogate)
-        frozen.network.load_state_dict(self.network.state_dict())
-        save_surrogate(frozen, path, card=card)
+    def save(self, surrogate: Surrogate, path: Path, title: str, metrics: Metrics, *, going_on: bool = False) -> None:
+        """Write a surrogate, with its model card inside and beside it; `model_card` says what the rest means."""
+        card = model_card(self.config, surrogate.config, metrics, title=title, going_on=going_on)
+        save_surrogate(surrogate, path, card=card)
         write_together({path.with_suffix(".md"): encode(card)})

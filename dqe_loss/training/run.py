@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from dqe_loss.checkpoint import load_surrogate
+from dqe_loss.checkpoint import assemble, load_surrogate
 from dqe_loss.data.split import write_split
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.processes import StopRequest, processes
-from dqe_loss.training.card import part_metrics
 from dqe_loss.training.config import TrainConfig, to_yaml
 from dqe_loss.training.dataset import RatedPlane
+from dqe_loss.training.measure import measure
 from dqe_loss.training.prepare import prepare
 from dqe_loss.training.record import Recorder, RunFolder
 from dqe_loss.training.trainer import Trainer
@@ -39,13 +39,13 @@ def train(config: TrainConfig) -> int:
             write_split(ready.split, folder.split)
             write_together({folder.config: to_yaml(config).encode()})
             counts = ", ".join(f"{len(planes)} {part}" for part, planes in ready.planes.items())
-            kind = ready.surrogate.kind_of_ratings
-            print(f"planes: {counts}; {kind} ratings; {where.world} process(es) on {where.device}", flush=True)
+            print(f"planes: {counts}; {ready.kind} ratings; {where.world} process(es) on {where.device}", flush=True)
         network = ready.network.to(where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        recorder = Recorder(config, ready.surrogate, network, folder)
+        surrogate = assemble(ready.surrogate, ready.network.state_dict() | ready.reader).to(where.device)
+        recorder = Recorder(config, folder)
         trainer = Trainer(
             config,
-            ready.surrogate,
+            surrogate,
             network,
             ready.planes["train"],
             ready.planes["validation"],
@@ -82,16 +82,15 @@ def _finish(
     planes: Mapping[str, Sequence[RatedPlane]],
 ) -> None:
     """Measure the last and the best network on the exams that were held out, and write them with their cards."""
-    checkpoints = {folder.last: f"epoch {config.epochs} (the last)"}
-    if folder.best.exists():
+    held_out = {part: planes[part] for part in ("validation", "test")}
+    checkpoints = {folder.last: (trainer.current(), f"epoch {config.epochs} (the last)")}
+    if trainer.progress.best < float("inf"):
         maes = [row["validation_mae"] for row in trainer.progress.rows]
-        checkpoints[folder.best] = f"epoch {maes.index(min(maes)) + 1} (the lowest validation MAE)"
-    for path, title in checkpoints.items():
-        if path == folder.best:
-            trainer.network.load_state_dict(load_surrogate(path).network.state_dict())
-        held_out = {part: planes[part] for part in ("validation", "test") if planes[part]}
-        metrics = {part: part_metrics(rated, trainer.predict(rated)) for part, rated in held_out.items()}
-        recorder.save(path, f"{config.out.name}, {title}", metrics)
+        best = load_surrogate(folder.best).to(trainer.surrogate.device)
+        checkpoints[folder.best] = (best, f"epoch {maes.index(min(maes)) + 1} (the lowest validation MAE)")
+    for path, (surrogate, title) in checkpoints.items():
+        metrics = measure(surrogate, held_out)
+        recorder.save(surrogate, path, f"{config.out.name}, {title}", metrics)
         print(f"{path}: {title}")
         for part, values in metrics.items():
             print(

@@ -7,19 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dqe_loss.processes import Processes, StopRequest, ignore_signals
-from dqe_loss.rating import CPU_BATCH
-from dqe_loss.surrogate import SurrogateConfig, stars_of_output
+from dqe_loss.surrogate import Surrogate
 from dqe_loss.training.batch_statistics import averaged_batch_statistics
 from dqe_loss.training.config import TrainConfig
 from dqe_loss.training.dataset import MicroBatches, PlaneDataset, RatedPlane
 from dqe_loss.training.gradients import summed_gradients
+from dqe_loss.training.measure import Metrics, part_metrics, rate_rated
 from dqe_loss.training.objective import build_optimizer, objective
 from dqe_loss.training.state import Progress, Row, load_state, save_state
 
@@ -30,23 +29,24 @@ class Trainer:
 
     Attributes:
         config: the training.
-        surrogate: what it leads to.
+        surrogate: what it leads to, on the device: a copy that is brought up to date where it is rated or saved.
         network: the network, on the device.
         train: planes to learn from.
         validation: planes to watch; may be none.
         where: this process among its like.
         state: file of the state.
-        report: called in process 0 at the end of each epoch with progress and whether it is the best so far.
+        report: called in process 0 at the end of each epoch with progress, the surrogate and, if it is the best so far,
+            what was measured of it.
     """
 
     config: TrainConfig
-    surrogate: SurrogateConfig
+    surrogate: Surrogate
     network: nn.Module
     train: Sequence[RatedPlane]
     validation: Sequence[RatedPlane]
     where: Processes
     state: Path
-    report: Callable[[Progress, bool], None]
+    report: Callable[[Progress, Surrogate, Metrics | None], None]
 
     def __post_init__(self) -> None:
         """Build what one training needs; see `MicroBatches` for the errors of batch sizes."""
@@ -58,7 +58,7 @@ class Trainer:
         self.progress = Progress()
         augmentation = config.augmentation if config.augmentation.enabled else None
         self.loader = DataLoader(
-            PlaneDataset(self.train, self.surrogate, augmentation, config.seed),
+            PlaneDataset(self.train, self.surrogate.config, augmentation, config.seed),
             batch_sampler=self.batches,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
@@ -91,17 +91,10 @@ class Trainer:
                     self._save(progress, fingerprint)
         return True
 
-    def predict(self, planes: Sequence[RatedPlane]) -> NDArray[np.float64]:
-        """Stars ``(N,)`` of planes as they are, by the network as it stands."""
-        self.network.eval()
-        dataset = PlaneDataset(planes, self.surrogate)
-        stars = []
-        with torch.inference_mode(), self._autocast():
-            for start in range(0, len(planes), CPU_BATCH):
-                items = [dataset[0, i][0] for i in range(start, min(start + CPU_BATCH, len(planes)))]
-                output = self.network(self._to_device(torch.stack(items)))
-                stars.append(stars_of_output(self.surrogate, output.float()).cpu())
-        return torch.cat(stars).double().numpy() if stars else np.empty(0)
+    def current(self) -> Surrogate:
+        """The surrogate with the network as it stands."""
+        self.surrogate.network.load_state_dict(self.network.state_dict())
+        return self.surrogate
 
     def _run_epoch(self, progress: Progress, stop: StopRequest, bar: tqdm) -> bool:
         """Take the steps that are left of the epoch; False if a stop came between."""
@@ -129,7 +122,7 @@ class Trainer:
                 torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
                 with self._autocast():
                     output = self.network(self._to_device(planes))
-                loss = objective(self.surrogate, output, stars.to(self.where.device, non_blocking=True))
+                loss = objective(self.surrogate.config, output, stars.to(self.where.device, non_blocking=True))
                 loss.backward()  # type: ignore[no-untyped-call]
                 add()
                 losses.append(loss.detach())
@@ -138,18 +131,21 @@ class Trainer:
 
     def _end_epoch(self, progress: Progress, bar: tqdm) -> None:
         row: Row = {"epoch": progress.epoch + 1, "loss": progress.loss / self.batches.steps}
-        best = False
+        best: Metrics | None = None
+        surrogate = self.current()
         if self.validation and self.where.first:
             stars = np.array([plane.stars for plane in self.validation])
-            row["validation_mae"] = float(np.abs(self.predict(self.validation) - stars).mean())
-            best = row["validation_mae"] < progress.best
-            progress.best = min(progress.best, row["validation_mae"])
+            predicted = rate_rated(surrogate, self.validation)
+            row["validation_mae"] = float(np.abs(next(iter(predicted.values())) - stars).mean())
+            if row["validation_mae"] < progress.best:
+                best = part_metrics("validation", self.validation, predicted)
+                progress.best = row["validation_mae"]
         # Ranger21 schedules the rate by itself and tells it under this name.
         row["learning_rate"] = float(getattr(self.optimizer, "current_lr", self.optimizer.param_groups[0]["lr"]))
         progress.rows.append(row)
         progress.epoch, progress.step, progress.loss = progress.epoch + 1, 0, 0.0
         if self.where.first:
-            self.report(progress, best)
+            self.report(progress, surrogate, best)
         self.where.wait()
 
     def _save(self, progress: Progress, fingerprint: Mapping[str, Any]) -> None:

@@ -83,7 +83,8 @@ def find_sources(folders: Sequence[Path], references: Sequence[str], label_schem
 
     Args:
         folders: the exams' folders, as `dqe_loss.data.exams.find_exam` reads them.
-        references: names of references without ``.nii.gz``; each exam must have exactly one of them.
+        references: names, ends or patterns of references (`dqe_loss.data.exams.match_reference`); each exam must have
+            exactly one that fits.
         label_scheme: scheme of the references.
 
     Raises:

@@ -9,6 +9,7 @@ from dqe_loss.evaluation.audit.case import Case
 from dqe_loss.evaluation.audit.exploitation import GRADIENT_COST
 from dqe_loss.evaluation.audit.free import as_logits, free_box, free_mask
 from dqe_loss.evaluation.audit.measure import Measured, Numbers, Settings, Tick, flat_planes, mean, plane_dice
+from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.mask import Mask, center_of_mask
 from dqe_loss.rating import rate_mask
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, interpolate_planes
@@ -53,6 +54,8 @@ def count_direction(settings: Settings) -> int:
 def measure_direction(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Compare gradients on corrupted masks, in the planes through each mask's own center.
 
+    The gradient of the rating is the loss's by default: where there is a refiner, its guard is on.
+
     Returns:
         Under ``masks``, for each corruption: ``cosine`` of the gradients of ``6 - rating`` and of the Dice loss,
         ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of TC, WT, ET).
@@ -69,7 +72,7 @@ def measure_direction(case: Case, surrogate: Surrogate, settings: Settings, tick
         logits = as_logits(wrong)[box].contiguous().requires_grad_()
         mask = free_mask(logits, box, regions.shape)
         center = center_of_mask(mask, hard=False).detach()
-        stars = rate_mask(surrogate, case.image, mask, center).mean()
+        stars = rate_mask(GuardedSurrogate(surrogate), case.image, mask, center).mean()
         (rated,) = torch.autograd.grad(surrogate.config.stars[1] - stars, [logits])
         overlap = DiceLoss()(_flat_planes(mask, center), flat_planes(regions, center).float())
         (wanted,) = torch.autograd.grad(overlap, [logits])

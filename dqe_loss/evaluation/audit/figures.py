@@ -15,6 +15,12 @@ from dqe_loss.labels import REGIONS
 COLORS = {"own": ORANGE, "reference": BLUE, "fixed": BLUE, "jittered": ORANGE}
 REGION_COLORS = dict(zip(REGIONS, (PURPLE, GREEN, RED), strict=True))
 _GRAY = "0.45"
+_CURVE: dict[str, dict[str, Any]] = {
+    "none": {"linewidth": 1.3, "alpha": 1.0},
+    "on": {"linewidth": 1.3, "alpha": 1.0},
+    "off": {"linewidth": 1.3, "alpha": 0.45, "linestyle": "--"},
+}
+"""How attacks are drawn by the guard that holds them back."""
 
 
 def draw_figures(audit: Mapping[str, Any]) -> dict[str, Figure]:
@@ -71,18 +77,21 @@ def draw_exploitation(exams: Mapping[str, Numbers], unit: str, limits: Numbers) 
         above, below = grid[column], grid[column + len(STARTS)]
         for numbers in exams.values():
             for planes in JITTERS:
-                run = numbers["attacks"][start][planes]
-                above.plot(range(len(run["stars"])), run["stars"], color=COLORS[planes], linewidth=1.3)
+                for guard, run in numbers["attacks"][start][planes].items():
+                    above.plot(range(len(run["stars"])), run["stars"], color=COLORS[planes], **_CURVE[guard])
         above.set_title(f"from {start}", fontsize=10)
         for i, region in enumerate(REGIONS):
             for j, planes in enumerate(JITTERS):
                 for numbers in exams.values():
-                    run = numbers["attacks"][start][planes]
-                    ends = [run[when]["planes"][i] for when in ("before", "after")]
-                    style = "-" if planes == "fixed" else ":"
-                    below.plot([i - 0.15 + 0.3 * j] * 2, ends, color=REGION_COLORS[region], linestyle=style)
-                    below.plot(i - 0.15 + 0.3 * j, ends[1], "o", color=REGION_COLORS[region], markersize=5)
-                    below.plot(i - 0.15 + 0.3 * j, ends[0], "_", color=REGION_COLORS[region], markersize=9)
+                    for guard, run in numbers["attacks"][start][planes].items():
+                        ends = [run[when]["planes"][i] for when in ("before", "after")]
+                        place = i - 0.15 + 0.3 * j + (0.12 if guard == "off" else 0)
+                        color = REGION_COLORS[region]
+                        style: dict[str, Any] = {"color": color, "alpha": _CURVE[guard]["alpha"]}
+                        below.plot([place] * 2, ends, linestyle="-" if planes == "fixed" else ":", **style)
+                        inside = "white" if guard == "off" else color
+                        below.plot(place, ends[1], "o", markersize=5, markerfacecolor=inside, **style)
+                        below.plot(place, ends[0], "_", markersize=9, **style)
         below.set_xticks(range(len(REGIONS)), REGIONS)
         below.set_ylim(-0.04, 1.04)
         above.set_xlabel("step", fontsize=9)

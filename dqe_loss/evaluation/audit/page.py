@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from dqe_loss.evaluation.audit.exploitation import JITTERS, SHIFT, STARTS
+from dqe_loss.evaluation.audit.exploitation import GUARDS, JITTERS, SHIFT, STARTS
 from dqe_loss.evaluation.audit.measure import CENTERS, Numbers, mean
 from dqe_loss.evaluation.audit.parts import PARTS
 from dqe_loss.evaluation.report import SURROGATE_TEXT, Cell, Table, fill_template, format_number
@@ -58,6 +58,7 @@ def _check(check: Numbers) -> dict[str, Any]:
     return {
         "what": check["what"],
         "measured": format_number(check["measured"]),
+        "unguarded": None if check["unguarded"] is None else format_number(check["unguarded"]),
         "limit": f"{_RULES[check['rule']]} {check['limit']:g}".replace("-", "−"),
         "where": check["where"],
         "source": check["source"],
@@ -94,17 +95,37 @@ def _ladder_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
 def _exploitation_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
     tables = []
     for exam, numbers in exams.items():
-        rows: list[list[Any]] = []
-        for start in STARTS:
-            for planes in JITTERS:
-                run = numbers["attacks"][start][planes]
-                cells = [_change(run, key) for key in ("stars", "binarized_stars")]
-                cells += [_dice(run, key) for key in ("planes", "volume", "soft_planes", "soft_volume")]
-                rows.append([f"{start}, {planes} planes", *cells])
-        columns = ["", f"{unit}, soft mask", f"{unit}, binarized", "Dice, rated planes", "Dice 3D"]
-        columns += ["soft Dice, rated planes", "soft Dice 3D"]
-        tables.append(Table(f"{exam}: before → after; Dice as TC/WT/ET", columns, rows))
+        attacks = numbers["attacks"]
+        guards = list(attacks[STARTS[0]][next(iter(JITTERS))])
+        for measures in _MEASURES if len(guards) > 1 else [{k: v for part in _MEASURES for k, v in part.items()}]:
+            columns = ["", *(_column(name, guard, unit) for name in measures.values() for guard in guards)]
+            rows: list[list[Any]] = [
+                [
+                    f"{start}, {planes} planes",
+                    *(_before_after(attacks[start][planes][guard], key) for key in measures for guard in guards),
+                ]
+                for start in STARTS
+                for planes in JITTERS
+            ]
+            note = "" if len(guards) > 1 else f"; {GUARDS[guards[0]]}"
+            tables.append(Table(f"{exam}: before → after; Dice as TC/WT/ET{note}", columns, rows))
     return tables
+
+
+_MEASURES = (
+    {"stars": "{unit}, soft mask", "binarized_stars": "{unit}, binarized"},
+    {"planes": "Dice, rated planes", "volume": "Dice 3D"},
+    {"soft_planes": "soft Dice, rated planes", "soft_volume": "soft Dice 3D"},
+)
+"""What is told of an attack; of two guards side by side in tables of their own."""
+
+
+def _column(name: str, guard: str, unit: str) -> str:
+    return name.format(unit=unit) + ("" if guard == "none" else f", {GUARDS[guard]}")
+
+
+def _before_after(run: Numbers, key: str) -> Cell:
+    return _change(run, key) if key.endswith("stars") else _dice(run, key)
 
 
 def _change(run: Numbers, key: str) -> Cell:
@@ -123,7 +144,7 @@ _CAPTIONS = {
     "reference in its planes, such as slightly shifted ones, are shown and not judged.",
     "ladders": "Stars as an error grows; the leftmost point is the reference.",
     "exploitation": "Above: stars as the optimizer sees them, step by step. Below: Dice of tumor core, whole tumor and "
-    "enhancing tumor in the rated planes, before and after.",
+    "enhancing tumor in the rated planes, before and after. Light, with open dots: the refiner's guard off.",
     "direction": "Masks with one error of severity 0.5 each, in the planes through their own center.",
     "soft": "How the stars of the reference change as it gets softer.",
     "invariance": "How far stars move with changes that make the mask neither better nor worse.",

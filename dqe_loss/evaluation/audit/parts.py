@@ -23,7 +23,7 @@ class Part:
         meaning: what it asks and what an answer is good for, for a researcher who has not read the code.
         measure: does the work for one exam.
         count: how many ratings that takes, about; for the progress bar.
-        uses_steps: whether the result depends on the number of attack steps.
+        uses_steps: whether it attacks: its result depends on the number of steps, and it is done with each guard.
     """
 
     title: str
@@ -57,8 +57,10 @@ PARTS = {
     "exploitation": Part(
         "Exploitation",
         "The question that decides whether a rating may be used as a loss without a target: an optimizer changes the "
-        "mask for the sake of the stars alone, with no guard. If stars rise and Dice falls, the checkpoint can be "
-        "fooled, and a network trained on it alone would learn how. If Dice stays from the reference, and rises from "
+        "mask for the sake of the stars alone, with no target. If stars rise and Dice falls, the checkpoint can be "
+        "fooled, and a network trained on it alone would learn how. A checkpoint with a refiner (a second reader) is "
+        "attacked with the refiner's guard on, as the loss has it by default, and off, from the same starts; the "
+        "former is judged. A checkpoint without one has no guard. If Dice stays from the reference, and rises from "
         "wrong masks, the stars lead the right way. Noise and an empty mask are shown and not judged: no one says that "
         "a rating alone must find a tumor.",
         measure_exploitation,
@@ -69,7 +71,7 @@ PARTS = {
         "Direction of the gradient",
         "On wrong masks, the first step: how far does the direction in which the stars rise agree with the direction "
         "in which Dice rises? The cosine is 1 for the same direction, 0 for none in common, below 0 for the opposite. "
-        "The guard of the loss keeps the part of the gradient that moves a voxel toward the target; the share that it "
+        "A target's guard keeps the part of the gradient that moves a voxel toward the target; the share that it "
         "keeps is one half for a gradient without direction.",
         measure_direction,
         count_direction,

@@ -1,9 +1,9 @@
 """What the numbers mean: each part's checks, with the thresholds and where they come from."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
-from dqe_loss.evaluation.audit.exploitation import JITTERS
+from dqe_loss.evaluation.audit.exploitation import GUARDS, JITTERS
 from dqe_loss.evaluation.audit.measure import CENTERS, Numbers, mean
 from dqe_loss.labels import REGIONS
 
@@ -66,6 +66,8 @@ class Check:
         limit: the threshold.
         where: the exam or mask of the worst value.
         source: where the threshold comes from.
+        unguarded: of an attack that a refiner's guard holds back, the worst value with the guard off; it is told, and
+            not judged, for the loss has the guard on. None elsewhere.
     """
 
     what: str
@@ -74,6 +76,7 @@ class Check:
     limit: float
     where: str
     source: str
+    unguarded: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -135,24 +138,33 @@ def judge_ladders(results: Results, t: Thresholds) -> list[Check]:
 
 
 def judge_exploitation(results: Results, t: Thresholds) -> list[Check]:
-    """Dice left after attacks, with fixed and jittered planes, worst exam."""
+    """Dice left after attacks, with fixed and jittered planes, worst exam; a refiner's guard is on, as in the loss."""
 
-    def runs(start: str) -> list[tuple[Numbers, str]]:
-        return [
-            (numbers["attacks"][start][planes], f"{planes} planes, {exam}")
-            for exam, numbers in results.items()
-            for planes in JITTERS
-        ]
+    def worst(
+        start: str, measured: Callable[[Numbers], float], what: str, rule: str, limit: float, source: str
+    ) -> Check:
+        found: dict[str, list[tuple[float, str]]] = {}
+        for exam, numbers in results.items():
+            for planes in JITTERS:
+                for guard, run in numbers["attacks"][start][planes].items():
+                    found.setdefault(guard, []).append((measured(run), f"{planes} planes, {exam}"))
+        judged = next(guard for guard in GUARDS if guard in found and guard != "off")
+        check = _lowest(f"{what}, {GUARDS[judged]}", found[judged], rule, limit, source)
+        return replace(check, unguarded=min(found["off"])[0] if "off" in found else None)
+
+    def left(region: int) -> Callable[[Numbers], float]:
+        return lambda run: float(run["after"]["planes"][region])
+
+    def change(run: Numbers) -> float:
+        return mean(run["after"]["planes"]) - mean(run["before"]["planes"])
 
     checks = []
     for i in (1, 0, 2):  # the whole tumor first
-        left = [(run["after"]["planes"][i], where) for run, where in runs("reference")]
         what = f"Dice of {REGIONS[i]} left in the rated planes after an attack from the reference"
-        checks.append(_lowest(what, left, ">=", t.attack_dice[i], PROJECT))
+        checks.append(worst("reference", left(i), what, ">=", t.attack_dice[i], PROJECT))
     for start, source in (("shifted", PROJECT), ("corrupted", OURS)):
-        changes = [(mean(run["after"]["planes"]) - mean(run["before"]["planes"]), where) for run, where in runs(start)]
         what = f"change of mean Dice in the rated planes by an attack from the {start} mask"
-        checks.append(_lowest(what, changes, ">", t.attack_change, source))
+        checks.append(worst(start, change, what, ">", t.attack_change, source))
     return checks
 
 

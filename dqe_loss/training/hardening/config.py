@@ -16,7 +16,8 @@ class HardenConfig:
 
     Attributes:
         exams: Folders of exams with BraTS file names.
-        reference: Names of the references, without .nii.gz.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
         phantoms: Number of synthetic exams to teach on, too.
         out: Folder of the run: made if need be.
         resume: Go on with the run in the folder, from its last state.

@@ -19,8 +19,8 @@ from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources
 from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.files import check_output_folder, encode, write_together
 from dqe_loss.processes import Processes, StopRequest, processes
-from dqe_loss.second_reader import ReaderConfig
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.second_reader import ReaderConfig, SecondReader
+from dqe_loss.surrogate import Surrogate, build_network
 from dqe_loss.training.config import plain_values
 from dqe_loss.training.hardening.card import describe_exams, hardened_card
 from dqe_loss.training.hardening.config import HardenConfig
@@ -99,7 +99,8 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
     )
     torch.manual_seed(config.seed)
-    surrogate = Surrogate(surrogate_config)
+    build_network(surrogate_config)  # draws what comes before the reader, whose weights by a seed are to stay
+    surrogate = Surrogate(surrogate_config, SecondReader(reader, len(surrogate_config.modalities)))
     surrogate.network.load_state_dict(start.network.state_dict())
     return surrogate
 
@@ -137,7 +138,9 @@ def _natural(source: Source, config: HardenConfig) -> list[Labels]:
     """All segmentations of an exam but its reference, in the scheme ``"brats23"``."""
     if source.paths is None:
         return []
-    found = find_all_segmentations(source.paths.t1c.parent, config.reference)
+    # By its whole name: what the user gave may fit a mask in a folder below, too.
+    (reference,) = source.paths.segmentations
+    found = find_all_segmentations(reference.parent, [reference.name])
     others = replace(found.paths, segmentations=found.paths.segmentations[1:])
     exam = read_exam(others, label_scheme=config.label_scheme)
     return [as_brats23(labels, config.label_scheme) for labels in exam.segmentations.values()]

@@ -1,0 +1,62 @@
+"""Which planes gave the stars: those of the only place that was looked at, or of the place with a view's lowest stars.
+
+`rate_segmentation` and the command rate look through one or several places (`dqe_loss.look`). Whatever shows or
+explains stars must take the planes that they are of.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqe_loss.intensity import MODALITIES
+from dqe_loss.mask import Mask
+from dqe_loss.rating import Rater, look_at, mask_inputs, rate_inputs
+from dqe_loss.slicing import VIEW_AXIS, VIEWS
+
+
+@dataclass(frozen=True)
+class LowestPlanes:
+    """The whole planes that a batch of segmentations has its stars from.
+
+    Attributes:
+        center: ``(B, 3)`` int64: along each view's axis the coordinate of its plane, so that `rate_segmentation` gives
+            the same stars through this center.
+        places: for each segmentation the view to the place that its plane goes through, of `dqe_loss.look.LOOKS`.
+    """
+
+    center: Tensor
+    places: tuple[dict[str, str], ...]
+
+
+@torch.no_grad()
+def lowest_planes(
+    rater: Rater,
+    image: Tensor,
+    mask: Mask,
+    look: tuple[str, ...] = ("mask",),
+    modalities: tuple[str, ...] = MODALITIES,
+) -> LowestPlanes:
+    """Find the planes that count.
+
+    Args:
+        rater: the network; asked only if there are several places to choose from.
+        image: raw intensities ``(B, 4, X, Y, Z)``.
+        mask: the segmentations, of the image's size.
+        look: where to look, see `dqe_loss.rate_segmentation`.
+        modalities: the image's channel order.
+
+    Raises:
+        ValueError: if shapes or names are not as said.
+    """
+    centers = look_at(image, mask, look, True, modalities)
+    chosen = torch.zeros(len(VIEWS), image.shape[0], dtype=torch.int64)
+    if len(centers) > 1:
+        inputs = (mask_inputs(rater, image, mask, center, modalities=modalities) for center in centers)
+        chosen = torch.stack([rate_inputs(rater, planes.to(rater.device)) for planes in inputs]).argmin(0).T.cpu()
+    center = centers[0].clone()
+    for view, row in zip(VIEWS, chosen.tolist(), strict=True):
+        for exam, place in enumerate(row):
+            center[exam, VIEW_AXIS[view]] = centers[place][exam, VIEW_AXIS[view]]
+    names = ({view: look[i] for view, i in zip(VIEWS, column, strict=True)} for column in chosen.T.tolist())
+    return LowestPlanes(center, tuple(names))
