@@ -203,7 +203,7 @@ def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: str) -> L
 
 
 def _values(stored: Labels, scheme: str) -> Labels:
-    """What brats23's labels 0, 1, 2, 3 are written as; of two labels for enhancing tumor the one that occurs."""
+    """What brats23's 0, 1, 2, 3 are written as: of several labels the first; for enhancing tumor, one that occurs."""
     known = label_scheme(scheme)
     enhancing = next((value for value in known.enhancing if (stored == value).any()), known.enhancing[0])
-    return np.array([0, known.necrosis, known.edema, enhancing], np.uint8)
+    return np.array([0, known.necrosis[0], known.edema[0], enhancing], np.uint8)

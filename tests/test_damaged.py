@@ -135,7 +135,7 @@ ERRORS = {
     "header of a pair": (T1C, as_pair, "found something else"),
     "nothing but 0": (T1, stored(0 * IMAGE), "expected an image, found nothing but 0"),
     "constant image": (T1, stored(0 * IMAGE + 7), "expected an image, found nothing but 7"),
-    "label 7": (mask, stored(changed(LABELS, 7)), "label scheme 'brats' has the labels (0, 1, 2, 3, 4), but"),
+    "label 7": (mask, stored(changed(LABELS, 7)), "label scheme 'brats' has the labels 0, 1, 2, 3, 4, but"),
     "negative label": (mask, stored(changed(LABELS, -1, np.int16)), "label map also holds [-1]"),
     "fractional labels": (mask, stored(changed(LABELS, 1.5, np.float32)), "expected integer labels, found 1.5"),
     "NaN in the mask": (mask, stored(changed(LABELS, np.nan, np.float32)), "expected integer labels, found NaN or Inf"),

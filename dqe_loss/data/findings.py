@@ -31,10 +31,8 @@ def region_volumes(labels: NDArray[np.integer], label_scheme: str = "brats", vox
         ``(3,)`` volumes in cm³ (ml) in the order TC, WT, ET.
     """
     scheme = find_scheme(label_scheme)
-    counts = {value: np.count_nonzero(labels == value) for value in scheme.values}
-    enhancing = sum(counts[value] for value in scheme.enhancing)
-    core = enhancing + counts[scheme.necrosis]
-    return np.array([core, core + counts[scheme.edema], enhancing]) * (voxel / 1000)
+    counts = {value: np.count_nonzero(labels == value) for value in scheme.region("WT")}
+    return np.array([sum(counts[value] for value in scheme.region(name)) for name in REGIONS]) * (voxel / 1000)
 
 
 def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
