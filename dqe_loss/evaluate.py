@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.rate import rate_exam
 
@@ -36,8 +36,7 @@ class Arguments:
         exams: Exams' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).
         reference: Names of the references, without .nii.gz.
         tolerance: Tolerance of surface Dice, in mm.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         device: Where the network runs, such as cpu or cuda.
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
         seed: Their seed.
@@ -51,7 +50,7 @@ class Arguments:
     exams: _Folders = ()
     reference: _Names = ()
     tolerance: float = 2.0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     device: str = "cpu"
     resamples: int = 2000
     seed: int = 0

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import HARDENED, load_surrogate
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain import explain_exam, plan_explanations
 from dqe_loss.files import check_outputs, write_together
@@ -66,8 +66,7 @@ class Arguments:
         t2: T2, instead of --exam.
         flair: T2 FLAIR, instead of --exam.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
             .pth file.
         look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
@@ -95,7 +94,7 @@ class Arguments:
     t2: File = None
     flair: File = None
     segmentation: Files = ()
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = HARDENED
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",

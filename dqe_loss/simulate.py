@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command import import_extra, run_command
+from dqe_loss.command import SchemeOption, import_extra, run_command
 from dqe_loss.data.exams import ExamPaths, find_exam
 from dqe_loss.files import check_output_folder, write_together
 
@@ -46,8 +46,7 @@ class Arguments:
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
         seed: Seed of errors and raters.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         workers: Processes; what comes out does not depend on it.
     """
 
@@ -59,7 +58,7 @@ class Arguments:
     segmentations: int = 5
     raters: int = 3
     seed: int = 0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     workers: int = 1
 
 

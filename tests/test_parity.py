@@ -110,6 +110,7 @@ def test_each_view_of_each_mask_rates_as_upstream(surrogate, exam, published):
 
 
 @pytest.mark.exams
+@pytest.mark.filterwarnings("ignore:one exam of a batch holds 3")  # one of the masks is that of BraTS 2023 as in 2021
 def test_the_metric_rates_a_batch_of_masks_as_upstream(surrogate, exam, published):
     """The masks of one exam name enhancing tumor 3 and 4 by turns."""
     image = torch.from_numpy(exam.image)[None].expand(4, -1, -1, -1, -1)
