@@ -11,6 +11,7 @@ import tyro
 
 from dqe_loss.checkpoint import load_surrogate
 from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.rate import rate_exam
 
@@ -78,7 +79,9 @@ def _run(arguments: Arguments) -> None:
     surrogate = load_surrogate(arguments.checkpoint)
 
     scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
-    rate = partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+    rate = LabelSurvey(scheme).watch(
+        partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+    )
     evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
     evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)
     evaluation["references"], referenced = (

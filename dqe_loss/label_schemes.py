@@ -89,8 +89,6 @@ def describe_schemes() -> str:
     return "; ".join(f"{name}: {scheme}" for name, scheme in LABEL_SCHEMES.items())
 
 
-HOLDS_BOTH = "holds both 3 and 4"
-"""In the message about a map that `brats` refuses, though it has no other labels."""
 MEANINGS_OF_4 = (
     "in BraTS 2024 after treatment 4 is the resection cavity (brats24), in BraTS-PEDs 2024 edema (brats-peds), up to "
     "BraTS 2021 enhancing tumor (brats21); where there is no 4, brats23"
@@ -130,8 +128,8 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     first, second = ((exams == value).any(1) for value in known.enhancing)
     if (first & second).any():
         raise ValueError(
-            f"the label map {HOLDS_BOTH}, and {scheme!r} takes either as enhancing tumor, not both; "
-            f"{_advice(set(known.values))}"
+            f"the label map holds both {' and '.join(map(str, known.enhancing))}, and {scheme!r} takes either as "
+            f"enhancing tumor, not both; {_advice(set(known.values))}"
         )
     if first.any() and second.any():
         # The same words each time: Python shows a warning once.

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dqe_loss.command import SchemeOption, import_extra, run_command
 from dqe_loss.data.exams import ExamPaths, find_exam
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.files import check_output_folder, write_together
 
 if TYPE_CHECKING:
@@ -89,7 +90,14 @@ def _run(arguments: Arguments) -> None:
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
             _each(partial(write_phantom, folder=out / "exams"), seeds, pool, "phantoms")
-        _each(partial(simulate_exam, settings=settings, out=out), exams, pool, "segmentations")
+        survey = LabelSurvey(settings.label_scheme)
+        _each(
+            partial(simulate_exam, settings=settings, out=out),
+            exams,
+            pool,
+            "segmentations",
+            note=lambda exam, labels: survey.add(exam.paths.name, labels),
+        )
     table = read_ratings([part_path(exam.paths.name, out) for exam in exams])
     write_ratings(table, out / "ratings.csv")
     counts = table["stars"].round().astype(int).value_counts()
@@ -173,18 +181,27 @@ def _workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     return ProcessPoolExecutor(count, get_context("spawn"), _start_worker)
 
 
-def _each(function: Callable[[Any], None], jobs: Sequence[Any], pool: ProcessPoolExecutor | None, title: str) -> None:
-    """Do all jobs; the first error ends it."""
+def _each(
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    pool: ProcessPoolExecutor | None,
+    title: str,
+    note: Callable[[Any, Any], None] = lambda job, result: None,
+) -> None:
+    """Do all jobs, and note each with its result; the first error ends it."""
     with tqdm(total=len(jobs), desc=title, disable=None) as bar:
         if pool is None:
             for job in jobs:
-                function(job)
+                note(job, function(job))
                 bar.update()
             return
         try:
-            for future in as_completed([pool.submit(_noting_warnings, function, job) for job in jobs]):
-                for message in future.result():
+            futures = {pool.submit(_noting_warnings, function, job): job for job in jobs}
+            for future in as_completed(futures):
+                result, messages = future.result()
+                for message in messages:
                     warnings.warn(message, stacklevel=2)
+                note(futures[future], result)
                 bar.update()
         except BrokenProcessPool as error:
             raise OSError(
@@ -201,12 +218,12 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _noting_warnings(function: Callable[[Any], None], job: Any) -> list[str]:
-    """Do a job and return its warnings, for the parent to show them as one line each."""
+def _noting_warnings(function: Callable[[Any], Any], job: Any) -> tuple[Any, list[str]]:
+    """Do a job and return its result and its warnings, for the parent to show them as one line each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        function(job)
-    return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        result = function(job)
+    return result, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
 if __name__ == "__main__":

@@ -109,13 +109,16 @@ def part_path(name: str, out: Path) -> Path:
     return out / "parts" / f"{name}.csv"
 
 
-def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
+def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> tuple[int, ...]:
     """Write the segmentations of one exam, and last its part of the ratings table; done if all are there.
 
     Args:
         exam: the exam.
         settings: what all exams share.
         out: folder of the simulation.
+
+    Returns:
+        The labels that occur in the reference; none if all was there.
 
     Raises:
         ValueError: a file cannot be read, or the reference holds no tumor.
@@ -125,9 +128,9 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
     paths = segmentation_paths(name, settings.segmentations, out)
     part = part_path(name, out)
     if all(path.is_file() for path in (*paths, part)):
-        return
+        return ()
     loaded = read_exam(exam.paths, label_scheme=settings.label_scheme)
-    (stored,) = loaded.segmentations.values()
+    (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
     reference = as_brats23(stored, settings.label_scheme)
     if not reference.any():
         raise ValueError(f"{exam.paths.segmentations[0]}: expected a reference with tumor, found none; leave it out")
@@ -146,6 +149,7 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     write_together({path: nifti_bytes(values[mask], loaded.affine) for path, mask in zip(paths, masks, strict=True)})
     write_ratings(_judge(exam.paths, paths, plans, stars, settings), part)
+    return present
 
 
 def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True) -> list[list[Step]]:

@@ -125,7 +125,7 @@ def test_a_table_as_a_user_gets_it(command, data, expected, tmp_path, capsys):
     assert "exam/s]" in err
 
     table = check(tmp_path / "stars.csv", expected)
-    assert list(table) == list(COLUMNS)
+    assert list(table) == [*COLUMNS, "labels"]
     row = table.iloc[1]
     assert (row["exam"], row["segmentation"]) == ("site-0/case-0", "failed/seg-b")
     assert row["mask"] == str(data / "site-0/case-0/failed/seg-b.nii.gz")

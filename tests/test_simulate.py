@@ -307,7 +307,7 @@ def test_workers_hand_their_warnings_back():
         warnings.warn(message, UserWarning, stacklevel=1)
         warnings.warn("not for users", DeprecationWarning, stacklevel=1)
 
-    assert simulate._noting_warnings(job, "mind this") == ["mind this"]
+    assert simulate._noting_warnings(job, "mind this") == (None, ["mind this"])
 
 
 def test_interrupt_exits_with_130(run, monkeypatch):

@@ -19,6 +19,7 @@ from dqe_loss.curation.decide import (
 )
 from dqe_loss.curation.guarantee import Trial, chosen_threshold, minimum_labels, order_thresholds, try_thresholds
 from dqe_loss.curation.labels import Labels, draw_judged, read_labels
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.rated import read_rated
 
 STEP = 0.1
@@ -99,6 +100,7 @@ def curate(path: Path, settings: Settings) -> Curation:
         ValueError: a table or a setting cannot be used; of a table, every problem is listed with its row.
     """
     table = read_rated(path)
+    LabelSurvey(str(table["label_scheme"].iloc[0])).add_table(table)
     stars = deciding_stars(table, settings.stars)
     candidates = find_candidates(table, stars, settings.per_exam, settings.accept_warnings)
     centers = _centers(table, settings) if settings.budget is not None else None

@@ -8,9 +8,9 @@ affine that differs is a warning.
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Exam:
         segmentations: name to (X, Y, Z) uint8 label map.
         affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
         misaligned: files whose affine differs from it.
+        present: name of each segmentation to the labels that occur in it, background left out.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Exam:
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
     misaligned: tuple[Path, ...] = ()
+    present: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class OpenExam:
         segmentations: name to (X, Y, Z) uint8 label map.
         affine: (4, 4) voxel to world matrix of T1c, in mm; nothing is reoriented by it.
         misaligned: files whose affine differs from it.
+        present: name of each segmentation to the labels that occur in it, background left out.
     """
 
     name: str
@@ -107,6 +110,7 @@ class OpenExam:
     segmentations: dict[str, NDArray[np.uint8]]
     affine: NDArray[np.float64]
     misaligned: tuple[Path, ...] = ()
+    present: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def find_exam(folder: str | Path) -> ExamPaths:
@@ -171,7 +175,7 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
         UserWarning: a file's affine differs from that of T1c; the arrays are taken as aligned.
     """
     exam = _open(source, label_scheme, warn)
-    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned)
+    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.present)
 
 
 def open_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> OpenExam:
@@ -197,7 +201,10 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
         labels = [f.result() for f in read_masks]
     affine = volumes[0].affine
     shape = volumes[0].stored.shape
-    found = [*((volume.stored.shape, volume.affine) for volume in volumes), *((a.shape, other) for a, other in labels)]
+    found = [
+        *((volume.stored.shape, volume.affine) for volume in volumes),
+        *((a.shape, other) for a, other, _ in labels),
+    ]
     misaligned = []
     for path, (other_shape, other) in zip(images + masks, found, strict=True):
         if other_shape != shape:
@@ -215,8 +222,10 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
                 stacklevel=3,
             )
     name = paths.name or images[0].resolve().parent.name
-    segmentations = dict(zip(unique_names(masks), (a for a, _ in labels), strict=True))
-    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, tuple(misaligned))
+    names = unique_names(masks)
+    segmentations = dict(zip(names, (a for a, *_ in labels), strict=True))
+    present = dict(zip(names, (values for *_, values in labels), strict=True))
+    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, tuple(misaligned), present)
 
 
 def _open_image(path: Path) -> StoredVolume:
@@ -234,8 +243,8 @@ def _open_image(path: Path) -> StoredVolume:
     return volume
 
 
-def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Read a segmentation as uint8 and check its values against the scheme."""
+def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDArray[np.float64], tuple[int, ...]]:
+    """Read a segmentation as uint8 with its affine and the labels that occur, checked against the scheme."""
     volume = open_volume(path)
     array = volume.values()
     low, high = volume.bounds()
@@ -252,7 +261,7 @@ def _read_labels(path: Path, label_scheme: str) -> tuple[NDArray[np.uint8], NDAr
         present = np.unique(labels)
     if present.size:
         _check_values(path, present, label_scheme)
-    return labels, volume.affine
+    return labels, volume.affine, tuple(present[present > 0].tolist())
 
 
 def _round_labels(path: Path, array: Volume, label_scheme: str) -> NDArray[np.uint8]:

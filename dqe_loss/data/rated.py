@@ -14,6 +14,7 @@
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
 | ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.look.LOOKS` with a blank between |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.checkpoint.fingerprint` |
+| ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |
 """
 
 from pathlib import Path

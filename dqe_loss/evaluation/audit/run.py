@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dqe_loss.checkpoint import fingerprint
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.evaluation.audit.case import Source, find_stranger, read_case
 from dqe_loss.evaluation.audit.figures import draw_figures
 from dqe_loss.evaluation.audit.measure import Measured, Numbers, Settings
@@ -114,13 +115,14 @@ def _measure(plan: Plan, surrogate: Surrogate, state: State) -> None:
         for part in plan.ordered_parts
         if state.find(part, source.name, plan.inputs(part, source)) is None
     ]
-    case = None
+    case, survey = None, LabelSurvey(plan.label_scheme)
     total = sum(PARTS[part].count(plan.settings) for _, part in missing)
     with tqdm(total=total, unit="", leave=False, disable=None, smoothing=0.02) as bar:
         for source, part in missing:
             if case is None or case.name != source.name:
                 bar.set_description(source.name)
                 case = read_case(source, plan.sources, plan.device)
+                survey.add(case.name, case.present)
             bar.set_description(f"{source.name}, {part}")
             measured = PARTS[part].measure(case, surrogate, plan.settings, _ticker(bar))
             state.add(part, source.name, plan.inputs(part, source), measured.numbers, _picture(measured))
