@@ -18,6 +18,7 @@ from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.intensity import MODALITIES
+from dqe_loss.label_schemes import LABEL_SCHEMES
 from dqe_loss.look import check_looks
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rating import Rater
@@ -147,13 +148,20 @@ def _rate_data(arguments: Arguments) -> int:
     device = own_device(arguments.device)
     check_device(device)
     run = import_extra("dqe_loss.inference.run", "rate")
+    from dqe_loss.data.nnunet import is_nnunet
+    from dqe_loss.data.nnunet_labels import settle_scheme
     from dqe_loss.inference.plan import Plan
 
+    scheme = arguments.label_scheme
+    if is_nnunet(arguments.data):
+        scheme = settle_scheme(arguments.data, scheme)
+        if scheme != arguments.label_scheme:
+            print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
     plan = Plan(
         arguments.data,
         arguments.out,
         arguments.checkpoint,
-        arguments.label_scheme,
+        scheme,
         arguments.predictions,
         arguments.channels,
         workers,
