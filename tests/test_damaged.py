@@ -146,15 +146,19 @@ if hasattr(os, "geteuid") and os.geteuid() != 0:  # root may read anything
     ERRORS["no permission"] = (T1C, unreadable, "cannot be read (Permission denied)")
 
 WARNINGS = {
-    "empty mask": (mask, stored(0 * LABELS), "empty region TC, WT, ET"),
+    "empty mask": (mask, stored(0 * LABELS), "empty region TC, WT, ET [empty-region]"),
     "edema alone": (mask, stored(2 * (LABELS > 0).astype(np.uint8)), "empty region TC, ET"),
-    "tumor at the border": (mask, stored(np.roll(LABELS, -10, 0)), "tumor touches the border of the volume"),
-    "all of the head": (mask, stored(2 * (IMAGE > 0).astype(np.uint8)), "tumor as large as 100% of the head"),
-    "affine of the mask": (mask, stored(LABELS, np.eye(4)), "affine of the segmentation differs from that of t1c"),
+    "tumor at the border": (mask, stored(np.roll(LABELS, -10, 0)), "tumor touches the border of the volume [border]"),
+    "all of the head": (mask, stored(2 * (IMAGE > 0).astype(np.uint8)), "tumor as large as 100% of the head [large]"),
+    "affine of the mask": (
+        mask,
+        stored(LABELS, np.eye(4)),
+        "affine of the segmentation differs from that of t1c [affine]",
+    ),
     "affine of modalities": (FLAIR, stored(make_image()[3].astype(np.int16), np.eye(4)), "affine of flair differs"),
-    "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm"),
-    "affine of NaN": (T1C, header(280, "12f", *[np.nan] * 12), "voxels of nan x nan x nan mm, expected 1 mm"),
-    "a modality twice": (T1, as_copy_of_t1c, "t1c and t1 are the same image"),
+    "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm [spacing]"),
+    "affine of NaN": (T1C, header(280, "12f", *[np.nan] * 12), "voxels of nan x nan x nan mm, expected 1 mm [spacing]"),
+    "a modality twice": (T1, as_copy_of_t1c, "t1c and t1 are the same image [same-image]"),
 }
 HARMLESS = {
     "slope 0": (T1C, header(112, "2f", 0, 0)),
@@ -163,7 +167,7 @@ HARMLESS = {
     "labels scaled on disk": (mask, stored(LABELS.astype(np.float32) * (1 - 1e-7))),
 }
 OF_THE_MASK = (mask, all_larger)
-SIZE = "32 x 28 x 24 voxels, expected 240 x 240 x 155 as in BraTS"
+SIZE = "32 x 28 x 24 voxels, expected 240 x 240 x 155 as in BraTS [grid]"
 
 
 def slug(case):

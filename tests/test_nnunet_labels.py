@@ -79,7 +79,7 @@ def test_what_is_silent_or_not_understood_says_nothing(tmp_path, labels):
     folder = tmp_path if labels is None else describe(tmp_path, labels)
     assert read_tissues(folder / "dataset.json") == {}
     assert settle_scheme(folder, "brats23") == "brats23"
-    with pytest.raises(ValueError, match="say --label-scheme nnunet .* for dataset.json does not tell"):
+    with pytest.raises(ValueError, match=r"say --label-scheme nnunet .* for dataset.json does not tell"):
         settle_scheme(folder, "brats")
 
 

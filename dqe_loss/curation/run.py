@@ -43,7 +43,7 @@ class Settings:
     per_exam: Literal["all", "best"] = "all"
     margin: float = 0.25
     drop_below: float | None = None
-    accept_warnings: bool = False
+    accept_warnings: tuple[str, ...] = ()
     budget: int | None = None
     center_column: str | None = None
     center_pattern: str = CENTER
@@ -172,8 +172,8 @@ def calibrate(
         thresholds = order_thresholds(offered[others], len(judged), settings.error_rate, settings.confidence)
     if not thresholds:
         raise ValueError(
-            "no exam without a label has stars and no warning, and thresholds to test must not be chosen by the "
-            "labels; give --start STARS, the first threshold, without a look at them"
+            "no exam without a label has stars and no warning to review, and thresholds to test must not be chosen by "
+            "the labels; give --start STARS, the first threshold, without a look at them"
         )
     bad = labels.table.loc[judged, "unacceptable"]
     trials = try_thresholds(offered[judged], bad, thresholds, settings.error_rate, settings.confidence)

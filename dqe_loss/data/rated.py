@@ -7,7 +7,7 @@
 | ``axial``, ``coronal``, ``sagittal``, ``mean`` | stars of each view, and their mean; empty on error |
 | ``spread`` | highest minus lowest view |
 | ``tc_ml``, ``wt_ml``, ``et_ml`` | volume of each region in ml |
-| ``warnings`` | short reasons, joined by ``"; "``; empty if there are none |
+| ``warnings`` | joined by ``"; "``, each with its kind (`dqe_loss.data.warning_kinds`); empty if there are none |
 | ``error`` | why there are no stars, one line; empty if there are |
 | ``t1c``, ``t1``, ``t2``, ``flair``, ``mask`` | paths, relative to the table's folder |
 | ``label_scheme`` | of the mask |

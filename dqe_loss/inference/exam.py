@@ -128,9 +128,9 @@ def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look) ->
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
         volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
-        found = [*mask_findings(exam, labels, file, volumes), *common]
+        found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
-        row = _row(name, warnings="; ".join(found)) | _rounded(named, _VOLUME_DIGITS)
+        row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)
         prepared.append(PreparedMask(row | {LABELS: " ".join(map(str, present))}, planes))
     return prepared
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from dqe_loss.data.cohort import Case
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.data.rated import COLUMNS, write_rated
+from dqe_loss.data.warning_kinds import to_review
 from dqe_loss.inference.exam import prepare_case, rate_prepared
 from dqe_loss.inference.journal import Entry, Journal
 from dqe_loss.inference.plan import Plan, find_cases, stamp
@@ -124,10 +125,10 @@ def tell(outcome: Outcome, plan: Plan, description: str) -> int:
 def _tell_table(table: pd.DataFrame) -> int:
     """Sum a table up; returns 1 if a segmentation has no stars."""
     failed = table[table["error"] != ""]
-    warned = (table["warnings"] != "").sum()
+    warned, to_look_at = (table["warnings"] != "").sum(), (to_review(table["warnings"]) != "").sum()
     print(
         f"{len(table)} segmentations of {table['exam'].nunique()} exams: {len(table) - len(failed)} rated, "
-        f"{len(failed)} failed, {warned} with warnings"
+        f"{len(failed)} failed, {warned} with warnings ({to_look_at} to review)"
     )
     for row in failed.head(_SHOWN).to_dict("records"):
         name = "/".join(part for part in (row["exam"], row["segmentation"]) if part)
