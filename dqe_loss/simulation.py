@@ -144,10 +144,12 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> tuple[i
     regions = _regions(reference)
     stars = [metric_stars_of_views(_regions(mask), regions)[0].tolist() for mask in masks]
 
-    values = _values(stored, settings.label_scheme)
+    values, cavity = _values(stored, settings.label_scheme), label_scheme(settings.label_scheme).cavity
+    kept = np.where(np.isin(stored, cavity), stored, 0) if cavity else np.uint8(0)  # a hole stays where no tumor comes
+    written = [np.where(mask > 0, values[mask], kept) for mask in masks]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    write_together({path: nifti_bytes(values[mask], loaded.affine) for path, mask in zip(paths, masks, strict=True)})
+    write_together({path: nifti_bytes(mask, loaded.affine) for path, mask in zip(paths, written, strict=True)})
     write_ratings(_judge(exam.paths, paths, plans, stars, settings), part)
     return present
 

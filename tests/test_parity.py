@@ -141,7 +141,7 @@ def test_every_label_scheme_of_a_real_mask_rates_alike(surrogate, exam):
     image = torch.from_numpy(exam.image)[None]
     labels = torch.from_numpy(exam.segmentations["seg-BraTS23_1"]).long()[None, None]
     names = {"brats23": [0, 1, 2, 3], "brats21": [0, 1, 2, 4], "brats": [0, 1, 2, 4], "msd": [0, 2, 1, 3],
-             "nnunet": [0, 2, 1, 3]}  # fmt: skip
+             "nnunet": [0, 2, 1, 3], "brats24": [0, 1, 2, 3], "brats-peds": [0, 2, 4, 1]}  # fmt: skip
     ratings = [
         rate_segmentation(surrogate, image, torch.tensor(values)[labels], label_scheme=scheme)
         for scheme, values in names.items()
