@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
 from dqe_loss.files import check_output_folder
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
@@ -37,8 +37,7 @@ class Arguments:
         parts: What to audit.
         fail_on: Parts whose failure makes the exit code 1, or any.
         attack_steps: Steps of each attack.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         device: Where the network runs, such as cpu or cuda.
         seed: Seed of all that is random.
     """
@@ -55,7 +54,7 @@ class Arguments:
         tuple[PartName | Literal["any"], ...], tyro.conf.arg(metavar=f"{{{_LIST}|any}} ...", help_behavior_hint="")
     ] = ()
     attack_steps: int = 100
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     device: str = "cpu"
     seed: int = 0
 

@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
+
+from dqe_loss.label_schemes import SchemeName, describe_schemes
+
+SchemeOption = Annotated[SchemeName, tyro.conf.arg(help=f"Which label is which tissue. {describe_schemes()}.")]
+"""The option ``--label-scheme``, with all schemes that there are."""
 
 
 def run_command(prog: str, work: Callable[[], None]) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.command import import_extra, run_command
+from dqe_loss.data.warning_kinds import REVIEW, check_kinds
 from dqe_loss.files import check_output_folder, encode, write_together
 
 PAGE = "index.html"
@@ -24,6 +25,11 @@ class Arguments:
     The table is one of dqe_loss.rate. The threshold is given (--threshold), a share of the table (--quantile), or
     chosen by a labeled subset so that few of what is kept is unacceptable (--labels). With none of them the worst
     rated tenth is put aside.
+
+    Segmentations with a warning that asks for a look are put aside, too: an affine that differs, voxels other than
+    1 mm, one image given as two modalities, a file named as another modality, an empty region, tumor at the border or
+    as large as a third of the head: in each, mask or stars may be wrong. Warnings about what is usual in good data
+    (another grid than BraTS's, a harmless header) are told, and stand in no way.
 
     Writes the lists kept.csv, review.csv and dropped.csv (the table's columns, and why), numbers (curation.json),
     and a page with pictures (index.html).
@@ -45,7 +51,8 @@ class Arguments:
         per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
         margin: Stars below the threshold that count as near it.
         drop_below: Drop what has fewer stars, without a review.
-        accept_warnings: Keep segmentations with warnings, too.
+        accept_warnings: Keep segmentations with these warnings, too; without a name, with any. Names are those in
+            brackets in the table's column warnings.
         budget: Keep at most so many of each center, the best ones.
         center_column: The table's column that names the center.
         center_pattern: Regular expression whose first group is the center in an exam's name. Default: its first folder.
@@ -68,7 +75,9 @@ class Arguments:
     per_exam: Literal["all", "best"] = "all"
     margin: float = 0.25
     drop_below: _Number = None
-    accept_warnings: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    accept_warnings: Annotated[
+        tuple[str, ...] | None, tyro.conf.arg(metavar=f"[{{{'|'.join(REVIEW)}}} ...]", help_behavior_hint="")
+    ] = None
     budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
     center_column: _Name = None
     center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
@@ -103,6 +112,8 @@ def _run(arguments: Arguments) -> list[str]:
         given["quantile"] = 0.1
     if arguments.center_pattern is None:
         del given["center_pattern"]
+    accepted = arguments.accept_warnings
+    given["accept_warnings"] = () if accepted is None else accepted or REVIEW
     settings = run.Settings(**given)
 
     curation = run.curate(arguments.table, settings)
@@ -140,6 +151,7 @@ def _check(arguments: Arguments) -> None:
         raise ValueError(f"--budget must be 1 or above, got {arguments.budget}")
     if arguments.margin < 0 or arguments.pictures < 0 or arguments.seed < 0:
         raise ValueError("--margin, --pictures and --seed must be 0 or above")
+    check_kinds(arguments.accept_warnings or ())
     check_output_folder(arguments.out)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.rate import rate_exam
 
@@ -37,8 +38,7 @@ class Arguments:
         reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
             '*-seg'; several where exams differ.
         tolerance: Tolerance of surface Dice, in mm.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         device: Where the network runs, such as cpu or cuda.
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
         seed: Their seed.
@@ -52,7 +52,7 @@ class Arguments:
     exams: _Folders = ()
     reference: _Names = ()
     tolerance: float = 2.0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     device: str = "cpu"
     resamples: int = 2000
     seed: int = 0
@@ -80,7 +80,9 @@ def _run(arguments: Arguments) -> None:
     surrogate = load_surrogate(arguments.checkpoint)
 
     scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
-    rate = partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+    rate = LabelSurvey(scheme).watch(
+        partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+    )
     evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
     evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)
     evaluation["references"], referenced = (

@@ -1,100 +1,40 @@
-"""Label schemes of brain-tumor data sets, and what the surrogate sees of them: the three BraTS regions.
+"""What the surrogate sees of a label map: the three BraTS regions.
 
 Label maps differ between data sets (the enhancing tumor is 3 here and 4 there); the regions do not. Everything
 after this file speaks regions: tumor core (TC), whole tumor (WT), enhancing tumor (ET), in that channel order, which
 is the order of MONAI's ``ConvertToMultiChannelBasedOnBratsClasses`` and of the published surrogate.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from dqe_loss.label_schemes import LABEL_SCHEMES, LabelScheme, check_labels, label_scheme
 from dqe_loss.slicing import as_signed
+
+__all__ = [
+    "LABEL_SCHEMES",
+    "REGIONS",
+    "LabelScheme",
+    "check_labels",
+    "check_region_order",
+    "label_scheme",
+    "region_from_labels",
+    "regions_from_labels",
+    "regions_from_tissues",
+    "reorder_regions",
+    "tissues_from_regions",
+]
 
 REGIONS = ("TC", "WT", "ET")
 """Channel order of every region tensor: tumor core, whole tumor, enhancing tumor."""
 
 
-@dataclass(frozen=True)
-class LabelScheme:
-    """Which integers of a label map stand for which tissue.
-
-    Attributes:
-        necrosis: label of necrotic and non-enhancing tumor core (NCR, NET).
-        edema: label of peritumoral edema (ED).
-        enhancing: labels that stand for enhancing tumor (ET); more than one means "either, never both in one map".
-    """
-
-    necrosis: int
-    edema: int
-    enhancing: tuple[int, ...]
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        """Every label the scheme allows, background included."""
-        return (0, self.necrosis, self.edema, *self.enhancing)
-
-
-LABEL_SCHEMES = {
-    "brats": LabelScheme(necrosis=1, edema=2, enhancing=(3, 4)),
-    "brats23": LabelScheme(necrosis=1, edema=2, enhancing=(3,)),
-    "brats21": LabelScheme(necrosis=1, edema=2, enhancing=(4,)),
-    "msd": LabelScheme(necrosis=2, edema=1, enhancing=(3,)),
-    "nnunet": LabelScheme(necrosis=2, edema=1, enhancing=(3,)),
-}
-"""Label schemes by name.
-
-``brats23`` is BraTS 2023 and later, ``brats21`` BraTS 2017 to 2021, ``brats`` either of the two (as the published
-surrogate's package reads them), ``msd`` Task01_BrainTumour of the Medical Segmentation Decathlon, ``nnunet`` the
-consecutive labels that nnU-Net's own BraTS conversion writes.
-"""
-
-
-def label_scheme(name: str) -> LabelScheme:
-    """Look a scheme up by name.
-
-    Raises:
-        ValueError: if there is no scheme of that name.
-    """
-    if name not in LABEL_SCHEMES:
-        raise ValueError(f"unknown label scheme {name!r}; expected one of {', '.join(LABEL_SCHEMES)}")
-    return LABEL_SCHEMES[name]
-
-
-def check_labels(labels: Tensor, scheme: str = "brats") -> None:
-    """Check that a label map holds nothing but the scheme's labels.
-
-    Args:
-        labels: label map of any shape and real dtype; a batch ``(B, 1, X, Y, Z)`` is checked exam by exam.
-        scheme: name of the label scheme.
-
-    Raises:
-        ValueError: if a value is not a label of the scheme, or if the map holds two labels for enhancing tumor.
-    """
+def region_from_labels(labels: Tensor, region: str, scheme: str = "brats") -> Tensor:
+    """One region of a label map of any shape, boolean; see `regions_from_labels`."""
     known, labels = label_scheme(scheme), as_signed(labels)
-    largest = max(known.values)
-    fractional = labels.is_floating_point() and bool((labels != labels.round()).any())  # true of NaN, too
-    low, high = (0, 0) if fractional else (bound.item() for bound in labels.aminmax())
-    # One pass says most: only the scheme's gaps and its second enhancing label need another look.
-    between = [value for value in range(1, int(min(high, largest)) + 1) if value not in known.values]
-    if fractional or low < 0 or high > largest or any(bool((labels == value).any()) for value in between):
-        present = torch.unique(labels).tolist()
-        fitting = [name for name, other in LABEL_SCHEMES.items() if set(present) <= set(other.values)]
-        hint = f"the values fit {', '.join(fitting)}" if fitting else "they fit no scheme of this library"
-        raise ValueError(
-            f"label scheme {scheme!r} has the labels {known.values}, but the label map also holds "
-            f"{[value for value in present if value not in known.values][:5]}; {hint}"
-        )
-    if len(known.enhancing) == 1 or high < max(known.enhancing):
-        return
-    exams = labels.flatten(1) if labels.ndim == 5 else labels.flatten()[None]
-    first, second = ((exams == value).any(1) for value in known.enhancing)
-    if (first & second).any():
-        raise ValueError(
-            f"the label map holds both {' and '.join(map(str, known.enhancing))}, and {scheme!r} takes either as "
-            "enhancing tumor, not both; map the labels to one scheme first, then name it (brats23 or brats21)"
-        )
+    if region == "WT" and not known.cavity:
+        return labels > 0  # one look instead of one for each label
+    return _among(labels, known.region(region))
 
 
 def regions_from_labels(labels: Tensor, scheme: str = "brats") -> Tensor:
@@ -115,20 +55,24 @@ def regions_from_labels(labels: Tensor, scheme: str = "brats") -> Tensor:
     if labels.ndim != 5 or labels.shape[1] != 1:
         raise ValueError(f"expected a label map of shape (B, 1, X, Y, Z), got {tuple(labels.shape)}")
     known, labels = label_scheme(scheme), as_signed(labels)
-    enhancing = labels == known.enhancing[0]
-    for value in known.enhancing[1:]:
-        enhancing = enhancing | (labels == value)
-    core = enhancing | (labels == known.necrosis)
-    whole = core | (labels == known.edema)
-    return torch.cat((core, whole, enhancing), dim=1)
+    enhancing = _among(labels, known.enhancing)
+    core = enhancing | _among(labels, known.necrosis)
+    return torch.cat((core, core | _among(labels, known.edema), enhancing), dim=1)
+
+
+def _among(labels: Tensor, values: tuple[int, ...]) -> Tensor:
+    found = labels == values[0]
+    for value in values[1:]:
+        found = found | (labels == value)
+    return found
 
 
 def regions_from_tissues(probabilities: Tensor, scheme: str = "brats") -> Tensor:
     """Sum class probabilities to region probabilities, differentiably.
 
     Args:
-        probabilities: ``(B, 4, X, Y, Z)``, background and the scheme's three tissues in ascending order of label:
-            a softmax, or a one-hot label map.
+        probabilities: ``(B, 4, X, Y, Z)``, background and the scheme's three tissues in ascending order of label
+            (of a tissue with several, the lowest; a cavity is background): a softmax, or a one-hot label map.
         scheme: name of the label scheme that orders the channels.
 
     Returns:
@@ -142,13 +86,9 @@ def regions_from_tissues(probabilities: Tensor, scheme: str = "brats") -> Tensor
             "expected probabilities of background and three tissues, shape (B, 4, X, Y, Z), "
             f"got {tuple(probabilities.shape)}"
         )
-    known = label_scheme(scheme)
-    order = sorted((known.necrosis, known.edema, known.enhancing[0]))
-    necrosis, edema, enhancing = (
-        probabilities[:, 1 + order.index(label)] for label in (known.necrosis, known.edema, known.enhancing[0])
-    )
-    core = necrosis + enhancing
-    return torch.stack((core, core + edema, enhancing), dim=1)
+    tissue = dict(zip(label_scheme(scheme).channels, probabilities[:, 1:].unbind(1), strict=True))
+    core = tissue["necrosis"] + tissue["enhancing"]
+    return torch.stack((core, core + tissue["edema"], tissue["enhancing"]), dim=1)
 
 
 def tissues_from_regions(regions: Tensor, scheme: str = "brats") -> Tensor:
@@ -161,10 +101,9 @@ def tissues_from_regions(regions: Tensor, scheme: str = "brats") -> Tensor:
     Returns:
         ``(B, 4, ...)``: background and tissues in ascending order of label, floating point.
     """
-    known = label_scheme(scheme)
     core, whole, enhancing = (regions if regions.is_floating_point() else regions.float()).unbind(1)
-    tissue = {known.necrosis: core - enhancing, known.edema: whole - core, known.enhancing[0]: enhancing}
-    return torch.stack([1 - whole, *(tissue[label] for label in sorted(tissue))], 1)
+    tissue = {"necrosis": core - enhancing, "edema": whole - core, "enhancing": enhancing}
+    return torch.stack([1 - whole, *(tissue[name] for name in label_scheme(scheme).channels)], 1)
 
 
 def check_region_order(order: tuple[str, ...]) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dqe_loss.labels import (
-    LABEL_SCHEMES,
     REGIONS,
+    region_from_labels,
     regions_from_labels,
     regions_from_tissues,
     reorder_regions,
@@ -79,13 +79,7 @@ class LabelMask:
 
     def volume(self, region: str) -> Tensor:
         """One region, boolean."""
-        scheme, labels = LABEL_SCHEMES[self.scheme], as_signed(self.labels[:, 0])
-        if region == "WT":
-            return labels > 0
-        found = labels == scheme.enhancing[0]
-        for value in (*scheme.enhancing[1:], *((scheme.necrosis,) if region == "TC" else ())):
-            found = found | (labels == value)
-        return found
+        return region_from_labels(self.labels[:, 0], region, self.scheme)
 
     def profiles(self, region: str) -> Profiles:
         """Mass profiles of a region."""

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
 from dqe_loss.data.exams import (
     Exam,
     ExamPaths,
@@ -27,6 +27,7 @@ from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.intensity import MODALITIES
+from dqe_loss.label_schemes import LABEL_SCHEMES
 from dqe_loss.look import check_looks
 from dqe_loss.lowest import lowest_planes
 from dqe_loss.mask import LabelMask
@@ -77,8 +78,7 @@ class Arguments:
         t2: T2, instead of --exam.
         flair: T2 FLAIR, instead of --exam.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
             .pth file.
         look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
@@ -107,7 +107,7 @@ class Arguments:
     t2: File = None
     flair: File = None
     segmentation: Files = ()
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
@@ -160,13 +160,20 @@ def _rate_data(arguments: Arguments) -> int:
     device = own_device(arguments.device)
     check_device(device)
     run = import_extra("dqe_loss.inference.run", "rate")
+    from dqe_loss.data.nnunet import is_nnunet
+    from dqe_loss.data.nnunet_labels import settle_scheme
     from dqe_loss.inference.plan import Plan
 
+    scheme = arguments.label_scheme
+    if is_nnunet(arguments.data):
+        scheme = settle_scheme(arguments.data, scheme)
+        if scheme != arguments.label_scheme:
+            print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
     plan = Plan(
         arguments.data,
         arguments.out,
         arguments.checkpoint,
-        arguments.label_scheme,
+        scheme,
         arguments.predictions,
         arguments.channels,
         workers,

@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command import import_extra, run_command
+from dqe_loss.command import SchemeOption, import_extra, run_command
 from dqe_loss.data.exams import choose_reference, find_exam
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.files import check_output_folder, write_together
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class Arguments:
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
         seed: Seed of errors and raters.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         workers: Processes; what comes out does not depend on it.
     """
 
@@ -60,7 +60,7 @@ class Arguments:
     segmentations: int = 5
     raters: int = 3
     seed: int = 0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     workers: int = 1
 
 
@@ -91,7 +91,14 @@ def _run(arguments: Arguments) -> None:
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
             _each(partial(write_phantom, folder=out / "exams"), seeds, pool, "phantoms")
-        _each(partial(simulate_exam, settings=settings, out=out), exams, pool, "segmentations")
+        survey = LabelSurvey(settings.label_scheme)
+        _each(
+            partial(simulate_exam, settings=settings, out=out),
+            exams,
+            pool,
+            "segmentations",
+            note=lambda exam, labels: survey.add(exam.paths.name, labels),
+        )
     table = read_ratings([part_path(exam.paths.name, out) for exam in exams])
     write_ratings(table, out / "ratings.csv")
     counts = table["stars"].round().astype(int).value_counts()
@@ -164,18 +171,27 @@ def _workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     return ProcessPoolExecutor(count, get_context("spawn"), _start_worker)
 
 
-def _each(function: Callable[[Any], None], jobs: Sequence[Any], pool: ProcessPoolExecutor | None, title: str) -> None:
-    """Do all jobs; the first error ends it."""
+def _each(
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    pool: ProcessPoolExecutor | None,
+    title: str,
+    note: Callable[[Any, Any], None] = lambda job, result: None,
+) -> None:
+    """Do all jobs, and note each with its result; the first error ends it."""
     with tqdm(total=len(jobs), desc=title, disable=None) as bar:
         if pool is None:
             for job in jobs:
-                function(job)
+                note(job, function(job))
                 bar.update()
             return
         try:
-            for future in as_completed([pool.submit(_noting_warnings, function, job) for job in jobs]):
-                for message in future.result():
+            futures = {pool.submit(_noting_warnings, function, job): job for job in jobs}
+            for future in as_completed(futures):
+                result, messages = future.result()
+                for message in messages:
                     warnings.warn(message, stacklevel=2)
+                note(futures[future], result)
                 bar.update()
         except BrokenProcessPool as error:
             raise OSError(
@@ -192,12 +208,12 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _noting_warnings(function: Callable[[Any], None], job: Any) -> list[str]:
-    """Do a job and return its warnings, for the parent to show them as one line each."""
+def _noting_warnings(function: Callable[[Any], Any], job: Any) -> tuple[Any, list[str]]:
+    """Do a job and return its result and its warnings, for the parent to show them as one line each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        function(job)
-    return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        result = function(job)
+    return result, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
 if __name__ == "__main__":

@@ -109,13 +109,16 @@ def part_path(name: str, out: Path) -> Path:
     return out / "parts" / f"{name}.csv"
 
 
-def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
+def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> tuple[int, ...]:
     """Write the segmentations of one exam, and last its part of the ratings table; done if all are there.
 
     Args:
         exam: the exam.
         settings: what all exams share.
         out: folder of the simulation.
+
+    Returns:
+        The labels that occur in the reference; none if all was there.
 
     Raises:
         ValueError: a file cannot be read, or the reference holds no tumor.
@@ -125,9 +128,9 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
     paths = segmentation_paths(name, settings.segmentations, out)
     part = part_path(name, out)
     if all(path.is_file() for path in (*paths, part)):
-        return
+        return ()
     loaded = read_exam(exam.paths, label_scheme=settings.label_scheme)
-    (stored,) = loaded.segmentations.values()
+    (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
     reference = as_brats23(stored, settings.label_scheme)
     if not reference.any():
         raise ValueError(f"{exam.paths.segmentations[0]}: expected a reference with tumor, found none; leave it out")
@@ -141,11 +144,14 @@ def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> None:
     regions = _regions(reference)
     stars = [metric_stars_of_views(_regions(mask), regions)[0].tolist() for mask in masks]
 
-    values = _values(stored, settings.label_scheme)
+    values, cavity = _values(stored, settings.label_scheme), label_scheme(settings.label_scheme).cavity
+    kept = np.where(np.isin(stored, cavity), stored, 0) if cavity else np.uint8(0)  # a hole stays where no tumor comes
+    written = [np.where(mask > 0, values[mask], kept) for mask in masks]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    write_together({path: nifti_bytes(values[mask], loaded.affine) for path, mask in zip(paths, masks, strict=True)})
+    write_together({path: nifti_bytes(mask, loaded.affine) for path, mask in zip(paths, written, strict=True)})
     write_ratings(_judge(exam.paths, paths, plans, stars, settings), part)
+    return present
 
 
 def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True) -> list[list[Step]]:
@@ -203,7 +209,7 @@ def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: str) -> L
 
 
 def _values(stored: Labels, scheme: str) -> Labels:
-    """What brats23's labels 0, 1, 2, 3 are written as; of two labels for enhancing tumor the one that occurs."""
+    """What brats23's 0, 1, 2, 3 are written as: of several labels the first; for enhancing tumor, one that occurs."""
     known = label_scheme(scheme)
     enhancing = next((value for value in known.enhancing if (stored == value).any()), known.enhancing[0])
-    return np.array([0, known.necrosis, known.edema, enhancing], np.uint8)
+    return np.array([0, known.necrosis[0], known.edema[0], enhancing], np.uint8)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss.command import SchemeOption
 from dqe_loss.data.exams import Exam, choose_reference, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.figure import plot_planes
@@ -69,8 +70,7 @@ class Arguments:
         checkpoint: hardened, brainlesion (the published weights), or a file: a surrogate of your own.
         reference: The reference segmentation: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern.
             Default: the exam's first by name.
-        label_scheme: Labels of necrosis, edema, enhancing tumor: brats 1, 2, 3 or 4; brats23 1, 2, 3; brats21
-            1, 2, 4; msd and nnunet 2, 1, 3.
+        label_scheme: Which label is which tissue.
         out: Folder for results.json, curves.png and planes.png; made if it is not there.
         warmup: Steps with Dice alone, before the two runs branch off.
         steps: Steps of each run.
@@ -85,7 +85,7 @@ class Arguments:
     test: Folders = ()
     checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
     reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")
     warmup: int = 60
     steps: int = 60

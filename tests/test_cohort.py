@@ -216,11 +216,12 @@ def test_names_of_files_are_compared_with_what_they_are_given_as(tmp_path):
     """The one kind of swapped modalities that can be seen."""
     from dqe_loss.data.exams import open_exam
     from dqe_loss.data.findings import image_findings
+    from dqe_loss.data.warning_kinds import Finding
 
     folder = write_exam(tmp_path / "a")
     (case,) = find_tree(tmp_path)
     swapped = {**case.images, "t1": case.images["t2"], "t2": case.images["t1"]}
     found = image_findings(open_exam(folder), swapped)
-    assert "the file given as t1 is named as t2" in found
-    assert "the file given as t2 is named as t1" in found
-    assert not any("named as" in finding for finding in image_findings(open_exam(folder), case.images))
+    assert Finding("named-as", "the file given as t1 is named as t2") in found
+    assert Finding("named-as", "the file given as t2 is named as t1") in found
+    assert not any(finding.kind == "named-as" for finding in image_findings(open_exam(folder), case.images))

@@ -34,7 +34,7 @@ def test_golden_decisions():
         "", "", "near the threshold", "low", "low", "no stars: mask.nii.gz: truncated",
         "warning: affine of the mask differs",
     ]  # fmt: skip
-    accepted = decisions(table, Rule(threshold=4.0, accept_warnings=True))
+    accepted = decisions(table, Rule(threshold=4.0, accept_warnings=("affine",)))
     assert accepted["decision"].tolist()[6] == "keep"
 
 
@@ -113,7 +113,7 @@ def test_a_quantile_leaves_out_no_more_than_its_share(stars, share):
 def test_one_label_an_exam_is_drawn():
     table = rated_table([4.0, 5.0, 3.0, 2.0, NAN], ["a", "a", "b", "b", "c"])
     path_labels = pd.DataFrame({"exam": list("aabbc"), "segmentation": ["seg-0", "seg-1"] * 2 + ["seg-0"]})
-    candidates = find_candidates(table, table["mean"], "all", False)
+    candidates = find_candidates(table, table["mean"], "all")
     drawn = set()
     for seed in range(20):
         labels = as_labels(path_labels, table)
@@ -128,7 +128,7 @@ def test_one_label_an_exam_is_drawn():
 
 def test_the_best_of_an_exam_stands_for_it_if_it_is_labeled():
     table = rated_table([4.0, 5.0, 3.0, 2.0, NAN], ["a", "a", "b", "b", "c"])
-    candidates = find_candidates(table, table["mean"], "best", False)
+    candidates = find_candidates(table, table["mean"], "best")
     given_labels = pd.DataFrame({"exam": list("abbc"), "segmentation": ["seg-0", "seg-0", "seg-1", "seg-0"]})
     chosen = draw_judged(table, as_labels(given_labels, table), candidates, "best", 0)
     # a's best (row 1) has no label; c has no candidate, and stands for itself.
@@ -214,7 +214,7 @@ def test_a_table_of_errors_alone(run, tmp_path):
     code, _, errors = run(None, "--quantile", 0.1)
     assert (code, errors) == (
         2,
-        "dqe_loss.curate: error: no segmentation has stars and no warning; look at the table, or give "
+        "dqe_loss.curate: error: no segmentation has stars and no warning to review; look at the table, or give "
         "--accept-warnings\n",
     )
 

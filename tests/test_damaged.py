@@ -144,7 +144,7 @@ ERRORS = {
     "header of a pair": (T1C, as_pair, "found something else"),
     "nothing but 0": (T1, stored(0 * IMAGE), "expected an image, found nothing but 0"),
     "constant image": (T1, stored(0 * IMAGE + 7), "expected an image, found nothing but 7"),
-    "label 7": (mask, stored(changed(LABELS, 7)), "label scheme 'brats' has the labels (0, 1, 2, 3, 4), but"),
+    "label 7": (mask, stored(changed(LABELS, 7)), "label scheme 'brats' has the labels 0, 1, 2, 3, 4, but"),
     "negative label": (mask, stored(changed(LABELS, -1, np.int16)), "label map also holds [-1]"),
     "fractional labels": (mask, stored(changed(LABELS, 1.5, np.float32)), "expected integer labels, found 1.5"),
     "NaN in the mask": (mask, stored(changed(LABELS, np.nan, np.float32)), "expected integer labels, found NaN or Inf"),
@@ -155,36 +155,44 @@ if hasattr(os, "geteuid") and os.geteuid() != 0:  # root may read anything
     ERRORS["no permission"] = (T1C, unreadable, "cannot be read (Permission denied)")
 
 WARNINGS = {
-    "empty mask": (mask, stored(0 * LABELS), "empty region TC, WT, ET"),
+    "empty mask": (mask, stored(0 * LABELS), "empty region TC, WT, ET [empty-region]"),
     "edema alone": (mask, stored(2 * (LABELS > 0).astype(np.uint8)), "empty region TC, ET"),
-    "tumor at the border": (mask, stored(np.roll(LABELS, -10, 0)), "tumor touches the border of the volume"),
-    "all of the head": (mask, stored(2 * (IMAGE > 0).astype(np.uint8)), "tumor as large as 100% of the head"),
-    "affine of the mask": (mask, stored(LABELS, np.eye(4)), "affine of the segmentation differs from that of t1c"),
+    "tumor at the border": (mask, stored(np.roll(LABELS, -10, 0)), "tumor touches the border of the volume [border]"),
+    "all of the head": (mask, stored(2 * (IMAGE > 0).astype(np.uint8)), "tumor as large as 100% of the head [large]"),
+    "affine of the mask": (
+        mask,
+        stored(LABELS, np.eye(4)),
+        "affine of the segmentation differs from that of t1c [affine]",
+    ),
     "affine of modalities": (FLAIR, stored(make_image()[3].astype(np.int16), np.eye(4)), "affine of flair differs"),
-    "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm"),
+    "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm [spacing]"),
     "affine of NaN": (
         T1C,
         header(280, "12f", *[np.nan] * 12),
-        "t1c: its header's affine has NaN or Inf and is not used",
+        "t1c: its header's affine has NaN or Inf and is not used [header]",
     ),
     "flat affine": (
         T1,
         header(280, "4f", 0, 0, 0, 0),
-        "t1: its header's affine has an axis of length 0 and is not used",
+        "t1: its header's affine has an axis of length 0 and is not used [header]",
     ),
     "bad quaternion": (
         mask,
         quaternion(1, 1, 0),
         "segmentation: its header's affine has a quaternion that is no rotation",
     ),
-    "NaN in the quaternion": (T2, quaternion(np.nan, 0, 0), "t2: its header's affine has NaN or Inf and is not used"),
+    "NaN in the quaternion": (
+        T2,
+        quaternion(np.nan, 0, 0),
+        "t2: its header's affine has NaN or Inf and is not used [header]",
+    ),
     "intercept of NaN": (FLAIR, header(112, "2f", 1, np.nan), "flair: scl_inter is nan in its header and taken as 0"),
     "intercept of Inf": (
         mask,
         header(112, "2f", 1, np.inf),
         "segmentation: scl_inter is inf in its header and taken as 0",
     ),
-    "a modality twice": (T1, as_copy_of_t1c, "t1c and t1 are the same image"),
+    "a modality twice": (T1, as_copy_of_t1c, "t1c and t1 are the same image [same-image]"),
 }
 HARMLESS = {
     "slope 0": (T1C, header(112, "2f", 0, 0)),
@@ -193,7 +201,7 @@ HARMLESS = {
     "labels scaled on disk": (mask, stored(LABELS.astype(np.float32) * (1 - 1e-7))),
 }
 OF_THE_MASK = (mask, all_larger)
-SIZE = "32 x 28 x 24 voxels, expected 240 x 240 x 155 as in BraTS"
+SIZE = "32 x 28 x 24 voxels, expected 240 x 240 x 155 as in BraTS [grid]"
 
 
 def slug(case):

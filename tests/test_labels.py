@@ -1,3 +1,6 @@
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from helpers import make_labels, quick
@@ -6,7 +9,11 @@ from hypothesis import strategies as st
 from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses
 
 from dqe_loss import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
-from dqe_loss.labels import check_region_order, reorder_regions
+from dqe_loss.data.corruption import as_brats23
+from dqe_loss.data.findings import region_volumes
+from dqe_loss.label_schemes import describe_schemes
+from dqe_loss.labels import check_region_order, reorder_regions, tissues_from_regions
+from dqe_loss.mask import LabelMask
 
 # scheme, labels of necrosis, edema, enhancing tumor
 TISSUES = [
@@ -16,6 +23,9 @@ TISSUES = [
     ("brats", 1, 2, 4),
     ("msd", 2, 1, 3),
     ("nnunet", 2, 1, 3),
+    ("brats24", 1, 2, 3),
+    ("brats-peds", 2, 4, 1),
+    ("brats-peds", 3, 4, 1),
 ]
 DTYPES = [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64]
 
@@ -46,9 +56,32 @@ def test_one_hot_tissues_give_the_regions_of_the_label_map(scheme, necrosis, ede
     labels = torch.tensor([0, necrosis, edema, enhancing])[brats.long()]
     order = sorted({0, necrosis, edema, enhancing})
     one_hot = torch.cat([labels == value for value in order], 1).float()
-    torch.testing.assert_close(
-        regions_from_tissues(one_hot, scheme), regions_from_labels(labels, scheme).float(), rtol=0, atol=0
-    )
+    regions = regions_from_labels(labels, scheme).float()
+    torch.testing.assert_close(regions_from_tissues(one_hot, scheme), regions, rtol=0, atol=0)
+    torch.testing.assert_close(tissues_from_regions(regions, scheme), one_hot, rtol=0, atol=0)
+
+
+# scheme, and what each of its labels 0, 1, 2, 3, 4 is in brats23
+MEANINGS = [("brats24", [0, 1, 2, 3, 0]), ("brats-peds", [0, 3, 1, 1, 2])]
+
+
+@pytest.mark.parametrize(("scheme", "meaning"), MEANINGS)
+def test_a_cavity_is_in_no_region_and_a_tissue_may_have_two_labels(scheme, meaning):
+    """Whatever reads label maps reads them the same way: regions, planes, profiles, volumes, corruptions."""
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (1, 1, 6, 5, 4), np.uint8))
+    same = torch.tensor(meaning, dtype=torch.uint8)[labels.long()]
+    expected = regions_from_labels(same, "brats23")
+    torch.testing.assert_close(regions_from_labels(labels, scheme), expected)
+    mask = LabelMask(labels, scheme)
+    for channel, region in enumerate(REGIONS):
+        torch.testing.assert_close(mask.volume(region), expected[:, channel])
+        for one, other in zip(mask.profiles(region), LabelMask(same, "brats23").profiles(region), strict=True):
+            torch.testing.assert_close(one, other)
+    index = torch.tensor([[1, 2]])
+    torch.testing.assert_close(mask.take(index, "axial"), LabelMask(same, "brats23").take(index, "axial"))
+    assert region_volumes(labels.numpy(), scheme).tolist() == region_volumes(same.numpy(), "brats23").tolist()
+    np.testing.assert_array_equal(as_brats23(labels.numpy(), scheme), same.numpy())
+    check_labels(labels, scheme)
 
 
 def test_tissue_probabilities_add_up_to_regions():
@@ -77,7 +110,7 @@ def label_maps(draw):
 def test_valid_labels_pass_and_no_others(drawn):
     scheme, labels = drawn
     present = set(labels.tolist())
-    if present <= set(LABEL_SCHEMES[scheme].values) and not {3, 4} <= present:
+    if present <= set(LABEL_SCHEMES[scheme].values) and not (scheme == "brats" and {3, 4} <= present):
         check_labels(labels, scheme)
     else:
         with pytest.raises(ValueError, match="label"):
@@ -91,15 +124,37 @@ def test_a_value_that_is_no_integer_is_named(scheme, value):
         check_labels(torch.tensor([0.0, 1.0, 2.0, value]), scheme)
 
 
-def test_the_message_names_the_values_and_the_scheme_that_fits():
-    with pytest.raises(ValueError, match=r"'brats23' has the labels \(0, 1, 2, 3\).*\[4\]; the values fit.*brats21"):
+def test_the_message_names_the_values_and_the_schemes_that_fit():
+    with pytest.raises(
+        ValueError, match=r"'brats23' has the labels 0, 1, 2, 3, .*\[4\]; the values fit brats \("
+    ) as caught:
         check_labels(torch.tensor([0, 1, 2, 4]), "brats23")
-    with pytest.raises(ValueError, match=r"\[9\]; they fit no scheme"):
-        check_labels(torch.tensor([0, 1, 2, 9]), "brats23")
-    with pytest.raises(ValueError, match=r"both 3 and 4.*brats23 or brats21"):
-        check_labels(torch.tensor([0, 3, 4]))
-    with pytest.raises(ValueError, match=r"unknown label scheme 'BraTS'.*brats23"):
+    for name in ("brats", "brats21", "brats24", "brats-peds"):
+        assert f"{name} ({LABEL_SCHEMES[name]})" in str(caught.value)
+    assert "msd" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"unknown label scheme 'BraTS'.*brats23.*brats-peds"):
         check_labels(torch.tensor([0]), "BraTS")
+
+
+def test_what_fits_no_scheme_is_told_what_each_takes():
+    with pytest.raises(ValueError, match=r"\[9\]; they fit no scheme") as caught:
+        check_labels(torch.tensor([0, 1, 2, 9]), "brats23")
+    assert describe_schemes() in str(caught.value)
+    assert "brats: 1 necrosis, 2 edema, 3 or 4 enhancing; " in describe_schemes()
+    assert "brats24: 1 necrosis, 2 edema, 3 enhancing, 4 cavity (in no region); " in describe_schemes()
+    assert "brats-peds: 2 and 3 necrosis, 4 edema, 1 enhancing; " in describe_schemes()
+
+
+@pytest.mark.parametrize("scheme", ["brats", "brats21", "brats23", "msd"])
+def test_four_labels_are_advised_the_schemes_that_have_four(scheme):
+    """Not the very scheme that refuses them, nor a year that has one of the two."""
+    with pytest.raises(ValueError, match="label") as caught:
+        check_labels(torch.tensor([0, 1, 2, 3, 4]), scheme)
+    advice = str(caught.value).rpartition("; ")[2]
+    assert "brats24" in advice
+    assert "brats-peds" in advice
+    for name in ("brats21", "brats23", "brats ("):
+        assert name not in advice
 
 
 def test_boolean_and_empty_background_maps_pass():
@@ -107,9 +162,20 @@ def test_boolean_and_empty_background_maps_pass():
     check_labels(torch.zeros(1, 1, 2, 2, 2))
 
 
-def test_exams_of_two_years_may_share_a_batch():
-    """A map must not hold both labels of enhancing tumor; one exam may have one and the next the other."""
-    check_labels(torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]]).view(2, 1, 4, 1, 1))
+@pytest.mark.parametrize("scheme", ["brats", "brats24", "brats-peds"])
+def test_a_batch_that_mixes_3_and_4_is_told_and_passes(scheme):
+    """A map must not hold both labels of enhancing tumor; exams of two years may share a batch, or 4 is a cavity."""
+    mixed = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]]).view(2, 1, 4, 1, 1)
+    if scheme == "brats":
+        with pytest.warns(UserWarning, match=r"one exam of a batch holds 3, another 4.*brats24.*brats-peds"):
+            check_labels(mixed, scheme)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_labels(mixed[:1], scheme)
+        check_labels(mixed[1:], scheme)
+        check_labels(mixed[:1].repeat(2, 1, 1, 1, 1), scheme)
+        if scheme != "brats":
+            check_labels(mixed, scheme)
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ def test_the_guard_does_not_change_the_value(exam, guard):
     torch.testing.assert_close(make_loss(guard=guard)(logits, labels, image=image), expected)
 
 
-@pytest.mark.parametrize("scheme", ["brats23", "brats21", "brats", "msd", "nnunet"])
+@pytest.mark.parametrize("scheme", ["brats23", "brats21", "brats", "msd", "nnunet", "brats24", "brats-peds"])
 def test_targets_in_every_form_give_the_same_value_and_gradient(exam, scheme):
     image, labels, regions, logits = exam
-    others = {"brats21": [0, 1, 2, 4], "msd": [0, 2, 1, 3], "nnunet": [0, 2, 1, 3]}
+    others = {"brats21": [0, 1, 2, 4], "msd": [0, 2, 1, 3], "nnunet": [0, 2, 1, 3], "brats-peds": [0, 2, 4, 1]}
     renamed = torch.tensor(others.get(scheme, [0, 1, 2, 3]))
     label_map = renamed[labels.long()]
     one_hot = torch.cat([label_map == value for value in sorted(renamed.tolist())], 1)

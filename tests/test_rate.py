@@ -13,11 +13,25 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import tyro
 from helpers import SHAPE, make_image, make_labels, shrink, small_surrogate
 
 import dqe_loss
-from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate, rate_segmentation, save_surrogate
+from dqe_loss import (
+    LABEL_SCHEMES,
+    MODALITIES,
+    VIEWS,
+    audit,
+    evaluate,
+    rate,
+    rate_segmentation,
+    save_surrogate,
+    simulate,
+)
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
+from dqe_loss.label_schemes import describe_schemes
+from dqe_loss.training.config import TrainConfig
+from dqe_loss.training.hardening.config import HardenConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAMES = ("axial", "coronal", "sagittal", "mean")
@@ -284,8 +298,15 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"first", "b": b"second"}
 
 
-def test_label_schemes_of_the_option_are_all_there_are():
-    assert set(get_args(get_type_hints(rate.Arguments)["label_scheme"])) == set(LABEL_SCHEMES)
+@pytest.mark.parametrize(
+    "arguments", [rate.Arguments, evaluate.Arguments, audit.Arguments, simulate.Arguments, TrainConfig, HardenConfig]
+)
+def test_label_schemes_of_the_option_are_all_there_are(arguments, capsys):
+    assert get_args(get_type_hints(arguments)["label_scheme"]) == tuple(LABEL_SCHEMES)
+    with pytest.raises(SystemExit):
+        tyro.cli(arguments, args=["--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert describe_schemes() in text.replace("- ", "-")
 
 
 def tiny_exam(labels=None, affine=LPS, image=None):

@@ -121,12 +121,15 @@ def test_a_table_as_a_user_gets_it(command, data, expected, tmp_path, capsys):
     assert lines[0].endswith(" exams/s")
     assert "stars.csv: predicted stars, 1 (worst) to 6 (best), by small.safetensors, learned from human" in lines[1]
     masks = 2 * EXAMS
-    assert lines[2] == f"{masks} segmentations of {EXAMS} exams: {masks} rated, 0 failed, {masks} with warnings"
+    assert (
+        lines[2]
+        == f"{masks} segmentations of {EXAMS} exams: {masks} rated, 0 failed, {masks} with warnings (0 to review)"
+    )
     assert f"{EXAMS}/{EXAMS}" in err
     assert "exam/s]" in err
 
     table = check(tmp_path / "stars.csv", expected)
-    assert list(table) == list(COLUMNS)
+    assert list(table) == [*COLUMNS, "labels"]
     row = table.iloc[1]
     assert (row["exam"], row["segmentation"]) == ("site-0/case-0", "failed/seg-b")
     assert row["mask"] == str(data / "site-0/case-0/failed/seg-b.nii.gz")
@@ -263,7 +266,7 @@ def test_failures_give_exit_code_1_and_can_be_tried_again(tmp_path, checkpoint, 
     command = of(tmp_path / "data", tmp_path / "stars.csv", checkpoint)
     assert rate.main(command) == 1
     out, err = capsys.readouterr()
-    assert "4 segmentations of 2 exams: 3 rated, 1 failed, 3 with warnings" in out
+    assert "4 segmentations of 2 exams: 3 rated, 1 failed, 3 with warnings (0 to review)" in out
     assert f"failed: b/seg-b: {bad}: expected a NIfTI file, found an empty one (0 bytes)" in err
     assert rate.main(command) == 1
     assert capsys.readouterr().out.startswith("no exam was left to rate")
@@ -517,4 +520,6 @@ def test_real_exams(exams, surrogate: Surrogate, tmp_path):
     rows = outcome.table.set_index("segmentation")
     assert rows.loc["seg-BraTS23_1", STARS].tolist() == pytest.approx([5.45254, 5.13865, 5.35569, 5.31563], abs=1e-4)
     assert rows.loc["seg-BraTS23_1", "warnings"] == ""
-    assert rows.loc["seg-BraTS23_1_mapped", "warnings"] == "affine of the segmentation differs from that of t1c"
+    assert (
+        rows.loc["seg-BraTS23_1_mapped", "warnings"] == "affine of the segmentation differs from that of t1c [affine]"
+    )

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dqe_loss import LABEL_SCHEMES
 from dqe_loss.data.rated import COLUMNS, read_rated, write_rated
 from dqe_loss.data.table import TableError
 
@@ -65,7 +66,7 @@ def test_each_problem_is_told_with_its_row(path):
             "row 5: mean 4.4: that of the views is 4; leave it as rated, or round to no less than two digits",
             "row 6: spread 1: that of the views is 2; leave it as rated, or round to no less than two digits",
             "row 7: tc_ml '-1.0': expected a volume of 0 or more ml",
-            "row 8: label_scheme 'own': expected one of brats, brats23, brats21, msd, nnunet",
+            f"row 8: label_scheme 'own': expected one of {', '.join(LABEL_SCHEMES)}",
             "row 9: exam ' ': expected a name, found nothing",
             "row 10: sagittal 'inf': expected a number, or a reason in the column error",
         ]

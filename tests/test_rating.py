@@ -56,7 +56,15 @@ def test_a_batch_is_rated_like_its_exams(batch, slicing):
 @pytest.mark.parametrize("slicing", ["hard", "soft"])
 @pytest.mark.parametrize(
     ("scheme", "necrosis", "edema", "enhancing"),
-    [("brats23", 1, 2, 3), ("brats21", 1, 2, 4), ("brats", 1, 2, 4), ("msd", 2, 1, 3), ("nnunet", 2, 1, 3)],
+    [
+        ("brats23", 1, 2, 3),
+        ("brats21", 1, 2, 4),
+        ("brats", 1, 2, 4),
+        ("msd", 2, 1, 3),
+        ("nnunet", 2, 1, 3),
+        ("brats24", 1, 2, 3),
+        ("brats-peds", 3, 4, 1),
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_every_label_scheme_rates_alike(batch, slicing, scheme, necrosis, edema, enhancing, dtype):

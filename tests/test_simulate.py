@@ -178,6 +178,20 @@ def test_label_schemes_are_kept(run, exams, tmp_path, scheme, labels):
         assert np.array_equal(array, np.array(table, np.uint8)[other])
 
 
+def test_a_cavity_stays_in_what_is_written_and_is_no_tumor(run, exams, tmp_path):
+    exam, labels = shutil.copytree(exams[0], tmp_path / "a"), make_labels(SHAPE, CENTERS["a"])
+    stored = labels.copy()
+    stored[:4][labels[:4] == 0] = 4
+    nib.save(nib.Nifti1Image(stored, LPS), exam / "a-seg.nii.gz")
+    code, _, errors, out = run("--label-scheme", "brats24", exams=[exam])
+    assert code == 0, errors
+    *_, plain = run(exams=[exams[0]], out=tmp_path / "plain")
+    for path, other in zip(*(simulation.segmentation_paths("a", 5, folder) for folder in (out, plain)), strict=True):
+        array, expected = (np.asarray(nib.load(file).dataobj) for file in (path, other))
+        assert array.dtype == np.uint8
+        assert np.array_equal(array, np.where((expected == 0) & (stored == 4), 4, expected))
+
+
 def test_other_exam_of_another_shape_is_passed_over(tmp_path):
     small = nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), LPS)
     fitting = nib.Nifti1Image(np.full((5, 4, 4), 4, np.uint8), LPS)
@@ -310,7 +324,7 @@ def test_workers_hand_their_warnings_back():
         warnings.warn(message, UserWarning, stacklevel=1)
         warnings.warn("not for users", DeprecationWarning, stacklevel=1)
 
-    assert simulate._noting_warnings(job, "mind this") == ["mind this"]
+    assert simulate._noting_warnings(job, "mind this") == (None, ["mind this"])
 
 
 def test_interrupt_exits_with_130(run, monkeypatch):

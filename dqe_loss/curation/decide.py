@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from dqe_loss.data.warning_kinds import to_review
 from dqe_loss.slicing import VIEWS
 
 KEEP, REVIEW, DROP = DECISIONS = ("keep", "review", "drop")
@@ -27,7 +28,8 @@ class Rule:
         margin: how far below the threshold a mask counts as near it.
         drop_below: stars below which a mask is dropped without a review; -inf to drop none.
         per_exam: ``"all"`` judges every segmentation by itself, ``"best"`` keeps at most the best one of an exam.
-        accept_warnings: whether a mask with warnings may be kept.
+        accept_warnings: kinds of warnings (`dqe_loss.data.warning_kinds.KINDS`) with which a mask may be kept; those
+            that are only told never stand in the way.
         budget: how many to keep at most of each center, the best ones; None for no limit.
     """
 
@@ -35,7 +37,7 @@ class Rule:
     margin: float = 0.25
     drop_below: float = -np.inf
     per_exam: Literal["all", "best"] = "all"
-    accept_warnings: bool = False
+    accept_warnings: tuple[str, ...] = ()
     budget: int | None = None
 
 
@@ -51,9 +53,9 @@ def deciding_stars(table: pd.DataFrame, column: StarsColumn = "mean") -> pd.Seri
 
 
 def find_candidates(
-    table: pd.DataFrame, stars: pd.Series, per_exam: Literal["all", "best"], accept_warnings: bool
+    table: pd.DataFrame, stars: pd.Series, per_exam: Literal["all", "best"], accept_warnings: Collection[str] = ()
 ) -> pd.Series:
-    """Which masks a threshold may keep: those with stars and without warnings; of each exam, the best one if so asked.
+    """Which masks a threshold may keep: those with stars and no warning to review; of each exam, the best if so asked.
 
     Args:
         table: rows as `dqe_loss.data.rated.read_rated` returns them.
@@ -64,7 +66,7 @@ def find_candidates(
     Returns:
         Booleans, a row each.
     """
-    eligible = stars.notna() & ((table["warnings"] == "") | accept_warnings)
+    eligible = stars.notna() & (to_review(table["warnings"], accept_warnings) == "")
     if per_exam == "all":
         return eligible
     order = stars.where(eligible).sort_values(ascending=False, kind="stable").index
@@ -85,7 +87,9 @@ def quantile_threshold(stars: pd.Series, share: float) -> float:
     if not 0 <= share < 1:
         raise ValueError(f"expected a quantile of 0 or above and below 1, such as 0.1, got {share:g}")
     if stars.empty:
-        raise ValueError("no segmentation has stars and no warning; look at the table, or give --accept-warnings")
+        raise ValueError(
+            "no segmentation has stars and no warning to review; look at the table, or give --accept-warnings"
+        )
     return float(np.quantile(stars, share, method="higher"))
 
 
@@ -157,8 +161,8 @@ def decide(
     set_rows(stars < rule.drop_below, DROP, "low")
     set_rows(stars < rule.threshold - rule.margin, REVIEW, "low")
     set_rows(stars < rule.threshold, REVIEW, "near the threshold")
-    if not rule.accept_warnings:
-        set_rows(table["warnings"] != "", REVIEW, "warning: " + table["warnings"])
+    warned = to_review(table["warnings"], rule.accept_warnings)
+    set_rows(warned != "", REVIEW, "warning: " + warned)
     if rule.budget is not None:
         if centers is None:
             raise ValueError("expected the center of each row for a budget, got none")

@@ -7,6 +7,7 @@ import numpy as np
 from dqe_loss.curation.decide import Rule
 from dqe_loss.curation.record import assumptions, labeled_stars, relative_paths, statement
 from dqe_loss.curation.run import Calibration, Curation, Settings
+from dqe_loss.data.warning_kinds import describe_aside
 from dqe_loss.evaluation.cases.collect import read_pictures
 from dqe_loss.evaluation.cases.page import Section, flag_rows, render_cases
 from dqe_loss.evaluation.failure import failure_detection
@@ -70,8 +71,8 @@ def _rule_section(rule: Rule, settings: Settings, unit: str) -> Section:
         parts.append("of each exam the best rated segmentation")
     if rule.budget is not None:
         parts.append(f"of each center the best {rule.budget}")
-    if not rule.accept_warnings:
-        parts.append("segmentations with a warning are reviewed")
+    if aside := describe_aside(rule.accept_warnings):
+        parts.append(f"segmentations with {aside} are reviewed")
     parts.append(f"those up to {rule.margin:g} below count as near the threshold")
     if np.isfinite(rule.drop_below):
         parts.append(f"below {rule.drop_below:g} they are dropped without a review")

@@ -13,6 +13,7 @@ from dqe_loss.curation.decide import DECISIONS
 from dqe_loss.curation.run import Calibration, Curation, Settings
 from dqe_loss.data.rated import ORIGIN, PATHS
 from dqe_loss.data.table import relative_path
+from dqe_loss.data.warning_kinds import describe_aside
 from dqe_loss.evaluation.failure import failure_detection
 from dqe_loss.files import encode
 
@@ -70,7 +71,8 @@ def statement(curation: Curation, calibration: Calibration, settings: Settings) 
     """The guarantee, or that there is none, in one sentence or two."""
     chosen, unit = calibration.chosen, str(curation.table["unit"].iloc[0])
     level = f"{settings.error_rate:.3g}"
-    warned = "" if settings.accept_warnings else " and no warning"
+    aside = describe_aside(settings.accept_warnings)
+    warned = f" and without {aside}" if aside else ""
     if chosen is None:
         first = calibration.trials[0]
         return (

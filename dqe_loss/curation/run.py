@@ -19,6 +19,7 @@ from dqe_loss.curation.decide import (
 )
 from dqe_loss.curation.guarantee import Trial, chosen_threshold, minimum_labels, order_thresholds, try_thresholds
 from dqe_loss.curation.labels import Labels, draw_judged, read_labels
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.rated import read_rated
 
 STEP = 0.1
@@ -42,7 +43,7 @@ class Settings:
     per_exam: Literal["all", "best"] = "all"
     margin: float = 0.25
     drop_below: float | None = None
-    accept_warnings: bool = False
+    accept_warnings: tuple[str, ...] = ()
     budget: int | None = None
     center_column: str | None = None
     center_pattern: str = CENTER
@@ -99,6 +100,7 @@ def curate(path: Path, settings: Settings) -> Curation:
         ValueError: a table or a setting cannot be used; of a table, every problem is listed with its row.
     """
     table = read_rated(path)
+    LabelSurvey(str(table["label_scheme"].iloc[0])).add_table(table)
     stars = deciding_stars(table, settings.stars)
     candidates = find_candidates(table, stars, settings.per_exam, settings.accept_warnings)
     centers = _centers(table, settings) if settings.budget is not None else None
@@ -170,8 +172,8 @@ def calibrate(
         thresholds = order_thresholds(offered[others], len(judged), settings.error_rate, settings.confidence)
     if not thresholds:
         raise ValueError(
-            "no exam without a label has stars and no warning, and thresholds to test must not be chosen by the "
-            "labels; give --start STARS, the first threshold, without a look at them"
+            "no exam without a label has stars and no warning to review, and thresholds to test must not be chosen by "
+            "the labels; give --start STARS, the first threshold, without a look at them"
         )
     bad = labels.table.loc[judged, "unacceptable"]
     trials = try_thresholds(offered[judged], bad, thresholds, settings.error_rate, settings.confidence)

@@ -105,11 +105,14 @@ def corrupt(
 
 
 def as_brats23(labels: Labels, scheme: str) -> Labels:
-    """Rewrite a label map uint8 of any shape, in a scheme of `dqe_loss.LABEL_SCHEMES`, in that of the corruptions."""
+    """Rewrite a label map uint8 of any shape, in a scheme of `dqe_loss.LABEL_SCHEMES`, in that of the corruptions.
+
+    What is in no region, such as a resection cavity, becomes background.
+    """
     known = label_scheme(scheme)
     table = np.zeros(256, np.uint8)
-    table[known.necrosis], table[known.edema] = 1, 2
-    table[list(known.enhancing)] = 3
+    for label, values in ((1, known.necrosis), (2, known.edema), (3, known.enhancing)):
+        table[list(values)] = label
     return table[labels]
 
 

@@ -88,6 +88,7 @@ class Exam:
             reoriented by it.
         misaligned: files whose affine differs from it, and whether the arrays agree.
         headers: files whose header is wrong though their voxels can be read, and what is wrong.
+        present: name of each segmentation to the labels that occur in it, background left out.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Exam:
     affine: NDArray[np.float64]
     misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
     headers: Mapping[Path, str] = field(default_factory=dict)
+    present: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class OpenExam:
             reoriented by it.
         misaligned: files whose affine differs from it, and whether the arrays agree.
         headers: files whose header is wrong though their voxels can be read, and what is wrong.
+        present: name of each segmentation to the labels that occur in it, background left out.
     """
 
     name: str
@@ -118,6 +121,7 @@ class OpenExam:
     affine: NDArray[np.float64]
     misaligned: Mapping[Path, Misalignment] = field(default_factory=dict)
     headers: Mapping[Path, str] = field(default_factory=dict)
+    present: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def find_exam(folder: str | Path) -> ExamPaths:
@@ -183,7 +187,9 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
             reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
     """
     exam = _open(source, label_scheme, warn)
-    return Exam(exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers)
+    return Exam(
+        exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers, exam.present
+    )
 
 
 def open_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> OpenExam:
@@ -204,9 +210,10 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
     masks = [Path(p) for p in paths.segmentations]
     with ThreadPoolExecutor(min(len(images) + len(masks), 8)) as pool:
         opened_images = [pool.submit(_open_image, p) for p in images]
-        read_masks = [pool.submit(read_labels, p, label_scheme) for p in masks]
+        read_masks = [pool.submit(_read_labels, p, label_scheme) for p in masks]
         volumes = [f.result() for f in opened_images]
-        labels = [f.result() for f in read_masks]
+        read = [f.result() for f in read_masks]
+    labels = [volume for volume, _ in read]
     files = dict(zip(images + masks, volumes + labels, strict=True))
     shape = volumes[0].stored.shape
     for path, volume in files.items():
@@ -230,8 +237,10 @@ def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> Open
                 f"{path}: its affine differs from that of {reference}; {found}; nothing is reoriented", stacklevel=3
             )
     name = paths.name or written(images[0].resolve().parent.name)
-    segmentations = dict(zip(unique_names(masks), (volume.stored for volume in labels), strict=True))
-    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers)
+    names = unique_names(masks)
+    segmentations = dict(zip(names, (volume.stored for volume in labels), strict=True))
+    present = dict(zip(names, (values for _, values in read), strict=True))
+    return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers, present)
 
 
 def _compare_affines(files: Mapping[Path, StoredVolume], affine: NDArray[np.float64]) -> dict[Path, Misalignment]:
@@ -275,6 +284,11 @@ def read_labels(path: Path, label_scheme: str) -> StoredVolume:
     Raises:
         ExamError: the file cannot be read, or its values are no labels of the scheme.
     """
+    return _read_labels(path, label_scheme)[0]
+
+
+def _read_labels(path: Path, label_scheme: str) -> tuple[StoredVolume, tuple[int, ...]]:
+    """`read_labels`, and the labels that occur, background left out."""
     volume = open_volume(path)
     array = volume.values()
     low, high = volume.bounds()
@@ -291,7 +305,7 @@ def read_labels(path: Path, label_scheme: str) -> StoredVolume:
         present = np.unique(labels)
     if present.size:
         _check_values(path, present, label_scheme)
-    return replace(volume, stored=labels, slope=1.0, inter=0.0)
+    return replace(volume, stored=labels, slope=1.0, inter=0.0), tuple(present[present > 0].tolist())
 
 
 def _round_labels(path: Path, volume: StoredVolume, label_scheme: str) -> NDArray[np.uint8]:

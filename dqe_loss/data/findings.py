@@ -8,6 +8,7 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from dqe_loss.data.exams import MODALITY_TOKENS, OpenExam, last_part
+from dqe_loss.data.warning_kinds import Finding
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
 from dqe_loss.labels import label_scheme as find_scheme
@@ -31,13 +32,11 @@ def region_volumes(labels: NDArray[np.integer], label_scheme: str = "brats", vox
         ``(3,)`` volumes in cm³ (ml) in the order TC, WT, ET.
     """
     scheme = find_scheme(label_scheme)
-    counts = {value: np.count_nonzero(labels == value) for value in scheme.values}
-    enhancing = sum(counts[value] for value in scheme.enhancing)
-    core = enhancing + counts[scheme.necrosis]
-    return np.array([core, core + counts[scheme.edema], enhancing]) * (voxel / 1000)
+    counts = {value: np.count_nonzero(labels == value) for value in scheme.region("WT")}
+    return np.array([sum(counts[value] for value in scheme.region(name)) for name in REGIONS]) * (voxel / 1000)
 
 
-def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
+def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[Finding]:
     """What is odd about an exam's images, though they can be rated.
 
     Modalities that were swapped cannot be told from their voxels; only where a file's name says other than what it is
@@ -48,20 +47,24 @@ def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
         files: modality to file.
 
     Returns:
-        A short reason each.
+        What was found, with its kind.
     """
     found = []
     volumes, sizes = exam.image.volumes, voxel_sizes(exam.affine)
     shape = volumes[0].stored.shape
     if not np.allclose(sizes, 1, atol=_TOLERANCE):  # NaN is not close, either
-        found.append(f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm, expected 1 mm")
+        found.append(Finding("spacing", f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm, expected 1 mm"))
     if shape != BRATS_SHAPE:
         expected = " x ".join(map(str, BRATS_SHAPE))
-        found.append(f"{' x '.join(map(str, shape))} voxels, expected {expected} as in BraTS")
+        found.append(Finding("grid", f"{' x '.join(map(str, shape))} voxels, expected {expected} as in BraTS"))
     if len(turned := [modality for modality in MODALITIES if files[modality] in exam.misaligned]):
-        found.append(f"affine of {' and '.join(turned)} differs from that of t1c")
+        kinds = {exam.misaligned[files[modality]].kind for modality in turned}
+        kind = "affine" if "affine" in kinds else "header"
+        found.append(Finding(kind, f"affine of {' and '.join(turned)} differs from that of t1c"))
     found += [
-        f"{modality}: {exam.headers[files[modality]]}" for modality in MODALITIES if files[modality] in exam.headers
+        Finding("header", f"{modality}: {exam.headers[files[modality]]}")
+        for modality in MODALITIES
+        if files[modality] in exam.headers
     ]
     middle = shape[2] // 2
     for i, first in enumerate(MODALITIES):
@@ -69,37 +72,42 @@ def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[str]:
             one, other = volumes[i], volumes[j]
             first_plane, other_plane = (volume.values(volume.stored[..., middle]) for volume in (one, other))
             if np.array_equal(first_plane, other_plane) and np.array_equal(one.values(), other.values()):
-                found.append(f"{first} and {MODALITIES[j]} are the same image")
+                found.append(Finding("same-image", f"{first} and {MODALITIES[j]} are the same image"))
     for modality in MODALITIES:
         named = [name for name, tokens in MODALITY_TOKENS.items() if last_part(files[modality]) in tokens]
         if named and named != [modality]:
-            found.append(f"the file given as {modality} is named as {named[0]}")
+            found.append(Finding("named-as", f"the file given as {modality} is named as {named[0]}"))
     return found
 
 
-def mask_findings(exam: OpenExam, labels: NDArray[np.uint8], file: Path, volumes: NDArray[np.float64]) -> list[str]:
+def mask_findings(
+    exam: OpenExam, labels: NDArray[np.uint8], file: Path, volumes: NDArray[np.float64], label_scheme: str = "brats"
+) -> list[Finding]:
     """What is odd about a segmentation, though it can be rated.
 
     Args:
         exam: the exam.
         labels: the label map (X, Y, Z).
         file: where it came from.
-        volumes: of its regions, as `region_volumes` gives them.
+        volumes: of its regions, as `region_volumes` gives them for voxels of 1 mm³.
+        label_scheme: name of its scheme.
 
     Returns:
-        A short reason each.
+        What was found, with its kind.
     """
     found = []
     if file in exam.misaligned:
-        found.append("affine of the segmentation differs from that of t1c")
+        found.append(Finding(exam.misaligned[file].kind, "affine of the segmentation differs from that of t1c"))
     if file in exam.headers:
-        found.append(f"segmentation: {exam.headers[file]}")
+        found.append(Finding("header", f"segmentation: {exam.headers[file]}"))
     if empty := [region for region, volume in zip(REGIONS, volumes, strict=True) if volume == 0]:
-        found.append(f"empty region {', '.join(empty)}")
-    if any(np.moveaxis(labels, axis, 0)[edge].any() for axis in range(labels.ndim) for edge in (0, -1)):
-        found.append("tumor touches the border of the volume")
+        found.append(Finding("empty-region", f"empty region {', '.join(empty)}"))
+    faces = (np.moveaxis(labels, axis, 0)[edge] for axis in range(labels.ndim) for edge in (0, -1))
+    tumor = find_scheme(label_scheme).region("WT")  # a cavity is none
+    if any(face.any() and np.isin(face, tumor).any() for face in faces):
+        found.append(Finding("border", "tumor touches the border of the volume"))
     head = np.count_nonzero(exam.image.volumes[0].values())  # a modality is never all 0
-    share = float(np.count_nonzero(labels) / head)
+    share = float(volumes[REGIONS.index("WT")] * 1000 / head)
     if share > LARGEST_SHARE:
-        found.append(f"tumor as large as {share:.0%} of the head")
+        found.append(Finding("large", f"tumor as large as {share:.0%} of the head"))
     return found

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dqe_loss.data.exams import ExamPaths, read_exam
 from dqe_loss.data.file_names import file_at
+from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.files import write_together
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.mask import LabelMask, center_of_mask
@@ -93,10 +94,11 @@ class PlaneCache:
         exam = read_exam(paths, label_scheme=self.label_scheme)
         image = torch.from_numpy(exam.image)[None]
         entries = []
-        for single, labels in zip(exams, exam.segmentations.values(), strict=True):
+        for single, (name, labels) in zip(exams, exam.segmentations.items(), strict=True):
             scans, regions = self._extract(image, torch.from_numpy(labels)[None, None])
             path = self.folder / f"{self.key(single)}.safetensors"
-            write_together({path: save({"scans": scans, "regions": regions})})
+            metadata = {LABELS: " ".join(map(str, exam.present[name]))}
+            write_together({path: save({"scans": scans, "regions": regions}, metadata)})
             entries.append(path)
         return entries
 
@@ -126,7 +128,11 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
     Raises:
         ExamError: if a file cannot be read; what is done by then stays in the cache.
         OSError: if the folder cannot be written.
+
+    Warns:
+        UserWarning: the exams' labels are mixed, see `dqe_loss.data.label_sets.LabelSurvey`.
     """
+    survey = LabelSurvey(cache.label_scheme)
     cache.folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Path] = {}
     unique = table.drop_duplicates(["exam", "segmentation"])
@@ -143,6 +149,7 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
         if missing:
             segmentations, exams = zip(*missing, strict=True)
             entries.update(zip(segmentations, cache.add(exams), strict=True))
+        survey.add(str(name), {label for file in rows["segmentation"] for label in _labels(entries[file])})
     return entries
 
 
@@ -158,6 +165,12 @@ def read_planes(entry: Path, view: str) -> Planes:
             return file.get_slice("scans")[index], file.get_slice("regions")[index]
     except (SafetensorError, OSError) as error:
         raise OSError(f"{entry}: a cached plane is gone or damaged ({error}); delete it and start again") from error
+
+
+def _labels(entry: Path) -> list[int]:
+    """Labels that occur in an entry's segmentation; none in those of former versions, which did not note them."""
+    with safe_open(entry, framework="pt") as file:
+        return [int(label) for label in (file.metadata() or {}).get(LABELS, "").split()]
 
 
 def _files(paths: ExamPaths) -> list[Path]:

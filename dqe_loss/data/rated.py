@@ -7,13 +7,14 @@
 | ``axial``, ``coronal``, ``sagittal``, ``mean`` | stars of each view, and their mean; empty on error |
 | ``spread`` | highest minus lowest view |
 | ``tc_ml``, ``wt_ml``, ``et_ml`` | volume of each region in ml |
-| ``warnings`` | short reasons, joined by ``"; "``; empty if there are none |
+| ``warnings`` | joined by ``"; "``, each with its kind (`dqe_loss.data.warning_kinds`); empty if there are none |
 | ``error`` | why there are no stars, one line; empty if there are |
 | ``t1c``, ``t1``, ``t2``, ``flair``, ``mask`` | paths, relative to the table's folder |
 | ``label_scheme`` | of the mask |
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
 | ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.look.LOOKS` with a blank between |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.checkpoint.fingerprint` |
+| ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |
 """
 
 from pathlib import Path

@@ -13,6 +13,7 @@ from dqe_loss.data.cohort import Case
 from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
+from dqe_loss.data.label_sets import LABELS
 from dqe_loss.inference.files import Look, prepare_planes, rate_looks
 from dqe_loss.labels import REGIONS
 from dqe_loss.mask import LabelMask, label_box
@@ -22,7 +23,7 @@ from dqe_loss.stars import Ratings
 from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Row = dict[str, Any]
-"""What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, ``warnings``, ``error``."""
+"""What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, labels, ``warnings``, ``error``."""
 
 _STAR_DIGITS, _VOLUME_DIGITS = 5, 3
 
@@ -124,12 +125,14 @@ def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look) ->
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
     taken = prepare_planes(exam, surrogate, label_scheme, look).values()
-    for (name, file), labels, planes in zip(case.masks.items(), exam.segmentations.values(), taken, strict=True):
+    read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
+    for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
         volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
-        found = [*mask_findings(exam, labels, file, volumes), *common]
+        found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
-        prepared.append(PreparedMask(_row(name, warnings="; ".join(found)) | _rounded(named, _VOLUME_DIGITS), planes))
+        row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)
+        prepared.append(PreparedMask(row | {LABELS: " ".join(map(str, present))}, planes))
     return prepared
 
 

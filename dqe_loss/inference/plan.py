@@ -11,6 +11,7 @@ from dqe_loss.checkpoint import fingerprint
 from dqe_loss.data.cohort import Case, find_tree, with_predictions
 from dqe_loss.data.file_names import printable, written
 from dqe_loss.data.nnunet import find_nnunet, is_nnunet
+from dqe_loss.data.nnunet_labels import settle_scheme
 from dqe_loss.data.path_table import find_in_table
 from dqe_loss.data.table import relative_path
 from dqe_loss.stars import star_unit
@@ -73,16 +74,14 @@ def find_cases(plan: Plan) -> list[Case]:
     """Find the exams of a plan, in the order of names: the same in every process.
 
     Raises:
-        ValueError: if there are none, or nnU-Net's labels could be of either order.
+        ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
     if plan.data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(plan.data)
     elif is_nnunet(plan.data):
-        if plan.label_scheme == "brats":
+        if (scheme := settle_scheme(plan.data, plan.label_scheme)) != plan.label_scheme:
             raise ValueError(
-                f"{plan.data}: nnU-Net's folders hold labels of either order, and the wrong one would go unseen; say "
-                "--label-scheme nnunet (1 edema, 2 necrosis, 3 enhancing, as its BraTS conversion writes), msd, "
-                "brats23 or brats21"
+                f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
             )
         cases = find_nnunet(plan.data, plan.channels)
     else:

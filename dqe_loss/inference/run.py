@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from dqe_loss.data.cohort import Case
 from dqe_loss.data.file_names import written
+from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.data.rated import COLUMNS, write_rated
+from dqe_loss.data.warning_kinds import to_review
 from dqe_loss.inference.exam import prepare_case, rate_prepared
 from dqe_loss.inference.journal import Entry, Journal
 from dqe_loss.inference.plan import Plan, find_cases, stamp
@@ -66,7 +68,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
     journal = Journal.open(plan.out.with_name(plan.out.name + ".journal"), plan.settings(surrogate))
     stamps = {case.name: stamp(case, plan.out.parent) for case in cases}
     share = cases[plan.rank :: plan.world]
-    rated, start = 0, time.perf_counter()
+    rated, start, survey = 0, time.perf_counter(), LabelSurvey(plan.label_scheme)
     with StopRequest().listening() as stop, journal.writing(plan.rank) as writer:
         done = {name for name, entry in _current(journal, stamps).items() if not (plan.retry and entry.failed)}
         todo = [case for case in share if case.name not in done]
@@ -75,6 +77,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
             for case, prepared in read_ahead(todo, prepare, plan.workers):
                 rows = tuple(rate_prepared(mask, rater or surrogate) for mask in prepared)
                 writer.add(Entry(case.name, stamps[case.name], rows), time.time())
+                survey.add(case.name, {int(label) for row in rows for label in row.get(LABELS, "").split()})
                 rated += 1
                 bar.update()
                 if stop:
@@ -87,7 +90,8 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
         return Outcome(None, left, rated, seconds, stop.signal)
     origin = plan.origin(surrogate)
     lines = [line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin)]
-    table = pd.DataFrame(lines, columns=list(COLUMNS))
+    table = pd.DataFrame(lines, columns=[*COLUMNS, LABELS])
+    survey.add_table(table)
     write_rated(table, plan.out)
     return Outcome(table, left, rated, seconds, stop.signal)
 
@@ -122,10 +126,10 @@ def tell(outcome: Outcome, plan: Plan, description: str) -> int:
 def _tell_table(table: pd.DataFrame) -> int:
     """Sum a table up; returns 1 if a segmentation has no stars."""
     failed = table[table["error"] != ""]
-    warned = (table["warnings"] != "").sum()
+    warned, to_look_at = (table["warnings"] != "").sum(), (to_review(table["warnings"]) != "").sum()
     print(
         f"{len(table)} segmentations of {table['exam'].nunique()} exams: {len(table) - len(failed)} rated, "
-        f"{len(failed)} failed, {warned} with warnings"
+        f"{len(failed)} failed, {warned} with warnings ({to_look_at} to review)"
     )
     for row in failed.head(_SHOWN).to_dict("records"):
         name = "/".join(part for part in (row["exam"], row["segmentation"]) if part)
@@ -159,4 +163,4 @@ def _lines(case: Case, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict
     images = {modality: written(str(case.images.get(modality, ""))) for modality in MODALITIES}
     for row in entry.rows:
         mask = written(str(case.masks.get(row["segmentation"], "")))
-        yield {"exam": case.name, **row, **images, "mask": mask, **origin}
+        yield {"exam": case.name, LABELS: "", **row, **images, "mask": mask, **origin}

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dqe_loss.command import SchemeOption
 from dqe_loss.data.augmentation_config import AugmentationConfig
 from dqe_loss.surrogate import SurrogateConfig
 
@@ -35,7 +36,7 @@ class TrainConfig:
         test: Share of the exams that training never sees; the paper's 15 of 75.
         split: A split to use instead of a new one: CSV with the columns exam, split.
         seed: Of the split, the weights, the order of planes and the augmentation.
-        label_scheme: Scheme of the segmentations' labels.
+        label_scheme: Which label is which tissue.
         cache: Folder of cached planes, which several runs may share; OUT/planes by default.
         device: Where to train; auto takes the GPU if there is one.
         workers: Processes that augment planes, beside each training process; any number gives the same planes.
@@ -64,7 +65,7 @@ class TrainConfig:
     test: float = 0.2
     split: Path | None = None
     seed: int = 0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     cache: Path | None = None
     device: str = "auto"
     workers: int = 2

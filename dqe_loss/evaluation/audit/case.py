@@ -50,6 +50,7 @@ class Case:
         brain: where there is brain, bool (X, Y, Z).
         other: another exam's reference in the same scheme, or None.
         other_name: whose.
+        present: labels that occur in the reference as it is stored.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Case:
     brain: Mask
     other: Labels | None = None
     other_name: str | None = None
+    present: tuple[int, ...] = ()
 
     @property
     def regions(self) -> Tensor:
@@ -121,18 +123,21 @@ def read_case(source: Source, sources: Sequence[Source], device: str = "cpu") ->
     Raises:
         ValueError: a file cannot be used, or the reference holds no tumor.
     """
+    present: tuple[int, ...] = ()
     if source.paths is None:
         phantom = make_phantom(source.seed)
         image, labels = phantom.image, phantom.segmentations["reference"]
     else:
         exam = read_exam(source.paths, label_scheme=source.label_scheme)
         (stored,) = exam.segmentations.values()
+        (present,) = exam.present.values()
         image, labels = exam.image, as_brats23(stored, source.label_scheme)
     if not labels.any():
         file = source.paths.segmentations[0] if source.paths else source.name
         raise ExamError(f"{file}: expected a reference with tumor, found none; leave the exam out")
     # Negative intensities occur in real exams, so that brain is what is not 0.
-    case = Case(source.name, torch.from_numpy(image)[None].contiguous().to(device), labels, (image != 0).any(0))
+    volume = torch.from_numpy(image)[None].contiguous().to(device)
+    case = Case(source.name, volume, labels, (image != 0).any(0), present=present)
     others = {other.name: other for other in sources} | {f"phantom-{STRANGER}": Source("", seed=STRANGER)}
     name = find_stranger(source, sources)
     other = _read_reference(others[name], labels.shape) if name else None

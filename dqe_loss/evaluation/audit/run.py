@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dqe_loss.checkpoint import fingerprint
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.evaluation.audit.case import Source, find_stranger, read_case
 from dqe_loss.evaluation.audit.exploitation import guards_of
 from dqe_loss.evaluation.audit.figures import draw_figures
@@ -118,7 +119,7 @@ def _measure(plan: Plan, surrogate: Surrogate, state: State) -> None:
         for part in plan.ordered_parts
         if state.find(part, source.name, plan.inputs(part, source)) is None
     ]
-    case = None
+    case, survey = None, LabelSurvey(plan.label_scheme)
     guards = len(guards_of(surrogate.config))
     total = sum(PARTS[part].count(plan.settings) * (guards if PARTS[part].uses_steps else 1) for _, part in missing)
     with tqdm(total=total, unit="", leave=False, disable=None, smoothing=0.02) as bar:
@@ -126,6 +127,7 @@ def _measure(plan: Plan, surrogate: Surrogate, state: State) -> None:
             if case is None or case.name != source.name:
                 bar.set_description(source.name)
                 case = read_case(source, plan.sources, plan.device)
+                survey.add(case.name, case.present)
             bar.set_description(f"{source.name}, {part}")
             measured = PARTS[part].measure(case, surrogate, plan.settings, _ticker(bar))
             state.add(part, source.name, plan.inputs(part, source), measured.numbers, _picture(measured))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dqe_loss.data.warning_kinds import to_review
 from dqe_loss.evaluation.cases.pictures import SHOWN, ViewPicture
 from dqe_loss.evaluation.report import SURROGATE_TEXT, Table, fill_template, format_number
 from dqe_loss.figure import OUTLINES
@@ -114,14 +115,14 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
     the lowest stars would only show what it likes least.
 
     Args:
-        table: as `render_cases` takes it; without decisions, segmentations with warnings come first.
+        table: as `render_cases` takes it; without decisions, segmentations with warnings to review come first.
         limit: how many at most.
 
     Returns:
         Their index. Rows with an error have nothing to show, and are left out.
     """
     rated = table[table["error"] == ""]
-    flagged = rated["decision"] != "keep" if "decision" in rated else rated["warnings"] != ""
+    flagged = rated["decision"] != "keep" if "decision" in rated else to_review(rated["warnings"]) != ""
     first, rest = rated[flagged].sort_values("mean", kind="stable").index, rated[~flagged].index
     if "decision" not in rated:
         return first.append(rated.loc[rest].sort_values("mean", kind="stable").index)[:limit]
@@ -151,7 +152,11 @@ def _tiles(table: pd.DataFrame, unit: str) -> list[dict[str, str]]:
         tiles += [(f"{counts.get(k, 0):,}", name, f"{counts.get(k, 0) / len(table):.0%}") for k, name in names.items()]
     tiles.append((format_number(stars.median()), f"median {unit}", ""))
     tiles.append(
-        (f"{(table['error'] != '').sum():,}", "without stars", f"{(table['warnings'] != '').sum():,} warnings")
+        (
+            f"{(table['error'] != '').sum():,}",
+            "without stars",
+            f"{(to_review(table['warnings']) != '').sum():,} warnings to review",
+        )
     )
     return [dict(zip(("value", "label", "detail"), tile, strict=True)) for tile in tiles]
 

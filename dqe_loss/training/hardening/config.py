@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
+
+from dqe_loss.command import SchemeOption
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class HardenConfig:
         full_marks: Agreement from which on a mask keeps all of its stars.
         exponent: Of the agreement below it, with which stars are multiplied.
         seed: Of all that is random.
-        label_scheme: Scheme of the segmentations' labels.
+        label_scheme: Which label is which tissue.
         device: Where to train; auto takes the GPU if there is one.
         save_every: Steps between saved states, and between rows of the log.
     """
@@ -57,7 +59,7 @@ class HardenConfig:
     full_marks: float = 0.94
     exponent: float = 3.0
     seed: int = 0
-    label_scheme: Literal["brats", "brats23", "brats21", "msd", "nnunet"] = "brats"
+    label_scheme: SchemeOption = "brats"
     device: str = "auto"
     save_every: int = 100
 

@@ -15,6 +15,7 @@ from dqe_loss.checkpoint import load_surrogate, save_surrogate
 from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption_shapes import Labels
 from dqe_loss.data.exams import read_exam
+from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.evaluation.audit.case import Source, find_sources, phantom_sources, read_case
 from dqe_loss.evaluation.collect import find_all_segmentations
 from dqe_loss.files import check_output_folder, encode, write_together
@@ -56,7 +57,8 @@ def harden(config: HardenConfig) -> int:
         if where.world > 1:
             raise ValueError("a hardening runs in one process; start it without torchrun")
         start = load_surrogate(config.checkpoint)
-        exams = [_prepare(source, sources, start, config) for source in sources]
+        survey = LabelSurvey(config.label_scheme)
+        exams = [_prepare(source, sources, start, config, survey) for source in sources]
         taught = describe_exams(exams)
         print(f"{taught}; on {where.device}", flush=True)
         write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
@@ -120,10 +122,14 @@ def _check(config: HardenConfig, folder: RunFolder) -> list[Source]:
     return sources + phantom_sources(config.phantoms, first=FIRST_PHANTOM)
 
 
-def _prepare(source: Source, sources: Sequence[Source], start: Surrogate, config: HardenConfig) -> TaughtExam:
+def _prepare(
+    source: Source, sources: Sequence[Source], start: Surrogate, config: HardenConfig, survey: LabelSurvey
+) -> TaughtExam:
     synthetic = source.paths is None
+    case = read_case(source, sources)
+    survey.add(case.name, case.present)
     exam = prepare_exam(
-        read_case(source, sources),
+        case,
         start.config,
         errors=max(config.errors // PHANTOM_ERRORS, 1) if synthetic else config.errors,
         natural=_natural(source, config) if config.natural else (),

@@ -1,0 +1,78 @@
+"""What a single label map cannot tell and a data set can: whether 3 and 4 are one tissue."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from dqe_loss.data.exams import Exam
+from dqe_loss.label_schemes import MEANINGS_OF_4, label_scheme
+
+if TYPE_CHECKING:
+    import pandas as pd  # not needed by commands that read no table
+
+LABELS = "labels"
+"""Column of a rated table: the labels that occur in the mask, such as ``1 2 4``; tables of former versions lack it."""
+
+Result = TypeVar("Result")
+
+
+class LabelSurvey:
+    """Tells once, at the exam where it shows, that a data set mixes the labels of a scheme that takes either.
+
+    Under ``brats``, an exam with 3 and another with 4 may be of two years, or 4 is a cavity or edema. An exam that has
+    masks of both kinds says nothing: they may come from two algorithms.
+
+    Args:
+        scheme: name of the scheme that all exams are read under.
+    """
+
+    def __init__(self, scheme: str) -> None:
+        self._scheme = scheme
+        known = label_scheme(scheme)
+        self._either = frozenset(known.enhancing if known.either else ())
+        self._examples: dict[int, str] = {}
+
+    def add(self, exam: str, labels: Iterable[int]) -> None:
+        """Take note of an exam.
+
+        Args:
+            exam: its name.
+            labels: that occur in its masks.
+
+        Warns:
+            UserWarning: this exam has another label for enhancing tumor than one before, the first time that it is so.
+        """
+        found = self._either.intersection(labels)
+        if len(found) != 1 or len(self._examples) > 1:
+            return
+        self._examples.setdefault(min(found), exam)
+        if len(self._examples) > 1:
+            self._tell(", ".join(f"{self._examples[label]} holds {label}" for label in sorted(self._examples)))
+
+    def watch(self, rate: Callable[[Exam], Result]) -> Callable[[Exam], Result]:
+        """A function of an exam that takes note of each first."""
+
+        def noting(exam: Exam) -> Result:
+            self.add(exam.name, {label for labels in exam.present.values() for label in labels})
+            return rate(exam)
+
+        return noting
+
+    def add_table(self, table: "pd.DataFrame") -> None:
+        """Take note of all exams of a rated table; nothing, if it lacks the column `LABELS`."""
+        if not self._either or LABELS not in table:
+            return
+        exams: dict[str, set[int]] = defaultdict(set)
+        for exam, text in zip(table["exam"], table[LABELS].astype(str), strict=True):
+            exams[exam].update(int(label) for label in text.split() if label.isdecimal())
+        for exam, labels in exams.items():
+            self.add(exam, labels)
+
+    def _tell(self, examples: str) -> None:
+        warnings.warn(
+            f"label scheme {self._scheme!r} takes 3 and 4 as enhancing tumor, and this data set mixes them: "
+            f"{examples}. That is right for exams of BraTS 2021 beside such of 2023, else not: {MEANINGS_OF_4}; say it "
+            "with --label-scheme",
+            stacklevel=3,
+        )

@@ -1,0 +1,114 @@
+"""nnU-Net's dataset.json says which label is which tissue: held against --label-scheme."""
+
+import json
+
+import numpy as np
+import pytest
+from cohort import write, write_exam
+from helpers import make_labels, small_surrogate
+
+from dqe_loss import rate, save_surrogate
+from dqe_loss.data.nnunet_labels import read_tissues, settle_scheme
+from dqe_loss.data.rated import read_rated
+from dqe_loss.inference.plan import Plan, find_cases
+
+OWN = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}  # its BraTS conversion
+MSD = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+BRATS24 = {"background": 0, "NETC": 1, "SNFH": 2, "ET": 3, "RC": 4}
+PEDS = {"background": 0, "ET": 1, "NonEnh": 2, "Cystic": 3, "Edema": 4}
+PEDS_REGIONS = {"background": 0, "whole_tumor": [1, 2, 3, 4], "tumor_core": [1, 2, 3], "enhancing_tumor": 1}
+FILES = [
+    (OWN, "nnunet"),
+    (MSD, "nnunet"),
+    ({"0": "background", "1": "necrotic and non-enhancing tumor core", "2": "peritumoral edema", "3": "GD-enhancing"},
+     "brats23"),
+    ({"background": 0, "NCR/NET": 1, "ED": 2, "ET": 4}, "brats21"),
+    ({"background": 0, "WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "brats21"),
+    (BRATS24, "brats24"),
+    ({"background": 0, "non-enhancing tumor core": 1, "surrounding non-enhancing FLAIR hyperintensity": 2,
+      "enhancing tissue": 3, "resection cavity": 4}, "brats24"),
+    ({"background": 0, "whole tumor": [1, 2, 3], "tumor core": [1, 3], "ET": [3], "resection cavity": [4]}, "brats24"),
+    (PEDS, "brats-peds"),
+    (PEDS_REGIONS, "brats-peds"),
+]  # fmt: skip
+
+
+def describe(folder, labels):
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return folder
+
+
+@pytest.mark.parametrize(("labels", "scheme"), FILES)
+def test_a_file_that_tells_is_taken_at_its_word_and_contradictions_are_refused(tmp_path, labels, scheme):
+    folder = describe(tmp_path, labels)
+    assert settle_scheme(folder, "brats") == scheme
+    assert settle_scheme(folder, scheme) == scheme
+    for wrong in {"nnunet", "brats21", "brats-peds"} - {scheme}:
+        with pytest.raises(
+            ValueError, match=rf"dataset.json: .*--label-scheme {wrong} has .*say --label-scheme {scheme}"
+        ):
+            settle_scheme(folder, wrong)
+
+
+def test_what_the_file_leaves_out_is_no_contradiction(tmp_path):
+    assert settle_scheme(describe(tmp_path, OWN), "msd") == "msd"
+    assert (
+        settle_scheme(describe(tmp_path, {"0": "background", "1": "necrosis", "2": "edema", "3": "ET"}), "brats24")
+        == "brats24"
+    )
+    assert settle_scheme(describe(tmp_path, {"edema": 2}), "brats21") == "brats21"
+    with pytest.raises(
+        ValueError, match=r"describes the labels 1 edema, but --label-scheme brats21 .*say --label-scheme msd or nnunet"
+    ):
+        settle_scheme(describe(tmp_path, {"edema": 1}), "brats21")
+    with pytest.raises(ValueError, match="no scheme has these; map the labels"):
+        settle_scheme(describe(tmp_path, {"edema": 3}), "brats21")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None, {}, {"background": 0}, {"background": 0, "a": 1, "b": 2, "c": 3}, {"0": "background", "1": "tumor"},
+        {"WT": 1, "TC": 2, "ET": 3},  # three labels that are called regions
+        {"necrosis": 1, "edema": 1, "enhancing": 3},  # a label of two tissues
+        {"edema and necrosis": 1, "ET": "many"}, [1, 2, 3], 7, {"ET": None},
+    ],
+)  # fmt: skip
+def test_what_is_silent_or_not_understood_says_nothing(tmp_path, labels):
+    folder = tmp_path if labels is None else describe(tmp_path, labels)
+    assert read_tissues(folder / "dataset.json") == {}
+    assert settle_scheme(folder, "brats23") == "brats23"
+    with pytest.raises(ValueError, match=r"say --label-scheme nnunet .* for dataset.json does not tell"):
+        settle_scheme(folder, "brats")
+
+
+def test_a_damaged_file_says_nothing(tmp_path):
+    (tmp_path / "dataset.json").write_text("{")
+    assert read_tissues(tmp_path / "dataset.json") == {}
+
+
+def test_rate_takes_the_scheme_from_the_file_and_says_so(tmp_path, capsys):
+    checkpoint = tmp_path / "small.safetensors"
+    save_surrogate(small_surrogate(), checkpoint)
+    folder, root = write_exam(tmp_path / "case_1"), tmp_path / "Dataset137"
+    (root / "labelsTr").mkdir(parents=True)
+    (root / "imagesTr").mkdir()
+    for number, name in enumerate(("t1", "t1c", "t2", "flair")):
+        (folder / f"case_1_{name}.nii.gz").rename(root / "imagesTr" / f"case_1_{number:04}.nii.gz")
+    write(root / "labelsTr" / "case_1.nii.gz", np.choose(make_labels(), [0, 2, 1, 3]).astype(np.uint8))
+    names = {str(i): name for i, name in enumerate(("T1", "T1ce", "T2", "Flair"))}
+    (root / "dataset.json").write_text(json.dumps({"channel_names": names, "labels": OWN}))
+    command = ["--data", str(root), "--out", str(tmp_path / "a.csv"), "--checkpoint", str(checkpoint)]
+    assert rate.main([*command, "--label-scheme", "brats23"]) == 2
+    assert "say --label-scheme nnunet" in capsys.readouterr().err
+    assert rate.main(command) == 0
+    assert (
+        f"{root / 'dataset.json'}: labels as --label-scheme nnunet (2 necrosis, 1 edema, 3 enh"
+        in capsys.readouterr().out
+    )
+    row = read_rated(tmp_path / "a.csv").iloc[0]
+    assert row["label_scheme"] == "nnunet"
+    assert row["et_ml"] == pytest.approx((make_labels() == 3).sum() / 1000)
+    with pytest.raises(ValueError, match="say --label-scheme nnunet"):
+        find_cases(Plan(root, tmp_path / "b.csv", "small", "brats23"))
