@@ -56,8 +56,7 @@ class RatingTerm(Composable):
     """A loss that takes the image beside prediction and target, and is balanced against the other terms of a sum.
 
     Attributes:
-        sigmoid: whether it takes logits of regions, if it was told.
-        softmax: whether it takes logits of tissues, if it was told.
+        activation: what it was told to apply to the prediction: ``"sigmoid"``, ``"softmax"``, ``"none"``, or None.
         max_gradient_ratio: cap on the norm of its gradient at the prediction, per exam, as a fraction of the other
             terms'; None for no cap.
         warmup: number of training steps that a sum leaves it out.
@@ -65,8 +64,7 @@ class RatingTerm(Composable):
         notes: what else the last training step is to be logged by, name to scalar.
     """
 
-    sigmoid: bool | None
-    softmax: bool | None
+    activation: str | None
     max_gradient_ratio: float | None
     warmup: int
     gradient_log: GradientLog
@@ -260,9 +258,7 @@ class LossSum(Composable):
         return [term for term in self._rated if term not in waiting]
 
     def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
-        if (
-            self._rated
-        ):  # a rating is one value an exam at most; MONAI's unreduced losses have one a channel, or a voxel
+        if self._rated:  # a rating is one value an exam; unreduced losses of MONAI have one a channel, or a voxel
             values = {name: value.flatten(1).mean(1) if value.ndim > 1 else value for name, value in values.items()}
         if len({value.shape for value in values.values()}) > 1:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
@@ -276,10 +272,28 @@ class LossSum(Composable):
         return reduce(operator.add, (weights[name] * value for name, value in values.items()))
 
     def _read_activation(self) -> str | None:
-        """What the other terms apply to the prediction, where a rating was not told it."""
-        others = [term for term in self.terms if not isinstance(term, RatingTerm)]
-        untold = [term for term in self._rated if term.sigmoid is None and term.softmax is None]
-        return common_activation(others) if untold else None
+        """What the other terms apply to the prediction, by which a rating reads it unless it was told otherwise.
+
+        Raises:
+            ValueError: if they do not agree, or it cannot be known, and a rating was not told.
+
+        Warns:
+            UserWarning: a rating was told something else than the others do.
+        """
+        told = {term.activation for term in self._rated} - {None}
+        try:
+            common = common_activation([term for term in self.terms if not isinstance(term, RatingTerm)])
+        except ValueError:
+            if any(term.activation is None for term in self._rated):
+                raise
+            return None
+        if common is not None and told - {common}:
+            warnings.warn(
+                f"a DQELoss was told that the prediction wants {' and '.join(sorted(map(str, told)))} before it is "
+                f"probabilities, but the losses beside it want {common}: one of them reads it wrongly",
+                stacklevel=4,
+            )
+        return common
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

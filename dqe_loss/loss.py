@@ -153,7 +153,8 @@ class DQELoss(RatingTerm):
         check_region_order(region_order)
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
-        self.sigmoid, self.softmax = sigmoid, softmax
+        told = sigmoid is not None or softmax is not None
+        self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
         self.region_order, self.label_scheme, self.modalities = region_order, label_scheme, modalities
         self.views, self.slicing, self.center, self.center_grad = views, slicing, center, center_grad
         self.planes, self.jitter, self.generator = planes, jitter, torch.Generator().manual_seed(seed)
@@ -253,18 +254,20 @@ class DQELoss(RatingTerm):
         """
         if target is None or image is None:
             return
-        whole = read_target(
-            _plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True, check=False
-        )
-        rated = whole.volume("WT").flatten(1).any(1) & _large_enough(whole.shape[2:], origin is not None)
+        whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
+        case = Case(whole, whole, in_place=origin is not None)
+        sound = whole.volume("WT").flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
+        self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
+        if sound.device.type == "cpu" and not sound.any():
+            return
         with torch.no_grad():
             center = center_of_mask(whole, hard=True)
             stars = rate_mask(
                 self.surrogate, _plain(image), whole, center, views=self.views, modalities=self.modalities
             ).mean(1)
-        self.notes = {"stars_of_target": (stars * rated).sum() / rated.sum(), "skipped": (~rated).sum()}
+        self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if self.surrogate.config.reader is not None:  # the network alone likes wrong masks as much
-            self._target_stars.add(stars, rated)
+            self._target_stars.add(stars, sound)
 
     def _check_alone(self, trains: bool) -> None:
         """What holds outside a sum alone.
@@ -303,10 +306,6 @@ class DQELoss(RatingTerm):
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
         check_devices(self.surrogate, prediction=input, image=image)
-        if self.sigmoid or self.softmax:
-            activation = SIGMOID if self.sigmoid else SOFTMAX
-        elif self.sigmoid is False or self.softmax is False:
-            activation = NONE
         first = not cannot_wait(input) and (check or not self._checked)
         if first and origin is not None:
             check_origin(origin, input, image)
@@ -314,7 +313,7 @@ class DQELoss(RatingTerm):
             _plain(input),
             None if target is None else _plain(target),
             origin,
-            activation=activation,
+            activation=self.activation or activation,
             region_order=self.region_order,
             label_scheme=self.label_scheme,
             hard=self.slicing == "hard",

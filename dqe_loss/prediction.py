@@ -90,8 +90,8 @@ def read_target(
     The labels of a map are looked at on a CPU in every call, and where ``check`` says so.
 
     Args:
-        target: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of ``region_order``,
-            or one-hot background and tissues ``(B, 4, X, Y, Z)``.
+        target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of
+            ``region_order``, or one-hot background and tissues ``(B, 4, X, Y, Z)``.
         region_order: order of region channels.
         label_scheme: scheme of a label map, or of the one-hot channels.
         hard: whether mass is counted on the binarized mask.
@@ -101,6 +101,8 @@ def read_target(
         ValueError: if the shape is another, the label map holds values that the scheme has not, or channels do not hold
             what they are taken for.
     """
+    if target.ndim == 4:
+        target = target[:, None]  # class indices
     if target.ndim != 5 or target.shape[1] not in (1, len(region_order), TISSUES):
         raise ValueError(
             f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
@@ -175,7 +177,7 @@ def read_case(
 
     Args:
         input: prediction, see `read_prediction`.
-        target: target, see `read_target`, or class indices ``(B, X, Y, Z)``; full-size if there is an origin.
+        target: target, see `read_target`; full-size if there is an origin.
         origin: first voxel of the patch that ``input`` is, or None if it is no patch.
         activation: see `read_prediction`.
         region_order: order of region channels in both.
@@ -190,7 +192,6 @@ def read_case(
     Raises:
         ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
     """
-    target = target[:, None] if target is not None and target.ndim == 4 else target  # class indices
     names: Names = {"region_order": region_order, "label_scheme": label_scheme, "hard": hard}
     predicted = read_prediction(input, activation, **names, check=check)
     if target is None:
@@ -201,7 +202,7 @@ def read_case(
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
         local = crop(target, origins, input.shape[2:])
-    elif target.shape[:1] + target.shape[2:] != input.shape[:1] + input.shape[2:]:
+    elif target.shape[:1] + target.shape[-3:] != input.shape[:1] + input.shape[2:]:
         raise ValueError(
             f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
             f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="

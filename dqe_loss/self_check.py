@@ -54,5 +54,5 @@ class TargetStars:
             "modalities in another order (modalities=), regions or labels in another order (region_order=, "
             "label_scheme=), axes turned or flipped between image and target, an image of another exam, intensities "
             "that are z-scored or clipped",
-            stacklevel=5,
+            stacklevel=7,  # where the sum is called
         )

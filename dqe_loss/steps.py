@@ -51,7 +51,7 @@ class StepCounter:
         warnings.warn(
             f"no optimizer of torch.optim has stepped in {CALLS_WITHOUT_OPTIMIZER} calls: from now on the warm-up "
             "counts calls; where that is wrong, set criterion.steps_done",
-            stacklevel=3,
+            stacklevel=5,  # where the sum is called
         )
         self._counts_calls = True
         self.steps.add_(self.pending)

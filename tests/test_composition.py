@@ -296,7 +296,8 @@ def test_where_the_others_take_logits_so_does_the_rating(exam, other):
 
 def test_an_activation_named_for_the_rating_wins(exam):
     image, _, regions, logits = exam
-    criterion = DiceLoss() + make_term(sigmoid=True)
+    with pytest.warns(UserWarning, match="wants sigmoid before .* the losses beside it want none: one of them"):
+        criterion = DiceLoss() + make_term(sigmoid=True)
     criterion(logits, regions, image=image)
     assert criterion.log["DQELoss"] == pytest.approx(float(make_term()(logits, regions, image=image)), abs=1e-6)
 
