@@ -43,6 +43,8 @@ from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2
+# The exams of `folders` are of two years on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:label scheme 'brats' takes 3 and 4")
 
 
 def silent(steps):

@@ -7,8 +7,10 @@ are joined by ``"; "``. Tables of former versions have the text alone; its kind 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd  # a command's help needs the names alone
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def kind_of(warning: str) -> str:
     return next(name for name, kind in KINDS.items() if re.search(kind.words, warning))
 
 
-def to_review(warnings: pd.Series, accepted: Collection[str] = ()) -> pd.Series:
+def to_review(warnings: "pd.Series", accepted: Collection[str] = ()) -> "pd.Series":
     """Of each row's warnings those that ask for a look.
 
     Args:
