@@ -116,7 +116,7 @@ def draw_direction(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> 
     axes.axvline(limits["direction_cosine"], color=BLUE, linestyle="--", linewidth=1.2)
     axes.axvline(limits["direction_kept"], color=GREEN, linestyle="--", linewidth=1.2)
     axes.set_xlim(-1.03, 1.03)
-    _legend(figure, axes, {"cosine with Dice's gradient": BLUE, "share that the guard keeps": GREEN}, exams)
+    _legend(figure, axes, {"cosine with Dice's gradient": BLUE, "share that a target's guard keeps": GREEN}, exams)
     axes.set_xlabel("dashed: limits for the mean; without any direction the cosine is 0 and the share one half")
     return figure
 

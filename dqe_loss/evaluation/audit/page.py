@@ -144,7 +144,7 @@ _CAPTIONS = {
     "reference in its planes, such as slightly shifted ones, are shown and not judged.",
     "ladders": "Stars as an error grows; the leftmost point is the reference.",
     "exploitation": "Above: stars as the optimizer sees them, step by step. Below: Dice of tumor core, whole tumor and "
-    "enhancing tumor in the rated planes, before and after. Light, with open dots: the refiner's guard off.",
+    "enhancing tumor in the rated planes, before and after. Light, with open dots: a refiner's guard off.",
     "direction": "Masks with one error of severity 0.5 each, in the planes through their own center.",
     "soft": "How the stars of the reference change as it gets softer.",
     "invariance": "How far stars move with changes that make the mask neither better nor worse.",

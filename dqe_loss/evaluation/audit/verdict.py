@@ -176,7 +176,7 @@ def judge_direction(results: Results, t: Thresholds) -> list[Check]:
 
     return [
         _lowest("cosine of the loss's and Dice's gradients", means("cosine"), ">", t.direction_cosine, OURS),
-        _lowest("share of the gradient that the guard keeps", means("kept"), ">", t.direction_kept, OURS),
+        _lowest("share of the gradient that a target's guard keeps", means("kept"), ">", t.direction_kept, OURS),
     ]
 
 
