@@ -18,7 +18,7 @@ from dqe_loss.patch import crop, read_origins
 from dqe_loss.steps import StepCounter
 
 STEPS = "steps_done"
-"""The one key of a sum's ``state_dict``."""
+"""The one key of a sum's ``state_dict``, where a term warms up."""
 
 
 class Composable(nn.Module):
@@ -103,8 +103,8 @@ class LossSum(Composable):
     The image goes to the terms that take it. Where a `DQELoss` stands beside other losses, its gradient at the
     prediction is capped for each exam at ``max_gradient_ratio`` of theirs, and training leaves it out for its
     ``warmup`` steps. These are steps of the optimizer (`dqe_loss.steps.StepCounter`); without one of ``torch.optim``
-    they are calls. They are in ``state_dict``, so that a resumed training resumes its warm-up. In validation, in
-    ``eval()`` or without gradients, the sum is always the whole sum.
+    they are calls. Where there is a warm-up they are in ``state_dict``, so that a resumed training resumes it. In
+    validation, in ``eval()`` or without gradients, the sum is always the whole sum.
 
     Args:
         *terms: losses: modules called as ``loss(input, target)``, `DQELoss`, other sums, or pairs of a weight and such
@@ -297,7 +297,7 @@ class LossSum(Composable):
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self._rated:
+        if any(term.warmup for term in self._rated):
             destination[prefix + STEPS] = self._counter.steps.clone()
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:

@@ -49,9 +49,10 @@ def test_a_bound_origin_rates_the_patch_in_its_place(exam):
 
 
 def test_the_state_of_a_bound_loss_holds_the_counter_alone():
-    bound = make_sum().bound()
+    bound = (DiceLoss(sigmoid=True) + make_loss(surrogate=tiny_surrogate(), warmup=1)).bound()
     assert list(bound.state_dict()) == ["loss.steps_done"]
     assert list(bound.parameters()) == []
+    assert make_sum().bound().state_dict() == {}
 
 
 def test_monais_trainer_hands_over_the_raw_image(exam):
