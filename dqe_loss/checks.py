@@ -10,6 +10,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from dqe_loss.slicing import as_signed
+
 ROUNDING = 1e-3
 """How far beyond [0, 1] a probability may lie: half-precision sums of a softmax do."""
 LARGEST_LABEL = 10
@@ -79,6 +81,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
     )
     if image.ndim < 4 or image.shape[1] != len(modalities):
         raise ValueError(f"expected an image of {len(modalities)} channels, got shape {tuple(image.shape)}: {cure}")
+    image = as_signed(image)
     low, high = (float(bound) for bound in image.aminmax())
     if low >= 0 and 1 <= high <= LARGEST_LABEL and not (image.is_floating_point() and bool((image % 1).any())):
         raise ValueError(
@@ -115,7 +118,7 @@ def _check_voxels(affine: Tensor | None) -> None:
 def _range(values: Tensor, what: str) -> tuple[float, float]:
     if values.dtype == torch.bool:
         return 0.0, 1.0
-    low, high = (float(bound) for bound in values.detach().aminmax())
+    low, high = (float(bound) for bound in as_signed(values.detach()).aminmax())
     if not (low == low and high == high):  # NaN is not equal to itself
         raise ValueError(f"{what} holds NaN: the network has diverged, or its input is not finite")
     return low, high

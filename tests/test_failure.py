@@ -82,10 +82,11 @@ def test_areas_have_bounds(rows):
 def test_a_better_star_for_a_better_mask_lowers_the_area(rows):
     risk, stars = split(rows)
     best, other = int(risk.argmin()), int(risk.argmax())
-    assume(risk[best] < risk[other] and stars[best] < stars[other])
-    swapped = stars.copy()
-    swapped[[best, other]] = stars[[other, best]]
-    assert failure_detection(risk, swapped).aurc < failure_detection(risk, stars).aurc
+    low, high = sorted(stars[[best, other]])
+    assume(risk[best] < risk[other] and low < high)
+    wrong, right = stars.copy(), stars.copy()
+    wrong[[best, other]], right[[best, other]] = (low, high), (high, low)
+    assert failure_detection(risk, right).aurc < failure_detection(risk, wrong).aurc
 
 
 def test_nothing_and_nonsense():

@@ -20,7 +20,8 @@ after = torch.get_num_threads(), torch.get_default_dtype(), torch.are_determinis
 loaded = set(sys.modules)
 loss, metric = dqe_loss.DQELoss(on_small="pad", views=("axial",)), dqe_loss.DQEMetric(views=("axial",))
 volume = torch.rand(1, 4, 8, 8, 8)
-loss(volume[:, :3], volume[:, :3] > 0.5, image=volume)
+mask = (volume[:, :1] > 0.5).expand(-1, 3, -1, -1, -1)
+loss(4 * volume[:, :3] - 2, mask, image=volume)
 metric(volume[:, :3], volume)
 metric.aggregate()
 print(json.dumps({"monai": monai_brings, "loaded": sorted(loaded), "used": sorted(sys.modules),

@@ -39,7 +39,7 @@ def test_tensors_of_every_type_give_the_same_stars(dtype):
         torch.testing.assert_close(*stars)
     assert torch.equal(*(make_loss()(logits, x, image=image) for x in (other, labels)))
     assert torch.equal(*(DQEMetric(surrogate)(x, image) for x in (other, labels)))
-    with pytest.raises(ValueError, match=r"'brats21' has the labels \(0, 1, 2, 4\), but the label map also holds \[3"):
+    with pytest.raises(ValueError, match=r"'brats21' has the labels 0, 1, 2, 4, but the label map also holds \[3"):
         check_labels(other, "brats21")
     with pytest.raises(ValueError, match=r"but the label map also holds \[5"):
         check_labels(torch.where(labels == 3, 5, labels.int()).to(dtype), "brats23")

@@ -521,5 +521,5 @@ def test_real_exams(exams, surrogate: Surrogate, tmp_path):
     assert rows.loc["seg-BraTS23_1", STARS].tolist() == pytest.approx([5.45254, 5.13865, 5.35569, 5.31563], abs=1e-4)
     assert rows.loc["seg-BraTS23_1", "warnings"] == ""
     assert (
-        rows.loc["seg-BraTS23_1_mapped", "warnings"] == "affine of the segmentation differs from that of t1c [affine]"
+        rows.loc["seg-BraTS23_1_mapped", "warnings"] == "affine of the segmentation differs from that of t1c [header]"
     )
