@@ -184,6 +184,7 @@ def _objective(attack: Attack, surrogate: Surrogate, exam: ReferenceExam, box: B
     loss = DQELoss(
         surrogate,
         guard="target" if defense.startswith("guard") else None,
+        max_gradient_ratio=None,  # it stands alone
         jitter=settings.jitter if defense.endswith("jitter") else 0.0,
         center=settings.center,
         sigmoid=False if straight else None,
@@ -193,7 +194,7 @@ def _objective(attack: Attack, surrogate: Surrogate, exam: ReferenceExam, box: B
     origin = [side.start for side in box[2:]] if settings.crop else None
 
     def objective(logits: Tensor) -> Tensor:
-        if defense == "unclamped":
+        if defense == "unclamped" and surrogate.config.reader is None:  # with one, stars end at 6 by themselves
             return 6 - loss.rate(logits, image=exam.image, target=exam.regions, origin=origin).mean()
         prediction = logits
         if straight:

@@ -146,7 +146,9 @@ def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tenso
     if case == DICE:
         return lambda logits, batch: dice(logits, batch.target)
     # "pad": a crop too small for training's default is to cost what a rated one costs
-    term = DQELoss(settings.checkpoint, checkpointing=case == LEAN, on_small="pad").to(settings.device)
+    cap = None if case == ALONE else 0.3
+    term = DQELoss(settings.checkpoint, max_gradient_ratio=cap, checkpointing=case == LEAN, on_small="pad")
+    term = term.to(settings.device)
     criterion = term if case == ALONE else dice + settings.weight * term
     if case != PLACED:
         return lambda logits, batch: criterion(logits, batch.target, image=batch.image)
@@ -273,7 +275,7 @@ def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
     """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
     device = torch.device(settings.device)
     surrogate = load_surrogate(settings.checkpoint).to(device)
-    loss = DQELoss(surrogate, on_small="pad").to(device)
+    loss = DQELoss(surrogate, on_small="pad", max_gradient_ratio=None).to(device)
     logits = (8 * batch.target.float() - 4).requires_grad_()
     probabilities = logits.detach().sigmoid()
     center = soft_center_of_mass(probabilities)
