@@ -26,7 +26,7 @@ def common_activation(losses: Sequence[nn.Module]) -> str | None:
         if activation is not None:
             said.setdefault(activation, type(loss).__name__)
     if len(said) > 1:
-        told = " but ".join(f"{name} {_TAKES[activation]}" for activation, name in said.items())
+        told = " but ".join(f"{name} takes {MEANING[activation]}" for activation, name in said.items())
         raise ValueError(
             f"{told}: DQELoss cannot tell what the prediction is; give all losses the same, or say "
             "DQELoss(sigmoid=True), DQELoss(softmax=True), or both False for probabilities"
@@ -34,7 +34,8 @@ def common_activation(losses: Sequence[nn.Module]) -> str | None:
     return next(iter(said), None)
 
 
-_TAKES = {SIGMOID: "takes logits of regions", SOFTMAX: "takes logits of tissues", NONE: "takes probabilities"}
+MEANING = {SIGMOID: "logits of regions", SOFTMAX: "logits of tissues", NONE: "probabilities"}
+"""What a prediction is before each activation."""
 
 
 def activation_of(loss: nn.Module) -> str | None:

@@ -63,8 +63,14 @@ class _Guard(torch.autograd.Function):
         honest = gradient.sign() * toward.sign() < 0
         kept = torch.where(honest | ~gradient.isfinite(), gradient, torch.zeros_like(gradient))
         if ctx.log is not None:
-            ctx.log.add_guarded(torch.linalg.vector_norm(kept, 1), torch.linalg.vector_norm(gradient, 1))
+            ctx.log.add_guarded(_sum_of_magnitudes(kept), _sum_of_magnitudes(gradient))
         return kept, None, None
+
+
+def _sum_of_magnitudes(gradient: Tensor) -> Tensor:
+    """In float32 at least: scaled half-precision gradients overflow."""
+    total: Tensor = torch.linalg.vector_norm(gradient, 1, dtype=torch.promote_types(gradient.dtype, torch.float32))
+    return total
 
 
 def guard(values: Tensor, toward: Tensor, log: GradientLog | None = None) -> Tensor:

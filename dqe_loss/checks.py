@@ -4,6 +4,7 @@ Each of these looks at values, for which an accelerator must be waited for. A lo
 eager call; a metric, which is asked seldom, every time.
 """
 
+import sys
 import warnings
 from itertools import combinations
 
@@ -14,6 +15,8 @@ from dqe_loss.slicing import as_signed
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] a probability may lie: half-precision sums of a softmax do."""
+SUM_ROUNDING = 0.01
+"""How far probabilities of tissues may sum to more than 1: those of a softmax in bfloat16 do."""
 LARGEST_LABEL = 10
 """Whole numbers up to here, and nothing else, are labels and no intensities."""
 
@@ -39,22 +42,46 @@ def check_probabilities(values: Tensor, what: str, cure: str) -> None:
     """
     low, high = _range(values, what)
     if low < -ROUNDING or high > 1 + ROUNDING:
-        raise ValueError(f"{what} is taken as probabilities but has values from {low:.3g} to {high:.3g}: {cure}")
+        raise ValueError(f"{what} is taken as probabilities but has values from {low:.5g} to {high:.5g}: {cure}")
+
+
+def check_exclusive(probabilities: Tensor) -> None:
+    """Check that channels can be background and tissues, which exclude each other: they sum to 1 at most.
+
+    Args:
+        probabilities: ``(B, 4, ...)``.
+
+    Raises:
+        ValueError: if they sum to more, as those of regions do.
+    """
+    most = float(probabilities.sum(1, dtype=torch.float32).max())
+    if most > 1 + SUM_ROUNDING:
+        raise ValueError(
+            f"{probabilities.shape[1]} channels are taken as background and tissues, which exclude each other, but "
+            f"they sum to {most:.3g} in a voxel: if they are regions, name them, as in "
+            "region_order=('TC', 'WT', 'ET', 'RC')"
+        )
+
+
+def says_something(values: Tensor) -> bool:
+    """Whether a channel of values ``(B, C, ...)`` varies: a head that starts at 0, or an empty crop, tells nothing."""
+    values = values.detach().flatten(2)
+    return values.dtype == torch.bool or bool((values.amax(2) > values.amin(2)).any())
 
 
 def check_logits(values: Tensor, what: str, cure: str) -> None:
-    """Check that values can be logits: a network's do not all lie in [0, 1], unless all are the same.
+    """Check that values can be logits: a network's do not all lie in [0, 1], unless each channel is constant.
 
     Args:
-        values: of any shape and real dtype, with at least one element.
+        values: ``(B, C, ...)`` of any real dtype.
         what: what they are, as the subject of the message: ``"the prediction"``.
         cure: what to say or do if they are probabilities.
 
     Raises:
-        ValueError: if a value is NaN, or all lie in [0, 1] and differ, with the range that came.
+        ValueError: if a value is NaN, or all lie in [0, 1] and vary in a channel, with the range that came.
     """
     low, high = _range(values, what)
-    if values.dtype == torch.bool or (low >= 0 and high <= 1 and high > low):
+    if low >= 0 and high <= 1 and says_something(values):
         raise ValueError(
             f"{what} is taken as logits, but all of its values lie in [0, 1] (from {low:.3g} to {high:.3g}), as those "
             f"of probabilities or a binary mask: {cure}"
@@ -73,7 +100,8 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
             a label map, or one-hot labels.
 
     Warns:
-        UserWarning: a modality is empty where another is not, or twice the same; or a MetaTensor's voxels are not 1 mm.
+        UserWarning: a modality holds one value, or none that is finite, where another does not, or is there twice; or a
+            MetaTensor's voxels are not 1 mm.
     """
     cure = (
         "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
@@ -89,10 +117,11 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         )
     _check_voxels(getattr(image, "affine", None))
     for exam, scans in enumerate(image):
-        there = [bool(scan.any()) for scan in scans]
+        finite = [scan.nan_to_num(0, 0, 0) if scan.is_floating_point() else scan for scan in scans]
+        there = [bool((scan != scan.flatten()[0]).any()) for scan in finite]
         where = f"of exam {exam} in the batch"
         if empty := [name for name, filled in zip(modalities, there, strict=True) if not filled and any(there)]:
-            _tell(f"{' and '.join(empty)} {where} is 0 everywhere", "a missing modality costs stars")
+            _tell(f"{' and '.join(empty)} {where} is empty or constant", "a missing modality costs stars")
         for (i, first), (j, second) in combinations(enumerate(modalities), 2):
             middle = scans.shape[-1] // 2  # most images differ there already
             if (
@@ -124,5 +153,13 @@ def _range(values: Tensor, what: str) -> tuple[float, float]:
     return low, high
 
 
+def tell(message: str) -> None:
+    """Warn at the line outside of this package and of torch that led here, where a user can do something about it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("dqe_loss", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
 def _tell(what: str, why: str) -> None:
-    warnings.warn(f"{what}: {why}", stacklevel=3)
+    tell(f"{what}: {why}")

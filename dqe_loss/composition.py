@@ -2,7 +2,6 @@
 
 import math
 import operator
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from numbers import Real
@@ -11,14 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.activation import common_activation
+from dqe_loss.activation import MEANING, common_activation
 from dqe_loss.balance import GradientLog, fork
 from dqe_loss.bound import BoundLoss
+from dqe_loss.checks import tell
 from dqe_loss.patch import crop, read_origins
 from dqe_loss.steps import StepCounter
 
 STEPS = "steps_done"
 """The one key of a sum's ``state_dict``, where a term warms up."""
+
+
+def full_resolution(x: Any) -> Any:
+    """A tensor as it is; of a sequence, as deep supervision has them, the first, which has the full resolution."""
+    return x[0] if isinstance(x, list | tuple) else x
 
 
 class Composable(nn.Module):
@@ -92,6 +97,11 @@ class RatingTerm(Composable):
         """
         raise NotImplementedError
 
+    @property
+    def checked(self) -> bool:
+        """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
+        raise NotImplementedError
+
     def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
         """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up."""
         raise NotImplementedError
@@ -122,9 +132,10 @@ class LossSum(Composable):
         counters: list[StepCounter] = []
         for entry in terms:
             weight, term = entry if isinstance(entry, tuple) and len(entry) == 2 else (1.0, entry)
-            if not isinstance(term, nn.Module):
+            if not isinstance(term, nn.Module) or isinstance(term, BoundLoss):
                 raise TypeError(
-                    f"the terms of a LossSum are torch modules, or pairs of a weight and one, got {type(term).__name__}"
+                    "the terms of a LossSum are torch modules, or pairs of a weight and one (bind the sum, not its "
+                    f"terms), got {type(term).__name__}"
                 )
             factor = _read_weight(weight)
             parts = term.weighted_terms if isinstance(term, LossSum) else [(1.0, term)]
@@ -136,7 +147,6 @@ class LossSum(Composable):
         self.names = [kind if kinds.count(kind) == 1 else f"{kind}_{i}" for i, kind in enumerate(kinds)]
         # A sum of sums goes on where the furthest of them stands: 2 * criterion has warmed up as far as criterion.
         self._counter: StepCounter = max(counters, key=lambda one: int(one.steps)) if counters else StepCounter()
-        self._checked = False
         self._values: dict[str, Tensor] = {}
         self._validation: dict[str, Tensor] = {}
         self._activation = self._read_activation()
@@ -163,7 +173,8 @@ class LossSum(Composable):
         (exams of the batch that were not rated) and, once ``backward`` has run, ``gradient_ratio`` (its weighted
         gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
         kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. Under
-        ``torch.compile`` there are values and ``skipped`` alone. Reading waits for the device.
+        ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
+        for the device.
         """
         figures = {name: float(value) for name, value in self._values.items()}
         for name, term in zip(self.names, self.terms, strict=True):
@@ -208,8 +219,7 @@ class LossSum(Composable):
             raise ValueError("an empty LossSum has no value; add losses to it")
         balanced = 0 < len(self._rated) < len(self.terms)
         training = self.training and torch.is_grad_enabled()
-        first: Tensor = input if isinstance(input, Tensor) else input[0]
-        full_target = target[0] if isinstance(target, list | tuple) else target
+        first, full_target = full_resolution(input), full_resolution(target)
         active = self._start_step(first, full_target, image, origin) if balanced and training else self._rated
 
         branches = [first] * len(active)
@@ -217,7 +227,9 @@ class LossSum(Composable):
             logs = [term.gradient_log for term in active]
             first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs)
         prediction = first if isinstance(input, Tensor) else [first, *input[1:]]
-        if origin is not None and isinstance(target, Tensor):  # the other terms see the patch alone
+        if origin is not None and target is not None:  # the other terms see the patch alone
+            if not isinstance(target, Tensor):
+                raise ValueError("origin= cuts the patch out of one full-size target, got a sequence of them")
             target = crop(target, read_origins(origin, first.shape[0]), first.shape[2:])
 
         values = {}
@@ -251,10 +263,9 @@ class LossSum(Composable):
         waiting = [term for term in self._rated if steps < term.warmup]
         with torch.no_grad():
             for term in waiting:
-                if not self._checked:  # what is wrong with the data is said now, not at the end of the warm-up
+                if not term.checked:  # what is wrong with the data is said now, not at the end of the warm-up
                     term.evaluate(prediction, target, image, origin, activation=self._activation)
                 term.check_target(target, image, origin)
-        self._checked = True
         return [term for term in self._rated if term not in waiting]
 
     def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
@@ -280,7 +291,7 @@ class LossSum(Composable):
         Warns:
             UserWarning: a rating was told something else than the others do.
         """
-        told = {term.activation for term in self._rated} - {None}
+        told = {term.activation for term in self._rated if term.activation is not None}
         try:
             common = common_activation([term for term in self.terms if not isinstance(term, RatingTerm)])
         except ValueError:
@@ -288,10 +299,9 @@ class LossSum(Composable):
                 raise
             return None
         if common is not None and told - {common}:
-            warnings.warn(
-                f"a DQELoss was told that the prediction wants {' and '.join(sorted(map(str, told)))} before it is "
-                f"probabilities, but the losses beside it want {common}: one of them reads it wrongly",
-                stacklevel=4,
+            tell(
+                f"a DQELoss was told that the prediction is {' and '.join(MEANING[one] for one in sorted(told))}, but "
+                f"the losses beside it take {MEANING[common]}: one of them reads it wrongly"
             )
         return common
 
@@ -306,10 +316,9 @@ class LossSum(Composable):
         if prefix + STEPS in state_dict:
             self.steps_done = int(state_dict[prefix + STEPS])
         elif any(term.warmup for term in self._rated):
-            warnings.warn(
+            tell(
                 f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
-                f"{self.steps_done}; set criterion.steps_done where the training went on",
-                stacklevel=2,
+                f"{self.steps_done}; set criterion.steps_done where the training went on"
             )
 
 

@@ -122,7 +122,7 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
         present = torch.unique(labels).tolist()
         raise ValueError(
             f"label scheme {scheme!r} has the labels {', '.join(map(str, known.values))}, but the label map also "
-            f"holds {[value for value in present if value not in known.values][:5]}; {_advice(set(present))}"
+            f"holds {[value for value in present if value not in known.values][:5]}; {_advice(set(present), scheme)}"
         )
     if not known.either or high < max(known.enhancing):
         return
@@ -131,7 +131,7 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
     if (first & second).any():
         raise ValueError(
             f"the label map holds both {' and '.join(map(str, known.enhancing))}, and {scheme!r} takes either as "
-            f"enhancing tumor, not both; {_advice(set(known.values))}"
+            f"enhancing tumor, not both; {_advice(set(known.values), scheme)}"
         )
     if first.any() and second.any():
         # The same words each time: Python shows a warning once.
@@ -142,13 +142,30 @@ def check_labels(labels: Tensor, scheme: str = "brats") -> None:
         )
 
 
-def _advice(present: set[float]) -> str:
-    """Which schemes fit the values that occur, or what each takes."""
-    fitting = [
-        f"{name} ({scheme})"
+def _advice(present: set[float], given: str) -> str:
+    """Which schemes fit the values that occur, those that give another tissue to a label apart; or what each takes."""
+    ignored = "voxels to ignore, such as nnU-Net's last label or 255, count as background: set them to 0"
+    fitting = {
+        name: scheme
         for name, scheme in LABEL_SCHEMES.items()
         if present <= set(scheme.values) and not (scheme.either and present >= set(scheme.enhancing))
-    ]
+    }
     if not fitting:
-        return f"they fit no scheme of this library ({describe_schemes()})"
-    return f"the values fit {', '.join(fitting)}"
+        return f"they fit no scheme of this library ({describe_schemes()}); {ignored}"
+    alike = [f"{n} ({scheme})" for n, scheme in fitting.items() if _agree(scheme, LABEL_SCHEMES[given])]
+    unlike = [f"{n} ({scheme})" for n, scheme in fitting.items() if not _agree(scheme, LABEL_SCHEMES[given])]
+    told = [f"the values fit {', '.join(alike)}"] if alike else []
+    if unlike:
+        told.append(f"{'or, ' if alike else 'the values fit, '}with other tissues than in {given}, {', '.join(unlike)}")
+    return "; ".join([*told, ignored])
+
+
+def _agree(one: LabelScheme, other: LabelScheme) -> bool:
+    """Whether each label that two schemes share is the same tissue in both."""
+    tissues = ("necrosis", "edema", "enhancing", "cavity")
+    return not any(
+        set(getattr(one, name)) & set(getattr(other, another))
+        for name in tissues
+        for another in tissues
+        if name != another
+    )

@@ -1,6 +1,5 @@
 """The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from torch import Tensor
 from dqe_loss.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.balance import GradientLog
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
-from dqe_loss.checks import cannot_wait, check_image
-from dqe_loss.composition import RatingTerm
+from dqe_loss.checks import cannot_wait, check_image, says_something, tell
+from dqe_loss.composition import RatingTerm, full_resolution
 from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_region_order
@@ -27,6 +26,8 @@ from dqe_loss.surrogate import Surrogate, surrogate_on
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
+
+NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 MINIMUM_CROP = 96
 """Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
@@ -164,7 +165,7 @@ class DQELoss(RatingTerm):
         self.gradient_log = GradientLog()
         self.notes: dict[str, Tensor] = {}
         self._told: set[str] = set()
-        self._checked = False
+        self._checked: set[bool] = set()
         self._target_stars = TargetStars()
 
     @property
@@ -190,14 +191,14 @@ class DQELoss(RatingTerm):
 
         Raises:
             ValueError: if a shape is not as said, a label is unknown, a target is missing, values cannot be what they
-                are taken for (looked at in the first eager call), or there is a ``warmup``, which needs a sum.
+                are taken for (looked at in the first eager call that can tell), or there is a ``warmup``, which needs
+                a sum.
 
         Warns:
             UserWarning: once each: there is no cap, since this is called outside a sum; all crops are too small to be
                 rated; a modality is empty, or twice the same.
         """
-        first: Tensor = input if isinstance(input, Tensor) else input[0]
-        return self.evaluate(first, target, image, origin, alone=True)
+        return self.evaluate(full_resolution(input), full_resolution(target), image, origin, alone=True)
 
     def evaluate(
         self,
@@ -211,7 +212,7 @@ class DQELoss(RatingTerm):
     ) -> Tensor:
         """`forward` as a sum calls it; `RatingTerm.evaluate` says what the arguments are."""
         if image is None:
-            raise ValueError("DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)")
+            raise ValueError(NO_IMAGE)
         if self.guard is not None and target is None:
             raise ValueError(
                 "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
@@ -237,22 +238,32 @@ class DQELoss(RatingTerm):
             self.notes = {"skipped": (~rated).sum()}
         return _reduce(missing, rated, self.reduction)
 
-    def rate(self, input: Tensor, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
+    def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
 
         The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
         and for ``center="target"``. Values are looked at in each call.
         """
-        case = self._read(input, target, image, origin, None, None, check=True)
+        case = self._read(full_resolution(input), target, image, origin, None, None, check=True)
         return self._rate(self.surrogate, case, image)
+
+    @property
+    def checked(self) -> bool:
+        """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
+        return self.training in self._checked
 
     def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
         """Rate the target itself and note its stars, as a sum does while this term warms up.
 
+        Raises:
+            ValueError: if there is no image.
+
         Warns:
             UserWarning: once, if the targets' mean over some exams is so low that something must be mixed up.
         """
-        if target is None or image is None:
+        if image is None:
+            raise ValueError(NO_IMAGE)
+        if target is None:
             return
         whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
         case = Case(whole, whole, in_place=origin is not None)
@@ -289,9 +300,11 @@ class DQELoss(RatingTerm):
             )
 
     def _tell_once(self, key: str, message: str) -> None:
-        if not torch.compiler.is_compiling() and key not in self._told:
+        if torch.compiler.is_compiling():
+            _tell_while_compiling(message)
+        elif key not in self._told:
             self._told.add(key)
-            warnings.warn(message, stacklevel=7)  # where the loss, or its sum, is called
+            tell(message)
 
     def _read(
         self,
@@ -306,7 +319,7 @@ class DQELoss(RatingTerm):
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
         check_devices(self.surrogate, prediction=input, image=image)
-        first = not cannot_wait(input) and (check or not self._checked)
+        first = not cannot_wait(input) and (check or not self.checked)
         if first and origin is not None:
             check_origin(origin, input, image)
         case = read_case(
@@ -322,7 +335,9 @@ class DQELoss(RatingTerm):
         )
         if first:
             check_image(image, self.modalities)
-            self._checked = True
+            # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
+            if bool(image.any()) and says_something(input) and (target is None or bool(target.any())):
+                self._checked.add(self.training)
         return case
 
     def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
@@ -387,6 +402,12 @@ class DQELoss(RatingTerm):
             f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
             f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}"
         )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _tell_while_compiling(message: str) -> None:
+    """Warn once a compilation: this runs when the graph is made, and not with it."""
+    tell(message)
 
 
 def _large_enough(size: Sequence[int], in_place: bool) -> bool:

@@ -9,7 +9,7 @@ from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
-from dqe_loss.checks import check_image, check_probabilities
+from dqe_loss.checks import check_exclusive, check_image, check_probabilities
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS, check_labels, check_region_order, regions_from_tissues, reorder_regions
 from dqe_loss.labels import label_scheme as find_scheme
@@ -17,10 +17,6 @@ from dqe_loss.mask import TISSUES
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate, surrogate_on
-
-HALF_ROUNDING = 0.01
-"""How far probabilities of tissues may sum to more than 1: those of a softmax in bfloat16 do."""
-
 
 Batch = Tensor | Sequence[Tensor]
 """A batch ``(B, ...)``, or a list of exams without their first dimension."""
@@ -106,12 +102,7 @@ class PredictionRater:
         check_probabilities(
             prediction, "the prediction", "pass torch.softmax(logits, 1), or the label map of its argmax"
         )
-        most = float(prediction.sum(1, dtype=torch.float32).max())
-        if most > 1 + HALF_ROUNDING:
-            raise ValueError(
-                f"{TISSUES} channels are taken as background and tissues, which exclude each other, but they sum to "
-                f"{most:.3g} in a voxel: if they are regions, name them, as in region_order=('TC', 'WT', 'ET', 'RC')"
-            )
+        check_exclusive(prediction)
         return regions_from_tissues(prediction, self.label_scheme) > 0.5
 
 

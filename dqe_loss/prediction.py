@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqe_loss.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.balance import GradientLog
-from dqe_loss.checks import check_logits, check_probabilities
+from dqe_loss.checks import check_exclusive, check_logits, check_probabilities, tell
 from dqe_loss.guards import GuardedMask
 from dqe_loss.labels import REGIONS, check_labels
 from dqe_loss.mask import TISSUES, LabelMask, Mask, RegionMask, VolumeMask
@@ -18,6 +18,8 @@ from dqe_loss.patch import PatchMask, crop, read_origins
 
 ONE_HOT_TOLERANCE = 1e-2
 """By how much the channels of a one-hot target, in half precision, may miss a sum of 1."""
+OUTSIDE = 0.05
+"""Share of a region's voxels that may lie outside of the region that holds it."""
 
 
 class Names(TypedDict):
@@ -71,8 +73,10 @@ def read_prediction(
         check_probabilities(
             prediction,
             "the prediction",
-            "give the losses an activation, DiceLoss(sigmoid=True) + 0.1 * DQELoss(), or the prediction",
+            "if they are logits, say so: DiceLoss(sigmoid=True) + 0.1 * DQELoss(), or DQELoss(sigmoid=True)",
         )
+        if tissues:
+            check_exclusive(prediction)
     elif check:
         check_logits(
             prediction,
@@ -115,9 +119,10 @@ def read_target(
     mask = RegionMask(target, hard, region_order=region_order, label_scheme=label_scheme)
     if check:
         check_probabilities(target, "the target", "binarize it first")
-        if mask.tissues and bool(((target.sum(1, dtype=torch.float32) - 1).abs() > ONE_HOT_TOLERANCE).any()):
+        total = target.sum(1, dtype=torch.float32)  # 0, too, is background: transforms fill in zeros
+        if mask.tissues and bool((total.minimum((total - 1).abs()) > ONE_HOT_TOLERANCE).any()):
             raise ValueError(
-                "the target has four channels that do not add up to 1 in every voxel, so they are not one-hot "
+                "the target has four channels that add up to neither 0 nor 1 in a voxel, so they are not one-hot "
                 "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as in "
                 "target[:, :-1] (DQELoss ignores no voxels); if all four are regions, name them in region_order="
             )
@@ -127,23 +132,27 @@ def read_target(
 
 
 def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
-    """Check that ET lies in TC, and TC in WT, as they do by definition.
+    """Check that ET lies in TC, and TC in WT, as they do by definition but for a few voxels of fused masks.
 
     Raises:
-        ValueError: if not, with the order in which they would.
+        ValueError: if not, but in another order they would.
+
+    Warns:
+        UserWarning: if they do in no order.
     """
     channels = (target > 0.5).unbind(1)
 
     def nested(order: Sequence[str]) -> bool:
         core, whole, enhancing = (channels[list(order).index(name)] for name in REGIONS)
-        return not bool((core & ~whole).any() | (enhancing & ~core).any())
+        pairs = ((core, whole), (enhancing, core))
+        return all(int((inner & ~outer).sum()) <= OUTSIDE * int(inner.sum()) for inner, outer in pairs)
 
-    if not nested(region_order):
-        fitting = [order for order in permutations(region_order) if nested(order)]
-        raise ValueError(
-            f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in them. "
-            + (f"They would be as region_order={fitting[0]}" if fitting else "They are no order of these regions")
-        )
+    if nested(region_order):
+        return
+    told = f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in these"
+    if fitting := [order for order in permutations(region_order) if nested(order)]:
+        raise ValueError(f"{told}; they would be as region_order={fitting[0]}")
+    tell(f"{told}, in no order")
 
 
 @dataclass(frozen=True)

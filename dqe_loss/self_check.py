@@ -1,9 +1,9 @@
 """A self-check that finds most mix-ups: do the targets themselves get the stars that expert masks get?"""
 
-import warnings
-
 import torch
 from torch import Tensor
+
+from dqe_loss.checks import tell
 
 LOW_STARS = 2.5
 """Mean stars of targets below which something must be mixed up, by a surrogate with a second reader.
@@ -48,11 +48,10 @@ class TargetStars:
         if count < FIRST_LOOK / 2 or total / count >= LOW_STARS:
             return
         self._told = True
-        warnings.warn(
+        tell(
             f"the targets themselves get {total / count:.1f} stars on average over {count:.0f} exams, where expert "
             f"masks get more than {LOW_STARS:g}: DQELoss is probably not given what it expects. Usual causes: "
             "modalities in another order (modalities=), regions or labels in another order (region_order=, "
             "label_scheme=), axes turned or flipped between image and target, an image of another exam, intensities "
-            "that are z-scored or clipped",
-            stacklevel=7,  # where the sum is called
+            "that are z-scored or clipped"
         )

@@ -1,6 +1,5 @@
 """How many steps a training has taken, counted from inside a loss."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
@@ -8,6 +7,8 @@ from weakref import WeakSet
 import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from dqe_loss.checks import tell
 
 CALLS_WITHOUT_OPTIMIZER = 64
 """Calls after which a training is taken for one without ``torch.optim``: few accumulate gradients over as many."""
@@ -48,10 +49,9 @@ class StepCounter:
         self.pending.add_(1)
         if torch.compiler.is_compiling() or self._optimizer_seen or int(self.pending) <= CALLS_WITHOUT_OPTIMIZER:
             return
-        warnings.warn(
+        tell(
             f"no optimizer of torch.optim has stepped in {CALLS_WITHOUT_OPTIMIZER} calls: from now on the warm-up "
-            "counts calls; where that is wrong, set criterion.steps_done",
-            stacklevel=5,  # where the sum is called
+            "counts calls; where that is wrong, set criterion.steps_done"
         )
         self._counts_calls = True
         self.steps.add_(self.pending)
@@ -59,6 +59,9 @@ class StepCounter:
 
     def note_step(self) -> None:
         """Note an optimizer's step."""
+        if self._counts_calls:  # so it was accumulation over many calls
+            self.steps.fill_(0)
+            self.pending.fill_(1)
         self._optimizer_seen, self._counts_calls = True, False
         if int(self.pending):
             self.steps.add_(1)

@@ -230,3 +230,12 @@ def test_the_guard_needs_a_target_and_says_how_to_go_without(exam):
     assert make_loss(guard=None)(logits, image=image) > 0
     with pytest.raises(ValueError, match="pass target="):
         make_loss(guard=None, center="target")(logits, image=image)
+
+
+def test_the_share_that_is_kept_does_not_overflow_in_half_precision():
+    """Under a gradient scaler, sums of magnitudes pass 65504."""
+    regions, log = torch.full((4, 64, 64), 0.5, dtype=torch.float16), GradientLog()
+    gradient = torch.full_like(regions, -1000)
+    gradient[:1] = 1000
+    passed(regions, torch.ones_like(regions), gradient, log)
+    assert log.read() == {"guard_kept": pytest.approx(0.75)}

@@ -162,7 +162,7 @@ WARNINGS = {
     "affine of the mask": (
         mask,
         stored(LABELS, np.eye(4)),
-        "affine of the segmentation differs from that of t1c [affine]",
+        "affine of the segmentation differs from that of t1c (as the arrays lie 100.0% of its voxels",
     ),
     "affine of modalities": (FLAIR, stored(make_image()[3].astype(np.int16), np.eye(4)), "affine of flair differs"),
     "thick voxels": (T1C, stored(IMAGE, LPS * 2), "voxels of 2 x 2 x 2 mm, expected 1 mm [spacing]"),

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss
 from torch import nn
 
-from dqe_loss import DQELoss, regions_from_labels
+from dqe_loss import DQELoss, LossSum, regions_from_labels
 from dqe_loss.activation import activation_of, common_activation
 
 
@@ -159,7 +159,7 @@ def test_regions_in_another_order_than_said_are_refused(exam):
 def test_a_channel_of_voxels_to_ignore_is_not_a_tissue(exam):
     image, _, regions, logits = exam
     ignored = torch.cat((regions, torch.zeros_like(regions[:, :1])), 1).float()
-    with pytest.raises(ValueError, match=r"four channels that do not add up to 1.*ignore.*target\[:, :-1\]"):
+    with pytest.raises(ValueError, match=r"four channels that add up to neither 0 nor 1.*ignore.*target\[:, :-1\]"):
         make_term()(logits, ignored, image=image)
 
 
@@ -188,7 +188,7 @@ def test_modalities_that_are_empty_or_twice_the_same_are_told_once(exam):
         loss = make_term(max_gradient_ratio=None)
         return [told(lambda: loss(logits, labels, image=wrong)) for _ in range(2)]
 
-    for wrong, message in ((empty, "t2 of exam 1 in the batch is 0 everywhere"), (twice, "t1c and t1")):
+    for wrong, message in ((empty, "t2 of exam 1 in the batch is empty or constant"), (twice, "t1c and t1")):
         first, second = told_twice(wrong)
         assert any(message in one for one in first)
         assert second == []
@@ -281,3 +281,114 @@ def test_one_hot_targets_in_half_precision_are_no_misuse(exam):
     one_hot = torch.cat([labels == value for value in range(4)], 1).half()
     make_term()(make_logits(labels, 4).detach(), one_hot, image=image)
     assert torch.equal(regions_from_labels(labels).any(1), one_hot[:, 1:].any(1))
+
+
+# What is no misuse, and what must not spend the first look
+
+
+def test_an_empty_crop_or_a_head_that_starts_at_zero_is_no_misuse_and_tells_nothing(exam):
+    """The bias of a head alone may lie in [0, 1]; the look is kept for a batch that can tell."""
+    image, labels, regions, logits = exam
+    biases = torch.tensor([0.1, 0.3, 0.2])[:, None, None, None].expand_as(logits)
+    for first in (
+        {"input": biases, "target": labels, "image": image},
+        {"input": logits, "target": 0 * labels, "image": image},
+        {"input": logits, "target": labels, "image": 0 * image},
+    ):
+        loss = make_term()
+        loss(first["input"], first["target"], image=first["image"])
+        with pytest.raises(ValueError, match="taken as logits"):
+            loss(logits.sigmoid(), labels, image=image)
+        with pytest.raises(ValueError, match="cannot be TC, WT, ET"):
+            loss(logits, regions[:, [1, 0, 2]].float(), image=image)
+
+
+def test_validation_is_looked_at_too(exam):
+    """Some networks apply their sigmoid in evaluation alone."""
+    image, labels, _, logits = exam
+    loss = make_term()
+    loss(logits, labels, image=image)
+    loss.eval()
+    with pytest.raises(ValueError, match="taken as logits"):
+        loss(logits.sigmoid(), labels, image=image)
+
+
+def test_one_hot_targets_that_a_transform_filled_up_with_zeros_are_background(exam):
+    image, labels, _, _ = exam
+    one_hot = torch.cat([labels == value for value in range(4)], 1).float()
+    one_hot[:, 0, :2] = 0
+    logits = make_logits(labels, 4).detach()
+    torch.testing.assert_close(
+        make_term()(logits, one_hot, image=image), make_term()(logits, labels, image=image), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_few_voxels_of_a_fused_mask_may_lie_outside(exam):
+    image, labels, regions, logits = exam
+    fused = regions.float()
+    fused[0, 2, 0, 0, 0] = 1
+    make_term()(logits, fused, image=image)
+    apart = torch.zeros_like(fused)
+    for channel in range(3):
+        apart[:, channel, 5 * channel : 5 * channel + 5] = 1
+    assert any("in no order" in message for message in told(lambda: make_term()(logits, apart, image=image)))
+    assert labels.any()
+
+
+def test_probabilities_of_four_regions_are_no_tissues(exam):
+    image, labels, _, _ = exam
+    heads = make_logits(labels, 4).detach().sigmoid()
+    with pytest.raises(ValueError, match=r"but they sum to .*region_order=\('TC', 'WT', 'ET', 'RC'\)"):
+        make_term(sigmoid=False, softmax=False)(heads, labels, image=image)
+
+
+def test_labels_to_ignore_are_not_advised_another_scheme_without_a_word(exam):
+    image, labels, _, logits = exam
+    ignored = labels.clone()
+    ignored[:, :, 0] = 4
+    with pytest.raises(ValueError, match=r"fit, with other tissues than in nnunet, brats24 .*voxels to ignore.* to 0"):
+        make_term(label_scheme="nnunet")(logits, ignored, image=image)
+
+
+def test_images_of_unsigned_integers_are_taken(exam):
+    image, labels, _, logits = exam
+    value = make_term()(logits, labels, image=image.to(torch.uint16))
+    torch.testing.assert_close(value, make_term()(logits, labels, image=image.to(torch.int32)))
+
+
+def test_a_modality_of_nan_or_of_one_value_is_told(exam):
+    image, labels, _, logits = exam
+    for value in (float("nan"), 7.0):
+        wrong = image.clone()
+        wrong[0, 1] = value
+        messages = told(lambda wrong=wrong: make_term()(logits, labels, image=wrong))
+        assert any("t1 of exam 0 in the batch is empty or constant" in message for message in messages)
+
+
+def test_lists_of_deep_supervision_on_both_sides(exam):
+    image, labels, _, logits = exam
+    expected = make_term()(logits, labels, image=image)
+    coarse = logits[..., ::2], labels[..., ::2]
+    assert make_term()([logits, coarse[0]], [labels, coarse[1]], image=image) == expected
+    assert make_term().rate([logits, coarse[0]], image=image).shape == (2, 3)
+
+
+def test_a_bound_loss_is_no_term():
+    with pytest.raises(TypeError, match="bind the sum, not its terms"):
+        LossSum(DiceLoss(sigmoid=True), make_term().bound())
+
+
+def test_warnings_point_at_the_call(exam):
+    image, labels, _, logits = exam
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gradient_of(make_term(), logits, labels, image=image)
+    assert [warning.filename.rpartition("/")[2] for warning in caught] == ["helpers.py"]
+
+
+def test_what_needs_no_values_is_told_while_compiling(exam):
+    image, _, regions, logits = exam
+    torch._dynamo.reset()
+    compiled = torch.compile(DQELoss(tiny_surrogate()), fullgraph=True, backend="aot_eager")
+    messages = told(lambda: [gradient_of(compiled, logits, regions.float(), image=image) for _ in range(2)])
+    assert [sum(words in one for one in messages) for words in ("outside a sum", "smaller than 96")] == [1, 1]

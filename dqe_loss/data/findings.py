@@ -60,7 +60,8 @@ def image_findings(exam: OpenExam, files: Mapping[str, Path]) -> list[Finding]:
     if len(turned := [modality for modality in MODALITIES if files[modality] in exam.misaligned]):
         kinds = {exam.misaligned[files[modality]].kind for modality in turned}
         kind = "affine" if "affine" in kinds else "header"
-        found.append(Finding(kind, f"affine of {' and '.join(turned)} differs from that of t1c"))
+        told = ", ".join(f"{modality}: {exam.misaligned[files[modality]]}" for modality in turned)
+        found.append(Finding(kind, f"affine of {' and '.join(turned)} differs from that of t1c ({_one_part(told)})"))
     found += [
         Finding("header", f"{modality}: {exam.headers[files[modality]]}")
         for modality in MODALITIES
@@ -97,7 +98,10 @@ def mask_findings(
     """
     found = []
     if file in exam.misaligned:
-        found.append(Finding(exam.misaligned[file].kind, "affine of the segmentation differs from that of t1c"))
+        told = _one_part(str(exam.misaligned[file]))
+        found.append(
+            Finding(exam.misaligned[file].kind, f"affine of the segmentation differs from that of t1c ({told})")
+        )
     if file in exam.headers:
         found.append(Finding("header", f"segmentation: {exam.headers[file]}"))
     if empty := [region for region, volume in zip(REGIONS, volumes, strict=True) if volume == 0]:
@@ -111,3 +115,8 @@ def mask_findings(
     if share > LARGEST_SHARE:
         found.append(Finding("large", f"tumor as large as {share:.0%} of the head"))
     return found
+
+
+def _one_part(text: str) -> str:
+    """Without the semicolons that part the warnings of a table."""
+    return text.replace("; ", ", ")

@@ -73,6 +73,6 @@ class LabelSurvey:
         warnings.warn(
             f"label scheme {self._scheme!r} takes 3 and 4 as enhancing tumor, and this data set mixes them: "
             f"{examples}. That is right for exams of BraTS 2021 beside such of 2023, else not: {MEANINGS_OF_4}; say it "
-            "with --label-scheme",
+            "with --label-scheme where the masks are read",
             stacklevel=3,
         )

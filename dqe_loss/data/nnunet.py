@@ -82,6 +82,8 @@ def _read_channels(path: Path) -> tuple[str, ...]:
     try:
         content = json.loads(path.read_bytes())
         named = content.get("channel_names", content.get("modality"))
+        if named is None:
+            return BRATS_CHANNELS
         names = [named[str(number)] for number in range(len(named))]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ExamError(

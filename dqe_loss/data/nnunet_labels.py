@@ -49,7 +49,7 @@ def settle_scheme(folder: Path, said: str) -> str:
             raise ValueError(
                 f"{folder}: nnU-Net's folders hold labels of either order, and the wrong one would go unseen; say "
                 "--label-scheme nnunet (1 edema, 2 necrosis, 3 enhancing, as its BraTS conversion writes) or another "
-                f"of {', '.join(LABEL_SCHEMES)}, for dataset.json does not tell"
+                f"of {', '.join(name for name in LABEL_SCHEMES if name != said)}, for dataset.json does not tell"
             )
         return described
     if _agrees(tissues, LABEL_SCHEMES[said]):
