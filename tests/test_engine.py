@@ -12,7 +12,6 @@ from torch import nn
 
 from dqe_loss import Surrogate, SurrogateConfig, rate, save_surrogate
 from dqe_loss.data.exams import find_exam, open_exam
-from dqe_loss.data.phantom import make_phantom
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.mask import LabelMask, center_of_mask
 from dqe_loss.rating import mask_inputs, rate_inputs
@@ -69,8 +68,7 @@ def published(surrogate):
     return OpenVINORater(surrogate, threads=1)
 
 
-def test_published_weights_on_a_phantom(surrogate, published):
-    phantom = make_phantom()
+def test_published_weights_on_a_phantom(surrogate, published, phantom):
     image = torch.from_numpy(phantom.image)[None]
     for labels in phantom.segmentations.values():
         mask = LabelMask(torch.from_numpy(labels)[None, None], "brats")

@@ -13,11 +13,6 @@ NECROSIS, EDEMA, ENHANCING = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def phantom() -> Exam:
-    return make_phantom(0)
-
-
-@pytest.fixture(scope="module")
 def labels(phantom: Exam) -> np.ndarray:
     return phantom.segmentations["reference"]
 
