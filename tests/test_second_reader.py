@@ -39,6 +39,17 @@ class Known(nn.Module):
         return self.logits.expand_as(regions)
 
 
+class Constant(nn.Module):
+    """A network that puts out the same stars for every plane."""
+
+    def __init__(self, stars):
+        super().__init__()
+        self.stars = nn.Parameter(torch.tensor([stars]), requires_grad=False)
+
+    def forward(self, planes):
+        return self.stars.expand(len(planes), 1)
+
+
 def guarded_surrogate(**reader):
     base = shrink(small_surrogate(), SIDE)
     config = replace(
@@ -97,6 +108,21 @@ def test_gradient_of_agreement(dtype):
     analytic = torch.autograd.grad(agreement(mask, opinion).sum(), mask)[0]
     step = 1e-3 * analytic / analytic.norm()
     assert agreement(mask + step, opinion) > agreement(mask, opinion)
+
+
+def test_a_mask_gains_nothing_by_letting_a_region_count_less():
+    """The gradient is that of the regions' Dice, each with a fixed weight: else a wrong region would shrink away."""
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.rand(1, 3, 8, 8, generator=generator, dtype=torch.float64).requires_grad_()
+    opinion = (torch.rand(1, 3, 8, 8, generator=generator) > torch.tensor([0.2, 0.5, 0.9])[:, None, None]).double()
+    weight = mask.square() * (3 - 2 * mask)
+    total = (weight.square() + opinion).sum((2, 3))
+    dice = 2 * (weight * opinion).sum((2, 3)) / total
+    fixed = (total / (total + 2 * SMOOTHING)).detach()
+    expected = (fixed / fixed.sum() * dice).sum()
+    torch.testing.assert_close(agreement(mask, opinion).sum(), expected)
+    (gradient,) = torch.autograd.grad(agreement(mask, opinion).sum(), mask)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, mask)[0])
 
 
 def divided_opinion():
@@ -181,6 +207,17 @@ def test_stars_are_the_networks_times_worth_and_within_the_scale():
     expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * share
     torch.testing.assert_close(surrogate(planes), expected)
     assert ((surrogate(100 * planes) >= 1) & (surrogate(100 * planes) <= 6)).all()
+
+
+@pytest.mark.parametrize(("published", "counted"), [(8.0, 6.0), (4.0, 4.0), (-2.0, 1.0)])
+def test_stars_beyond_the_scale_count_as_its_ends_before_the_gate(published, counted):
+    """Eight stars times a gate of a half would be more than a mask can have that is half right."""
+    surrogate = surrogate_of_known_opinion()
+    surrogate.network = Constant(published)
+    planes = faint_planes()
+    share = worth(surrogate.config.reader, planes[:, 4:], surrogate.consult(planes).regions)
+    assert 0.01 < share.item() < 0.9
+    assert surrogate(planes).item() == pytest.approx(1 + (counted - 1) * share.item(), rel=1e-5)
 
 
 def test_a_second_reader_is_frozen():
