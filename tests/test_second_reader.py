@@ -36,6 +36,7 @@ class Known(nn.Module):
         self.logits = torch.logit(probabilities)
 
     def forward(self, scans, regions):
+        self.followed = torch.is_grad_enabled() or regions.requires_grad
         return self.logits.expand_as(regions)
 
 
@@ -172,6 +173,17 @@ def test_a_surrogates_gradient_is_that_of_its_stars():
             rise = (surrogate(planes + step, opinion) - surrogate(planes - step, opinion)).item() / 2e-4
             # The size by which a region counts is left out of the gradient on purpose: a few per cent.
             assert gradient[0, 5, row, column].item() == pytest.approx(rise, rel=0.05, abs=1e-6)
+
+
+def test_the_readers_own_gradient_is_not_followed():
+    """A network's opinion, optimized, is as easily fooled as a rating; and its graph would cost time and memory."""
+    surrogate, planes = surrogate_of_known_opinion(), faint_planes().requires_grad_()
+    for rater in (surrogate, GuardedSurrogate(surrogate)):
+        assert rater(planes).requires_grad
+        assert surrogate.reader.followed is False
+    opinion = guarded_surrogate().consult(planes)
+    assert not opinion.regions.requires_grad
+    assert set(opinion.regions.unique().tolist()) <= {0, 1}
 
 
 def test_raising_stars_and_lowering_what_is_missing_are_the_same():
