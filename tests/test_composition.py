@@ -364,7 +364,7 @@ def test_deep_supervision_rates_the_full_resolution(exam):
 
 @pytest.mark.parametrize(("backend", "other", "fullgraph"), [
     ("aot_eager", nn.BCEWithLogitsLoss(), True),
-    ("inductor", nn.BCEWithLogitsLoss(), True),
+    pytest.param("inductor", nn.BCEWithLogitsLoss(), True, marks=pytest.mark.slow),
     ("aot_eager", DiceLoss(sigmoid=True), False),  # MONAI's Dice breaks the graph by itself
 ])  # fmt: skip
 def test_a_compiled_sum_equals_eager(exam, backend, other, fullgraph):

@@ -68,6 +68,7 @@ def published(surrogate):
     return OpenVINORater(surrogate, threads=1)
 
 
+@pytest.mark.slow
 def test_published_weights_on_a_phantom(surrogate, published, phantom):
     image = torch.from_numpy(phantom.image)[None]
     for labels in phantom.segmentations.values():
@@ -77,6 +78,7 @@ def test_published_weights_on_a_phantom(surrogate, published, phantom):
             assert (rate_inputs(published, planes) - rate_inputs(surrogate, planes)).abs().max() < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 @pytest.mark.filterwarnings("ignore:.*its affine differs")
 def test_published_weights_on_real_exams(exams, surrogate, published):

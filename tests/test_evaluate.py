@@ -470,6 +470,7 @@ def test_numbers_have_a_real_minus_and_a_dash_for_nothing():
     assert [format_number(v) for v in (-0.256, 0.5, -0.001, float("nan"), None)] == ["−0.26", "0.50", "0.00", "–", "–"]
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_published_weights_on_real_failures(exams, surrogate):
     """DESIGN.md: stars do not follow Dice where algorithms fail; here one exam of the two."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import make_exam, make_logits, shrink, small_surrogate
+from helpers import gradient_of, make_exam, make_logits, shrink, small_surrogate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -199,6 +199,19 @@ def test_raising_stars_and_lowering_what_is_missing_are_the_same():
     ascent, descent = gradient(lambda stars: stars.mean()), gradient(lambda stars: (6 - stars).mean())
     assert torch.equal(ascent, -descent)
     assert ascent.ne(0).any()
+
+
+def test_the_loss_by_default_moves_nothing_of_which_the_reader_is_not_sure():
+    image, labels = make_exam((48, 48, 48))
+    surrogate = guarded_surrogate()
+    for probability, moved in ((0.5, False), (0.7, False), (0.9, True)):
+        surrogate.reader = Known(torch.full((1, 3, SIDE, SIDE), probability))
+        for options in ({}, {"guard": None}):
+            loss = DQELoss(surrogate, on_small="pad", **options)
+            gradient = gradient_of(loss, make_logits(labels), labels, image=image)
+            assert bool(gradient.abs().sum() > 0) is moved
+            free = DQELoss(surrogate, on_small="pad", refiner_guard=False, **options)
+            assert gradient_of(free, make_logits(labels), labels, image=image).abs().sum() > 0
 
 
 @pytest.mark.parametrize(("full_marks", "expected"), [(1.0, 0.64**3), (0.8, 0.8**3), (0.6, 1.0)])

@@ -16,6 +16,7 @@ import torch
 from helpers import make_exam, quick
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.networks import nets
 from rated import write_rated_exams
 from safetensors import safe_open
 from torch import nn
@@ -40,6 +41,29 @@ KINDS = ("hybrid stars", "the network alone")
 ROOT = Path(dqe_loss.__file__).parents[1]
 
 
+class TinyNet(nn.Module):
+    """A classifier of a few hundred weights, as MONAI's are built: saving eleven million took most of the time."""
+
+    def __init__(self, spatial_dims, in_channels, out_channels):
+        assert spatial_dims == 2
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 5, 2), nn.BatchNorm2d(16)
+        )
+        self.fc = nn.Linear(16, out_channels)
+
+    def forward(self, planes):
+        return self.fc(self.features(planes).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_architecture():
+    """In this process only: what starts another names an architecture of MONAI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nets, "TinyNet", TinyNet, raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory):
     return write_rated_exams(tmp_path_factory.mktemp("rated"))
@@ -52,7 +76,7 @@ def options(ratings, tmp_path):
         ratings=(ratings,),
         out=tmp_path / "run",
         cache=ratings.parent / "planes",
-        architecture="resnet18",
+        architecture="TinyNet",
         field_of_view=(32, 32),
         epochs=2,
         batch=8,
@@ -173,8 +197,9 @@ def wait_for(path, process, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_and_terminated_runs_go_on(options):
-    config = replace(options, epochs=6)
+    config = replace(options, epochs=6, architecture="resnet18")
     process = start(arguments_of(config))
     wait_for(config.out / "state.pt", process)
     process.kill()
@@ -198,6 +223,7 @@ def test_killed_and_terminated_runs_go_on(options):
     assert_same_run(whole, config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [4, 2])  # one pass a process and step, and two
 def test_two_processes_equal_one(options, micro_batch):
     alone = replace(options, epochs=1, architecture="DenseNet121", micro_batch=micro_batch)
@@ -320,7 +346,7 @@ def test_pretrained_network_goes_on_with_its_notice(options):
 def hardened(tmp_path_factory):
     """A small surrogate with a second reader that agrees with no mask."""
     config = SurrogateConfig(
-        architecture="resnet18",
+        architecture="TinyNet",
         field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE),
         kind_of_ratings="hybrid",
         reader=ReaderConfig(features=(4, 4, 4, 4, 4, 4), exponent=1),
