@@ -287,7 +287,7 @@ def test_page_needs_no_other_file_and_is_well_formed(whole):
     assert "nan" not in re.sub('data:[^"]*', "", text).lower()
 
 
-@pytest.mark.parametrize("kind", ["simulated", "metric"])
+@pytest.mark.parametrize("kind", [pytest.param("simulated", marks=pytest.mark.slow), "metric"])
 def test_other_than_human_ratings_are_called_so_everywhere(run, exam_folders, tmp_path, kind):
     surrogate = shrink(small_surrogate())
     surrogate.config = replace(surrogate.config, kind_of_ratings=kind)
@@ -356,6 +356,7 @@ def test_hidden_files_and_images_are_no_segmentations(exam_folders, tmp_path):
     assert exam.names == ("seg-truth", "seg-a", "deep/er/my_seg")
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_evaluation_do_not_stay(run, table, exam_folders, tmp_path):
     run("--ratings", table)
     other = tmp_path / "out" / "notes.txt"

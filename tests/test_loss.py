@@ -293,6 +293,7 @@ def assert_compiles(loss, logits, target, image):
     assert results[1][1].abs().max() > 1e-5
 
 
+@pytest.mark.slow
 def test_compiled_without_graph_breaks_it_equals_eager(exam):
     image, labels, _, logits = exam
     assert_compiles(make_loss(), logits, labels, image)

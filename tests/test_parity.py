@@ -96,6 +96,7 @@ def test_the_published_numbers_come_out(surrogate, exam):
     assert soft.mean().item() == pytest.approx(5.333, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_each_view_of_each_mask_rates_as_upstream(surrogate, exam, published):
     """One by one, and as a batch of four."""
@@ -109,6 +110,7 @@ def test_each_view_of_each_mask_rates_as_upstream(surrogate, exam, published):
     np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_the_metric_rates_a_batch_of_masks_as_upstream(surrogate, exam, published):
     """The masks of one exam name enhancing tumor 3 and 4 by turns."""
@@ -118,6 +120,7 @@ def test_the_metric_rates_a_batch_of_masks_as_upstream(surrogate, exam, publishe
     np.testing.assert_allclose(metric(labels, image).numpy(), [published[name] for name in MASKS], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_uncompressed_files_rate_alike(surrogate, exam, exams, published, tmp_path):
     paths = find_exam(exams / EXAM)
@@ -135,6 +138,7 @@ def test_uncompressed_files_rate_alike(surrogate, exam, exams, published, tmp_pa
     np.testing.assert_allclose(ratings[0].tolist(), published["seg-BraTS23_1"], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_every_label_scheme_of_a_real_mask_rates_alike(surrogate, exam):
     image = torch.from_numpy(exam.image)[None]

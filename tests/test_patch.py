@@ -188,7 +188,7 @@ def compiled_like_eager(criterion, prediction, labels, image, origins):
 @pytest.mark.parametrize(
     ("form", "origins", "graphs"),
     [("labels", [ORIGINS, torch.tensor([[9, 7, 6], [4, 8, 3]])], 1),
-     ("regions", [(8, 7, 6), (9, 6, 7), (7, 8, 5), (6, 7, 4)], 2)],
+     pytest.param("regions", [(8, 7, 6), (9, 6, 7), (7, 8, 5), (6, 7, 4)], 2, marks=pytest.mark.slow)],
     ids=["tensor", "tuple"],
 )  # fmt: skip
 def test_it_compiles_whole_for_any_origin(exam, form, origins, graphs):
