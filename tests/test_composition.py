@@ -365,7 +365,8 @@ def test_deep_supervision_rates_the_full_resolution(exam):
 @pytest.mark.parametrize(("backend", "other", "fullgraph"), [
     ("aot_eager", nn.BCEWithLogitsLoss(), True),
     pytest.param("inductor", nn.BCEWithLogitsLoss(), True, marks=pytest.mark.slow),
-    ("aot_eager", DiceLoss(sigmoid=True), False),  # MONAI's Dice breaks the graph by itself
+    # MONAI's Dice breaks the graph by itself
+    pytest.param("aot_eager", DiceLoss(sigmoid=True), False, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_compiled_sum_equals_eager(exam, backend, other, fullgraph):
     image, _, regions, logits = exam

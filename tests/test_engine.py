@@ -50,7 +50,9 @@ class WithSecondNetwork(Surrogate):
         return super().forward(planes) - difference
 
 
-@pytest.mark.parametrize("make", [tiny_surrogate, ordinal, WithSecondNetwork])
+@pytest.mark.parametrize(
+    "make", [tiny_surrogate, *(pytest.param(one, marks=pytest.mark.slow) for one in (ordinal, WithSecondNetwork))]
+)
 def test_stars_are_those_of_torch_for_any_surrogate_and_batch(make):
     surrogate = make()
     rater = OpenVINORater(surrogate, threads=1)

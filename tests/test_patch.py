@@ -185,10 +185,11 @@ def compiled_like_eager(criterion, prediction, labels, image, origins):
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "origins", "graphs"),
     [("labels", [ORIGINS, torch.tensor([[9, 7, 6], [4, 8, 3]])], 1),
-     pytest.param("regions", [(8, 7, 6), (9, 6, 7), (7, 8, 5), (6, 7, 4)], 2, marks=pytest.mark.slow)],
+     ("regions", [(8, 7, 6), (9, 6, 7), (7, 8, 5), (6, 7, 4)], 2)],
     ids=["tensor", "tuple"],
 )  # fmt: skip
 def test_it_compiles_whole_for_any_origin(exam, form, origins, graphs):

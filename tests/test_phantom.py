@@ -46,6 +46,7 @@ def test_same_seed_same_exam(phantom: Exam, labels: np.ndarray) -> None:
     assert np.array_equal(again.segmentations["reference"], labels)
 
 
+@pytest.mark.slow
 def test_other_seed_other_exam(phantom: Exam, labels: np.ndarray) -> None:
     other = make_phantom(1)
     assert not np.array_equal(other.segmentations["reference"], labels)

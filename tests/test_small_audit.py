@@ -92,6 +92,7 @@ def test_an_attack_leaves_most_of_the_reference(hardened, patient):
     assert after > 0.85
 
 
+@pytest.mark.slow
 def test_from_a_shifted_mask_more_stars_mean_more_overlap(hardened, patient):
     """Measured: .37 to .63."""
     before, after = attack(hardened, patient, patient.regions.roll(15, 2))

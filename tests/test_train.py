@@ -150,6 +150,7 @@ def test_a_run_leaves_a_surrogate_that_is_a_loss(options, capsys):
     assert loss.isfinite()
 
 
+@pytest.mark.slow
 def test_learns_to_tell_good_from_bad(options):
     config = replace(options, architecture="resnet18", epochs=8, learning_rate=3e-3, optimizer="adamw")
     config = replace(config, validation=0, split=None, save_every=9)
