@@ -362,11 +362,11 @@ def test_deep_supervision_rates_the_full_resolution(exam):
     assert not torch.allclose(outputs[0].grad, alone[0].grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "other", "fullgraph"), [
     ("aot_eager", nn.BCEWithLogitsLoss(), True),
-    pytest.param("inductor", nn.BCEWithLogitsLoss(), True, marks=pytest.mark.slow),
-    # MONAI's Dice breaks the graph by itself
-    pytest.param("aot_eager", DiceLoss(sigmoid=True), False, marks=pytest.mark.slow),
+    ("inductor", nn.BCEWithLogitsLoss(), True),
+    ("aot_eager", DiceLoss(sigmoid=True), False),  # MONAI's Dice breaks the graph by itself
 ])  # fmt: skip
 def test_a_compiled_sum_equals_eager(exam, backend, other, fullgraph):
     image, _, regions, logits = exam

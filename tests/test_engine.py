@@ -93,6 +93,7 @@ def test_published_weights_on_real_exams(exams, surrogate, published):
             assert stars[segmentation] == pytest.approx(views, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_converting_leaves_the_surrogate_as_it_is():
     surrogate = tiny_surrogate()
     planes = planes_of(surrogate).requires_grad_()
@@ -121,6 +122,7 @@ def test_what_cannot_be_converted_is_told():
         OpenVINORater(surrogate)
 
 
+@pytest.mark.slow
 def test_a_wrong_conversion_is_noticed(monkeypatch):
     monkeypatch.setattr(OpenVINORater, "__call__", lambda self, planes: torch.full((len(planes),), 9.0))
     with pytest.raises(ValueError, match=r"OpenVINO's stars differ by .* from PyTorch's; rate with --engine torch"):

@@ -268,6 +268,7 @@ def test_no_gradient_reaches_the_position_of_the_planes():
         assert bool(corner.abs().sum() > 0) is everywhere
 
 
+@pytest.mark.slow
 def test_it_travels_with_its_checkpoint(tmp_path):
     surrogate = guarded_surrogate(confidence=0.7)
     path = tmp_path / "guarded.safetensors"
@@ -333,6 +334,7 @@ def test_an_untrained_reader_trusts_the_mask():
     torch.testing.assert_close(logits, 2 * (2 * square() - 1))
 
 
+@pytest.mark.slow
 def test_compiles_without_graph_breaks():
     surrogate = guarded_surrogate()
     surrogate.network = TinyRater().eval()  # tracing the other one takes half a minute

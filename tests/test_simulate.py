@@ -98,6 +98,7 @@ def test_nothing_depends_on_order_or_workers(run, exams, tmp_path):
     assert contents(first) == contents(second)
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_more_raters_change_no_mask(run, tmp_path):
     *_, one = run("--raters", 1)
     *_, three = run("--raters", 3, out=tmp_path / "three")
