@@ -147,6 +147,7 @@ def command(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_command_rates_by_either(command):
     code, stars, errors = command("--engine", "openvino")
     assert (code, errors) == (0, "")

@@ -443,7 +443,7 @@ PLOTS = {
 
 @pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize(
-    "values", [[], *(pytest.param(few, marks=pytest.mark.slow) for few in ([3.0], [3.0, 3.0])), [-2.0, 9.0, 4.0]]
+    "values", [[], *(pytest.param(few, marks=pytest.mark.slow) for few in ([3.0], [3.0, 3.0], [-2.0, 9.0, 4.0]))]
 )
 def test_figures_of_little_and_of_odd_data(name, values):
     first, again = (PLOTS[name](np.array(values), np.array(values[::-1]).clip(0)) for _ in range(2))

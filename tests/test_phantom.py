@@ -40,6 +40,7 @@ def test_layout(phantom: Exam, labels: np.ndarray) -> None:
     assert phantom.affine.tolist() == [[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_same_seed_same_exam(phantom: Exam, labels: np.ndarray) -> None:
     again = make_phantom(0)
     assert np.array_equal(again.image, phantom.image)

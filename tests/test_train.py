@@ -160,7 +160,9 @@ def test_learns_to_tell_good_from_bad(options):
     assert not (config.out / "best.safetensors").exists()  # nothing to choose it by
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "ranger21"])
+@pytest.mark.parametrize(
+    "optimizer", [*(pytest.param(o, marks=pytest.mark.slow) for o in ("sgd", "adamw")), "ranger21"]
+)
 def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer):
     whole = replace(options, optimizer=optimizer)
     assert train(whole) == 0
@@ -174,6 +176,7 @@ def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer)
     assert_same_run(whole, broken)
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_weights(options):
     other = replace(options, out=options.out.with_name("workers"), workers=2)
     assert train(options) == train(other) == 0
@@ -329,6 +332,7 @@ def test_runs_are_not_mixed_up(fails, options, tmp_path):
     assert "a damaged state" in fails(*run, "--resume")
 
 
+@pytest.mark.slow
 def test_pretrained_network_goes_on_with_its_notice(options):
     config = replace(
         options, pretrained="brainlesion", optimizer="sgd", learning_rate=1e-9, epochs=1, head="ordinal", batch=24
