@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from dqe_loss import Surrogate, load_surrogate
+from dqe_loss.data.exams import Exam
+from dqe_loss.data.phantom import make_phantom
 
 # A second thread gains little on planes, and costs much where other processes want the cores.
 torch.set_num_threads(1)
@@ -22,6 +24,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def surrogate() -> Surrogate:
     """The published weights; loaded once, for nothing can change them."""
     return load_surrogate("brainlesion")
+
+
+@pytest.fixture(scope="session")
+def hardened() -> Surrogate:
+    """The shipped default; loaded once, and not to be changed."""
+    return load_surrogate()
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Exam:
+    """Phantom 0, drawn once, and not to be changed."""
+    return make_phantom(0)
 
 
 @pytest.fixture(scope="session")

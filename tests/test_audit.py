@@ -604,6 +604,7 @@ def test_an_audit_of_the_format_before_is_told_apart(run, tmp_path):
     assert (code, "holds an audit with another format; give another --out" in error) == (2, True)
 
 
+@pytest.mark.slow
 def test_an_interrupted_audit_goes_on(run, monkeypatch, tmp_path):
     done = []
 

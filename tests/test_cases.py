@@ -245,6 +245,7 @@ def column(tab, name):
     return [row.split("\t")[at].strip() for row in tab.locator("#rows tbody tr[data-row]").all_inner_texts()]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_sorts(opened, big_page):
     lowest = sorted(big_page[1]["mean"].dropna())
@@ -261,6 +262,7 @@ def test_browser_sorts(opened, big_page):
     assert column(opened, "exam")[0] == "site-0/case-75"
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_filters(opened, big_page):
     table = big_page[1]
@@ -286,6 +288,7 @@ def test_browser_filters(opened, big_page):
     assert set(column(opened, "mean")) == {"–"}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_opens_a_case(opened, big_page):
     opened.locator("#search").fill("case-6")
@@ -313,6 +316,7 @@ def test_browser_opens_a_case(opened, big_page):
     assert opened.locator("tr.case").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_opens_a_whole_page_and_what_has_no_picture(opened):
     opened.get_by_role("button", name="exam", exact=True).click()
@@ -331,6 +335,7 @@ def test_browser_opens_a_whole_page_and_what_has_no_picture(opened):
     assert "This page holds no pictures of this segmentation." in opened.locator("tr.case").inner_text()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_in_the_dark_and_on_paper(opened):
     background = "getComputedStyle(document.body).backgroundColor"
@@ -360,6 +365,7 @@ def test_browser_in_the_dark_and_on_paper(opened):
     assert opened.locator("tr[data-row]").count() == 25
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_shows_names_as_they_are(browser, tmp_path):
     evil = "</script><img src=x onerror=\"document.title='broken'\">"

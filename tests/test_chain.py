@@ -36,6 +36,7 @@ def run(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_from_nothing_to_a_loss(run):
     out = run("simulate", "--phantoms", "4", "--segmentations", "3", "--raters", "2", "--out", "simulated")
     assert "72 simulated ratings of 12 segmentations of 4 exams" in out

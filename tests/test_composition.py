@@ -361,6 +361,7 @@ def test_deep_supervision_rates_the_full_resolution(exam):
     assert not torch.allclose(outputs[0].grad, alone[0].grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "other", "fullgraph"), [
     ("aot_eager", nn.BCEWithLogitsLoss(), True),
     ("inductor", nn.BCEWithLogitsLoss(), True),

@@ -54,7 +54,7 @@ def test_outputs_are_label_maps_and_inputs_are_kept(name, severity, seed, empty)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_severity_1_is_worse_than_a_half_and_that_than_a_tenth(name):
-    mean = [np.mean([stars(worsen(name, s, seed)) for seed in range(4)]) for s in (0.1, 0.5, 1.0)]
+    mean = [np.mean([stars(worsen(name, s, seed)) for seed in range(2)]) for s in (0.1, 0.5, 1.0)]
     assert mean[0] < 6 or name in ("smooth", "blobs")  # both may leave a small tumor's mask as it is
     assert mean[0] > mean[1] > mean[2]
 

@@ -60,6 +60,7 @@ def work(rank: int, folder: str) -> None:
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
 def test_two_processes_agree_and_equal_the_average_of_one(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=RANKS)

@@ -12,7 +12,6 @@ from torch import nn
 
 from dqe_loss import Surrogate, SurrogateConfig, rate, save_surrogate
 from dqe_loss.data.exams import find_exam, open_exam
-from dqe_loss.data.phantom import make_phantom
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.mask import LabelMask, center_of_mask
 from dqe_loss.rating import mask_inputs, rate_inputs
@@ -51,7 +50,9 @@ class WithSecondNetwork(Surrogate):
         return super().forward(planes) - difference
 
 
-@pytest.mark.parametrize("make", [tiny_surrogate, ordinal, WithSecondNetwork])
+@pytest.mark.parametrize(
+    "make", [tiny_surrogate, *(pytest.param(one, marks=pytest.mark.slow) for one in (ordinal, WithSecondNetwork))]
+)
 def test_stars_are_those_of_torch_for_any_surrogate_and_batch(make):
     surrogate = make()
     rater = OpenVINORater(surrogate, threads=1)
@@ -69,8 +70,8 @@ def published(surrogate):
     return OpenVINORater(surrogate, threads=1)
 
 
-def test_published_weights_on_a_phantom(surrogate, published):
-    phantom = make_phantom()
+@pytest.mark.slow
+def test_published_weights_on_a_phantom(surrogate, published, phantom):
     image = torch.from_numpy(phantom.image)[None]
     for labels in phantom.segmentations.values():
         mask = LabelMask(torch.from_numpy(labels)[None, None], "brats")
@@ -79,6 +80,7 @@ def test_published_weights_on_a_phantom(surrogate, published):
             assert (rate_inputs(published, planes) - rate_inputs(surrogate, planes)).abs().max() < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 @pytest.mark.filterwarnings("ignore:.*its affine differs")
 def test_published_weights_on_real_exams(exams, surrogate, published):
@@ -91,6 +93,7 @@ def test_published_weights_on_real_exams(exams, surrogate, published):
             assert stars[segmentation] == pytest.approx(views, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_converting_leaves_the_surrogate_as_it_is():
     surrogate = tiny_surrogate()
     planes = planes_of(surrogate).requires_grad_()
@@ -119,6 +122,7 @@ def test_what_cannot_be_converted_is_told():
         OpenVINORater(surrogate)
 
 
+@pytest.mark.slow
 def test_a_wrong_conversion_is_noticed(monkeypatch):
     monkeypatch.setattr(OpenVINORater, "__call__", lambda self, planes: torch.full((len(planes),), 9.0))
     with pytest.raises(ValueError, match=r"OpenVINO's stars differ by .* from PyTorch's; rate with --engine torch"):
@@ -143,6 +147,7 @@ def command(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_command_rates_by_either(command):
     code, stars, errors = command("--engine", "openvino")
     assert (code, errors) == (0, "")

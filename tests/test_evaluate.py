@@ -172,6 +172,7 @@ def test_rows_come_through_the_one_path(exam_folders, table):
     assert rated["volume_WT"].iloc[0] == pytest.approx(shifted.sum() / 1000)
 
 
+@pytest.mark.slow
 def test_images_are_read_once_for_all_segmentations(run, table, monkeypatch):
     seen = []
     original = read_exam
@@ -287,6 +288,7 @@ def test_page_needs_no_other_file_and_is_well_formed(whole):
     assert "nan" not in re.sub('data:[^"]*', "", text).lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["simulated", "metric"])
 def test_other_than_human_ratings_are_called_so_everywhere(run, exam_folders, tmp_path, kind):
     surrogate = shrink(small_surrogate())
@@ -356,6 +358,7 @@ def test_hidden_files_and_images_are_no_segmentations(exam_folders, tmp_path):
     assert exam.names == ("seg-truth", "seg-a", "deep/er/my_seg")
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_evaluation_do_not_stay(run, table, exam_folders, tmp_path):
     run("--ratings", table)
     other = tmp_path / "out" / "notes.txt"
@@ -439,7 +442,9 @@ PLOTS = {
 
 
 @pytest.mark.parametrize("name", PLOTS)
-@pytest.mark.parametrize("values", [[], [3.0], [3.0, 3.0], [-2.0, 9.0, 4.0]])
+@pytest.mark.parametrize(
+    "values", [[], *(pytest.param(few, marks=pytest.mark.slow) for few in ([3.0], [3.0, 3.0], [-2.0, 9.0, 4.0]))]
+)
 def test_figures_of_little_and_of_odd_data(name, values):
     first, again = (PLOTS[name](np.array(values), np.array(values[::-1]).clip(0)) for _ in range(2))
     assert draw.save_figure(first, "svg") == draw.save_figure(again, "svg")
@@ -470,6 +475,7 @@ def test_numbers_have_a_real_minus_and_a_dash_for_nothing():
     assert [format_number(v) for v in (-0.256, 0.5, -0.001, float("nan"), None)] == ["−0.26", "0.50", "0.00", "–", "–"]
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_published_weights_on_real_failures(exams, surrogate):
     """DESIGN.md: stars do not follow Dice where algorithms fail; here one exam of the two."""

@@ -140,6 +140,7 @@ def test_predictions_and_nnunet(data, checkpoint, tmp_path):
     assert case.masks["labelsTr"].exists()
 
 
+@pytest.mark.slow
 def test_simulate_and_evaluate(data, checkpoint, tmp_path):
     exam = data / CAFE
     (exam / "seg-b.nii.gz").rename(exam / "reference-seg.nii.gz")

@@ -66,6 +66,7 @@ def true_rate(threshold, useful):
     return float((weight * risk).sum() / weight.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("useful", [True, False])
 def test_the_stated_rate_is_exceeded_no_more_often_than_stated(useful):
     """400 data sets: the chosen threshold may be wrong in a tenth of them, and in not many more by chance."""

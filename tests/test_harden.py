@@ -200,6 +200,7 @@ def test_a_hardened_surrogate_keeps_its_network_and_says_what_it_is():
         hardened_surrogate(hardened, HardenConfig(), "")
 
 
+@pytest.mark.slow
 def test_from_the_command_to_a_checkpoint(tmp_path, capsys):
     start = tmp_path / "start.safetensors"
     save_surrogate(shrink(small_surrogate(), SMALLEST_PLANE), start)

@@ -85,6 +85,7 @@ assert rate.main(["--data", folder, "--out", f"{folder}/s.csv"]) == 2
 """
 
 
+@pytest.mark.slow
 def test_commands_tell_which_extra_they_need(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRAS, str(tmp_path)], capture_output=True, text=True, timeout=240, check=False

@@ -33,6 +33,7 @@ def test_the_brain_center_is_its_center_of_mass():
     assert brain_center(torch.zeros(1, 4, *SHAPE))[0].tolist() == [(n - 1) // 2 for n in SHAPE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 4])
 def test_the_bright_center_of_a_phantom_lies_in_its_tumor(seed):
     exam = make_phantom(seed)

@@ -293,6 +293,7 @@ def assert_compiles(loss, logits, target, image):
     assert results[1][1].abs().max() > 1e-5
 
 
+@pytest.mark.slow
 def test_compiled_without_graph_breaks_it_equals_eager(exam):
     image, labels, _, logits = exam
     assert_compiles(make_loss(), logits, labels, image)
@@ -300,8 +301,10 @@ def test_compiled_without_graph_breaks_it_equals_eager(exam):
 
 @pytest.mark.parametrize(
     "options",
-    [{"center": "target", "slicing": "hard"}, {"on_small": "skip", "views": ("axial",)},
-     {"guard": None, "checkpointing": True, "reduction": "sum"}, {"sigmoid": False, "softmax": False}],
+    [{"center": "target", "slicing": "hard"},
+     pytest.param({"on_small": "skip", "views": ("axial",)}, marks=pytest.mark.slow),
+     pytest.param({"guard": None, "checkpointing": True, "reduction": "sum"}, marks=pytest.mark.slow),
+     pytest.param({"sigmoid": False, "softmax": False}, marks=pytest.mark.slow)],
     ids=["hard", "skip", "checkpointing", "probabilities"],
 )  # fmt: skip
 @pytest.mark.usefixtures("rates_small_crops")

@@ -72,7 +72,7 @@ def test_a_given_center_is_explained(batch):
             explain_labels(small_surrogate(), image, labels, center=wrong)
 
 
-@pytest.mark.parametrize("look", ALL)
+@pytest.mark.parametrize("look", [*(pytest.param(one, marks=pytest.mark.slow) for one in ALL[:-1]), ALL[-1]])
 def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_path, monkeypatch):
     report = pytest.importorskip("dqe_loss.figure")
     drawn = []

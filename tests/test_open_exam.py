@@ -262,6 +262,7 @@ def test_profiles_of_the_box_are_those_of_the_volume(scheme, region, labels, ord
     assert torch.equal(inside, labels)
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_many_exams(tmp_path):
     """In a process of its own, whose memory nothing else moves."""
     make_folder(tmp_path / "gz")
@@ -288,6 +289,7 @@ print(prepare(16) - first)
     assert int(done.stdout) < 30e6  # keeping the planes of these 32 exams alone would take 300 MB
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 @pytest.mark.filterwarnings("ignore:.*its affine differs")
 def test_real_exam_gz_and_plain(exams, tmp_path, surrogate):

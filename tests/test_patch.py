@@ -185,6 +185,7 @@ def compiled_like_eager(criterion, prediction, labels, image, origins):
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "origins", "graphs"),
     [("labels", [ORIGINS, torch.tensor([[9, 7, 6], [4, 8, 3]])], 1),

@@ -13,11 +13,6 @@ NECROSIS, EDEMA, ENHANCING = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def phantom() -> Exam:
-    return make_phantom(0)
-
-
-@pytest.fixture(scope="module")
 def labels(phantom: Exam) -> np.ndarray:
     return phantom.segmentations["reference"]
 
@@ -45,12 +40,14 @@ def test_layout(phantom: Exam, labels: np.ndarray) -> None:
     assert phantom.affine.tolist() == [[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_same_seed_same_exam(phantom: Exam, labels: np.ndarray) -> None:
     again = make_phantom(0)
     assert np.array_equal(again.image, phantom.image)
     assert np.array_equal(again.segmentations["reference"], labels)
 
 
+@pytest.mark.slow
 def test_other_seed_other_exam(phantom: Exam, labels: np.ndarray) -> None:
     other = make_phantom(1)
     assert not np.array_equal(other.segmentations["reference"], labels)

@@ -75,6 +75,7 @@ def run(capsys, folder, checkpoint):
     return run
 
 
+@pytest.mark.slow
 def test_command_as_a_user_runs_it(folder, tmp_path, surrogate):
     outputs = {kind: tmp_path / f"ratings.{kind}" for kind in ("json", "csv", "png")}
     published = ["--checkpoint", "brainlesion"]

@@ -141,6 +141,7 @@ def test_a_table_as_a_user_gets_it(command, data, expected, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stars.csv", "stars.csv.journal"]
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_every_exam_is_there_once(command, expected, tmp_path, capsys):
     """kill -9 in the middle, a torn line, and the same command again."""
     process = start("dqe_loss.rate", *command, "--workers", "1")
@@ -188,6 +189,7 @@ def test_two_processes_one_of_them_stopped_and_started_again(command, expected, 
     assert len(done) == len(set(done)) == EXAMS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process to kill in /proc")
 def test_torchrun_starts_again_what_was_killed(command, expected, tmp_path):
     """Two processes of torchrun; the second is killed in the middle, and torchrun starts both again."""

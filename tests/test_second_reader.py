@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import make_exam, make_logits, shrink, small_surrogate
+from helpers import TinyRater, gradient_of, make_exam, make_logits, shrink, small_surrogate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -36,7 +36,19 @@ class Known(nn.Module):
         self.logits = torch.logit(probabilities)
 
     def forward(self, scans, regions):
+        self.followed = torch.is_grad_enabled() or regions.requires_grad
         return self.logits.expand_as(regions)
+
+
+class Constant(nn.Module):
+    """A network that puts out the same stars for every plane."""
+
+    def __init__(self, stars):
+        super().__init__()
+        self.stars = nn.Parameter(torch.tensor([stars]), requires_grad=False)
+
+    def forward(self, planes):
+        return self.stars.expand(len(planes), 1)
 
 
 def guarded_surrogate(**reader):
@@ -99,6 +111,21 @@ def test_gradient_of_agreement(dtype):
     assert agreement(mask + step, opinion) > agreement(mask, opinion)
 
 
+def test_a_mask_gains_nothing_by_letting_a_region_count_less():
+    """The gradient is that of the regions' Dice, each with a fixed weight: else a wrong region would shrink away."""
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.rand(1, 3, 8, 8, generator=generator, dtype=torch.float64).requires_grad_()
+    opinion = (torch.rand(1, 3, 8, 8, generator=generator) > torch.tensor([0.2, 0.5, 0.9])[:, None, None]).double()
+    weight = mask.square() * (3 - 2 * mask)
+    total = (weight.square() + opinion).sum((2, 3))
+    dice = 2 * (weight * opinion).sum((2, 3)) / total
+    fixed = (total / (total + 2 * SMOOTHING)).detach()
+    expected = (fixed / fixed.sum() * dice).sum()
+    torch.testing.assert_close(agreement(mask, opinion).sum(), expected)
+    (gradient,) = torch.autograd.grad(agreement(mask, opinion).sum(), mask)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, mask)[0])
+
+
 def divided_opinion():
     """Probabilities of which the reader is sure in the first and last rows, but not between."""
     probabilities = torch.full((1, 3, SIDE, SIDE), 0.5)
@@ -148,6 +175,17 @@ def test_a_surrogates_gradient_is_that_of_its_stars():
             assert gradient[0, 5, row, column].item() == pytest.approx(rise, rel=0.05, abs=1e-6)
 
 
+def test_the_readers_own_gradient_is_not_followed():
+    """A network's opinion, optimized, is as easily fooled as a rating; and its graph would cost time and memory."""
+    surrogate, planes = surrogate_of_known_opinion(), faint_planes().requires_grad_()
+    for rater in (surrogate, GuardedSurrogate(surrogate)):
+        assert rater(planes).requires_grad
+        assert surrogate.reader.followed is False
+    opinion = guarded_surrogate().consult(planes)
+    assert not opinion.regions.requires_grad
+    assert set(opinion.regions.unique().tolist()) <= {0, 1}
+
+
 def test_raising_stars_and_lowering_what_is_missing_are_the_same():
     """The guard of a loss assumes descent; in the surrogate it turned the ascent of stars into its opposite."""
     image, labels = make_exam((48, 48, 48))
@@ -161,6 +199,21 @@ def test_raising_stars_and_lowering_what_is_missing_are_the_same():
     ascent, descent = gradient(lambda stars: stars.mean()), gradient(lambda stars: (6 - stars).mean())
     assert torch.equal(ascent, -descent)
     assert ascent.ne(0).any()
+
+
+def test_the_loss_by_default_moves_nothing_of_which_the_reader_is_not_sure():
+    image, labels = make_exam((48, 48, 48))
+    surrogate = guarded_surrogate()
+    for parameter in surrogate.reader.corrections.parameters():
+        parameter.zero_()  # what is left is the given mask itself, and how sure the reader is of it
+    for trust, moved in ((0.5, False), (1.3, False), (20.0, True)):
+        surrogate.reader.trust.fill_(trust)
+        for options in ({}, {"guard": None}):
+            loss = DQELoss(surrogate, on_small="pad", **options)
+            gradient = gradient_of(loss, make_logits(labels), labels, image=image)
+            assert bool(gradient.abs().sum() > 0) is moved
+            free = DQELoss(surrogate, on_small="pad", refiner_guard=False, **options)
+            assert gradient_of(free, make_logits(labels), labels, image=image).abs().sum() > 0
 
 
 @pytest.mark.parametrize(("full_marks", "expected"), [(1.0, 0.64**3), (0.8, 0.8**3), (0.6, 1.0)])
@@ -181,6 +234,17 @@ def test_stars_are_the_networks_times_worth_and_within_the_scale():
     expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * share
     torch.testing.assert_close(surrogate(planes), expected)
     assert ((surrogate(100 * planes) >= 1) & (surrogate(100 * planes) <= 6)).all()
+
+
+@pytest.mark.parametrize(("published", "counted"), [(8.0, 6.0), (4.0, 4.0), (-2.0, 1.0)])
+def test_stars_beyond_the_scale_count_as_its_ends_before_the_gate(published, counted):
+    """Eight stars times a gate of a half would be more than a mask can have that is half right."""
+    surrogate = surrogate_of_known_opinion()
+    surrogate.network = Constant(published)
+    planes = faint_planes()
+    share = worth(surrogate.config.reader, planes[:, 4:], surrogate.consult(planes).regions)
+    assert 0.01 < share.item() < 0.9
+    assert surrogate(planes).item() == pytest.approx(1 + (counted - 1) * share.item(), rel=1e-5)
 
 
 def test_a_second_reader_is_frozen():
@@ -204,6 +268,7 @@ def test_no_gradient_reaches_the_position_of_the_planes():
         assert bool(corner.abs().sum() > 0) is everywhere
 
 
+@pytest.mark.slow
 def test_it_travels_with_its_checkpoint(tmp_path):
     surrogate = guarded_surrogate(confidence=0.7)
     path = tmp_path / "guarded.safetensors"
@@ -269,8 +334,10 @@ def test_an_untrained_reader_trusts_the_mask():
     torch.testing.assert_close(logits, 2 * (2 * square() - 1))
 
 
+@pytest.mark.slow
 def test_compiles_without_graph_breaks():
     surrogate = guarded_surrogate()
+    surrogate.network = TinyRater().eval()  # tracing the other one takes half a minute
     planes = torch.rand(1, 7, *surrogate.config.field_of_view, requires_grad=True)
     compiled = torch.compile(surrogate, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(planes), surrogate(planes))

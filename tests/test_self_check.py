@@ -59,6 +59,7 @@ def test_the_log_of_a_warm_up_tells_the_targets_stars(exam):
         assert criterion.log["stars_of_target"] == pytest.approx(float(expected), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_flipped_target_is_told_by_the_default_checkpoint():
     """End to end: sixteen steps of a warm-up on phantoms whose label maps were flipped, and as they are."""
     from dqe_loss import DQELoss

@@ -90,6 +90,7 @@ def test_exams_can_be_read_like_any_others(run, exams):
     assert list(read_exam(paths).segmentations) == ["a-seg-reference", "a-seg-1", "a-seg-2"]
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_order_or_workers(run, exams, tmp_path):
     *_, first = run("--segmentations", 3)
     code, _, errors, second = run("--segmentations", 3, "--workers", 2, exams=exams[::-1], out=tmp_path / "second")
@@ -97,6 +98,7 @@ def test_nothing_depends_on_order_or_workers(run, exams, tmp_path):
     assert contents(first) == contents(second)
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_more_raters_change_no_mask(run, tmp_path):
     *_, one = run("--raters", 1)
     *_, three = run("--raters", 3, out=tmp_path / "three")

@@ -47,6 +47,7 @@ def test_a_notebook_is_left_alone(monkeypatch):
     assert sys.stdout.getvalue() == "ρ\n"
 
 
+@pytest.mark.slow
 def test_evaluate_ends_well_on_cp1252(tmp_path):
     save_surrogate(small_surrogate(), tmp_path / "small.safetensors")
     ratings = write_rated_exams(tmp_path / "data", exams=3)

@@ -218,6 +218,7 @@ def work(rank: int, folder: str) -> None:
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without distributed")
 def test_two_processes_compute_the_mean_over_all_exams(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=RANKS)
@@ -230,6 +231,7 @@ def test_two_processes_compute_the_mean_over_all_exams(tmp_path):
     torch.testing.assert_close(first["alone"], stars[0])
 
 
+@pytest.mark.slow
 def test_without_the_libraries_the_extra_is_named():
     program = """
 import sys

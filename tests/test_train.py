@@ -16,6 +16,7 @@ import torch
 from helpers import make_exam, quick
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.networks import nets
 from rated import write_rated_exams
 from safetensors import safe_open
 from torch import nn
@@ -40,6 +41,29 @@ KINDS = ("hybrid stars", "the network alone")
 ROOT = Path(dqe_loss.__file__).parents[1]
 
 
+class TinyNet(nn.Module):
+    """A classifier of a few hundred weights, as MONAI's are built: saving eleven million took most of the time."""
+
+    def __init__(self, spatial_dims, in_channels, out_channels):
+        assert spatial_dims == 2
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 8, 5, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 5, 2), nn.BatchNorm2d(16)
+        )
+        self.fc = nn.Linear(16, out_channels)
+
+    def forward(self, planes):
+        return self.fc(self.features(planes).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_architecture():
+    """In this process only: what starts another names an architecture of MONAI."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nets, "TinyNet", TinyNet, raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory):
     return write_rated_exams(tmp_path_factory.mktemp("rated"))
@@ -52,7 +76,7 @@ def options(ratings, tmp_path):
         ratings=(ratings,),
         out=tmp_path / "run",
         cache=ratings.parent / "planes",
-        architecture="resnet18",
+        architecture="TinyNet",
         field_of_view=(32, 32),
         epochs=2,
         batch=8,
@@ -126,15 +150,19 @@ def test_a_run_leaves_a_surrogate_that_is_a_loss(options, capsys):
     assert loss.isfinite()
 
 
+@pytest.mark.slow
 def test_learns_to_tell_good_from_bad(options):
-    config = replace(options, epochs=8, learning_rate=3e-3, optimizer="adamw", validation=0, split=None)
+    config = replace(options, architecture="resnet18", epochs=8, learning_rate=3e-3, optimizer="adamw")
+    config = replace(config, validation=0, split=None, save_every=9)
     assert train(config) == 0
     log = pd.read_csv(config.out / "log.csv")
     assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
     assert not (config.out / "best.safetensors").exists()  # nothing to choose it by
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "ranger21"])
+@pytest.mark.parametrize(
+    "optimizer", [*(pytest.param(o, marks=pytest.mark.slow) for o in ("sgd", "adamw")), "ranger21"]
+)
 def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer):
     whole = replace(options, optimizer=optimizer)
     assert train(whole) == 0
@@ -148,6 +176,7 @@ def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer)
     assert_same_run(whole, broken)
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_weights(options):
     other = replace(options, out=options.out.with_name("workers"), workers=2)
     assert train(options) == train(other) == 0
@@ -173,8 +202,9 @@ def wait_for(path, process, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_and_terminated_runs_go_on(options):
-    config = replace(options, epochs=6)
+    config = replace(options, epochs=6, architecture="resnet18")
     process = start(arguments_of(config))
     wait_for(config.out / "state.pt", process)
     process.kill()
@@ -198,6 +228,7 @@ def test_killed_and_terminated_runs_go_on(options):
     assert_same_run(whole, config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [4, 2])  # one pass a process and step, and two
 def test_two_processes_equal_one(options, micro_batch):
     alone = replace(options, epochs=1, architecture="DenseNet121", micro_batch=micro_batch)
@@ -301,6 +332,7 @@ def test_runs_are_not_mixed_up(fails, options, tmp_path):
     assert "a damaged state" in fails(*run, "--resume")
 
 
+@pytest.mark.slow
 def test_pretrained_network_goes_on_with_its_notice(options):
     config = replace(
         options, pretrained="brainlesion", optimizer="sgd", learning_rate=1e-9, epochs=1, head="ordinal", batch=24
@@ -320,7 +352,7 @@ def test_pretrained_network_goes_on_with_its_notice(options):
 def hardened(tmp_path_factory):
     """A small surrogate with a second reader that agrees with no mask."""
     config = SurrogateConfig(
-        architecture="resnet18",
+        architecture="TinyNet",
         field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE),
         kind_of_ratings="hybrid",
         reader=ReaderConfig(features=(4, 4, 4, 4, 4, 4), exponent=1),

@@ -6,6 +6,7 @@ defaults is meant, and say in the commit why the figures moved.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.data.exams import ExamPaths, find_exam, read_exam
+from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 FILE = Path(__file__).with_name("defaults.json")
@@ -52,8 +53,11 @@ def stars(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) -> F
     return {name: {"stars": one.tolist()} for name, one in rated.items()} | {"gate": {"views": gate.tolist()}}
 
 
-def gradients(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) -> Figures:
-    """Value of each loss on a soft wrong mask, and three numbers of its gradient: norm, and two random directions."""
+def gradients(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor, names: Sequence[str] = ()) -> Figures:
+    """Value of each loss on a soft wrong mask, and three numbers of its gradient: norm, and two random directions.
+
+    Of all losses, or of those that are named.
+    """
     target, logits = regions.float(), make_logits(regions)
     generator = torch.Generator().manual_seed(0)
     directions = [torch.randn(logits.shape, generator=generator) for _ in range(2)]
@@ -68,12 +72,13 @@ def gradients(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) 
             logits,
         ),
         "DiceLoss(sigmoid=True) + 0.1 * DQELoss()": (
-            DiceLoss(sigmoid=True) + 0.1 * DQELoss(surrogates["hardened"], max_gradient_ratio=None),
+            DiceLoss(sigmoid=True) + 0.1 * DQELoss(surrogates["hardened"]),  # with its cap
             near,
         ),
     }
     figures = {}
-    for name, (loss, prediction) in losses.items():
+    for name in names or losses:
+        loss, prediction = losses[name]
         prediction = prediction.clone().requires_grad_()
         value = loss(prediction, target, image=image)
         (gradient,) = torch.autograd.grad(value, prediction)
@@ -82,15 +87,14 @@ def gradients(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) 
     return figures
 
 
-def measure_phantom(surrogates: dict[str, Surrogate], seed: int) -> dict[str, Figures]:
-    """Figures of a phantom: its reference, a wrong mask, and the losses."""
-    exam = make_phantom(seed)
+def measure_phantom(surrogates: dict[str, Surrogate], exam: Exam, losses: Sequence[str] = ()) -> dict[str, Figures]:
+    """Figures of a phantom: its reference, a wrong mask, and the losses, all or those that are named."""
     image = torch.from_numpy(exam.image.astype(np.float32))[None]
     regions = regions_from_labels(torch.from_numpy(exam.segmentations["reference"])[None, None])
     return {
         "reference": stars(surrogates, image, regions),
         "shifted": stars(surrogates, image, shift(regions, 10)),
-        "losses": gradients(surrogates, image, regions),
+        "losses": gradients(surrogates, image, regions, losses),
     }
 
 
@@ -115,7 +119,7 @@ def main() -> None:
     surrogates = {name: load_surrogate(name) for name in ("hardened", "brainlesion")}
     golden = json.loads(FILE.read_text()) if FILE.is_file() else {}
     for seed in PHANTOMS:
-        golden[f"phantom-{seed}"] = measure_phantom(surrogates, seed)
+        golden[f"phantom-{seed}"] = measure_phantom(surrogates, make_phantom(seed))
     for name in EXAMS if arguments.exams else ():
         golden[name] = measure_exam(surrogates, arguments.exams / name)
     arguments.out.write_text(json.dumps(golden, indent=1) + "\n")
