@@ -98,15 +98,15 @@ def measure_phantom(surrogates: dict[str, Surrogate], exam: Exam, losses: Sequen
     }
 
 
-def measure_exam(surrogates: dict[str, Surrogate], folder: Path) -> dict[str, Figures]:
-    """Figures of a real exam: its label maps, and the losses against the first of them."""
+def measure_exam(surrogates: dict[str, Surrogate], folder: Path, losses: Sequence[str] = ()) -> dict[str, Figures]:
+    """Figures of a real exam: its label maps, and the losses, all or those named, against the first of them."""
     paths = find_exam(folder)
     chosen = tuple(path for path in paths.segmentations if path.name.removesuffix(".nii.gz") in EXAMS[folder.name])
     exam = read_exam(ExamPaths(paths.t1c, paths.t1, paths.t2, paths.flair, chosen, paths.name), warn=False)
     image = torch.from_numpy(exam.image.astype(np.float32))[None]
     masks = {n: regions_from_labels(torch.from_numpy(exam.segmentations[n])[None, None]) for n in EXAMS[folder.name]}
     figures = {name: stars(surrogates, image, regions) for name, regions in masks.items()}
-    return figures | {"losses": gradients(surrogates, image, next(iter(masks.values())))}
+    return figures | {"losses": gradients(surrogates, image, next(iter(masks.values())), losses)}
 
 
 def main() -> None:
