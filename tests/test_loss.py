@@ -299,12 +299,11 @@ def test_compiled_without_graph_breaks_it_equals_eager(exam):
     assert_compiles(make_loss(), logits, labels, image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"center": "target", "slicing": "hard"},
-     pytest.param({"on_small": "skip", "views": ("axial",)}, marks=pytest.mark.slow),
-     pytest.param({"guard": None, "checkpointing": True, "reduction": "sum"}, marks=pytest.mark.slow),
-     pytest.param({"sigmoid": False, "softmax": False}, marks=pytest.mark.slow)],
+    [{"center": "target", "slicing": "hard"}, {"on_small": "skip", "views": ("axial",)},
+     {"guard": None, "checkpointing": True, "reduction": "sum"}, {"sigmoid": False, "softmax": False}],
     ids=["hard", "skip", "checkpointing", "probabilities"],
 )  # fmt: skip
 @pytest.mark.usefixtures("rates_small_crops")

@@ -204,8 +204,7 @@ def test_bad_data_is_told_at_the_first_step_of_a_warm_up(exam):
 # Compiled
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_a_compiled_sum_warms_up_in_one_graph(exam, backend):
     logits, regions, image = exam
     torch._dynamo.reset()
