@@ -132,7 +132,7 @@ def test_training_tells_it_whether_planes_are_cached_or_not(tmp_path):
 
 
 @shown
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_simulate_tells_it(tmp_path, capsys, workers):
     mixed_exams(tmp_path / "data")
     folders = [str(tmp_path / "data" / f"case-{number}") for number in range(3)]
