@@ -91,6 +91,7 @@ def resampled(x, y, exams, resamples, seed):
         yield agreement(x[rows.astype(int)], y[rows.astype(int)])
 
 
+@pytest.mark.slow
 @quick
 @given(stars, st.integers(0, 5))
 def test_bootstrap_equals_copying_exams(rows, seed):

@@ -207,6 +207,7 @@ def test_absurd_masks_are_rated_through_both_centers():
     assert sum(map(len, measured.panels)) == 1 + len(measured.numbers["masks"])
 
 
+@pytest.mark.slow
 def test_a_ladder_of_a_rater_that_measures_area():
     """Stars fall with the share of the area that is missing, and with nothing else."""
     case = make_case()
@@ -565,6 +566,7 @@ class Still:
         return self.surrogate(planes).detach() + 0 * planes.sum((1, 2, 3))
 
 
+@pytest.mark.slow
 def test_attacks_with_the_refiners_guard_on_and_off_side_by_side(run, folders, tmp_path, monkeypatch):
     sides = (SMALLEST_PLANE, SMALLEST_PLANE)
     config = replace(small_surrogate().config, field_of_view=sides, reader=ReaderConfig(), kind_of_ratings="hybrid")
@@ -669,6 +671,7 @@ def test_another_checkpoint_or_seed_is_not_mixed_in(run, tmp_path):
     assert "state.json: cannot be read" in error
 
 
+@pytest.mark.slow
 def test_exit_codes_for_ci(run, monkeypatch):
     def verdict(failing):
         return lambda part, results, thresholds: [

@@ -87,6 +87,7 @@ def test_workers_threads_and_order_change_nothing():
         assert same(wanted[index], threads[index])
 
 
+@pytest.mark.slow
 def test_number_of_torch_threads_changes_nothing():
     plane = make_plane(240)
     one = [augment(*plane, EVERY, seed) for seed in range(3)]

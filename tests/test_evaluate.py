@@ -261,6 +261,7 @@ def split_file(tmp_path, *parts):
     return path
 
 
+@pytest.mark.slow
 def test_split_chooses_exams_and_fits_baselines_to_its_training_part(run, table, tmp_path):
     split = split_file(tmp_path, "train", "train", "test")
     assert run("--ratings", table, "--split", split)[0] == 0

@@ -8,6 +8,8 @@ import pytest
 
 import dqe_loss
 
+pytestmark = pytest.mark.slow  # a new interpreter
+
 PROGRAM = """
 import json, os, random, sys
 import monai.losses, torch

@@ -49,6 +49,7 @@ def fit(module, folder, epochs, **options):
     return trainer
 
 
+@pytest.mark.slow
 def test_a_resumed_training_resumes_its_warm_up(tmp_path):
     """An epoch is one step of two accumulated batches; validation, before the first step too, is the whole sum."""
     first = Segmenter()

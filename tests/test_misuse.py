@@ -386,6 +386,7 @@ def test_warnings_point_at_the_call(exam):
     assert [warning.filename.rpartition("/")[2] for warning in caught] == ["helpers.py"]
 
 
+@pytest.mark.slow
 def test_what_needs_no_values_is_told_while_compiling(exam):
     image, _, regions, logits = exam
     torch._dynamo.reset()

@@ -167,6 +167,7 @@ def test_killed_and_run_again_every_exam_is_there_once(command, expected, tmp_pa
     assert (tmp_path / "stars.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_them_stopped_and_started_again(command, expected, tmp_path, capsys, monkeypatch):
     """Nobody waits for anybody: whoever is last writes the table."""
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -226,6 +227,7 @@ def stop_in_the_middle(patch):
     patch.setattr(module, "rate_prepared", rate_and_stop)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_after_the_exam_and_writes_what_is_there(command, expected, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         stop_in_the_middle(patch)
@@ -357,6 +359,7 @@ def other_weights(checkpoint):
     return str(checkpoint.with_name("other.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_journal_of_something_else_is_refused(command, checkpoint, tmp_path, capsys):
     assert rate.main(command) == 0
     before = (tmp_path / "stars.csv").read_bytes()
@@ -513,6 +516,7 @@ def test_each_process_takes_the_gpu_of_its_rank(monkeypatch):
         assert own_device("cpu") == "cpu"
 
 
+@pytest.mark.slow
 @pytest.mark.exams
 def test_real_exams(exams, surrogate: Surrogate, tmp_path):
     """The published numbers, from the whole tree; the failed runs keep their folder in their name."""

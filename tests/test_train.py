@@ -254,6 +254,7 @@ def test_two_processes_equal_one(options, micro_batch):
     )
 
 
+@pytest.mark.slow
 def test_full_disk_is_told_and_loses_nothing(options, monkeypatch, capsys):
     config = replace(options, epochs=3)
     from dqe_loss.training import state
