@@ -1,6 +1,11 @@
 """Fixtures shared by the tests: one surrogate, one phantom, and the real exams where there are any."""
 
 import os
+
+# A second thread gains little on planes, and costs much where other processes want the cores; numpy reads this once.
+for library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,6 @@ from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
 
-# A second thread gains little on planes, and costs much where other processes want the cores.
 torch.set_num_threads(1)
 
 
