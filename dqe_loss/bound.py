@@ -48,8 +48,8 @@ class BoundLoss(nn.Module):
         """
         if self._next is None:
             raise ValueError(
-                "no image was bound for this call: an image serves one call, for that of another batch would be rated "
-                "without a word; call criterion.bind(image=image) before each loss(prediction, target)"
+                "no image was bound for this call: a bound image serves one call only, so that a stale one is never "
+                "rated; call criterion.bind(image=image) before each loss(prediction, target)"
             )
         bound, self._next = self._next, None
         value: Tensor = self.loss(input, target, **bound)

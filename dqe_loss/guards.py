@@ -15,7 +15,7 @@ from dqe_loss.labels import REGIONS, reorder_regions, tissues_from_regions
 from dqe_loss.mask import RegionMask, VolumeMask, profiles_of
 from dqe_loss.second_reader import Opinion
 from dqe_loss.slicing import Profiles, take_planes
-from dqe_loss.surrogate import Surrogate, SurrogateConfig
+from dqe_loss.surrogate import Surrogate, SurrogateConfig, split_planes
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class GuardedSurrogate:
         opinion = self.surrogate.consult(planes)
         if opinion is None:
             return self._rate(planes)
-        scans, regions = planes.tensor_split([planes.shape[1] - len(REGIONS)], 1)
+        scans, regions = split_planes(planes)
         toward = torch.where(opinion.sure, opinion.regions - regions.detach(), torch.zeros_like(regions))
         return self._rate(torch.cat((scans, guard(regions, toward)), 1), opinion)
 

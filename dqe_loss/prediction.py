@@ -151,7 +151,7 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
         return
     told = f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in these"
     if fitting := [order for order in permutations(region_order) if nested(order)]:
-        raise ValueError(f"{told}; they would be as region_order={fitting[0]}")
+        raise ValueError(f"{told}; they fit region_order={fitting[0]}")
     tell(f"{told}, in no order")
 
 

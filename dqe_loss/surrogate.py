@@ -194,7 +194,7 @@ class Surrogate(nn.Module):
         """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
         if self.reader is None or self.config.reader is None:
             return None
-        return form_opinion(self.reader, self.config.reader, *_split(planes.to(self.dtype)))
+        return form_opinion(self.reader, self.config.reader, *split_planes(planes.to(self.dtype)))
 
     def distribution(self, planes: Tensor) -> Tensor:
         """Probability of each whole number of stars; the spread says how sure the network is.
@@ -227,15 +227,15 @@ class Surrogate(nn.Module):
     def _worth(self, config: ReaderConfig, planes: Tensor, opinion: Opinion | None) -> Tensor:
         formed = self.consult(planes) if opinion is None else opinion
         assert formed is not None  # there is a reader where there is a configuration of one
-        return worth(config, _split(planes)[1], formed.regions)
+        return worth(config, split_planes(planes)[1], formed.regions)
 
     def _run(self, planes: Tensor) -> Tensor:
         output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
         return output
 
 
-def _split(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Scans and regions of planes in the encoding "regions"."""
+def split_planes(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Scans ``(N, 4, H, W)`` and regions ``(N, 3, H, W)`` of planes in the encoding ``"regions"``."""
     scans, regions = planes.tensor_split([len(MODALITIES)], 1)
     return scans, regions
 
