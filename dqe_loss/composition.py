@@ -318,7 +318,7 @@ class LossSum(Composable):
         elif any(term.warmup for term in self._rated):
             tell(
                 f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
-                f"{self.steps_done}; if training goes on, set criterion.steps_done to the steps already taken"
+                f"{self.steps_done}; set criterion.steps_done to the steps that training has taken"
             )
 
 
