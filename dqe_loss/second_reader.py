@@ -20,6 +20,8 @@ from dqe_loss.labels import REGIONS
 
 SMOOTHING = 20.0
 """Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
+NORMS: dict[str, tuple[str, dict[str, bool]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
+"""MONAI's name and arguments of each way to normalize activations."""
 SMALLEST_PLANE = 64
 """Voxels a side: halved five times it leaves two, and a normalization over one voxel leaves nothing."""
 
@@ -30,6 +32,7 @@ class ReaderConfig:
 
     Attributes:
         features: channels of the U-Net's five levels, and of its last layer.
+        norm: ``"instance"`` (statistics of the plane itself) or ``"batch"`` (those of the teaching: a third cheaper).
         confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
             ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
         full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
@@ -38,6 +41,7 @@ class ReaderConfig:
     """
 
     features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
+    norm: str = "instance"
     confidence: float = 0.8
     full_marks: float = 0.94
     exponent: float = 3.0
@@ -50,6 +54,8 @@ class ReaderConfig:
         """
         if len(self.features) != 6:
             raise ValueError(f"features must be six numbers of channels, got {self.features}")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {tuple(NORMS)}, got {self.norm!r}")
         if not (0.5 <= self.confidence < 1 and 0 < self.full_marks <= 1 and self.exponent >= 1):
             raise ValueError(
                 "expected confidence in [0.5, 1), full_marks in (0, 1] and exponent >= 1, got "
@@ -105,7 +111,7 @@ class SecondReader(nn.Module):
                 in_channels=4 * channels,
                 out_channels=4 * len(REGIONS),
                 features=config.features,
-                norm=("instance", {"affine": True}),
+                norm=NORMS[config.norm],
                 act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
                 upsample="nontrainable",
             ),

@@ -1,107 +1,146 @@
-"""The exams that a second reader is taught on: scans, reference, and a stock of wrong masks."""
+"""The exams that a second reader is taught on: scans, reference, and a stock of wrong masks, kept on disk.
 
+A training looks at single planes. Exams are prepared once and mapped into memory, so that any number of them can be
+taught on, all processes that make batches share them, and a cross-validation prepares none twice.
+"""
+
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
-from dqe_loss.data.corruption_shapes import Box, Labels, tumor_box
+from dqe_loss.data.corruption_shapes import Labels, tumor_box
 from dqe_loss.evaluation.audit.case import Case
-from dqe_loss.intensity import percentiles
-from dqe_loss.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.surrogate import SurrogateConfig
+from dqe_loss.files import write_together
+from dqe_loss.intensity import scale_planes
+from dqe_loss.slicing import VIEW_AXIS
 
 MARGIN = 8
 """Voxels kept around the brain: errors may reach out of it a little."""
 MOST_ERRORS = 3
 """Errors in a row that a mask of the stock may have."""
-DEPTH_BATCH = 16
+_FORMAT = 1
+"""To be raised when what is kept of the same exam changes."""
 
 
 @dataclass(frozen=True)
 class TaughtExam:
-    """An exam in memory, cropped to its brain.
+    """An exam on disk, cropped to its brain; its arrays are mapped into memory when they are looked at.
 
     Attributes:
         name: what to call it.
-        image: raw intensities float32 ``(4, X, Y, Z)``.
-        bounds: for each view, what is scaled to 0 and 1 in each plane, ``(planes, 2)``.
-        reference: labels in the scheme ``"brats23"``, uint8 ``(X, Y, Z)``.
-        stock: other masks of the same kind: wrong ones, and natural ones where there are any.
+        folder: where its arrays are.
         synthetic: whether it is a phantom.
     """
 
     name: str
-    image: Tensor
-    bounds: dict[str, Tensor]
-    reference: Tensor
-    stock: list[Tensor]
+    folder: Path
     synthetic: bool
+
+    @property
+    def image(self) -> NDArray[np.float16]:
+        """Intensities ``(4, X, Y, Z)``, each modality in units of its own mean over the head."""
+        return _mapped(self.folder / "image.npy")
+
+    @property
+    def reference(self) -> Labels:
+        """Labels ``(X, Y, Z)`` in the scheme ``"brats23"``."""
+        return _mapped(self.folder / "reference.npy")
+
+    @property
+    def stock(self) -> Labels:
+        """Other masks of the same kind, ``(N, X, Y, Z)``: natural ones where there are any, and wrong ones."""
+        return _mapped(self.folder / "stock.npy")
+
+    def planes_with_tumor(self, view: str) -> NDArray[np.intp]:
+        """Indices of the planes of a view that hold tumor."""
+        return _with_tumor(self.folder / "reference.npy", VIEW_AXIS[view])
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+@lru_cache(maxsize=None)
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array
+
+
+@lru_cache(maxsize=None)
+def _with_tumor(reference: Path, axis: int) -> NDArray[np.intp]:
+    others = tuple(a for a in range(3) if a != axis)
+    return np.flatnonzero(_mapped(reference).any(others))
 
 
 def prepare_exam(
-    case: Case, config: SurrogateConfig, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
+    case: Case, cache: Path, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
 ) -> TaughtExam:
-    """Crop an exam and make its stock of wrong masks.
+    """Crop an exam and make its stock of wrong masks, or find what was prepared before.
 
     Args:
-        case: the exam; its other mask, if any, goes into the stock too.
-        config: says how planes are scaled.
+        case: the exam.
+        cache: folder for prepared exams: an entry is found again by its content and by what its stock depends on.
         errors: number of corrupted masks.
         natural: segmentations of this exam by people or algorithms, good or bad, in the scheme ``"brats23"``.
         synthetic: whether it is a phantom.
         seed: of the errors.
+
+    Raises:
+        ValueError: the exam has no brain.
+        OSError: the folder cannot be written.
     """
+    digest = hashlib.sha256(f"{_FORMAT} {case.name} {errors} {seed}".encode())
+    for array in (case.image.numpy(), case.labels, *natural):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    folder = cache / f"{case.name}-{digest.hexdigest()[:12]}"
+    files = {name: folder / f"{name}.npy" for name in ("image", "reference", "stock")}
+    if not all(path.is_file() for path in files.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = _prepared(case, errors, natural, seed)
+        write_together({files[name]: _npy(array) for name, array in arrays.items()})
+    return TaughtExam(case.name, folder, synthetic)
+
+
+def _prepared(case: Case, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
     box = tumor_box(case.brain | (case.labels > 0), MARGIN)
     if box is None:  # read_case refuses exams without tumor
         raise ValueError(f"{case.name}: expected an exam with a brain and a tumor, found neither")
     labels, brain = case.labels[box], case.brain[box]
-    other = None if case.other is None else case.other[box]
     rng = case.rng(seed, "stock")
-    stock = [mask[box] for mask in natural] + ([] if other is None else [other])
-    stock += [
-        corrupt(labels, draw_errors(rng, other is not None), rng=rng, brain=brain, other=other) for _ in range(errors)
-    ]
-    return TaughtExam(
-        case.name,
-        case.image[0, :, box[0], box[1], box[2]].float().contiguous(),
-        {view: plane_bounds(case.image[0], view, box, config) for view in VIEWS},
-        torch.from_numpy(np.ascontiguousarray(labels)),
-        [torch.from_numpy(np.ascontiguousarray(mask)) for mask in stock],
-        synthetic,
-    )
+    stock = [mask[box] for mask in natural]
+    stock += [corrupt(labels, draw_errors(rng), rng=rng, brain=brain) for _ in range(errors)]
+    image = case.image[0, :, box[0], box[1], box[2]].float()
+    head = image > 0
+    mean = (image * head).sum((1, 2, 3), keepdim=True) / head.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    image = image / torch.where(mean > 0, mean, torch.ones_like(mean))
+    return {"image": image.half().numpy(), "reference": labels, "stock": np.stack(stock)}
 
 
-def draw_errors(rng: np.random.Generator, other: bool) -> list[Step]:
+def draw_errors(rng: np.random.Generator) -> list[Step]:
     """One to `MOST_ERRORS` kinds of errors of any severity, small ones more often."""
-    names = [name for name in CORRUPTIONS if other or name != "other"]
+    names = [name for name in CORRUPTIONS if name != "other"]
     count = int(rng.integers(1, MOST_ERRORS + 1))
     return [(str(name), float(rng.uniform(0.03, 1) ** 1.5)) for name in rng.choice(names, count, replace=False)]
 
 
-def plane_bounds(image: Tensor, view: str, box: Box, config: SurrogateConfig) -> Tensor:
-    """Joint percentiles of the whole planes, which the crop has lost, of those planes that it kept."""
-    axis = VIEW_AXIS[view]
-    kept = range(box[axis].start, box[axis].stop)
-    planes = image.movedim(1 + axis, 0)[kept.start : kept.stop]
-    bounds = [
-        torch.cat(percentiles(part.float().flatten(1), *config.percentiles), -1)
-        for part in torch.split(planes, DEPTH_BATCH)
-    ]
-    return torch.cat(bounds)
-
-
 def scaled_plane(exam: TaughtExam, view: str, index: int) -> Tensor:
     """Scans ``(4, H, W)`` in [0, 1], as the rating scales them."""
-    low, high = exam.bounds[view][index]
-    plane = exam.image.select(1 + VIEW_AXIS[view], index)
-    scaled: Tensor = (plane - low) / torch.clamp(high - low, min=1e-6)
-    return scaled.clamp(0, 1)
+    plane = np.take(exam.image, index, 1 + VIEW_AXIS[view])
+    return scale_planes(torch.from_numpy(plane.astype(np.float32)), "head_mean")
 
 
-def label_plane(volume: Tensor, view: str, index: int) -> Tensor:
+def label_plane(volume: Labels, view: str, index: int) -> Tensor:
     """Labels ``(H, W)``."""
-    return volume.select(VIEW_AXIS[view], index)
+    return torch.from_numpy(np.ascontiguousarray(np.take(volume, index, VIEW_AXIS[view])))

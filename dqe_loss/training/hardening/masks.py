@@ -50,7 +50,7 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
     if not brain.any():
         return scene.truth
-    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng, other=False), rng=rng, brain=brain)
+    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain)
     return torch.from_numpy(plane[..., 0])
 
 
@@ -88,8 +88,8 @@ def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
 def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
     """The mask of another plane."""
     exam, view, index = draw_plane(exams, rng)
-    volumes = [exam.reference, *exam.stock]
-    labels = label_plane(volumes[int(rng.integers(len(volumes)))], view, index)
+    choice = int(rng.integers(len(exam.stock) + 1))
+    labels = label_plane(exam.stock[choice - 1] if choice else exam.reference, view, index)
     mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng))
     return torch.where(mask > 0, mask, scene.truth) if rng.random() < 0.3 else mask
 

@@ -94,6 +94,7 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
     surrogate_config = replace(
         start.config,
         kind_of_ratings="hybrid",
+        normalization="head_mean",
         reader=reader,
         center_gradient=False,
         data=f"{start.config.kind_of_ratings} ratings: {origin}; a second reader, taught on {taught}",
@@ -130,7 +131,7 @@ def _prepare(
     survey.add(case.name, case.present)
     exam = prepare_exam(
         case,
-        start.config,
+        config.out / "exams",
         errors=max(config.errors // PHANTOM_ERRORS, 1) if synthetic else config.errors,
         natural=_natural(source, config) if config.natural else (),
         synthetic=synthetic,
@@ -176,7 +177,6 @@ def _teach(
 def _fingerprint(config: HardenConfig, exams: Sequence[TaughtExam]) -> Mapping[str, Any]:
     digest = hashlib.sha256()
     for exam in exams:
-        for tensor in (exam.image, exam.reference, *exam.stock):
-            digest.update(tensor.numpy().tobytes())
+        digest.update(exam.folder.name.encode())
     options = {name: str(value) for name, value in asdict(config).items() if name not in _FREE}
     return {**options, "taught exams": digest.hexdigest()[:16]}

@@ -22,6 +22,8 @@ TRANSPLANT = 0.3
 """How often a tumor-bearing plane's tumor is put into another plane."""
 DILUTED, LARGEST_DILUTION = 0.4, 0.7
 """How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
+GAIN = 0.08
+"""Standard deviation of the logarithm of a scan's brightness beside its plane's mean."""
 ROTATION, SCALE = 25.0, 0.25
 """Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
 
@@ -67,8 +69,7 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     exam = pool[int(rng.integers(len(pool)))]
     view = VIEWS[int(rng.integers(len(VIEWS)))]
     axis = VIEW_AXIS[view]
-    others = tuple(a for a in range(3) if a != axis)
-    with_tumor = exam.reference.amax(others).nonzero()[:, 0]
+    with_tumor = exam.planes_with_tumor(view)
     if len(with_tumor) and rng.random() < TUMOR_SHARE:
         return exam, view, int(with_tumor[int(rng.integers(len(with_tumor)))])
     return exam, view, int(rng.integers(exam.reference.shape[axis]))
@@ -137,15 +138,15 @@ def _dilute(scans: Tensor, share: float) -> None:
 
 
 def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
-    """Change brightness, contrast, field and grain of each modality; air stays 0."""
+    """Change contrast, field and grain of each modality; air stays 0, and the mean over the head nearly what it is."""
     air = scans == 0
     scans = scans.clone()
     if rng.random() < DILUTED:
         _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)))
+    before = _head_mean(scans, air)
     for scan in scans:
-        curve = float(np.exp(rng.normal(0, 0.25)))
-        gain, offset = float(np.exp(rng.normal(0, 0.18))), float(rng.normal(0, 0.03))
-        scan.copy_(scan.clamp(min=0) ** curve * gain + offset)
+        curve, offset = float(np.exp(rng.normal(0, 0.25))), float(rng.normal(0, 0.03))
+        scan.copy_(scan.clamp(min=0) ** curve + offset)
     if rng.random() < 0.5:
         field = torch.from_numpy(rng.normal(0, 0.15, (1, 4, 4, 4)).astype(np.float32))
         scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
@@ -156,4 +157,12 @@ def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < 0.5:
         grain = float(rng.uniform(0, 0.05))
         scans += grain * torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32))
+    # Contrast changes the mean, which the scaling divides by: it is given back, but for what the window cannot know.
+    jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (4, 1, 1))).astype(np.float32))
+    scans *= jitter * before / _head_mean(scans, air).clamp(min=1e-3)
     return scans.clamp(0, 1).masked_fill(air, 0)
+
+
+def _head_mean(scans: Tensor, air: Tensor) -> Tensor:
+    """Mean of each scan over what is not air: ``(4, 1, 1)``."""
+    return scans.masked_fill(air, 0).sum((1, 2), keepdim=True) / (~air).sum((1, 2), keepdim=True).clamp(min=1)
