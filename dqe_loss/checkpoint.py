@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from dqe_loss.dice_map import CARD_TITLE, DiceMap
 from dqe_loss.files import write_together
 from dqe_loss.second_reader import SecondReader
 from dqe_loss.surrogate import Surrogate, SurrogateConfig
@@ -35,10 +36,10 @@ DEFAULT_CHECKPOINT = HARDENED
 """What loss, metrics, functions and commands rate with where nothing else is said (contract C11)."""
 
 _SHIPPED = Path(__file__).parent / "weights" / f"{HARDENED}.safetensors"
-_CONFIG_KEY = "dqe_loss"
+_CONFIG_KEY, _CARD_KEY = "dqe_loss", "model_card"
 _READER = "reader."
-# Fields of a configuration that say where weights come from, and not what they do.
-_PROVENANCE = ("kind_of_ratings", "data", "seed", "versions", "notice")
+# Fields of a configuration that say where weights come from and what their stars mean, and not which stars they give.
+_NOT_DECISIVE = ("kind_of_ratings", "dice_map", "data", "seed", "versions", "notice")
 _PACKAGE = "deep-quality-estimation"
 _WEIGHTS = "dqe_weights.pth"
 
@@ -69,7 +70,8 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
             f"no checkpoint at {path}; expected 'hardened', 'brainlesion' or the path of a .safetensors or .pth file"
         )
     if path.suffix == ".safetensors":
-        return _build(*_read_safetensors(path), path)
+        metadata, weights = _read_safetensors(path)
+        return _build(_read_config(metadata, path), weights, path)
     if path.suffix == ".pth":
         # A bare state dict says nothing of where it came from, so neither do we (contract C12).
         return _build(SurrogateConfig(kind_of_ratings="unknown"), _read_pth(path), path)
@@ -136,13 +138,36 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", ha
                 raise ValueError(f"{name} does not fit float16; save the surrogate with half=False")
     metadata = {"format": "pt", _CONFIG_KEY: json.dumps(surrogate.config.to_dict())}
     if card:
-        metadata["model_card"] = card
+        metadata[_CARD_KEY] = card
+    write_together({path: save(weights, metadata=metadata)})
+
+
+def add_dice_map(path: str | Path, dice_map: DiceMap) -> None:
+    """Write into a checkpoint's file what its stars mean in Dice, and into its card, instead of what it said before.
+
+    Weights, and so stars and `fingerprint`, stay as they are.
+
+    Args:
+        path: a ``.safetensors`` file written by `save_surrogate`; replaced atomically.
+        dice_map: as `dqe_loss.evaluation.dice_map.fit_dice_map` gives it.
+
+    Raises:
+        ValueError: the file is damaged, or has no configuration.
+    """
+    path = Path(path)
+    metadata, weights = _read_safetensors(path)
+    config = replace(_read_config(metadata, path), dice_map=dice_map)
+    card = metadata.get(_CARD_KEY, "").partition(CARD_TITLE)[0].rstrip("\n")
+    metadata |= {
+        _CONFIG_KEY: json.dumps(config.to_dict()),
+        _CARD_KEY: f"{card}\n\n{dice_map.card()}" if card else dice_map.card(),
+    }
     write_together({path: save(weights, metadata=metadata)})
 
 
 def fingerprint(surrogate: Surrogate) -> str:
     """A checksum of what decides a surrogate's stars, weights and configuration."""
-    decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _PROVENANCE}
+    decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _NOT_DECISIVE}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for name, tensor in weights_of(surrogate).items():
         digest.update(name.encode())
@@ -175,17 +200,20 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in weights.items()}
 
 
-def _read_safetensors(path: Path) -> tuple[SurrogateConfig, dict[str, Tensor]]:
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata, and weights in the precision that they are stored in."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path.name} is damaged or no safetensors file: {error}") from error
+
+
+def _read_config(metadata: Mapping[str, str], path: Path) -> SurrogateConfig:
     if _CONFIG_KEY not in metadata:
         raise ValueError(f"{path.name} has no dqe_loss configuration in its metadata; write it with save_surrogate")
     try:
-        return SurrogateConfig.from_dict(json.loads(metadata[_CONFIG_KEY])), weights
+        return SurrogateConfig.from_dict(json.loads(metadata[_CONFIG_KEY]))
     except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path.name} has a configuration that cannot be read: {error}") from error
 

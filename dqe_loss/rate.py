@@ -35,11 +35,14 @@ from dqe_loss.processes import launched, own_device
 from dqe_loss.rating import Rater
 from dqe_loss.stars import (
     Ratings,
+    describe_dice,
     describe_ratings,
     format_table,
+    map_for,
     ratings_as_csv,
     ratings_as_json,
     star_unit,
+    with_dice,
 )
 from dqe_loss.surrogate import Surrogate
 
@@ -61,6 +64,10 @@ class Arguments:
     --out) is a tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
     to go on after a stop, and under torchrun or srun to share the work out. Exams are expected as in BraTS:
     skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+
+    Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of TC, WT and ET
+    that masks of these mean stars have, and dice_low, which most of them reach (how many, the output says).
+    Both were learned from references, not from humans, and are valid for the kinds of masks learned from.
 
     Exit code: 0; 1 if a segmentation of the data set could not be rated; 2 after an error; 128 + its number after a
     signal.
@@ -184,9 +191,9 @@ def _rate_data(arguments: Arguments) -> int:
     )
     surrogate = load_surrogate(arguments.checkpoint).to(device)
     rater = _in_engine(surrogate, arguments.engine)
-    code: int = run.tell(
-        run.rate_data(plan, surrogate, rater), plan, describe_ratings(surrogate.config, arguments.checkpoint)
-    )
+    config = surrogate.config
+    description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, arguments.look)]
+    code: int = run.tell(run.rate_data(plan, surrogate, rater), plan, "\n".join(description))
     return code
 
 
@@ -213,7 +220,7 @@ def _rate_exam(arguments: Arguments) -> int:
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
     planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look)
-    ratings = rate_planes(planes, rater)
+    ratings = with_dice(rate_planes(planes, rater), map_for(surrogate.config, arguments.look))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
@@ -229,7 +236,7 @@ def _rate_exam(arguments: Arguments) -> int:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
     if arguments.figure and whole:
         contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
-    text = f"{caption}\n\n{format_table(ratings)}"
+    text = "\n".join([caption, *describe_dice(surrogate.config, arguments.look), "", format_table(ratings)])
     if explanations and whole:
         explained, table = explain_exam(
             whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.look

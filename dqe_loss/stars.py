@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dqe_loss.dice_map import DiceMap
 from dqe_loss.files import encode
 from dqe_loss.surrogate import SurrogateConfig
 
 Ratings = dict[str, dict[str, float]]
-"""Segmentation to view (and ``"mean"``) to stars."""
+"""Segmentation to view (and ``"mean"``) to stars; some also tell ``"dice"`` and ``"dice_low"`` (`with_dice`)."""
 
 
 _ORIGINS = {
@@ -43,6 +44,29 @@ def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
     return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
 
 
+def map_for(config: SurrogateConfig, look: Sequence[str]) -> DiceMap | None:
+    """The map that says what stars taken through these places mean in Dice, if the checkpoint has it."""
+    dice_map = config.dice_map
+    return dice_map if dice_map is not None and dice_map.holds_for(look) else None
+
+
+def describe_dice(config: SurrogateConfig, look: Sequence[str]) -> list[str]:
+    """Lines that say what the columns ``dice`` and ``dice_low`` are, or why a map is not used; none without one."""
+    if config.dice_map is None:
+        return []
+    if map_for(config, look) is None:
+        return [f"no dice: what the stars mean in Dice was learned with --look {config.dice_map.look}"]
+    return [config.dice_map.describe()]
+
+
+def with_dice(ratings: Ratings, dice_map: DiceMap | None) -> Ratings:
+    """Ratings that tell ``dice`` and ``dice_low`` of each segmentation, too, if there is a map."""
+    if dice_map is None:
+        return ratings
+    told = {name: dice_map.tell(stars["mean"]) for name, stars in ratings.items()}
+    return {name: stars | {key: float(value) for key, value in told[name].items()} for name, stars in ratings.items()}
+
+
 def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
     """Lay ratings out as plain text, a row each."""
     columns = list(next(iter(ratings.values())))
@@ -67,6 +91,8 @@ def ratings_as_json(
         "look": list(look),
         "ratings": ratings,
     }
+    if dice_map := map_for(config, look):
+        content["dice"] = dice_map.describe()
     return (json.dumps(content, indent=2) + "\n").encode()
 
 

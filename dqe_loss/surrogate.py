@@ -9,6 +9,7 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
+from dqe_loss.dice_map import DiceMap
 from dqe_loss.intensity import MODALITIES, NORMALIZATIONS
 from dqe_loss.labels import REGIONS
 from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
@@ -48,6 +49,7 @@ class SurrogateConfig:
         center_gradient: whether the stars' gradient reaches where the planes lie, and through it every voxel of the
             tumor core. A guarded surrogate has it off: an optimizer would erode one side of the core to move the
             planes where stars are higher.
+        dice_map: what the stars mean in Dice, or None if that is not known. It decides no stars.
         data: what it was trained on, in words.
         seed: seed of the training, if known.
         versions: library versions of the training, name to version.
@@ -65,6 +67,7 @@ class SurrogateConfig:
     kind_of_ratings: str = "unknown"
     reader: ReaderConfig | None = None
     center_gradient: bool = True
+    dice_map: DiceMap | None = None
     data: str = ""
     seed: int | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -116,6 +119,8 @@ class SurrogateConfig:
         read = _with_tuples(values)
         if read.get("reader") is not None:
             read["reader"] = ReaderConfig(**_with_tuples(read["reader"]))
+        if read.get("dice_map") is not None:
+            read["dice_map"] = DiceMap(**_with_tuples(read["dice_map"]))
         return cls(**read)
 
 

@@ -6,6 +6,7 @@
 | ``segmentation`` | name of the segmentation within its exam; empty where an exam has none |
 | ``axial``, ``coronal``, ``sagittal``, ``mean`` | stars of each view, and their mean; empty on error |
 | ``spread`` | highest minus lowest view |
+| ``dice``, ``dice_low`` | what the mean stars mean in Dice (`dqe_loss.dice_map`); only where the checkpoint says it |
 | ``tc_ml``, ``wt_ml``, ``et_ml`` | volume of each region in ml |
 | ``warnings`` | joined by ``"; "``, each with its kind (`dqe_loss.data.warning_kinds`); empty if there are none |
 | ``error`` | why there are no stars, one line; empty if there are |
@@ -23,6 +24,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from dqe_loss.data.table import absolute_path, check_table, raise_problems, read_table, write_table
+from dqe_loss.dice_map import DICE_COLUMNS
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import LABEL_SCHEMES, REGIONS
 from dqe_loss.slicing import VIEWS
@@ -49,6 +51,15 @@ _SCHEMA = pa.DataFrameSchema(
             )
             for name in VOLUMES
         },
+        **{
+            name: pa.Column(
+                float,
+                pa.Check(lambda s: ~((s < 0) | (s > 1)), error="expected a Dice from 0 to 1"),
+                nullable=True,
+                required=False,
+            )
+            for name in DICE_COLUMNS
+        },
         "label_scheme": pa.Column(
             str, pa.Check.isin(list(LABEL_SCHEMES), error=f"expected one of {', '.join(LABEL_SCHEMES)}")
         ),
@@ -63,8 +74,8 @@ def read_rated(path: str | Path) -> pd.DataFrame:
         path: a ``.csv`` or ``.parquet`` file.
 
     Returns:
-        The columns of `COLUMNS` and any others: stars and volumes float (NaN where there are none), paths absolute
-        (``""`` where there is none; whether the files are there is not asked), all else text.
+        The columns of `COLUMNS` and any others: stars, volumes and Dice float (NaN where there are none), paths
+        absolute (``""`` where there is none; whether the files are there is not asked), all else text.
 
     Raises:
         TableError: listing every problem with its row (the header is row 1): values that do not fit, rows with neither
@@ -72,8 +83,9 @@ def read_rated(path: str | Path) -> pd.DataFrame:
             twice, stars of several checkpoints or label schemes.
     """
     path = Path(path)
-    given = read_table(path, COLUMNS, "table of rated segmentations", (*STARS, *VOLUMES), _OPTIONAL)
-    numbers = {name: pd.to_numeric(given[name], errors="coerce").astype(float) for name in (*STARS, *VOLUMES)}
+    numeric = (*STARS, *VOLUMES, *DICE_COLUMNS)
+    given = read_table(path, COLUMNS, "table of rated segmentations", numeric, (*_OPTIONAL, *DICE_COLUMNS))
+    numbers = {n: pd.to_numeric(given[n], errors="coerce").astype(float) for n in numeric if n in given}
     table = given.assign(**numbers)
     raise_problems(_check_rows(table, given) + check_table(_SCHEMA, table, given))
     raise_problems(_check_together(table))
@@ -85,14 +97,16 @@ def write_rated(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table of rated segmentations atomically, with paths relative to its folder.
 
     Args:
-        table: as `read_rated` returns it; the columns of `COLUMNS` come first, any others follow.
+        table: as `read_rated` returns it; the columns of `COLUMNS` come first, Dice after stars, any others follow.
         path: a ``.csv`` or ``.parquet`` file.
 
     Raises:
         ValueError: if the path ends otherwise.
     """
-    others = [name for name in table if name not in COLUMNS]
-    write_table(table[[*COLUMNS, *others]], path, PATHS)
+    after = COLUMNS.index(STARS[-1]) + 1
+    first = [*COLUMNS[:after], *(name for name in DICE_COLUMNS if name in table), *COLUMNS[after:]]
+    others = [name for name in table if name not in first]
+    write_table(table[[*first, *others]], path, PATHS)
 
 
 def _check_rows(table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
@@ -115,7 +129,7 @@ def _check_rows(table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
             "than two digits"
             for row, found, expected in zip(table["row"][other], table[name][other], values[other], strict=True)
         ]
-    for name in VOLUMES:
+    for name in (*VOLUMES, *(name for name in DICE_COLUMNS if name in table)):
         text = table[name].isna() & (given[name] != "")
         problems += [
             f"{row}: {name} {value!r}: expected a number, or nothing"

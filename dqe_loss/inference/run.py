@@ -22,6 +22,7 @@ from dqe_loss.inference.read_ahead import read_ahead
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.processes import StopRequest
 from dqe_loss.rating import Rater
+from dqe_loss.stars import map_for
 from dqe_loss.surrogate import Surrogate
 
 _SHOWN = 5
@@ -91,6 +92,8 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
     origin = plan.origin(surrogate)
     lines = [line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin)]
     table = pd.DataFrame(lines, columns=[*COLUMNS, LABELS])
+    if dice_map := map_for(surrogate.config, plan.look):
+        table = table.assign(**{name: values.round(4) for name, values in dice_map.tell(table["mean"]).items()})
     survey.add_table(table)
     write_rated(table, plan.out)
     return Outcome(table, left, rated, seconds, stop.signal)

@@ -111,7 +111,13 @@ def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict
         network = build_network(surrogate)
     else:
         start = load_surrogate(config.pretrained)
-        surrogate = replace(start.config, head=config.head, field_of_view=config.field_of_view, seed=config.seed)
+        surrogate = replace(
+            start.config,
+            head=config.head,
+            field_of_view=config.field_of_view,
+            seed=config.seed,
+            dice_map=None,  # what the stars of other weights meant
+        )
         network = build_network(surrogate)
         reader = reader_weights(start)
         _copy_weights(start.network, start.config.head, network, config)

@@ -30,6 +30,8 @@ _NUMBERS = {
     "mean": ("mean", 2),
     **{view: (view, 2) for view in VIEWS},
     "spread": ("spread", 2),
+    "dice": ("dice", 2),
+    "dice_low": ("dice_low", 2),
     "tc_ml": ("TC ml", 1),
     "wt_ml": ("WT ml", 1),
     "et_ml": ("ET ml", 1),
@@ -211,11 +213,12 @@ def _data(table: pd.DataFrame, pictures: Pictures, unit: str, decided: bool) -> 
     """What the script sorts and filters: a few short values a row."""
     columns: list[dict[str, Any]] = [{"key": "exam", "label": "exam"}, {"key": "segmentation", "label": "segmentation"}]
     columns += [{"key": "decision", "label": "decision"}] if decided else []
-    columns += [{"key": key, "label": label, "digits": digits} for key, (label, digits) in _NUMBERS.items()]
+    numeric = {key: value for key, value in _NUMBERS.items() if key in table}  # not every checkpoint tells Dice
+    columns += [{"key": key, "label": label, "digits": digits} for key, (label, digits) in numeric.items()]
     columns.append({"key": "note", "label": "note"})
     rows = []
     for row in table.assign(note=_notes(table)).to_dict("records"):
-        numbers = [None if pd.isna(row[key]) else round(float(row[key]), 3) for key in _NUMBERS]
+        numbers = [None if pd.isna(row[key]) else round(float(row[key]), 3) for key in numeric]
         decision = [row["decision"]] if decided else []
         rows.append([row["exam"], row["segmentation"], *decision, *numbers, row["note"]])
     pictured = [int(key in pictures) for key in zip(table["exam"], table["segmentation"], strict=True)]

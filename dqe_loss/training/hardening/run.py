@@ -97,6 +97,7 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         normalization="head_mean",
         reader=reader,
         center_gradient=False,
+        dice_map=None,  # what the stars meant without the reader
         data=f"{start.config.kind_of_ratings} ratings: {origin}; a second reader, taught on {taught}",
         seed=config.seed,
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
