@@ -119,13 +119,20 @@ def judge(reader: SecondReader, planes: Sequence[JudgedPlane], device: torch.dev
     row = {
         "held_out_right": float(torch.stack(right).mean()),
         "held_out_lowest": min(float(np.mean(values)) for values in by_exam.values()),
-        "held_out_r": float(torch.corrcoef(torch.stack((agreed, wanted)))[0, 1].nan_to_num(0)),
+        "held_out_r": _pearson(agreed, wanted),
         "held_out_error": float((agreed - wanted).abs().mean()),
         "held_out_blind": float(torch.cat(blind).nanmean()),
         "held_out_attacked": float(torch.cat(left).nanmean()),
     }
     shares = [row[f"held_out_{name}"] for name in ("right", "r", "attacked")]
     return row | {DISTANCE: sum(1 - share for share in shares) + row["held_out_error"]}
+
+
+def _pearson(first: Tensor, second: Tensor) -> float:
+    """Pearson's r; 0 where either is constant, but for rounding."""
+    if min(first.std(), second.std()) < 1e-4:
+        return 0.0
+    return float(torch.corrcoef(torch.stack((first, second)))[0, 1])
 
 
 def _dice(masks: Tensor, truth: Tensor) -> Tensor:
