@@ -49,7 +49,8 @@ class HardenConfig:
         device: Where to train; auto takes the GPU if there is one.
         workers: Processes that prepare batches; 0 prepares them in the training process. Any number gives the same
             batches. By default a quarter of the processor cores, all but one if the training runs on a GPU.
-        save_every: Steps between saved states, and between rows of the log.
+        save_every: Steps between saved states, rows of the log and judgments of held-out exams. To judge an exam
+            takes as long as four steps.
     """
 
     exams: _Folders = ()

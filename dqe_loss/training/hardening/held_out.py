@@ -96,8 +96,9 @@ def judge(reader: SecondReader, planes: Sequence[JudgedPlane], device: torch.dev
         the planes that are rated; ``held_out_r`` and ``held_out_error``: Pearson's r and mean absolute difference of
         the reader's agreement with a mask and the reference's, over all masks (r is 0 where either is constant);
         ``held_out_blind``: Dice of what it draws where it is given no mask; ``held_out_attacked``: Dice that an attack
-        leaves of the reference. Dice is the mean over regions that either mask has. ``held_out_distance`` is how far
-        right, r, error and attacked together are from those of a perfect reader.
+        leaves of the reference, in the planes that are rated. Dice is the mean over regions that either mask has.
+        ``held_out_distance``: how far right, r, error and attacked are from a perfect reader's, summed; each of the
+        four is a way to fail that the others do not see.
     """
     reader.eval()
     given, true, right, blind, left = [], [], [], [], []
@@ -111,10 +112,10 @@ def judge(reader: SecondReader, planes: Sequence[JudgedPlane], device: torch.dev
         given.append(agreed)
         true.append(agreement(masks, truth.expand_as(masks)).cpu())
         right.append(agreed[0])
+        blind.append(_dice(opinion[-1:], truth))
         if plane.rated:
             by_exam[plane.exam].append(float(agreed[0]))
-        blind.append(_dice(opinion[-1:], truth))
-        left.append(_dice((attack(reader, scans, truth, ROUNDS) > 0.5).float(), truth))
+            left.append(_dice((attack(reader, scans, truth, ROUNDS) > 0.5).float(), truth))
     agreed, wanted = torch.cat(given), torch.cat(true)
     row = {
         "held_out_right": float(torch.stack(right).mean()),

@@ -89,7 +89,7 @@ class Teacher:
 
         They are those of the saved state with the lowest `DISTANCE` on held-out exams, else the last.
         """
-        found = {row[DISTANCE]: int(row["step"]) for row in reversed(self.progress.rows) if DISTANCE in row}
+        found = {row[DISTANCE]: int(row["step"]) for row in self.progress.rows if DISTANCE in row}
         step = found.get(self.progress.best)
         self.reader.load_state_dict(self.weights.chosen(step is not None).state_dict())
         return self.progress.step if step is None else step
@@ -99,7 +99,7 @@ class Teacher:
         if not self.judged:
             return {}
         row = judge(self.weights.current, self.judged, self.device)
-        if row[DISTANCE] < self.progress.best:
+        if row[DISTANCE] <= self.progress.best:  # of equals the later one has learned more
             self.progress.best = row[DISTANCE]
             self.weights.keep()
         return row
