@@ -95,7 +95,14 @@ def _teach(options: Options, exams: tuple[Path, ...], name: str) -> Path:
     path = folder / CHECKPOINT
     if not path.is_file():
         resume = (folder / "state.pt").is_file()
-        config = replace(options.harden, exams=exams, reference=options.reference, out=folder, resume=resume)
+        config = replace(
+            options.harden,
+            exams=exams,
+            reference=options.reference,
+            out=folder,
+            resume=resume,
+            cache=options.harden.cache or options.out / "exams",  # one for all: each exam is prepared once
+        )
         started = time.time()
         code = harden(config)
         if code:

@@ -1,6 +1,7 @@
 """What the commands share: errors and warnings of one line, exit codes, a look at the device before any work."""
 
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +17,11 @@ from dqe_loss.label_schemes import SchemeName, describe_schemes
 
 SchemeOption = Annotated[SchemeName, tyro.conf.arg(help=f"Which label is which tissue. {describe_schemes()}.")]
 """The option ``--label-scheme``, with all schemes that there are."""
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_command(prog: str, work: Callable[[], None]) -> int:

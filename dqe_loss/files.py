@@ -22,15 +22,19 @@ def check_outputs(outputs: Sequence[Path]) -> None:
         raise ValueError("expected a file of its own for each output, found one named twice")
 
 
-def check_output_folder(folder: Path) -> None:
+def check_output_folder(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that could not be made or written to, before any work is done.
+
+    Args:
+        folder: the folder, which need not be there.
+        option: what the user named it with.
 
     Raises:
         ValueError: naming the folder, and what stands in the way.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise ValueError(f"{folder}: cannot be a folder, {existing} is a file; give --out another name")
+        raise ValueError(f"{folder}: cannot be a folder, {existing} is a file; give {option} another name")
     if not os.access(existing, os.W_OK):
         raise ValueError(f"{folder}: cannot be written, no permission in {existing}")
 

@@ -14,7 +14,7 @@ MEAN_OF_HEAD = 0.3
 what it gives with its own scaling, to .04 stars on average and .15 at most; with .25 or .32 at most .17 and .19."""
 
 NEGATIVE_SHARE = 0.05
-"""Share of a modality's head that is negative, above which it is no raw image; the raw exams at hand have .4 % at most."""
+"""Share of a modality's head that is negative, above which it is no raw image; raw exams at hand have .4 % at most."""
 
 AIR_SHARE = 0.01
 """Share of a plane that must have its lowest value for that to be the air's."""

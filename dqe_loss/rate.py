@@ -1,7 +1,6 @@
 """The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam, or of a whole data set."""
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import torch
 import tyro
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
-from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, available_cores, check_device, import_extra, run_command
 from dqe_loss.data.exams import (
     Exam,
     ExamPaths,
@@ -158,8 +157,7 @@ def _rate_data(arguments: Arguments) -> int:
         raise ValueError(f"expected --data and --out, found only --{'data' if arguments.data else 'out'}")
     if arguments.out.suffix not in TABLE_FORMATS:
         raise ValueError(f"{arguments.out}: expected a table that ends in {' or '.join(TABLE_FORMATS)}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, 8) if arguments.workers is None else arguments.workers
+    workers = min(available_cores(), 8) if arguments.workers is None else arguments.workers
     if workers < 1:
         raise ValueError(f"--workers must be 1 or more, got {workers}")
     check_outputs([arguments.out])

@@ -52,7 +52,7 @@ class ReaderConfig:
         Raises:
             ValueError: naming the field, its value and what it may be.
         """
-        if len(self.features) != 6:
+        if len(self.features) != 6 or min(self.features) < 1:
             raise ValueError(f"features must be six numbers of channels, got {self.features}")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {tuple(NORMS)}, got {self.norm!r}")
@@ -93,8 +93,7 @@ class SecondReader(nn.Module):
     """A 2D U-Net from scans and a mask to the mask that it should be.
 
     It works at half resolution, with the four voxels of each square as channels, which costs a quarter and loses no
-    detail. The given mask is added to its output, so that what it learns are corrections. Each plane is normalized by
-    itself: statistics of the few exams that it was taught on do not hold for another (benchmarks/hardening.md).
+    detail. The given mask is added to its output, so that what it learns are corrections.
 
     Args:
         config: how it is built.

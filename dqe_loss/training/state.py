@@ -24,7 +24,7 @@ class Progress:
         epoch: epochs that are done.
         step: steps of the next one that are done, too.
         loss: sum of the losses of these steps.
-        best: lowest validation MAE so far; infinite before there is one.
+        best: lowest validation MAE (of a hardening: distance on held-out exams) so far; infinite before there is one.
         rows: the log, a row for each epoch that is done.
     """
 

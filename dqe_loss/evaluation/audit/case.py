@@ -109,12 +109,12 @@ def find_stranger(source: Source, sources: Sequence[Source]) -> str | None:
     return following[0].name if following else f"phantom-{STRANGER}"
 
 
-def read_case(source: Source, sources: Sequence[Source], device: str = "cpu") -> Case:
+def read_case(source: Source, sources: Sequence[Source] | None = None, device: str = "cpu") -> Case:
     """Read an exam, and the mask of the next one (of a phantom if there is no other exam).
 
     Args:
         source: the exam.
-        sources: all exams of the audit.
+        sources: all exams of the audit; None for the exam alone, without another one's mask.
         device: where the image goes.
 
     Returns:
@@ -138,6 +138,8 @@ def read_case(source: Source, sources: Sequence[Source], device: str = "cpu") ->
     # Negative intensities occur in real exams, so that brain is what is not 0.
     volume = torch.from_numpy(image)[None].contiguous().to(device)
     case = Case(source.name, volume, labels, (image != 0).any(0), present=present)
+    if sources is None:
+        return case
     others = {other.name: other for other in sources} | {f"phantom-{STRANGER}": Source("", seed=STRANGER)}
     name = find_stranger(source, sources)
     other = _read_reference(others[name], labels.shape) if name else None

@@ -1,8 +1,10 @@
 """The model card of a hardened surrogate: what it is, what it learned from, what is known of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dqe_loss.surrogate import SurrogateConfig
+from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.exams import TaughtExam
 
 _CARD = """# {title}
@@ -16,15 +18,38 @@ was: {data}. The second, a second reader, has learned from references which voxe
 the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on: wholly), to the power
 {exponent:g}. What lowers the stars is overlap as the second reader sees it, no human judgment.
 
+**Units.** Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not
+matter; z-scores are recognized and brought back.
+
 **Gradient.** It moves a voxel only to where the second reader is sure that it belongs (probability {confidence:g} or
 more), and does not reach the position of the planes.
 
 **What the second reader learned from.** {taught}, as they are and with errors: of place, shape and content, masks of
-other planes, absurd ones, soft ones, and masks that had been changed to please it. {steps} steps of {batch} planes.
+other planes, absurd ones, none at all, soft ones, and masks that had been changed to please it. {steps} steps of
+{batch} planes. {weights}
 
-**Limits.** It knows few real exams. It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not
-sure it says nothing. Look at its audit before you rely on it.
+**Real exams.** {names}
+
+**Limits.** {known} It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not sure it says
+nothing. Look at its audit before you rely on it.
 {notice}"""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A teaching that has ended.
+
+    Attributes:
+        config: the hardening.
+        taught: exams that were taught on.
+        held_out: exams that it was judged on while it went on.
+        step: the step whose weights were taken.
+    """
+
+    config: HardenConfig
+    taught: Sequence[TaughtExam]
+    held_out: Sequence[TaughtExam]
+    step: int
 
 
 def describe_exams(exams: Sequence[TaughtExam]) -> str:
@@ -34,24 +59,22 @@ def describe_exams(exams: Sequence[TaughtExam]) -> str:
     return f"{len(exams) - phantoms} real and {phantoms} synthetic exams with {masks} masks besides their references"
 
 
-def hardened_card(
-    title: str, start: SurrogateConfig, hardened: SurrogateConfig, taught: str, steps: int, batch: int
-) -> str:
+def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig, lesson: Lesson) -> str:
     """Write the card in Markdown.
 
     Args:
         title: name of the checkpoint.
         start: the surrogate that was hardened.
         hardened: the one that came out.
-        taught: what `describe_exams` says.
-        steps: of the teaching.
-        batch: planes per step.
+        lesson: the teaching.
 
     Raises:
         ValueError: if the surrogate has no second reader.
     """
     if hardened.reader is None:
         raise ValueError("expected a hardened surrogate, got one without a second reader")
+    config, real = lesson.config, _names(lesson.taught)
+    taught = describe_exams(lesson.taught)
     return _CARD.format(
         title=title,
         kind=start.kind_of_ratings,
@@ -60,7 +83,26 @@ def hardened_card(
         exponent=hardened.reader.exponent,
         confidence=hardened.reader.confidence,
         taught=taught[:1].upper() + taught[1:],
-        steps=steps,
-        batch=batch,
+        steps=config.steps,
+        batch=config.batch,
+        weights=_weights(lesson),
+        names=f"{', '.join(real)}." if real else "None: it has seen synthetic exams only.",
+        known=f"It knows {len(real)} real exam{'s' * (len(real) != 1)}.",
         notice=f"\n**Notice.** {hardened.notice}\n" if hardened.notice else "",
+    )
+
+
+def _names(exams: Sequence[TaughtExam]) -> list[str]:
+    return [exam.name for exam in exams if not exam.synthetic]
+
+
+def _weights(lesson: Lesson) -> str:
+    """Which weights were taken, and why."""
+    config = lesson.config
+    what = f"Its weights are a moving average (decay {config.average:g})" if config.average else "Its weights are those"
+    if not lesson.held_out:
+        return f"{what} after step {lesson.step}, the last."
+    return (
+        f"{what} after step {lesson.step}, where it did best on exams that were held out: "
+        f"{', '.join(_names(lesson.held_out))}. It was chosen by these, so that they do not test it."
     )

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from dqe_loss.command import SchemeOption
+from dqe_loss.second_reader import ReaderConfig
+
+_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -14,38 +17,49 @@ class HardenConfig:
     """Harden a surrogate: teach it a second reader, on exams with references.
 
     The checkpoint itself is not changed, so that its judgment is kept; the second reader lowers its stars where the
-    scans contradict the mask, and guards its gradient. On one CPU core about half an hour.
+    scans contradict the mask, and guards its gradient. On two CPU cores about twenty minutes.
 
     Attributes:
         exams: Folders of exams with BraTS file names.
         reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
             '*-seg'; several where exams differ.
+        held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
+            best on them becomes the checkpoint. They need references, too.
         phantoms: Number of synthetic exams to teach on, too.
         out: Folder of the run: made if need be.
-        resume: Go on with the run in the folder, from its last state.
+        resume: Continue the run in the folder from its last saved state.
+        cache: Folder of prepared exams, which several runs may share; OUT/exams by default.
         checkpoint: The surrogate to harden, brainlesion or a file.
         natural: Also show the exams' other segmentations, good or failed, also from subfolders.
-        errors: Wrong masks to make of each exam's reference.
+        errors: Number of wrong masks to make from each exam's reference.
         steps: Steps of the optimizer.
         batch: Planes per step.
-        learning_rate: Highest, of AdamW.
-        weight_decay: Of AdamW.
+        learning_rate: Peak learning rate (AdamW).
+        weight_decay: Weight decay (AdamW).
+        average: Decay of the moving average of the weights, which becomes the checkpoint; 0 keeps none.
+        norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
+        features: Channels of the reader's five levels and of its last layer.
         attack_from: Share of the steps after which half of every second batch is attacked.
         attack_rounds: Most rounds of an attack, reached at the end.
         confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
         full_marks: Agreement from which on a mask keeps all of its stars.
-        exponent: Of the agreement below it, with which stars are multiplied.
-        seed: Of all that is random.
+        exponent: Exponent of the agreement below it, with which stars are multiplied.
+        seed: Seed of all that is random.
         label_scheme: Which label is which tissue.
         device: Where to train; auto takes the GPU if there is one.
-        save_every: Steps between saved states, and between rows of the log.
+        workers: Processes that prepare batches; 0 prepares them in the training process. Any number gives the same
+            batches. By default a quarter of the processor cores, all but one if the training runs on a GPU.
+        save_every: Steps between saved states, rows of the log and judgments of held-out exams. To judge an exam
+            takes as long as four steps.
     """
 
-    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
+    exams: _Folders = ()
     reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    held_out: _Folders = ()
     phantoms: int = 10
     out: Path = Path("runs/hardened")
     resume: bool = False
+    cache: Path | None = None
     checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
     natural: bool = True
     errors: int = 40
@@ -53,6 +67,9 @@ class HardenConfig:
     batch: int = 12
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
+    average: float = 0.995
+    norm: Literal["batch", "instance"] = "batch"
+    features: tuple[int, ...] = (16, 32, 64, 96, 128, 16)
     attack_from: float = 0.3
     attack_rounds: int = 3
     confidence: float = 0.8
@@ -61,6 +78,7 @@ class HardenConfig:
     seed: int = 0
     label_scheme: SchemeOption = "brats"
     device: str = "auto"
+    workers: int | None = None
     save_every: int = 100
 
     def __post_init__(self) -> None:
@@ -73,6 +91,20 @@ class HardenConfig:
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be at least 0 (none) and below 1, got {self.average:g}")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
             got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
             raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")
+        self.reader()
+
+    def reader(self) -> ReaderConfig:
+        """How the reader is built; see there for the errors."""
+        return ReaderConfig(self.features, self.norm, self.confidence, self.full_marks, self.exponent)
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared exams."""
+        return self.cache or self.out / "exams"

@@ -11,7 +11,7 @@ from dqe_loss.data.corruption import corrupt
 from dqe_loss.labels import regions_from_labels
 from dqe_loss.slicing import VIEW_AXIS
 from dqe_loss.training.hardening.exams import TaughtExam, draw_errors, label_plane
-from dqe_loss.training.hardening.scenes import SIZE, Scene, draw_grid, draw_plane, warp_labels
+from dqe_loss.training.hardening.scenes import SIZE, Scene, blur, draw_grid, draw_plane, grow, warp_labels
 
 SOFTENED = 0.5
 """Share of masks that are given as probabilities."""
@@ -30,8 +30,10 @@ def draw_mask(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generato
 
 
 def as_regions(labels: Tensor) -> Tensor:
-    """Labels ``(H, W)`` as float regions ``(3, H, W)``."""
-    return regions_from_labels(labels[None, None, ..., None], "brats23")[0, ..., 0].float()
+    """Labels ``(..., H, W)`` as float regions ``(..., 3, H, W)``."""
+    planes = labels.reshape(1, 1, -1, *labels.shape[-2:])
+    regions = regions_from_labels(planes, "brats23")[0].transpose(0, 1).float()
+    return regions.reshape(*labels.shape[:-2], 3, *labels.shape[-2:])
 
 
 def _right(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -74,13 +76,10 @@ def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
         return labels
     width = int(rng.choice((3, 5, 7, 9)))
     regions = as_regions(labels)
-    grown = F.max_pool2d(regions[None], width, 1, width // 2)[0]
-    shrunk = 1 - F.max_pool2d(1 - regions[None], width, 1, width // 2)[0]
     if choice < 0.7:
-        changed = grown if rng.random() < 0.5 else shrunk
+        changed = grow(regions, width) if rng.random() < 0.5 else 1 - grow(1 - regions, width)
     else:
-        where = _smooth_noise(rng, 8) > 0
-        changed = torch.where(where, grown, shrunk)
+        changed = torch.where(_smooth_noise(rng, 8) > 0, grow(regions, width), 1 - grow(1 - regions, width))
     keep = _smooth_noise(rng, 5) > float(rng.normal(0, 1))
     return _as_labels(torch.where(keep, regions, changed))
 
@@ -95,16 +94,14 @@ def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
 
 
 def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """Nothing, all of the brain, labels at random, or what is bright in some scan."""
+    """All of the brain, labels at random, or what is bright in some scan."""
     brain = scene.scans.amax(0) > 0
     choice = rng.random()
-    labels = torch.zeros(SIZE, SIZE, dtype=torch.uint8)
-    if choice < 0.35:
-        return labels
-    if choice < 0.5:
+    labels = torch.zeros_like(scene.truth)
+    if choice < 0.23:
         labels[brain] = int(rng.integers(1, 4))
         return labels
-    if choice < 0.6:
+    if choice < 0.38:
         drawn = torch.from_numpy(rng.integers(0, 4, (SIZE, SIZE), dtype=np.uint8))
         return torch.where(brain, drawn, labels)
     for tissue in rng.permutation([1, 2, 3])[: int(rng.integers(1, 4))]:
@@ -116,15 +113,21 @@ def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator)
     return torch.where((_smooth_noise(rng, 6) > 0) | bool(rng.random() < 0.5), labels, torch.zeros_like(labels))
 
 
+def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """An empty mask: what the reader draws then comes from the scans alone."""
+    return torch.zeros_like(scene.truth)
+
+
 Kind = Callable[[Scene, Sequence[TaughtExam], np.random.Generator], Tensor]
 KINDS: dict[str, tuple[float, Kind]] = {
-    "right": (0.15, _right),
-    "wrong": (0.2, _wrong),
-    "corrupted": (0.23, _corrupted),
-    "displaced": (0.12, _displaced),
-    "altered": (0.1, _altered),
+    "right": (0.13, _right),
+    "wrong": (0.17, _wrong),
+    "corrupted": (0.2, _corrupted),
+    "displaced": (0.11, _displaced),
+    "altered": (0.09, _altered),
     "foreign": (0.08, _foreign),
-    "absurd": (0.12, _absurd),
+    "absurd": (0.07, _absurd),
+    "nothing": (0.15, _nothing),
 }
 """Kinds of masks, and how often each is drawn."""
 
@@ -134,7 +137,7 @@ def _soften(regions: Tensor, rng: np.random.Generator) -> Tensor:
     logits = 2 * regions - 1
     if rng.random() < 0.5:
         width = int(rng.choice((3, 5, 7)))
-        logits = F.avg_pool2d(logits[None], width, 1, width // 2, count_include_pad=False)[0]
+        logits = blur(logits, width)
     if rng.random() < 0.3:
         logits = logits + float(rng.uniform(0, 1.5)) * torch.from_numpy(
             rng.standard_normal(regions.shape, dtype=np.float32)

@@ -88,11 +88,11 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator) -> Tensor
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice((-1, 1))
     steps = np.arange(SIZE) - (SIZE - 1) / 2
-    rows, columns = np.meshgrid(steps, steps, indexing="ij")
-    y = center[0] + turn[0, 0] * rows + turn[0, 1] * columns
-    x = center[1] + turn[1, 0] * rows + turn[1, 1] * columns
-    grid = np.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), -1)
-    return torch.from_numpy(grid.astype(np.float32))[None]
+    grid = np.empty((1, SIZE, SIZE, 2), np.float32)
+    for axis, size in ((0, height), (1, width)):
+        rows = (2 * (center[axis] + turn[axis, 0] * steps) + 1) / size - 1
+        grid[0, ..., 1 - axis] = rows[:, None] + 2 * turn[axis, 1] * steps / size
+    return torch.from_numpy(grid)
 
 
 def warp_scans(scans: Tensor, grid: Tensor) -> Tensor:
@@ -102,7 +102,25 @@ def warp_scans(scans: Tensor, grid: Tensor) -> Tensor:
 
 def warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
     """Sample labels ``(H, W)``, by the nearest."""
-    return F.grid_sample(labels[None, None].float(), grid, "nearest", align_corners=False)[0, 0].round().to(torch.uint8)
+    return F.grid_sample(labels[None, None].float(), grid, "nearest", align_corners=False)[0, 0].to(torch.uint8)
+
+
+def blur(planes: Tensor, width: int) -> Tensor:
+    """Mean of ``(C, H, W)`` over squares of an odd width: along rows, then columns, by sums that use vector units."""
+    padded = F.pad(planes[None], (width // 2,) * 4, "replicate")[0]
+    for dim in (-1, -2):
+        size = padded.shape[dim] - width + 1
+        total = padded.narrow(dim, 0, size).clone()
+        for start in range(1, width):
+            total += padded.narrow(dim, start, size)
+        padded = total
+    return padded / width**2
+
+
+def grow(planes: Tensor, width: int) -> Tensor:
+    """Maximum of ``(C, H, W)`` over squares of an odd width."""
+    half = width // 2
+    return F.max_pool2d(F.max_pool2d(planes[None], (1, width), 1, (0, half)), (width, 1), 1, (half, 0))[0]
 
 
 def _transplant(
@@ -115,15 +133,12 @@ def _transplant(
     host, there = warp_scans(host, grid), warp_labels(labels, grid)
     move = tuple(int(v) for v in rng.integers(-40, 41, 2))
     moved, donor = torch.roll(truth, move, (0, 1)), torch.roll(scans, move, (1, 2))
-    tumor = (moved > 0).float()
-    brain = (host.amax(0) > 0).float()
-    if (tumor * brain).sum() < 0.9 * tumor.sum() or (donor.amax(0) > 0).float().sum() == 0:
+    tumor, brain, inside = moved > 0, host.amax(0) > 0, donor.amax(0) > 0
+    if (tumor & brain).sum() < 0.9 * tumor.sum() or not inside.any():
         return scans, truth
     # A soft seam of some voxels: a sharp one would give the tumor away.
-    wide = F.max_pool2d(tumor[None, None], 5, 1, 2)
-    share = F.avg_pool2d(wide, 5, 1, 2)[0]
-    share = share * (donor.amax(0, keepdim=True) > 0)
-    merged = torch.where(moved > 0, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
+    share = blur(grow(tumor[None].float(), 5), 5) * inside
+    merged = torch.where(tumor, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
 
 
@@ -144,23 +159,22 @@ def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
     if rng.random() < DILUTED:
         _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)))
     before = _head_mean(scans, air)
-    for scan in scans:
-        curve, offset = float(np.exp(rng.normal(0, 0.25))), float(rng.normal(0, 0.03))
-        scan.copy_(scan.clamp(min=0) ** curve + offset)
+    curve = np.exp(rng.normal(0, 0.25, (4, 1, 1))).astype(np.float32)
+    offset = rng.normal(0, 0.03, (4, 1, 1)).astype(np.float32)
+    scans.clamp_(min=0).pow_(torch.from_numpy(curve)).add_(torch.from_numpy(offset))
     if rng.random() < 0.5:
         field = torch.from_numpy(rng.normal(0, 0.15, (1, 4, 4, 4)).astype(np.float32))
         scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
     if rng.random() < 0.3:
         width = float(rng.uniform(0.3, 1.0))
-        blurred = F.avg_pool2d(scans[None], 3, 1, 1)[0]
-        scans += width * (blurred - scans)
+        scans.lerp_(blur(scans, 3), width)
     if rng.random() < 0.5:
         grain = float(rng.uniform(0, 0.05))
-        scans += grain * torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32))
+        scans.add_(torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32)), alpha=grain)
     # Contrast changes the mean, which the scaling divides by: it is given back, but for what the window cannot know.
     jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (4, 1, 1))).astype(np.float32))
     scans *= jitter * before / _head_mean(scans, air).clamp(min=1e-3)
-    return scans.clamp(0, 1).masked_fill(air, 0)
+    return scans.clamp_(0, 1).masked_fill_(air, 0)
 
 
 def _head_mean(scans: Tensor, air: Tensor) -> Tensor:
