@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.mask import Mask
-from dqe_loss.rating import Rater, look_at, mask_inputs, rate_inputs
+from dqe_loss.planes import Rater
+from dqe_loss.rating import look_at, mask_inputs, rate_inputs
 from dqe_loss.slicing import VIEW_AXIS, VIEWS
 
 

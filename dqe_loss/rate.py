@@ -31,8 +31,8 @@ from dqe_loss.label_schemes import LABEL_SCHEMES
 from dqe_loss.look import check_looks
 from dqe_loss.lowest import lowest_planes
 from dqe_loss.mask import LabelMask
+from dqe_loss.planes import Rater
 from dqe_loss.processes import launched, own_device
-from dqe_loss.rating import Rater
 from dqe_loss.stars import (
     Ratings,
     describe_ratings,

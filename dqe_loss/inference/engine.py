@@ -16,7 +16,7 @@ _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 
 
 class OpenVINORater:
-    """A `dqe_loss.rating.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
+    """A `dqe_loss.planes.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
 
     Converting takes seconds, once; a rater is for one thread at a time.
 

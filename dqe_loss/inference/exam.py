@@ -17,7 +17,8 @@ from dqe_loss.data.label_sets import LABELS
 from dqe_loss.inference.files import Look, prepare_planes, rate_looks
 from dqe_loss.labels import REGIONS
 from dqe_loss.mask import LabelMask, label_box
-from dqe_loss.rating import Rater, rate_segmentation
+from dqe_loss.planes import Rater
+from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
 from dqe_loss.surrogate import Surrogate, surrogate_on

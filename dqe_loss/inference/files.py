@@ -9,7 +9,8 @@ from torch import Tensor
 from dqe_loss.data.exams import ExamPaths, OpenExam, open_exam
 from dqe_loss.look import image_centers
 from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import Rater, mask_inputs, rate_inputs
+from dqe_loss.planes import Rater
+from dqe_loss.rating import mask_inputs, rate_inputs
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
 

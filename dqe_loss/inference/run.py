@@ -20,8 +20,8 @@ from dqe_loss.inference.journal import Entry, Journal
 from dqe_loss.inference.plan import Plan, find_cases, stamp
 from dqe_loss.inference.read_ahead import read_ahead
 from dqe_loss.intensity import MODALITIES
+from dqe_loss.planes import Rater
 from dqe_loss.processes import StopRequest
-from dqe_loss.rating import Rater
 from dqe_loss.surrogate import Surrogate
 
 _SHOWN = 5
