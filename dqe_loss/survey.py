@@ -132,6 +132,11 @@ def ceiling_of(surrogate: Rater, found: Survey) -> Tensor:
     return worth_of(reader_of(surrogate), found.agreement)
 
 
+def is_surveyed(config: SurrogateConfig, thorough: bool) -> bool:
+    """Whether commands and metrics that are asked to be thorough can be: a surrogate alone has nobody to ask."""
+    return thorough and config.reader is not None
+
+
 def reader_of(surrogate: Rater) -> ReaderConfig:
     """The second reader's configuration.
 

@@ -73,7 +73,13 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
         done = {name for name, entry in _current(journal, stamps).items() if not (plan.retry and entry.failed)}
         todo = [case for case in share if case.name not in done]
         with _progress(plan, len(share), len(todo)) as bar:
-            prepare = partial(prepare_case, surrogate=surrogate, label_scheme=plan.label_scheme, look=plan.look)
+            prepare = partial(
+                prepare_case,
+                surrogate=surrogate,
+                label_scheme=plan.label_scheme,
+                look=plan.look,
+                thorough=plan.thorough,
+            )
             for case, prepared in read_ahead(todo, prepare, plan.workers):
                 rows = tuple(rate_prepared(mask, rater or surrogate) for mask in prepared)
                 writer.add(Entry(case.name, stamps[case.name], rows), time.time())
