@@ -18,7 +18,7 @@ from dqe_loss.data.corruption import as_brats23, corrupt
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.labels import regions_from_labels
-from dqe_loss.rating import join_planes
+from dqe_loss.planes import join_planes
 from dqe_loss.saliency import Saliency, explain_labels, reference_error, share_on_error
 from dqe_loss.second_reader import SecondReader
 from dqe_loss.slicing import pad_planes

@@ -31,7 +31,7 @@ from dqe_loss.data.exams import ExamPaths, open_exam
 from dqe_loss.inference.files import prepare_planes, rate_files, rate_planes
 from dqe_loss.inference.read_ahead import read_ahead
 from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import Rater
+from dqe_loss.planes import Rater
 from dqe_loss.slicing import VIEW_AXIS
 
 TARGETS = {"gz": 5.0, "plain": 20.0}

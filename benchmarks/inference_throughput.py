@@ -35,7 +35,7 @@ from dqe_loss import (
 from dqe_loss.data.exams import Exam, ExamPaths, read_exam
 from dqe_loss.inference.files import rate_files
 from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import network_input
+from dqe_loss.planes import network_input
 from dqe_loss.slicing import VIEW_AXIS
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}

@@ -39,6 +39,7 @@ class Arguments:
             '*-seg'; several where exams differ.
         tolerance: Tolerance of surface Dice, in mm.
         label_scheme: Which label is which tissue.
+        thorough: Let a checkpoint's refiner look all over the head, as dqe_loss.rate does.
         device: Where the network runs, such as cpu or cuda.
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
         seed: Their seed.
@@ -53,6 +54,7 @@ class Arguments:
     reference: _Names = ()
     tolerance: float = 2.0
     label_scheme: SchemeOption = "brats"
+    thorough: bool = True
     device: str = "cpu"
     resamples: int = 2000
     seed: int = 0
@@ -81,7 +83,9 @@ def _run(arguments: Arguments) -> None:
 
     scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
     rate = LabelSurvey(scheme).watch(
-        partial(rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device)
+        partial(
+            rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device, thorough=arguments.thorough
+        )
     )
     evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
     evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)

@@ -88,16 +88,20 @@ class GuardedSurrogate:
         """Where planes must lie."""
         return self.surrogate.device
 
-    def __call__(self, planes: Tensor) -> Tensor:
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``, as `Surrogate.forward` gives them."""
         planes = planes.to(self.surrogate.dtype)
-        opinion = self.surrogate.consult(planes)
+        opinion = self.consult(planes)
         if opinion is None:
-            return self._rate(planes)
+            return self._rate(planes, None, ceiling)
         scans, regions = split_planes(planes)
         toward = torch.where(opinion.sure, opinion.regions - regions.detach(), torch.zeros_like(regions))
-        return self._rate(torch.cat((scans, guard(regions, toward)), 1), opinion)
+        return self._rate(torch.cat((scans, guard(regions, toward)), 1), opinion, ceiling)
 
-    def _rate(self, planes: Tensor, opinion: Opinion | None = None) -> Tensor:
-        stars: Tensor = self.surrogate(planes, opinion)
+    def consult(self, planes: Tensor) -> Opinion | None:
+        """The surrogate's opinion, see `Surrogate.consult`."""
+        return self.surrogate.consult(planes)
+
+    def _rate(self, planes: Tensor, opinion: Opinion | None, ceiling: Tensor | None) -> Tensor:
+        stars: Tensor = self.surrogate(planes, opinion, ceiling)
         return stars

@@ -121,16 +121,17 @@ def has_offset(planes: Tensor) -> Tensor:
 
 
 def without_offset(planes: Tensor) -> Tensor:
-    """Shift the head of each modality of ``(..., H, W)`` so that its darkest voxel becomes 0, as the air is.
-
-    The air is 0, or the lowest value where many voxels share it.
-    """
-    lowest = planes.amin((-2, -1), keepdim=True)
-    shared = (planes == lowest).sum((-2, -1), keepdim=True)
-    air = torch.where(shared > AIR_SHARE * planes.shape[-1] * planes.shape[-2], lowest, torch.zeros_like(lowest))
-    head = planes != air
+    """Shift the head of each modality of ``(..., H, W)`` so that its darkest voxel becomes 0, as the air is."""
+    head = planes != air_of(planes)
     darkest = planes.masked_fill(~head, torch.inf).amin((-2, -1), keepdim=True)
     return torch.where(head, planes - darkest, torch.zeros_like(planes))
+
+
+def air_of(planes: Tensor) -> Tensor:
+    """The air's value in each modality of ``(..., H, W)``: 0, or the lowest where many voxels share it; (..., 1, 1)."""
+    lowest = planes.amin((-2, -1), keepdim=True)
+    shared = (planes == lowest).sum((-2, -1), keepdim=True)
+    return torch.where(shared > AIR_SHARE * planes.shape[-1] * planes.shape[-2], lowest, torch.zeros_like(lowest))
 
 
 def _between(planes: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ PLACES = {
 LOOKS = tuple(PLACES)
 """Where to look, by name."""
 
+SURVEY = "survey"
+"""What is told beside the places where stars count the whole volume, too (`dqe_loss.survey`); no place by itself."""
+
 THROUGH = {"flair": " through bright FLAIR", "brain": " through the brain's center"}
 """What a picture's title says of a plane that does not go through the mask's own center."""
 
@@ -40,6 +43,11 @@ def plane_title(view: str, index: int, place: str) -> str:
         ('axial, Z = 77', 'sagittal, X = 9 through bright FLAIR')
     """
     return f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {index}{THROUGH.get(place, '')}"
+
+
+def told_looks(look: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
+    """What tables and files say of where stars come from: the places, and whether there was a survey."""
+    return (*look, SURVEY) if surveyed else look
 
 
 def check_looks(look: tuple[str, ...]) -> None:

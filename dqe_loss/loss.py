@@ -18,8 +18,9 @@ from dqe_loss.labels import REGIONS, check_region_order
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.mask import center_of_mask
 from dqe_loss.origin import check_origin
+from dqe_loss.planes import Rater
 from dqe_loss.prediction import Case, read_case, read_target
-from dqe_loss.rating import Rater, check_devices, check_moves, rate_mask, rate_segmentation
+from dqe_loss.rating import check_devices, check_moves, rate_mask, rate_segmentation
 from dqe_loss.self_check import TargetStars
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate, surrogate_on

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.mask import Mask
-from dqe_loss.rating import Rater, look_at, mask_inputs, rate_inputs
+from dqe_loss.planes import Rater
+from dqe_loss.rating import look_at, mask_inputs, rate_inputs
 from dqe_loss.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.survey import ceiling_of, is_surveyed, survey
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def lowest_planes(
     mask: Mask,
     look: tuple[str, ...] = ("mask",),
     modalities: tuple[str, ...] = MODALITIES,
+    thorough: bool = False,
 ) -> LowestPlanes:
     """Find the planes that count.
 
@@ -45,6 +48,7 @@ def lowest_planes(
         mask: the segmentations, of the image's size.
         look: where to look, see `dqe_loss.rate_segmentation`.
         modalities: the image's channel order.
+        thorough: whether the stars are those under a survey's ceiling, if there is a second reader.
 
     Raises:
         ValueError: if shapes or names are not as said.
@@ -52,8 +56,12 @@ def lowest_planes(
     centers = look_at(image, mask, look, True, modalities)
     chosen = torch.zeros(len(VIEWS), image.shape[0], dtype=torch.int64)
     if len(centers) > 1:
+        ceiling = None
+        if is_surveyed(rater.config, thorough):
+            ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
         inputs = (mask_inputs(rater, image, mask, center, modalities=modalities) for center in centers)
-        chosen = torch.stack([rate_inputs(rater, planes.to(rater.device)) for planes in inputs]).argmin(0).T.cpu()
+        stars = [rate_inputs(rater, planes.to(rater.device), ceiling=ceiling) for planes in inputs]
+        chosen = torch.stack(stars).argmin(0).T.cpu()
     center = centers[0].clone()
     for view, row in zip(VIEWS, chosen.tolist(), strict=True):
         for exam, place in enumerate(row):

@@ -17,6 +17,7 @@ from dqe_loss.mask import TISSUES
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEWS, check_views
 from dqe_loss.surrogate import Surrogate, surrogate_on
+from dqe_loss.survey import is_surveyed
 
 Batch = Tensor | Sequence[Tensor]
 """A batch ``(B, ...)``, or a list of exams without their first dimension."""
@@ -33,20 +34,26 @@ class PredictionRater:
         region_order: order of region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
+        thorough: whether to ask the second reader all over the head, if the surrogate has one (`dqe_loss.survey`).
 
     Raises:
         ValueError: if a name is unknown, when it is made and not after the first epoch.
     """
 
     def __init__(
-        self, label_scheme: str, region_order: tuple[str, ...], modalities: tuple[str, ...], views: tuple[str, ...]
+        self,
+        label_scheme: str,
+        region_order: tuple[str, ...],
+        modalities: tuple[str, ...],
+        views: tuple[str, ...],
+        thorough: bool,
     ) -> None:
         find_scheme(label_scheme)
         check_region_order(region_order)
         modality_index(modalities)
         check_views(views)
         self.label_scheme, self.region_order = label_scheme, region_order
-        self.modalities, self.views = modalities, views
+        self.modalities, self.views, self.thorough = modalities, views, thorough
         self.seen_an_image = False
 
     def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:
@@ -76,6 +83,7 @@ class PredictionRater:
             "label_scheme": self.label_scheme,
             "modalities": self.modalities,
             "views": self.views,
+            "thorough": is_surveyed(surrogate.config, self.thorough),
         }
         with torch.no_grad():
             return rate_segmentation(surrogate, image, regions, **options)
@@ -121,6 +129,8 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         region_order: order of predicted region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
+        thorough: whether to ask the checkpoint's second reader, if it has one, all over the head, so that errors far
+            from the rated planes count (`dqe_loss.survey`); as ``python -m dqe_loss.rate`` does.
 
     Raises:
         ValueError: if a name is unknown.
@@ -142,9 +152,10 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         region_order: tuple[str, ...] = REGIONS,
         modalities: tuple[str, ...] = MODALITIES,
         views: tuple[str, ...] = VIEWS,
+        thorough: bool = True,
     ) -> None:
         super().__init__()
-        self.rater = PredictionRater(label_scheme, region_order, modalities, views)
+        self.rater = PredictionRater(label_scheme, region_order, modalities, views, thorough)
         self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
         self.views = views
 

@@ -27,11 +27,11 @@ from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.label_schemes import LABEL_SCHEMES
-from dqe_loss.look import check_looks
+from dqe_loss.look import check_looks, told_looks
 from dqe_loss.lowest import lowest_planes
 from dqe_loss.mask import LabelMask
+from dqe_loss.planes import Rater
 from dqe_loss.processes import launched, own_device
-from dqe_loss.rating import Rater
 from dqe_loss.stars import (
     Ratings,
     describe_dice,
@@ -44,6 +44,7 @@ from dqe_loss.stars import (
     with_dice,
 )
 from dqe_loss.surrogate import Surrogate
+from dqe_loss.survey import is_surveyed
 
 __all__ = ["Arguments", "main", "rate_exam"]
 
@@ -89,13 +90,15 @@ class Arguments:
             .pth file.
         look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
             center; of several, each view's lowest stars count.
+        thorough: Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count.
+            Takes up to a second a segmentation; a checkpoint without a refiner rates without.
         device: Where the network runs, such as cpu or cuda.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
-        explain: Write where the stars would rise with another label, as .png, .pdf, .svg or as numbers in .json; a
-            picture for each segmentation, called FILE_SEGMENTATION if there are several.
+        explain: Write where the stars of the planes by themselves would rise with another label, as .png, .pdf, .svg or
+            as numbers in .json; a picture for each segmentation, called FILE_SEGMENTATION if there are several.
         reference: With --explain, the segmentation that is true: its name, the end of its name (seg for
             CASE-seg.nii.gz) or a pattern ('*-seg'). The others' errors are shown, and what share of the explanation
             falls on them.
@@ -118,6 +121,7 @@ class Arguments:
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
     )
+    thorough: bool = True
     device: str = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
     json: File = None
@@ -184,13 +188,14 @@ def _rate_data(arguments: Arguments) -> int:
         workers,
         arguments.retry,
         arguments.look,
+        arguments.thorough,
         rank,
         world,
     )
     surrogate = load_surrogate(arguments.checkpoint).to(device)
     rater = _in_engine(surrogate, arguments.engine)
     config = surrogate.config
-    description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, arguments.look)]
+    description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, plan.told(config))]
     code: int = run.tell(run.rate_data(plan, surrogate, rater), plan, "\n".join(description))
     return code
 
@@ -217,24 +222,23 @@ def _rate_exam(arguments: Arguments) -> int:
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
-    planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look)
-    ratings = with_dice(rate_planes(planes, rater), map_for(surrogate.config, arguments.look))
+    planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look, arguments.thorough)
+    look = told_looks(arguments.look, is_surveyed(surrogate.config, arguments.thorough))
+    ratings = with_dice(rate_planes(planes, rater), map_for(surrogate.config, look))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
         contents[arguments.json] = ratings_as_json(
-            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, arguments.look
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, look
         )
     if arguments.csv:
-        contents[arguments.csv] = ratings_as_csv(
-            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.look
-        )
+        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, look)
     whole = None
     if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
     if arguments.figure and whole:
         contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
-    text = "\n".join([caption, *describe_dice(surrogate.config, arguments.look), "", format_table(ratings)])
+    text = "\n".join([caption, *describe_dice(surrogate.config, look), "", format_table(ratings)])
     if explanations and whole:
         explained, table = explain_exam(
             whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.look
@@ -282,7 +286,10 @@ def _exam_paths(arguments: Arguments) -> ExamPaths:
 def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments, caption: str) -> bytes:
     image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
     masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
-    planes = {name: lowest_planes(rater, image, mask, arguments.look) for name, mask in masks.items()}
+    planes = {
+        name: lowest_planes(rater, image, mask, arguments.look, thorough=arguments.thorough)
+        for name, mask in masks.items()
+    }
     figure = import_extra("dqe_loss.figure", "report").plot_planes(
         exam, ratings, label_scheme=scheme, planes=planes, unit=star_unit(rater.config), caption=caption
     )

@@ -3,7 +3,7 @@
 Loss, metric and command line all rate through this file, so that what is optimized is what is reported.
 """
 
-from typing import Protocol
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -11,40 +11,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.checks import cannot_wait, check_probabilities
-from dqe_loss.intensity import MODALITIES, modality_index, scale_planes
+from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.labels import REGIONS
 from dqe_loss.labels import label_scheme as find_scheme
 from dqe_loss.look import image_centers
 from dqe_loss.mask import LabelMask, Mask, RegionMask, center_of_mask
-from dqe_loss.slicing import (
-    VIEW_AXIS,
-    VIEWS,
-    PlaneSource,
-    at_least_float32,
-    check_views,
-    interpolate_planes,
-    pad_planes,
-    take_planes,
-)
-from dqe_loss.surrogate import Surrogate, SurrogateConfig, encode_mask
-
-CPU_BATCH = 12
-"""Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
-
-
-class Rater(Protocol):
-    """What gives planes stars: a `Surrogate`, or the same network in another engine (`dqe_loss.inference.engine`)."""
-
-    @property
-    def config(self) -> SurrogateConfig:
-        """How planes are made."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where planes must lie."""
-
-    def __call__(self, planes: Tensor) -> Tensor:
-        """Stars ``(N,)`` of planes ``(N, C, H, W)``."""
+from dqe_loss.planes import CPU_BATCH, Rater, network_input
+from dqe_loss.slicing import VIEW_AXIS, VIEWS, PlaneSource, at_least_float32, check_views
+from dqe_loss.surrogate import Surrogate
+from dqe_loss.survey import PLANES, ceiling_of, survey
 
 
 def rate_segmentation(
@@ -61,6 +36,8 @@ def rate_segmentation(
     jitter: float = 0.0,
     generator: torch.Generator | None = None,
     modalities: tuple[str, ...] = MODALITIES,
+    thorough: bool = False,
+    survey_planes: int = PLANES,
 ) -> Tensor:
     """Rate segmentations as the surrogate would.
 
@@ -83,13 +60,17 @@ def rate_segmentation(
             which keeps to the center; the only one if ``planes`` is 1.
         generator: CPU generator that draws the moves.
         modalities: the image's channel order.
+        thorough: whether to ask the surrogate's second reader all over the head (`dqe_loss.survey`), too, so that
+            errors far from the rated planes count. Their gradient is not followed.
+        survey_planes: planes a view that it is asked in.
 
     Returns:
         Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
         without a second reader, see `Surrogate.forward`.
 
     Raises:
-        ValueError: if shapes, names or options are not as said, or regions hold NaN or values outside [0, 1].
+        ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
+            ``thorough`` is asked of a surrogate without a second reader.
     """
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
@@ -107,6 +88,12 @@ def rate_segmentation(
         else RegionMask(segmentation, hard=slicing == "hard")
     )
     centers = [center] if center is not None else look_at(image, mask, look, slicing == "hard", modalities)
+    ceiling = None
+    if thorough:
+        check_volumes(image, mask, modalities)
+        check_devices(surrogate, image=image, segmentation=segmentation)
+        found = survey(surrogate, image, mask, planes=survey_planes, modalities=modalities)
+        ceiling = ceiling_of(surrogate, found)
     stars = [
         rate_mask(
             surrogate,
@@ -118,6 +105,7 @@ def rate_segmentation(
             jitter=jitter,
             generator=generator,
             modalities=modalities,
+            ceiling=ceiling,
         )
         for center in centers
     ]
@@ -149,6 +137,7 @@ def rate_mask(
     generator: torch.Generator | None = None,
     modalities: tuple[str, ...] = MODALITIES,
     checkpointing: bool = False,
+    ceiling: Tensor | None = None,
 ) -> Tensor:
     """Rate any `Mask` through a given center; `rate_segmentation` says what the arguments mean.
 
@@ -163,6 +152,7 @@ def rate_mask(
         generator: CPU generator that draws the moves.
         modalities: the image's channel order.
         checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
+        ceiling: ``(B,)``, largest share of its stars that each mask keeps (`dqe_loss.survey.ceiling_of`).
 
     Returns:
         Stars ``(B, V)``.
@@ -182,7 +172,7 @@ def rate_mask(
         generator=generator,
         modalities=modalities,
     )
-    return rate_inputs(surrogate, inputs, checkpointing)
+    return rate_inputs(surrogate, inputs, checkpointing, ceiling)
 
 
 def mask_inputs(
@@ -208,13 +198,7 @@ def mask_inputs(
         ValueError: if shapes, names or options are not as said.
     """
     check_views(views)
-    if len(image.shape) != 5 or image.shape[1] != len(MODALITIES):
-        raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
-    if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
-        raise ValueError(
-            f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
-            f"{tuple(mask.shape)}"
-        )
+    check_volumes(image, mask, modalities)
     if not surrogate.config.center_gradient:
         center = center.detach()
     channels = modality_index(modalities, surrogate.config.modalities)
@@ -226,10 +210,27 @@ def mask_inputs(
     return torch.stack(inputs, 1)
 
 
-def rate_inputs(rater: Rater, inputs: Tensor, checkpointing: bool = False) -> Tensor:
+def check_volumes(image: Tensor | PlaneSource, mask: Mask, modalities: tuple[str, ...]) -> None:
+    """Check that an image is one, and that a mask has its size.
+
+    Raises:
+        ValueError: saying what was expected, and what came.
+    """
+    if len(image.shape) != 5 or image.shape[1] != len(MODALITIES):
+        raise ValueError(f"expected an image (B, 4, X, Y, Z) with channels {modalities}, got {tuple(image.shape)}")
+    if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
+        raise ValueError(
+            f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
+            f"{tuple(mask.shape)}"
+        )
+
+
+def rate_inputs(rater: Rater, inputs: Tensor, checkpointing: bool = False, ceiling: Tensor | None = None) -> Tensor:
     """The second half of `rate_mask`: planes ``(B, V, P, C, H, W)`` on the rater's device to stars ``(B, V)``."""
     views, planes = inputs.shape[1:3]
-    stars = _rate(rater, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing)
+    if ceiling is not None:
+        ceiling = ceiling.repeat_interleave(views * planes)
+    stars = _rate(rater, rearrange(inputs, "b v p c h w -> (b v p) c h w"), checkpointing, ceiling)
     return rearrange(stars, "(b v p) -> b v p", v=views, p=planes).mean(-1)
 
 
@@ -285,59 +286,14 @@ def draw_moves(
     return moves.to(center.dtype) if center.is_floating_point() else moves.round().to(center.dtype)
 
 
-def network_input(
-    surrogate: Rater, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
-) -> Tensor:
-    """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
-    scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
-    return join_planes(surrogate.config, scans, regions)
-
-
-def presented_planes(
-    config: SurrogateConfig, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Planes of one view, scaled and padded, image and mask apart: what training caches and augments.
-
-    Planes are taken first and scaled then, before they are padded: upstream's order, and the percentiles depend on it.
-
-    Args:
-        config: says how planes are scaled and padded.
-        image: ``(B, 4, X, Y, Z)``, in memory or not.
-        mask: the segmentation.
-        positions: ``(B, P)`` voxel coordinates along the view's axis.
-        view: the view.
-        channels: where each of the surrogate's modalities lies in the image.
-
-    Returns:
-        Scans ``(B, P, 4, H, W)`` in [0, 1], and regions ``(B, P, 3, H, W)`` in the order TC, WT, ET, of the mask's
-        own type (boolean for hard planes of a label map).
-    """
-    depth = image.shape[2 + VIEW_AXIS[view]]
-
-    def take_scans(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
-        return at_least_float32(take_planes(image, index, view)).nan_to_num(0, 0, 0)
-
-    scans = interpolate_planes(take_scans, positions, depth)
-    if channels != sorted(channels):
-        scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
-    scans = scale_planes(scans, config.normalization, *config.percentiles)
-    regions = interpolate_planes(lambda index: mask.take(index, view), positions, depth)
-    # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
-    # pads with would hand the whole padding's gradient to one voxel of each row.
-    outside = 0.0 if positions.is_floating_point() else None
-    return pad_planes(scans, config.field_of_view), pad_planes(regions, config.field_of_view, outside)
-
-
-def join_planes(config: SurrogateConfig, scans: Tensor, regions: Tensor) -> Tensor:
-    """Scans and encoded regions as one input of the network, ``(..., 4 + encoded, H, W)``, floating point."""
-    encoded = encode_mask(at_least_float32(regions), config.encoding)
-    return torch.cat((scans.to(encoded.dtype), encoded), -3)
-
-
-def _rate(rater: Rater, planes: Tensor, checkpointing: bool) -> Tensor:
+def _rate(rater: Rater, planes: Tensor, checkpointing: bool, ceiling: Tensor | None) -> Tensor:
     size = 1 if checkpointing else CPU_BATCH if planes.device.type == "cpu" else planes.shape[0]
+    chunks = torch.split(planes, size)
+    options: list[dict[str, Any]] = (
+        [{}] * len(chunks) if ceiling is None else [{"ceiling": part} for part in torch.split(ceiling, size)]
+    )
     stars = [
-        checkpoint(rater, chunk, use_reentrant=False) if checkpointing else rater(chunk)
-        for chunk in torch.split(planes, size)
+        checkpoint(rater, chunk, use_reentrant=False, **more) if checkpointing else rater(chunk, **more)
+        for chunk, more in zip(chunks, options, strict=True)
     ]
     return at_least_float32(torch.cat(stars))

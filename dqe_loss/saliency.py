@@ -5,7 +5,7 @@ region and leaving only inside, so that the map of a mask is the positive part o
 negative inside: *another label here would raise the stars*. For the scan, where any change is possible, it is the
 gradient's magnitude: *this voxel matters to the stars*.
 
-The gradient is that of the one path's planes (`dqe_loss.rating.presented_planes`), smoothed by a Gaussian before its
+The gradient is that of the one path's planes (`dqe_loss.planes.presented_planes`), smoothed by a Gaussian before its
 sign is read, so that voxels that contradict each other cancel out. ``benchmarks/saliency.py`` compares this with
 SmoothGrad, which costs as many passes as it has samples, and with others. Autograd gives it in two lines, so that no
 library of attributions is needed: what is ours is the reading.
@@ -22,7 +22,8 @@ from dqe_loss.guards import GuardedSurrogate
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.lowest import lowest_planes
 from dqe_loss.mask import LabelMask
-from dqe_loss.rating import check_devices, join_planes, presented_planes
+from dqe_loss.planes import join_planes, presented_planes
+from dqe_loss.rating import check_devices
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, at_least_float32, check_views
 from dqe_loss.surrogate import Surrogate
 

@@ -133,19 +133,53 @@ class SecondReader(nn.Module):
         return corrections + self.trust * (2 * regions - 1)
 
 
-def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
-    """Soft Dice of a mask and an opinion, ``2 sum(p q) / sum(p^2 + q^2)``, mean over the regions that either has.
+class Overlap(NamedTuple):
+    """What an agreement is made of, region by region: sums over voxels, which add up over planes.
 
-    A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
-    nothing is known, and agreement on nothing would flatter a mask that is wrong in another one. Probabilities count
-    by the smooth step ``p^2 (3 - 2p)``, so that a network's 0.05 in all of the brain is no tumor.
+    Attributes:
+        both: ``(..., 3)``, of the products of mask and opinion.
+        total: the same shape, of their squares.
+    """
+
+    both: Tensor
+    total: Tensor
+
+
+def overlap(regions: Tensor, opinion: Tensor) -> Overlap:
+    """Sums over each plane. Probabilities count by the smooth step ``p^2 (3 - 2p)``: a network's 0.05 is no tumor.
 
     Args:
         regions: ``(N, 3, H, W)`` in [0, 1].
         opinion: the same shape, 0 or 1.
 
     Returns:
+        Sums ``(N, 3)``, differentiable by the mask.
+    """
+    weight = regions.square() * (3 - 2 * regions)
+    return Overlap((weight * opinion).sum((-2, -1)), (weight.square() + opinion).sum((-2, -1)))
+
+
+def agreement_of(sums: Overlap) -> Tensor:
+    """Soft Dice ``2 sum(p q) / sum(p^2 + q^2)`` of a mask and an opinion, mean over the regions that either has.
+
+    A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
+    nothing is known, and agreement on nothing would flatter a mask that is wrong in another one.
+
+    Args:
+        sums: ``(N, 3)`` each, of planes or of whole exams.
+
+    Returns:
         ``(N,)`` in [0, 1]; 1 where both are empty.
+    """
+    size = sums.total.detach() / 2
+    counts = size / (size + SMOOTHING)
+    present = counts.sum(1)
+    mean = (counts * 2 * sums.both / sums.total.clamp(min=1e-6)).sum(1) / present.clamp(min=1e-6)
+    return torch.where(present > 0, mean, torch.ones_like(mean))
+
+
+def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
+    """How well a mask and an opinion agree in each plane; see `overlap` and `agreement_of`.
 
     Example:
         >>> mask = torch.zeros(1, 3, 4, 4)
@@ -153,14 +187,7 @@ def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
         >>> agreement(mask, mask).item(), agreement(mask, 0 * mask).item()
         (1.0, 0.0)
     """
-    weight = regions.square() * (3 - 2 * regions)
-    both = (weight * opinion).sum((-2, -1))
-    total = (weight.square() + opinion).sum((-2, -1))
-    size = total.detach() / 2
-    counts = size / (size + SMOOTHING)
-    present = counts.sum(1)
-    mean = (counts * 2 * both / total.clamp(min=1e-6)).sum(1) / present.clamp(min=1e-6)
-    return torch.where(present > 0, mean, torch.ones_like(mean))
+    return agreement_of(overlap(regions, opinion))
 
 
 class Opinion(NamedTuple):
@@ -186,5 +213,9 @@ def form_opinion(reader: SecondReader, config: ReaderConfig, scans: Tensor, regi
 
 def worth(config: ReaderConfig, regions: Tensor, opinion: Tensor) -> Tensor:
     """What share of its stars a mask keeps, given an opinion: ``(N,)`` in [0, 1], differentiable by the mask."""
-    share = agreement(regions, opinion) / config.full_marks
-    return share.clamp(max=1) ** config.exponent
+    return worth_of(config, agreement(regions, opinion))
+
+
+def worth_of(config: ReaderConfig, agreement: Tensor) -> Tensor:
+    """The share of an agreement, of one plane or of a whole exam (`dqe_loss.survey`)."""
+    return (agreement / config.full_marks).clamp(max=1) ** config.exponent

@@ -34,6 +34,9 @@ class PlaneSource(Protocol):
     def take(self, index: Tensor, view: str) -> Tensor:
         """Planes ``(B, P, C, H, W)`` at integer positions ``(B, P)``, as `take_planes` gives them."""
 
+    def thin(self, step: int) -> Tensor:
+        """Every ``step``-th voxel along each axis."""
+
 
 def check_views(views: tuple[str, ...]) -> None:
     """Check that views are named, known and not named twice.

@@ -173,7 +173,7 @@ class Surrogate(nn.Module):
         """Stay in evaluation mode: batch statistics must not move (contract C8)."""
         return super().train(False)
 
-    def forward(self, planes: Tensor, opinion: Opinion | None = None) -> Tensor:
+    def forward(self, planes: Tensor, opinion: Opinion | None = None, ceiling: Tensor | None = None) -> Tensor:
         """Rate planes.
 
         The gradient is that of the stars, with the second reader's opinion held fixed (contract C14). To be optimized
@@ -183,17 +183,27 @@ class Surrogate(nn.Module):
             planes: ``(N, C, H, W)``: scaled modalities in `config.modalities`' order, then the encoded mask, padded
                 to the field of view.
             opinion: what `consult` says of these planes, where it was asked already.
+            ceiling: ``(N,)`` in [0, 1], largest share of its stars that each plane may keep: what the whole mask is
+                worth (`dqe_loss.survey`). The second reader's opinion of the plane can only lower it.
 
         Returns:
             ``(N,)`` stars. Without a second reader they are unbounded: the published network can leave [1, 6], most of
             all under attack. With one they are within the scale, for what lies outside of it is no judgment.
+
+        Raises:
+            ValueError: there is a ceiling, and no second reader whose it could be.
         """
         planes = planes.to(self.dtype)
         stars = stars_of_output(self.config, self._run(planes))
         if self.config.reader is None:
+            if ceiling is not None:
+                raise ValueError("a ceiling is for stars that a second reader lowers; this surrogate has none")
             return stars
+        share = self._worth(self.config.reader, planes, opinion)
+        if ceiling is not None:
+            share = torch.minimum(share, ceiling.to(share))
         low, high = self.config.stars
-        return low + (stars.clamp(low, high) - low) * self._worth(self.config.reader, planes, opinion)
+        return low + (stars.clamp(low, high) - low) * share
 
     def consult(self, planes: Tensor) -> Opinion | None:
         """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""

@@ -35,6 +35,8 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         region_order: order of predicted region channels; it may name further regions, which are not rated.
         modalities: the image's channel order.
         views: which views to rate.
+        thorough: whether to ask the checkpoint's second reader, if it has one, all over the head, so that errors far
+            from the rated planes count (`dqe_loss.survey`); as ``python -m dqe_loss.rate`` does.
         per_view: let ``compute`` give a dictionary of the views and their ``"mean"`` instead of the mean alone.
         **options: torchmetrics' own, such as ``sync_on_compute``.
 
@@ -69,11 +71,12 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         region_order: tuple[str, ...] = REGIONS,
         modalities: tuple[str, ...] = MODALITIES,
         views: tuple[str, ...] = VIEWS,
+        thorough: bool = True,
         per_view: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.rater = PredictionRater(label_scheme, region_order, modalities, views)
+        self.rater = PredictionRater(label_scheme, region_order, modalities, views, thorough)
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
         self.views, self.per_view = views, per_view
@@ -81,7 +84,8 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
         # A collection takes metrics of equal states for the same, and two may well give a first batch one star each.
-        decisive = (fingerprint(self.surrogate), label_scheme, tuple(region_order), tuple(modalities), tuple(views))
+        names = tuple(region_order), tuple(modalities), tuple(views)
+        decisive = (fingerprint(self.surrogate), label_scheme, *names, thorough)
         self.add_state("identity", torch.tensor(zlib.crc32(repr(decisive).encode())), dist_reduce_fx="max")
 
     @property

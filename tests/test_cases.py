@@ -172,6 +172,11 @@ def test_the_page_without_decisions():
             "planes through the place where FLAIR is brightest, from 1 (worst) to 6 (best)",
         ),
         (
+            "mask survey",
+            "hybrid stars",
+            "segmentation's tumor core, lowered by what a refiner finds wrong all over the head, from 1 (worst) to 6",
+        ),
+        (
             "mask flair brain",
             "metric stars",
             "segmentation's tumor core, the place where FLAIR is brightest and the center of the brain "
@@ -182,7 +187,7 @@ def test_the_page_without_decisions():
 def test_the_page_says_where_the_planes_lie(look, unit, said):
     words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, look=look), {}, title="Stars")).words)
     assert said in " ".join(words.split())
-    assert ("need not be those with the lowest stars" in words) == (look != "mask")
+    assert ("need not be those with the lowest stars" in words) == (not look.startswith("mask") or "flair" in look)
 
 
 def test_a_page_of_errors_alone():

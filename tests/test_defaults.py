@@ -107,12 +107,13 @@ def deep_quality_estimation():
             | {"center_grad": True, "planes": 1, "jitter": 0.0, "seed": 0, "guard": "target", "refiner_guard": True}
             | {"max_gradient_ratio": 0.3, "warmup": 0, "on_small": "skip", "reduction": "mean", "checkpointing": False},
         ),
-        (lambda: DQEMetric, RATED | {"checkpoint": "hardened"}),
-        (deep_quality_estimation, RATED | {"checkpoint": "hardened", "per_view": False}),
+        (lambda: DQEMetric, RATED | {"checkpoint": "hardened", "thorough": True}),
+        (deep_quality_estimation, RATED | {"checkpoint": "hardened", "thorough": True, "per_view": False}),
         (
             lambda: rate_segmentation,
             {"slicing": "hard", "label_scheme": "brats", "center": None, "look": ("mask",), "views": VIEWS}
-            | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": MODALITIES},
+            | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": MODALITIES}
+            | {"thorough": False, "survey_planes": 12},
         ),
     ],
     ids=["load_surrogate", "DQELoss", "DQEMetric", "DeepQualityEstimation", "rate_segmentation"],
@@ -126,7 +127,8 @@ def test_default_options_of_the_command_rate():
     given = {field.name: getattr(rate.Arguments(), field.name) for field in dataclasses.fields(rate.Arguments)}
     not_empty = {name: value for name, value in given.items() if value not in (None, (), False)}
     assert not_empty == {
-        "label_scheme": "brats", "checkpoint": "hardened", "look": ("mask",), "device": "cpu", "engine": "torch",
+        "label_scheme": "brats", "checkpoint": "hardened", "look": ("mask",), "thorough": True, "device": "cpu",
+        "engine": "torch",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import SIDE, TinyRater, make_case, shrink, small_surrogate, tiny_surrogate
 from test_open_exam import make_folder
+from test_second_reader import guarded_surrogate
 from torch import nn
 
 from dqe_loss import Surrogate, SurrogateConfig, rate, save_surrogate
@@ -163,3 +164,18 @@ def test_command_without_openvino_says_what_to_install(command, monkeypatch):
     code, _, errors = command("--engine", "openvino")
     assert code == 2
     assert errors == "dqe_loss.rate: error: this needs openvino, which is missing; run: pip install dqe_loss[engine]\n"
+
+
+@pytest.mark.slow
+def test_a_second_reader_is_asked_in_the_engine_too():
+    surrogate = guarded_surrogate()
+    rater = OpenVINORater(surrogate, threads=1)
+    planes = torch.rand(3, 7, *surrogate.config.field_of_view, generator=torch.Generator().manual_seed(0))
+    planes[:, 4:] = planes[:, 4:].round()
+    found, expected = rater.consult(planes), surrogate.consult(planes)
+    assert (found.regions != expected.regions).float().mean() < 1e-3
+    assert (found.sure != expected.sure).float().mean() < 1e-3
+    assert found.sure.dtype == torch.bool
+    for ceiling in (None, torch.tensor([0.0, 0.5, 1.0])):
+        assert (rater(planes, ceiling=ceiling) - surrogate(planes, ceiling=ceiling)).abs().max() < 1e-3
+    assert OpenVINORater(tiny_surrogate()).consult(planes) is None

@@ -13,8 +13,8 @@ from dqe_loss import VIEWS
 from dqe_loss.data.exams import ExamError
 from dqe_loss.data.plane_cache import PlaneCache, fill_cache, read_planes
 from dqe_loss.data.ratings import read_ratings
+from dqe_loss.planes import join_planes
 from dqe_loss.rate import rate_exam
-from dqe_loss.rating import join_planes
 
 
 @pytest.fixture

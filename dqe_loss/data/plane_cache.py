@@ -25,7 +25,7 @@ from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.files import write_together
 from dqe_loss.intensity import MODALITIES, modality_index
 from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import presented_planes
+from dqe_loss.planes import presented_planes
 from dqe_loss.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.surrogate import SurrogateConfig
 

@@ -14,7 +14,7 @@ from dqe_loss.slicing import VIEW_AXIS
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that `dqe_loss.rating` takes its planes of, as of a tensor (1, C, X, Y, Z); a `PlaneSource`.
+    """An image that `dqe_loss.planes` takes its planes of, as of a tensor (1, C, X, Y, Z); a `PlaneSource`.
 
     Attributes:
         volumes: its modalities, all of one shape.
@@ -48,10 +48,19 @@ class StoredImage:
                 np.copyto(plane, volume.values(volume.stored[(slice(None),) * axis + (position,)]), casting="unsafe")
         return torch.from_numpy(planes)
 
-    def read(self) -> NDArray[Any]:
-        """All voxels as one array (C, X, Y, Z), each modality contiguous in the order of the file."""
-        _, _, x, y, z = self.shape
-        image: NDArray[Any] = np.empty((len(self.volumes), z, y, x), self.dtype).transpose(0, 3, 2, 1)
-        for channel, volume in zip(image, self.volumes, strict=True):
-            np.copyto(channel, volume.values(), casting="unsafe")
+    def thin(self, step: int) -> Tensor:
+        """Every ``step``-th voxel along each axis, ``(1, C, X', Y', Z')``."""
+        return torch.from_numpy(self.read(step))[None]
+
+    def read(self, step: int = 1) -> NDArray[Any]:
+        """All voxels as one array (C, X, Y, Z), each modality contiguous in the order of the file.
+
+        Args:
+            step: read each voxel, or every ``step``-th along each axis.
+        """
+        parts = [volume.stored[::step, ::step, ::step] for volume in self.volumes]
+        x, y, z = parts[0].shape
+        image: NDArray[Any] = np.empty((len(parts), z, y, x), self.dtype).transpose(0, 3, 2, 1)
+        for channel, volume, part in zip(image, self.volumes, parts, strict=True):
+            np.copyto(channel, volume.values(part), casting="unsafe")
         return image

@@ -4,19 +4,21 @@ OpenVINO and ONNX Runtime were as fast as each other here; the former needs one 
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 import openvino
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dqe_loss.second_reader import Opinion
 from dqe_loss.surrogate import ENCODINGS, Surrogate
 
 _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 
 
 class OpenVINORater:
-    """A `dqe_loss.rating.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
+    """A `dqe_loss.planes.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
 
     Converting takes seconds, once; a rater is for one thread at a time.
 
@@ -39,10 +41,33 @@ class OpenVINORater:
         channels = len(self.config.modalities) + ENCODINGS[self.config.encoding]
         # Two planes: a single one would be traced as if there were never more.
         example = torch.rand(2, channels, *self.config.field_of_view, generator=torch.Generator().manual_seed(0))
+        self._threads = threads or torch.get_num_threads()
+        if self.config.reader is None:
+            self._rate, self._consult = self._compile(surrogate, (example,)), None
+        else:
+            self._rate = self._compile(_Capped(surrogate), (example, torch.ones(len(example))))
+            self._consult = self._compile(_Consulted(surrogate), (example,))
+        self._check(surrogate, example)
+
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
+        """Rate planes ``(N, C, H, W)`` on the CPU, as `dqe_loss.Surrogate` does: ``(N,)`` stars."""
+        inputs = [planes]
+        if self.config.reader is not None:
+            inputs.append(torch.ones(len(planes)) if ceiling is None else ceiling)
+        (stars,) = _run(self._rate, *inputs)
+        return stars
+
+    def consult(self, planes: Tensor) -> Opinion | None:
+        """What the second reader would have drawn, as `Surrogate.consult` says it."""
+        return None if self._consult is None else Opinion(*_run(self._consult, planes))
+
+    def _compile(self, module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+        """Convert a module whose inputs ``(N, ...)`` may be of any N."""
+        shapes = [openvino.PartialShape([-1, *one.shape[1:]]) for one in example]
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, whose branches all depend on the configuration alone
             try:
-                model = openvino.convert_model(surrogate, example_input=example, input=[-1, *example.shape[1:]])
+                model = openvino.convert_model(module, example_input=example, input=shapes)
             except Exception as error:  # the converter raises its own types, and those of torch's tracer
                 raise ValueError(
                     f"OpenVINO cannot convert this {self.config.architecture} "
@@ -50,16 +75,10 @@ class OpenVINORater:
                 ) from error
         options = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": self._threads,
             "INFERENCE_PRECISION_HINT": "f32",  # its default is bfloat16 where the processor has it
         }
-        self._compiled = openvino.compile_model(model, "CPU", options)
-        self._check(surrogate, example)
-
-    def __call__(self, planes: Tensor) -> Tensor:
-        """Rate planes ``(N, C, H, W)`` on the CPU, as `dqe_loss.Surrogate` does: ``(N,)`` stars."""
-        stars: np.ndarray = self._compiled(planes.float().contiguous().numpy())[0]
-        return torch.from_numpy(stars.copy())
+        return openvino.compile_model(model, "CPU", options)
 
     def _check(self, surrogate: Surrogate, example: Tensor) -> None:
         """One look at what came out, for a batch that is not the traced one: a wrong conversion would be silent."""
@@ -68,3 +87,35 @@ class OpenVINORater:
             difference = (self(planes) - surrogate(planes)).abs().max().item()
         if not difference < _TOLERANCE:
             raise ValueError(f"OpenVINO's stars differ by {difference:.2g} from PyTorch's; rate with --engine torch")
+
+
+class _Capped(nn.Module):
+    """A surrogate that is always given a ceiling: a traced module has no optional input."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        super().__init__()
+        self.surrogate = surrogate
+
+    def forward(self, planes: Tensor, ceiling: Tensor) -> Tensor:
+        stars: Tensor = self.surrogate(planes, ceiling=ceiling)
+        return stars
+
+
+class _Consulted(nn.Module):
+    """A surrogate's second reader alone."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        super().__init__()
+        self.surrogate = surrogate
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, ...]:
+        opinion = self.surrogate.consult(planes)
+        assert opinion is not None  # it is traced only where there is a reader
+        return tuple(opinion)
+
+
+def _run(compiled: Any, *inputs: Tensor) -> list[Tensor]:
+    """All outputs of a compiled model."""
+    results = compiled([one.float().contiguous().numpy() for one in inputs])
+    arrays: list[np.ndarray] = [results[i] for i in range(len(compiled.outputs))]
+    return [torch.from_numpy(array.copy()) for array in arrays]

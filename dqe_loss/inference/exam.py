@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
-from torch import Tensor
 
 from dqe_loss.data.cohort import Case
 from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.data.label_sets import LABELS
-from dqe_loss.inference.files import Look, prepare_planes, rate_looks
+from dqe_loss.inference.files import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
 from dqe_loss.labels import REGIONS
-from dqe_loss.mask import LabelMask, label_box
-from dqe_loss.rating import Rater, rate_segmentation
+from dqe_loss.mask import LabelMask, center_of_mask, label_box
+from dqe_loss.planes import Rater
+from dqe_loss.rating import mask_inputs
 from dqe_loss.slicing import VIEWS
 from dqe_loss.stars import Ratings
 from dqe_loss.surrogate import Surrogate, surrogate_on
+from dqe_loss.survey import is_surveyed, show, survey_scans
 
 Row = dict[str, Any]
 """What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, labels, ``warnings``, ``error``."""
@@ -34,14 +35,16 @@ class PreparedMask:
 
     Attributes:
         row: all but its stars.
-        planes: ``(1, V, L, C, H, W)`` as the network takes them; None where there is an error.
+        planes: as the network takes them; None where there is an error.
     """
 
     row: Row
-    planes: Tensor | None
+    planes: PreparedPlanes | None
 
 
-def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu") -> Ratings:
+def rate_exam(
+    exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu", thorough: bool = True
+) -> Ratings:
     """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
 
     Args:
@@ -49,6 +52,7 @@ def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", dev
         surrogate: the network; a copy of it rates if it is on another device.
         label_scheme: name of the label maps' scheme.
         device: where to compute.
+        thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.survey`).
 
     Returns:
         For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
@@ -56,17 +60,21 @@ def rate_exam(exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", dev
     """
     surrogate = surrogate_on(surrogate, device)
     image = torch.from_numpy(exam.image)[None].to(device)
-    ratings = {}
-    # One at a time: a larger batch does not save the network time, and costs memory for the masks.
-    for name, labels in exam.segmentations.items():
-        mask = torch.from_numpy(labels)[None, None].to(device)
-        with torch.no_grad():
-            stars = rate_segmentation(surrogate, image, mask, slicing="hard", label_scheme=label_scheme)[0]
-        ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
+    ratings: Ratings = {}
+    with torch.no_grad():
+        cut = survey_scans(surrogate.config, image) if is_surveyed(surrogate.config, thorough) else None
+        # One at a time: a larger batch does not save the network time, and costs memory for the masks.
+        for name, labels in exam.segmentations.items():
+            mask = LabelMask(torch.from_numpy(labels)[None, None].to(device), label_scheme)
+            planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))
+            prepared = PreparedPlanes(planes, None if cut is None else show(surrogate.config, cut, mask))
+            ratings |= rate_planes({name: prepared}, surrogate)
     return ratings
 
 
-def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",)) -> list[PreparedMask]:
+def prepare_case(
+    case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
+) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
     Nothing that is wrong with the exam is raised: it becomes the rows' ``error``. What is wrong with an image is wrong
@@ -77,6 +85,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str, look: Look
         surrogate: says how planes are made; its network is not asked.
         label_scheme: scheme of the label maps.
         look: where to look, see `dqe_loss.look.LOOKS`.
+        thorough: whether to survey, if there is a second reader.
 
     Returns:
         One for each segmentation; one without a name if there is none.
@@ -86,7 +95,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str, look: Look
     if not case.masks:
         return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
     try:
-        return _prepare(case, surrogate, label_scheme, look)
+        return _prepare(case, surrogate, label_scheme, look, thorough)
     except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
         reason = _reason(error)
     if len(case.masks) == 1:
@@ -96,7 +105,7 @@ def prepare_case(case: Case, surrogate: Surrogate, label_scheme: str, look: Look
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
-    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme, look)]
+    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme, look, thorough)]
 
 
 def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
@@ -111,20 +120,19 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     """
     if prepared.planes is None:
         return prepared.row
-    with torch.no_grad():
-        stars = rate_looks(surrogate, prepared.planes)[0].tolist()
+    stars = rate_looks(surrogate, prepared.planes)[0].tolist()
     if not np.isfinite(stars).all():
         return prepared.row | {"error": f"the surrogate gives {', '.join(map(str, stars))}, which are no stars"}
     named = dict(zip(VIEWS, stars, strict=True)) | {"mean": sum(stars) / len(stars), "spread": max(stars) - min(stars)}
     return prepared.row | _rounded(named, _STAR_DIGITS)
 
 
-def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look) -> list[PreparedMask]:
+def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool) -> list[PreparedMask]:
     exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
-    taken = prepare_planes(exam, surrogate, label_scheme, look).values()
+    taken = prepare_planes(exam, surrogate, label_scheme, look, thorough).values()
     read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)

@@ -14,8 +14,10 @@ from dqe_loss.data.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.nnunet_labels import settle_scheme
 from dqe_loss.data.path_table import find_in_table
 from dqe_loss.data.table import relative_path
+from dqe_loss.look import told_looks
 from dqe_loss.stars import star_unit
-from dqe_loss.surrogate import Surrogate
+from dqe_loss.surrogate import Surrogate, SurrogateConfig
+from dqe_loss.survey import is_surveyed
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Plan:
         workers: threads that read ahead.
         retry: whether to rate again what failed.
         look: where to look, see `dqe_loss.look.LOOKS`.
+        thorough: whether to survey the whole volume, if the surrogate has a second reader.
         rank: number of this process.
         world: number of processes.
     """
@@ -45,15 +48,20 @@ class Plan:
     workers: int = 2
     retry: bool = False
     look: tuple[str, ...] = ("mask",)
+    thorough: bool = True
     rank: int = 0
     world: int = 1
+
+    def told(self, config: SurrogateConfig) -> tuple[str, ...]:
+        """What the table says of where stars come from, see `dqe_loss.look.told_looks`."""
+        return told_looks(self.look, is_surveyed(config, self.thorough))
 
     def origin(self, surrogate: Surrogate) -> dict[str, str]:
         """What the stars are: the columns that are the same in all rows."""
         return {
             "label_scheme": self.label_scheme,
             "unit": star_unit(surrogate.config),
-            "look": " ".join(self.look),
+            "look": " ".join(self.told(surrogate.config)),
             "checkpoint": printable(Path(self.checkpoint).name),
             "checkpoint_sha256": fingerprint(surrogate),
         }

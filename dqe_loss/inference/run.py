@@ -20,8 +20,8 @@ from dqe_loss.inference.journal import Entry, Journal
 from dqe_loss.inference.plan import Plan, find_cases, stamp
 from dqe_loss.inference.read_ahead import read_ahead
 from dqe_loss.intensity import MODALITIES
+from dqe_loss.planes import Rater
 from dqe_loss.processes import StopRequest
-from dqe_loss.rating import Rater
 from dqe_loss.stars import map_for
 from dqe_loss.surrogate import Surrogate
 
@@ -74,7 +74,13 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
         done = {name for name, entry in _current(journal, stamps).items() if not (plan.retry and entry.failed)}
         todo = [case for case in share if case.name not in done]
         with _progress(plan, len(share), len(todo)) as bar:
-            prepare = partial(prepare_case, surrogate=surrogate, label_scheme=plan.label_scheme, look=plan.look)
+            prepare = partial(
+                prepare_case,
+                surrogate=surrogate,
+                label_scheme=plan.label_scheme,
+                look=plan.look,
+                thorough=plan.thorough,
+            )
             for case, prepared in read_ahead(todo, prepare, plan.workers):
                 rows = tuple(rate_prepared(mask, rater or surrogate) for mask in prepared)
                 writer.add(Entry(case.name, stamps[case.name], rows), time.time())
@@ -92,7 +98,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
     origin = plan.origin(surrogate)
     lines = [line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin)]
     table = pd.DataFrame(lines, columns=[*COLUMNS, LABELS])
-    if dice_map := map_for(surrogate.config, plan.look):
+    if dice_map := map_for(surrogate.config, plan.told(surrogate.config)):
         table = table.assign(**{name: values.round(4) for name, values in dice_map.tell(table["mean"]).items()})
     survey.add_table(table)
     write_rated(table, plan.out)

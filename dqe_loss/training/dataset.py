@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from dqe_loss.data.augmentation import AugmentationConfig, augment
 from dqe_loss.data.plane_cache import read_planes
 from dqe_loss.data.ratings import judgments_by_view, mean_ratings
-from dqe_loss.rating import join_planes
+from dqe_loss.planes import join_planes
 from dqe_loss.surrogate import SurrogateConfig
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from dqe_loss.evaluation.agreement import agreement
-from dqe_loss.rating import CPU_BATCH
+from dqe_loss.planes import CPU_BATCH
 from dqe_loss.stars import star_unit
 from dqe_loss.surrogate import Surrogate, stars_of_output
 from dqe_loss.training.dataset import PlaneDataset, RatedPlane

@@ -17,7 +17,7 @@ from dqe_loss.data.warning_kinds import to_review
 from dqe_loss.evaluation.cases.pictures import SHOWN, ViewPicture
 from dqe_loss.evaluation.report import SURROGATE_TEXT, Table, fill_template, format_number
 from dqe_loss.figure import OUTLINES
-from dqe_loss.look import PLACES
+from dqe_loss.look import PLACES, SURVEY
 from dqe_loss.slicing import VIEWS
 
 Key = tuple[str, str]
@@ -133,10 +133,13 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
 
 def _places_text(look: str) -> str:
     """Where the rated planes lie, in words; a table's own word for a place that is not ours."""
-    places = [PLACES.get(place, place) for place in look.split()]
+    words = look.split()
+    places = [PLACES.get(place, place) for place in words if place != SURVEY]
     if len(places) == 1:
-        return f"three planes through {places[0]}"
-    return f"three planes through {', '.join(places[:-1])} and {places[-1]} each, of each view the lowest"
+        text = f"three planes through {places[0]}"
+    else:
+        text = f"three planes through {', '.join(places[:-1])} and {places[-1]} each, of each view the lowest"
+    return text + (", lowered by what a refiner finds wrong all over the head" if SURVEY in words else "")
 
 
 def _encoded(section: Section) -> dict[str, Any]:
