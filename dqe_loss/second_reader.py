@@ -22,6 +22,10 @@ SMOOTHING = 20.0
 """Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
 NORMS: dict[str, tuple[str, dict[str, bool]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
 """MONAI's name and arguments of each way to normalize activations."""
+TRUSTS = ("region", "voxel", "none")
+"""How much of the given mask is added to what the U-Net says: see `ReaderConfig`."""
+FIRST_TRUST = 2.0
+"""Logit that a voxel of the given mask is worth before anything is learned."""
 SMALLEST_PLANE = 64
 """Voxels a side: halved five times it leaves two, and a normalization over one voxel leaves nothing."""
 
@@ -33,6 +37,8 @@ class ReaderConfig:
     Attributes:
         features: channels of the U-Net's five levels, and of its last layer.
         norm: ``"instance"`` (statistics of the plane itself) or ``"batch"`` (those of the teaching: a third cheaper).
+        trust: how far the given mask is believed: by one number for each ``"region"``, by a map with a number for each
+            ``"voxel"``, or ``"none"``, where the mask is but a part of what is looked at.
         confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
             ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
         full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
@@ -42,6 +48,7 @@ class ReaderConfig:
 
     features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
     norm: str = "instance"
+    trust: str = "region"
     confidence: float = 0.8
     full_marks: float = 0.94
     exponent: float = 3.0
@@ -56,6 +63,8 @@ class ReaderConfig:
             raise ValueError(f"features must be six numbers of channels, got {self.features}")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {tuple(NORMS)}, got {self.norm!r}")
+        if self.trust not in TRUSTS:
+            raise ValueError(f"trust must be one of {TRUSTS}, got {self.trust!r}")
         if not (0.5 <= self.confidence < 1 and 0 < self.full_marks <= 1 and self.exponent >= 1):
             raise ValueError(
                 "expected confidence in [0.5, 1), full_marks in (0, 1] and exponent >= 1, got "
@@ -93,7 +102,8 @@ class SecondReader(nn.Module):
     """A 2D U-Net from scans and a mask to the mask that it should be.
 
     It works at half resolution, with the four voxels of each square as channels, which costs a quarter and loses no
-    detail. The given mask is added to its output, so that what it learns are corrections.
+    detail. The given mask is added to its output as far as it is trusted, so that what is learned are corrections, and
+    a mask that fits the scans is left as it is to the voxel.
 
     Args:
         config: how it is built.
@@ -108,7 +118,7 @@ class SecondReader(nn.Module):
             PlaneUNet(
                 spatial_dims=2,
                 in_channels=4 * channels,
-                out_channels=4 * len(REGIONS),
+                out_channels=4 * len(REGIONS) * (2 if config.trust == "voxel" else 1),
                 features=config.features,
                 norm=NORMS[config.norm],
                 act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
@@ -116,7 +126,9 @@ class SecondReader(nn.Module):
             ),
             nn.PixelShuffle(2),
         )
-        self.trust = nn.Parameter(torch.full((len(REGIONS), 1, 1), 2.0))
+        self.trust: nn.Parameter | None = None
+        if config.trust == "region":
+            self.trust = nn.Parameter(torch.full((len(REGIONS), 1, 1), FIRST_TRUST))
 
     def forward(self, scans: Tensor, regions: Tensor) -> Tensor:
         """Logits of the regions that should be there.
@@ -129,8 +141,13 @@ class SecondReader(nn.Module):
             ``(N, 3, H, W)``.
         """
         planes = torch.cat((scans, regions), 1).contiguous(memory_format=torch.channels_last)
-        corrections: Tensor = self.corrections(planes)
-        return corrections + self.trust * (2 * regions - 1)
+        said: Tensor = self.corrections(planes)
+        if self.trust is not None:
+            return said + self.trust * (2 * regions - 1)
+        if said.shape[1] == len(REGIONS):
+            return said
+        corrections, trust = said.chunk(2, 1)
+        return corrections + F.softplus(trust + FIRST_TRUST) * (2 * regions - 1)
 
 
 class Overlap(NamedTuple):

@@ -38,6 +38,7 @@ class HardenConfig:
         weight_decay: Weight decay (AdamW).
         average: Decay of the moving average of the weights, which becomes the checkpoint; 0 keeps none.
         norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
+        trust: How far the reader believes the given mask: a number for each region, for each voxel, or none.
         features: Channels of the reader's five levels and of its last layer.
         attack_from: Share of the steps after which half of every second batch is attacked.
         attack_rounds: Most rounds of an attack, reached at the end.
@@ -62,13 +63,14 @@ class HardenConfig:
     cache: Path | None = None
     checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
     natural: bool = True
-    errors: int = 40
-    steps: int = 1600
+    errors: int = 24
+    steps: int = 1500
     batch: int = 12
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    average: float = 0.995
+    average: float = 0.0
     norm: Literal["batch", "instance"] = "batch"
+    trust: Literal["region", "voxel", "none"] = "region"
     features: tuple[int, ...] = (16, 32, 64, 96, 128, 16)
     attack_from: float = 0.3
     attack_rounds: int = 3
@@ -102,7 +104,7 @@ class HardenConfig:
 
     def reader(self) -> ReaderConfig:
         """How the reader is built; see there for the errors."""
-        return ReaderConfig(self.features, self.norm, self.confidence, self.full_marks, self.exponent)
+        return ReaderConfig(self.features, self.norm, self.trust, self.confidence, self.full_marks, self.exponent)
 
     @property
     def prepared(self) -> Path:
