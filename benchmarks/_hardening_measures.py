@@ -1,4 +1,4 @@
-"""What the masks of one exam are judged by: their Dice, the published stars, and what a hardened surrogate's are made of.
+"""What an exam's masks are judged by: Dice, the published stars, and what a hardened surrogate's stars are made of.
 
 What depends on no reader (Dice, published stars, agreement with the reference itself) is measured once an exam, the
 rest once a checkpoint. Stored are ingredients, so that the gate's options can be chosen afterwards (`_hardening_gate`).

@@ -1,4 +1,4 @@
-"""What a cross-validation has measured, in JSON files that say what they were measured with: one an exam and a stage."""
+"""JSON files of a cross-validation, one an exam and a stage, each saying what it was measured with."""
 
 import json
 from collections.abc import Callable, Mapping

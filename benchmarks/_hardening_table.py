@@ -98,13 +98,20 @@ def exam_rows(pooled: Pooled) -> list[dict[str, Any]]:
     return rows
 
 
+def tuning_rows(table: pd.DataFrame, best: int = 5) -> list[dict[str, Any]]:
+    """The best gates of a grid, and all that were judged by what they had not seen."""
+    grid = table[table["judged"] == "all"].sort_values("shortfall", kind="stable").head(best)
+    rows = pd.concat([grid, table[table["judged"] != "all"]])
+    return [{str(key): _known(value) for key, value in row.items()} for row in rows.to_dict("records")]
+
+
 def write_results(results: Path, pooled: Pooled, machine: Mapping[str, Any], coverage: Mapping[str, float]) -> str:
     """Write ``hardening.json`` and ``table.md``; returns the latter."""
     gate, exams = pooled.gate, _part(pooled.masks, phantoms=False)
     groups = list(dict.fromkeys(exams["group"]))
     lines = lines_of(pooled, coverage) if len(exams) else []
     synthetic = lines_of(pooled, {}, phantoms=True) if (pooled.masks["group"] == PHANTOMS).any() else []
-    tuned = tune(exams).to_dict("records") if len(exams) else []
+    tuned = {name: tune(exams, **how) for name, how in READINGS.items()} if len(exams) else {}
     counts = exams["kind"].value_counts()
     sections = [
         f"Masks: {', '.join(f'{counts.get(kind, 0)} {kind}' for kind in KINDS)}. Gate: full marks {gate.full_marks:g}, "
@@ -116,8 +123,8 @@ def write_results(results: Path, pooled: Pooled, machine: Mapping[str, Any], cov
         "## By exam\n",
         markdown_table(exam_rows(pooled)),
         "## Options of the gate\n" if tuned else "",
-        markdown_table([{key: _known(value) for key, value in row.items()} for row in tuned]) if tuned else "",
-        f"Missing: {'; '.join(pooled.missing)}." if pooled.missing else "",
+        *(f"{name}:\n\n{markdown_table(tuning_rows(table))}" for name, table in tuned.items()),
+        f"Missing: {len(pooled.missing)} measures, such as {pooled.missing[0]}." if pooled.missing else "",
     ]
     text = "\n\n".join(section for section in sections if section) + "\n"
     payload = {
@@ -126,7 +133,7 @@ def write_results(results: Path, pooled: Pooled, machine: Mapping[str, Any], cov
         "figures": [_plain(line) for line in lines],
         "phantoms": [_plain(line) for line in synthetic],
         "exams": exam_rows(pooled),
-        "tuning": tuned,
+        "tuning": {name: table.to_dict("records") for name, table in tuned.items()},
         "missing": pooled.missing,
     }
     results.mkdir(parents=True, exist_ok=True)

@@ -26,22 +26,22 @@ def shortfall(found: Mapping[Goal, float]) -> float:
     return sum(goal.short(value) / goal.limit for goal, value in found.items() if goal.limit > 0)
 
 
-def choose(rows: pd.DataFrame, gates: Sequence[Gate], thorough: bool = True) -> Gate:
+def choose(rows: pd.DataFrame, gates: Sequence[Gate], **how: bool) -> Gate:
     """The gate that misses the goals by least, the first of equals.
 
     Args:
         rows: masks, see `_hardening_pool.Pooled`.
         gates: what to choose from.
-        thorough: whether the survey counts.
+        how: which stars, see `stars_of`.
     """
-    return min(gates, key=lambda gate: shortfall(judge(rows, stars_of(rows, gate, thorough=thorough))))
+    return min(gates, key=lambda gate: shortfall(judge(rows, stars_of(rows, gate, **how))))
 
 
 def tune(
     rows: pd.DataFrame,
     full_marks: Sequence[float] = FULL_MARKS,
     exponents: Sequence[float] = EXPONENTS,
-    thorough: bool = True,
+    **how: bool,
 ) -> pd.DataFrame:
     """The figures for each gate of a grid; then, for each group, those of the gate that was chosen on the others.
 
@@ -51,21 +51,21 @@ def tune(
         rows: masks, see `_hardening_pool.Pooled`.
         full_marks: agreements from which on a mask keeps all of its stars.
         exponents: of the agreement below.
-        thorough: whether the survey counts.
+        how: which stars, see `stars_of`: ``thorough=False``, ``oracle=True``.
 
     Returns:
         Columns ``judged`` (``"all"``; each group, by the gate chosen on the others; and all groups together, each
         rated by the gate that did not see it), ``full_marks``, ``exponent``, ``shortfall``, and the measures.
     """
     gates = [Gate(marks, exponent) for marks, exponent in product(full_marks, exponents)]
-    table = [_row("all", gate, rows, stars_of(rows, gate, thorough=thorough)) for gate in gates]
+    table = [_row("all", gate, rows, stars_of(rows, gate, **how)) for gate in gates]
     unseen = []
     for group, own in rows.groupby("group", sort=False):
         others = rows[rows["group"] != group]
         if others.empty:
             continue
-        gate = choose(others, gates, thorough)
-        unseen.append(stars_of(own, gate, thorough=thorough))
+        gate = choose(others, gates, **how)
+        unseen.append(stars_of(own, gate, **how))
         table.append(_row(f"{group} ({CHOSEN})", gate, own, unseen[-1]))
     if unseen:
         table.append(_row(f"all ({CHOSEN})", None, rows, pd.concat(unseen).reindex(rows.index)))

@@ -9,8 +9,9 @@ can share the work with ``--only-group``; ``--stages pool`` then makes the table
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.run import harden
 
 CHECKPOINT = "surrogate.safetensors"
+Read = Callable[[], Case]
+"""Reads an exam, once."""
 STAGES = ("teach", "measure", "attack", "cost", "pool")
 """In their order; each takes what the ones before left in ``--out``, and says what it misses."""
 
@@ -133,33 +136,51 @@ def teach(options: Options, group: Group) -> None:
 def judge(options: Options, group: Group, surrogate: Surrogate, stages: list[str]) -> None:
     """Measure and attack a group's exams with a reader that saw none of them, and time it."""
     published = load_surrogate("brainlesion")
-    base = {"published": fingerprint(published), "seed": options.seed}
-    own = {"checkpoint": fingerprint(surrogate), "seed": options.seed}
-    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
-    steps = {"attack_steps": options.attack_steps}
-    for source, read in _cases(group):
+    for source in group.sources:
+        read = cache(partial(read_case, source, group.strangers))  # once, and only if something is missing
         started = time.time()
         if "measure" in stages:
-            path = measured_path(options.out, MASKS, source.name)
-            measured(path, base, lambda: measure_masks(published, read(), source, options.seed))
-            path = measured_path(options.out, READER, source.name, group.reader)
-            measured(path, own, lambda: measure_reader(surrogate, read(), source, options.seed))
-        for start, guard in pairs(options.guards) if "attack" in stages else []:
-            path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
-            measured(path, own | steps, lambda: attacked(surrogate, read(), start, guard, settings))
+            _measure(options, group, source, read, surrogate, published)
+        if "attack" in stages:
+            _attack(options, group, source, read, surrogate)
+        if "cost" in stages and source is group.sources[0]:
+            path = measured_path(options.out, COST, source.name, group.reader)
+            measured(path, _key(options, surrogate), partial(_cost, surrogate, read))
         print(f"{group.name}, {source.name}: {time.time() - started:.0f} s", flush=True)
-    if "cost" in stages:
-        source, read = next(_cases(group))
-        path = measured_path(options.out, COST, source.name, group.reader)
-        measured(path, own, lambda: _cost(surrogate, planes_of(surrogate, read())))
 
 
-def _cost(surrogate: Surrogate, planes: torch.Tensor, repeats: int = 15) -> dict[str, Any]:
+def _measure(
+    options: Options, group: Group, source: Source, read: Read, surrogate: Surrogate, published: Surrogate
+) -> None:
+    path = measured_path(options.out, MASKS, source.name)
+    key = {"published": fingerprint(published), "seed": options.seed}
+    measured(path, key, lambda: measure_masks(published, read(), source, options.seed))
+    path = measured_path(options.out, READER, source.name, group.reader)
+    measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
+
+
+def _attack(options: Options, group: Group, source: Source, read: Read, surrogate: Surrogate) -> None:
+    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
+    key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
+    for start, guard in pairs(options.guards):
+        path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
+        measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
+
+
+def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+    return attacked(surrogate, read(), start, guard, settings)
+
+
+def _key(options: Options, surrogate: Surrogate) -> dict[str, Any]:
+    return {"checkpoint": fingerprint(surrogate), "seed": options.seed}
+
+
+def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]:
     """Milliseconds of the refiner and of the network for three planes on one core; the fastest of several is kept too.
 
     A busy machine makes everything slower, and nothing faster.
     """
-    threads = torch.get_num_threads()
+    planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
         opinion = surrogate.consult(planes)
@@ -170,19 +191,6 @@ def _cost(surrogate: Surrogate, planes: torch.Tensor, repeats: int = 15) -> dict
         name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
         for name, times in found.items()
     } | {"load_average": os.getloadavg()[0]}
-
-
-def _cases(group: Group) -> Iterator[tuple[Source, Any]]:
-    """Each exam, with what reads it; it is read once, when something is missing."""
-    for source in group.sources:
-        kept: list[Case] = []
-
-        def read(source: Source = source, kept: list[Case] = kept) -> Case:
-            if not kept:
-                kept.append(read_case(source, group.strangers))
-            return kept[0]
-
-        yield source, read
 
 
 def _checkpoint(options: Options, group: Group) -> str:
