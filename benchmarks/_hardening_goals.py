@@ -15,6 +15,8 @@ LEFT = {"TC": 0.9, "WT": 0.95, "ET": 0.85}
 """Dice that an attack from the expert's mask is to leave."""
 REACHED = 0.85
 """Mean Dice in the rated planes that an attack from a shifted mask is to reach."""
+RISE = 0.01
+"""By which it is to rise at least: more than rounding."""
 LEVEL = 0.87
 """Share of a group's masks whose Dice is to reach a bound of 90 %."""
 COST_MS = 70.0
@@ -55,7 +57,7 @@ def attack_figures(attacks: pd.DataFrame) -> list[Figure]:
                     found.append(extreme(left, expert[f"after_{region}"], expert))
             if not shifted.empty:
                 after, before = (shifted[[f"{when}_{r}" for r in REGIONS]].mean(axis=1) for when in ("after", "before"))
-                rise = Goal(f"attack from a shifted mask, rise of mean Dice ({where})", goal(0.0))
+                rise = Goal(f"attack from a shifted mask, rise of mean Dice ({where})", goal(RISE))
                 found.append(extreme(rise, after - before, shifted))
                 limit = goal(REACHED) if place == "planes" else math.nan
                 end = Goal(f"attack from a shifted mask, mean Dice reached ({where})", limit)

@@ -30,6 +30,7 @@ from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.checkpoint import fingerprint
 from dqe_loss.evaluation.audit.case import Case, Source, read_case
 from dqe_loss.evaluation.audit.measure import Settings
+from dqe_loss.survey import PLANES
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.run import harden
 
@@ -88,11 +89,10 @@ def main(options: Options) -> None:
     groups = _check(options)
     torch.set_num_threads(options.threads)
     chosen = [group for group in groups if not options.only_group or group.name in options.only_group]
-    if "teach" in options.stages and not options.checkpoint:
-        for group in chosen:
-            teach(options, group)
+    work = [stage for stage in options.stages if stage in ("measure", "attack", "cost")]
     for group in chosen:
-        work = [stage for stage in options.stages if stage in ("measure", "attack", "cost")]
+        if "teach" in options.stages and not options.checkpoint:
+            teach(options, group)
         if work:
             judge(options, group, load_surrogate(_checkpoint(options, group)), work)
     if "pool" in options.stages:
@@ -153,7 +153,7 @@ def _measure(
     options: Options, group: Group, source: Source, read: Read, surrogate: Surrogate, published: Surrogate
 ) -> None:
     path = measured_path(options.out, MASKS, source.name)
-    key = {"published": fingerprint(published), "seed": options.seed}
+    key = {"published": fingerprint(published), "seed": options.seed, "survey": PLANES}
     measured(path, key, lambda: measure_masks(published, read(), source, options.seed))
     path = measured_path(options.out, READER, source.name, group.reader)
     measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
@@ -172,7 +172,7 @@ def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings
 
 
 def _key(options: Options, surrogate: Surrogate) -> dict[str, Any]:
-    return {"checkpoint": fingerprint(surrogate), "seed": options.seed}
+    return {"checkpoint": fingerprint(surrogate), "seed": options.seed, "survey": PLANES}
 
 
 def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]:
