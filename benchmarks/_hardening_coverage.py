@@ -3,6 +3,7 @@
 from _hardening_figures import JUDGED
 from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled, stars_of
+
 from dqe_loss.evaluation.dice_map import LEAST_GROUPS, fit_dice_map
 
 

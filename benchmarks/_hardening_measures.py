@@ -11,8 +11,6 @@ import torch
 from _hardening_gate import Gate, agreement_of
 from _hardening_masks import judged_masks
 from _hardening_units import changed_units
-from dqe_loss.planes import CPU_BATCH, join_planes, presented_regions
-from dqe_loss.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
 from torch import Tensor
 
 from dqe_loss import Surrogate, rate_segmentation
@@ -20,10 +18,12 @@ from dqe_loss.evaluation.audit.case import Case, Source
 from dqe_loss.evaluation.audit.measure import plane_dice
 from dqe_loss.evaluation.overlap import region_dice
 from dqe_loss.mask import RegionMask, center_of_mask
+from dqe_loss.planes import CPU_BATCH, join_planes, presented_regions
 from dqe_loss.rating import mask_inputs
 from dqe_loss.second_reader import Opinion, overlap
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, hard_center_of_mass
 from dqe_loss.surrogate import split_planes
+from dqe_loss.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
 
 Row = dict[str, Any]
 TOLERANCE = 2e-3
