@@ -1,82 +1,166 @@
-"""What a checkpoint is judged by, on one exam that it was not taught on."""
+"""What an exam's masks are judged by: Dice, the published stars, and what a hardened surrogate's stars are made of.
 
-import math
-from collections.abc import Mapping
+What depends on no reader (Dice, published stars, agreement with the reference itself) is measured once an exam, the
+rest once a checkpoint. Stored are ingredients, so that the gate's options can be chosen afterwards (`_hardening_gate`).
+"""
+
 from typing import Any
 
 import numpy as np
 import torch
+from _hardening_gate import Gate, agreement_of
+from _hardening_masks import judged_masks
+from _hardening_units import changed_units
+from torch import Tensor
 
-from dqe_loss import Surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.data.exams import read_exam
-from dqe_loss.evaluation.audit.absurd import measure_absurd
+from dqe_loss import Surrogate, rate_segmentation
 from dqe_loss.evaluation.audit.case import Case, Source
-from dqe_loss.evaluation.audit.direction import measure_direction
-from dqe_loss.evaluation.audit.exploitation import attack, observe, start_logits
-from dqe_loss.evaluation.audit.free import free_box, whole_mask
-from dqe_loss.evaluation.audit.ladders import measure_ladders
-from dqe_loss.evaluation.audit.measure import Settings
-from dqe_loss.evaluation.collect import find_all_segmentations
+from dqe_loss.evaluation.audit.measure import plane_dice
 from dqe_loss.evaluation.overlap import region_dice
-from dqe_loss.guards import GuardedSurrogate
-from dqe_loss.look import LOOKS
+from dqe_loss.mask import RegionMask, center_of_mask
+from dqe_loss.planes import CPU_BATCH, join_planes, presented_regions
+from dqe_loss.rating import mask_inputs
+from dqe_loss.second_reader import Opinion, overlap
+from dqe_loss.slicing import VIEW_AXIS, VIEWS, hard_center_of_mass
+from dqe_loss.surrogate import split_planes
+from dqe_loss.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
 
-STARTS = ("reference", "shifted", "empty")
+Row = dict[str, Any]
+TOLERANCE = 2e-3
+"""Stars by which those made of stored ingredients may differ from the rating itself."""
 
 
-def measure_checkpoint(surrogate: Surrogate, case: Case, source: Source, attack_steps: int) -> dict[str, Any]:
-    """Absurd masks, ladders, attacks without a guard by a target, direction, and the exam's natural masks.
+@torch.no_grad()
+def measure_masks(published: Surrogate, case: Case, source: Source, seed: int) -> Row:
+    """What depends on no reader.
 
     Returns:
-        JSON-ready numbers under these names.
+        ``masks``: for each mask its name, kind, error and severity, ``dice`` of TC, WT, ET in the volume, ``planes``
+        (the mean in the planes through the reference's center, which says whether a mask is absurd), ``published``
+        (stars of the views), and ``views`` and ``survey``: `plane_sums` with the reference in place of an opinion.
+        ``units``: published stars of the expert's mask by change of units.
     """
-    settings = Settings(attack_steps=attack_steps)
+    reference = case.regions
+    truth = RegionMask(reference, hard=True)
+    center = hard_center_of_mass(reference)
+    positions = survey_positions(case.image)
+    rows = []
+    for judged in judged_masks(case, source, seed):
+        regions = case.as_regions(judged.labels)
+        mask = RegionMask(regions, hard=True)
+        own = center_of_mask(mask, hard=True)[:, :, None]
+        row = {"name": judged.name, "kind": judged.kind, "error": judged.error, "severity": judged.severity}
+        row |= {"dice": region_dice(regions, reference)[0], "planes": np.mean(plane_dice(regions, reference, center))}
+        row["published"] = rate_segmentation(published, case.image, regions)[0]
+        for name, places in (("views", own), ("survey", positions)):
+            pair = [_region_planes(published, one, places) for one in (mask, truth)]
+            row[name] = plane_sums(*pair)
+        rows.append(row)
+    units = {name: rate_segmentation(published, image, reference)[0] for name, image in changed_units(case.image)}
+    return {"masks": rows, "units": units}
+
+
+@torch.no_grad()
+def measure_reader(surrogate: Surrogate, case: Case, source: Source, seed: int) -> Row:
+    """What a hardened surrogate makes of each mask, and of the expert's in other units.
+
+    Returns:
+        ``masks``: `ingredients` by name; ``units``: those of the expert's mask by change of units; ``gate``: the
+        checkpoint's own options.
+
+    Raises:
+        ValueError: the ingredients do not make the stars that `rate_segmentation` gives.
+    """
+    cut = survey_scans(surrogate.config, case.image)
+    masks = {}
+    for judged in judged_masks(case, source, seed):
+        regions = case.as_regions(judged.labels)
+        masks[judged.name] = ingredients(surrogate, case.image, regions, cut)
+        if len(masks) == 1:
+            check_ingredients(surrogate, case.image, regions, masks[judged.name])
+    units = {}
+    for name, image in changed_units(case.image):
+        units[name] = ingredients(surrogate, image, case.regions, survey_scans(surrogate.config, image))
+    config = reader_of(surrogate)
+    gate = {"full_marks": config.full_marks, "exponent": config.exponent}
+    return {"masks": masks, "units": units, "gate": gate}
+
+
+def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: SurveyScans) -> Row:
+    """All that the stars of a mask are made of.
+
+    Args:
+        surrogate: with a second reader.
+        image: ``(1, 4, X, Y, Z)``.
+        regions: boolean ``(1, 3, X, Y, Z)``.
+        cut: the image's planes for the survey.
+
+    Returns:
+        ``network``: stars of the views before the gate; ``views`` and ``survey``: `plane_sums` of mask and opinion.
+    """
+    mask = RegionMask(regions, hard=True)
+    planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))[0, :, 0]
+    shown = split_planes(planes)[1]
+    # Its own opinion is what a mask agrees with fully: the gate stays open, and the stars are the network's.
+    network = surrogate(planes, Opinion(shown, shown > 0))
+    survey = show(surrogate.config, cut, mask)
+    chunks = zip(*(part[0].split(CPU_BATCH) for part in survey), strict=True)
+    pairs = [_with_opinion(surrogate, join_planes(surrogate.config, *chunk)) for chunk in chunks]
+    joined = [torch.cat(part) for part in zip(*pairs, strict=True)]
     return {
-        "natural": natural_masks(surrogate, source),
-        "absurd": measure_absurd(case, surrogate, settings, _tick).numbers,
-        "ladders": measure_ladders(case, surrogate, settings, _tick).numbers,
-        "direction": measure_direction(case, surrogate, settings, _tick).numbers,
-        "attacks": {start: attacked(surrogate, case, start, settings) for start in STARTS},
+        "network": network,
+        "views": plane_sums(*_with_opinion(surrogate, planes)),
+        "survey": plane_sums(*joined),
     }
 
 
-def attacked(surrogate: Surrogate, case: Case, start: str, settings: Settings) -> Mapping[str, Any]:
-    """Stars and Dice before and after an attack from a start, with fixed planes and a refiner's guard on, if any."""
-    box, shape = free_box(case), case.regions.shape
-    first = start_logits(case, start, settings.seed)[box].contiguous()
-    last, stars = attack(case, GuardedSurrogate(surrogate), first, settings, 0.0, _tick)
-    before, after = (observe(case, surrogate, whole_mask(logits, box, shape)) for logits in (first, last))
-    return {"before": before, "after": after, "stars": stars}
+def plane_sums(regions: Tensor, opinion: Tensor) -> Tensor:
+    """Sums of `dqe_loss.second_reader.overlap`, added up by view.
+
+    Args:
+        regions: ``(V P, 3, H, W)``, view by view.
+        opinion: the same shape.
+
+    Returns:
+        ``(V, 3, 2)``: for each view and region the voxels that both have, and the sum of what either has.
+    """
+    return torch.stack(overlap(regions.float(), opinion.float()), -1).unflatten(0, (len(VIEWS), -1)).sum(1)
 
 
-def natural_masks(surrogate: Surrogate, source: Source) -> list[dict[str, Any]]:
-    """Every segmentation of an exam, the reference first: Dice with it by region, and stars by where one looks."""
-    if source.paths is None:
-        return []
-    (reference,) = source.paths.segmentations
-    found = find_all_segmentations(source.paths.t1c.parent, (reference.name,))
-    exam = read_exam(found.paths, label_scheme=source.label_scheme)
-    image = torch.from_numpy(exam.image)[None]
-    masks = [
-        regions_from_labels(torch.from_numpy(m)[None, None], source.label_scheme) for m in exam.segmentations.values()
-    ]
-    rows = []
-    for name, mask in zip(found.names, masks, strict=True):
-        row: dict[str, Any] = {"name": name, "dice": region_dice(mask, masks[0])[0].tolist()}
-        with torch.no_grad():
-            stars = {place: rate_segmentation(surrogate, image, mask, look=(place,)) for place in LOOKS}
-        for look in (("mask",), ("flair",), ("brain",), ("mask", "flair"), LOOKS):
-            row["+".join(look)] = float(torch.stack([stars[place] for place in look]).amin(0).mean())
-        rows.append(row)
-    return rows
+@torch.no_grad()
+def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row: Row) -> None:
+    """Check that ingredients make the stars that the rating gives, of three planes and thorough.
+
+    Raises:
+        ValueError: they do not.
+    """
+    config = reader_of(surrogate)
+    gate = Gate(config.full_marks, config.exponent)
+    network, views, survey = (row[name].double().numpy() for name in ("network", "views", "survey"))
+    for thorough in (False, True):
+        pooled = agreement_of(survey.sum(0))[None] if thorough else None
+        made = gate.stars(network[None], agreement_of(views)[None], pooled)[0]
+        rated = float(rate_segmentation(surrogate, image, regions, thorough=thorough).mean())
+        if abs(made - rated) > TOLERANCE:
+            raise ValueError(
+                f"expected {rated:.3f} stars (thorough: {thorough}), got {made:.3f} from the ingredients; "
+                "_hardening_gate.py must follow the rating of dqe_loss"
+            )
 
 
-def correlation(rows: list[dict[str, Any]], look: str = "mask") -> float:
-    """Pearson's r of stars and mean region Dice; NaN for fewer than three masks."""
-    if len(rows) < 3:
-        return math.nan
-    return float(np.corrcoef([np.mean(row["dice"]) for row in rows], [row[look] for row in rows])[0, 1])
+def planes_of(surrogate: Surrogate, case: Case) -> Tensor:
+    """The three planes of the expert's mask ``(3, C, H, W)``, for timing."""
+    mask = RegionMask(case.regions, hard=True)
+    return mask_inputs(surrogate, case.image, mask, center_of_mask(mask, hard=True))[0, :, 0]
 
 
-def _tick(_: int) -> None:
-    """Progress is told a checkpoint at a time."""
+def _with_opinion(surrogate: Surrogate, planes: Tensor) -> tuple[Tensor, Tensor]:
+    opinion = surrogate.consult(planes)
+    assert opinion is not None  # `survey_scans` is only asked for a surrogate with a reader
+    return split_planes(planes)[1], opinion.regions
+
+
+def _region_planes(surrogate: Surrogate, mask: RegionMask, positions: Tensor) -> Tensor:
+    """Planes of a mask at positions ``(1, 3, P)`` along X, Y, Z: ``(V P, 3, H, W)``."""
+    views = [presented_regions(surrogate.config, mask, positions[:, VIEW_AXIS[view]], view)[0] for view in VIEWS]
+    return torch.cat(views)

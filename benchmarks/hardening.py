@@ -1,33 +1,44 @@
-"""Train, judge and write the hardened checkpoint: leave-one-exam-out first, then all exams, in one resumable call.
+"""Cross-validate hardened readers by source: teach, measure, attack, and pool what is there into one table.
 
-Run: ``python benchmarks/hardening.py --exams A B C --reference NAME [NAME ...]``. Each exam is judged by a second
-reader that never saw it, next to the published weights; then the checkpoint that ships is taught on all of them, and
-audited on phantoms. What is finished is kept under ``--out``, and a run that was stopped goes on from there. On two CPU
-cores about two hours.
+Run: ``python benchmarks/hardening.py --exams FOLDERS --reference NAMES``. Each group of exams (``--groups``) is judged
+by a reader that saw none of it; the reader that ships is taught on all exams, and judged on phantoms. What is finished
+is kept under ``--out`` by the checkpoint's fingerprint, and a run that was stopped goes on from there. Two processes
+can share the work with ``--only-group``; ``--stages pool`` then makes the table of all that is there.
 """
 
-import json
+import os
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from _hardening_measures import measure_checkpoint
-from _hardening_table import table
-from _report import machine, write_json
+from _hardening_attacks import GUARDS, attacked, pairs
+from _hardening_coverage import measure_coverage
+from _hardening_groups import GROUPS, Group, split_groups
+from _hardening_measures import measure_masks, measure_reader, planes_of
+from _hardening_pool import pool
+from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
+from _hardening_table import write_results
+from _report import interleave, machine, timed
 
-from dqe_loss import load_surrogate
+from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.checkpoint import fingerprint
-from dqe_loss.evaluation.audit.case import find_sources, phantom_sources, read_case
-from dqe_loss.evaluation.audit.measure import Settings as AuditSettings
-from dqe_loss.evaluation.audit.parts import PARTS
-from dqe_loss.evaluation.audit.run import Plan, run_audit, summary_text
+from dqe_loss.evaluation.audit.case import Case, Source, read_case
+from dqe_loss.evaluation.audit.measure import Settings
+from dqe_loss.survey import PLANES
 from dqe_loss.training.hardening.config import HardenConfig
 from dqe_loss.training.hardening.run import harden
 
 CHECKPOINT = "surrogate.safetensors"
+Read = Callable[[], Case]
+"""Reads an exam, once."""
+STAGES = ("teach", "measure", "attack", "cost", "pool")
+"""In their order; each takes what the ones before left in ``--out``, and says what it misses."""
 
 
 @dataclass(frozen=True)
@@ -41,81 +52,171 @@ class Options:
     out: Path = Path("runs/hardening")
     """Folder for the trainings, and for what they measured."""
     results: Path = Path("benchmarks/results/hardening")
-    """Folder for the JSON file and the table."""
+    """Folder for the JSON file and the tables."""
+    groups: tuple[str, ...] = GROUPS
+    """Groups of exams that are judged together, each NAME=PATTERN[,PATTERN] by the exams' names."""
+    only_group: tuple[str, ...] = ()
+    """Do these groups only ("phantoms" is the reader that ships); pooling always takes what is there of all."""
+    stages: tuple[str, ...] = STAGES
+    """What to do, of teach, measure, attack, cost and pool."""
+    phantoms: int = 8
+    """Phantoms to judge that no reader saw."""
     attack_steps: int = 100
     """Steps of each attack."""
-    ship: bool = True
-    """Whether to teach on all exams in the end."""
-    audited: int = 1
-    """Phantoms on which the shipped and the published checkpoint are audited in the end."""
+    guards: tuple[str, ...] = GUARDS
+    """The loss's guards to attack with, on, off or both; each costs the same again."""
+    seed: int = 0
+    """Of the masks that are judged."""
+    threads: int = 1
+    """Threads of a process."""
+    full_marks: float | None = None
+    """Agreement from which on a mask keeps all of its stars, to make the table with; None takes the readers' own."""
+    exponent: float | None = None
+    """The same of the agreement below it."""
+    checkpoint: str = ""
+    """Judge this checkpoint for every group instead of teaching: it may have seen the exams. To try things out."""
     harden: HardenConfig = field(default_factory=HardenConfig)
-    """How each second reader is taught."""
+    """How each reader is taught; its exams, reference and out are set for each group."""
 
 
 def main(options: Options) -> None:
-    """Teach and measure what is missing, and write the table."""
-    torch.set_num_threads(2)
-    published = load_surrogate("brainlesion")
-    measured: dict[str, dict[str, Any]] = {}
-    for exam in options.exams:
-        others = tuple(other for other in options.exams if other != exam)
-        path = _teach(options, others, f"without_{exam.resolve().name}")
-        hardened = load_surrogate(path)
-        sources = find_sources(options.exams, options.reference, options.harden.label_scheme)
-        source = next(source for source in sources if source.name == exam.resolve().name)
-        case = None
-        rows = {}
-        for name, surrogate in (("published", published), ("hardened", hardened)):
-            kept = options.out / f"measured_{source.name}_{name}.json"
-            key = {"checkpoint": fingerprint(surrogate), "attack_steps": options.attack_steps}
-            former = json.loads(kept.read_text()) if kept.is_file() else {}
-            if former.get("key") != key:
-                case = case or read_case(source, sources)
-                former = {"key": key, **measure_checkpoint(surrogate, case, source, options.attack_steps)}
-                write_json(kept, former)
-            rows[name] = former
-        measured[source.name] = rows
-        print(table(measured), flush=True)
-    if options.ship:
-        shipped = _teach(options, options.exams, "all")
-        print(f"to ship: {shipped}")
-        for name, checkpoint in (("hardened", str(shipped)), ("brainlesion", "brainlesion")):
-            _audit(options, name, checkpoint)
-    write_json(options.results / "hardening.json", {"machine": machine(), "exams": measured})
-    (options.results / "table.md").write_text(table(measured) + "\n")
-
-
-def _teach(options: Options, exams: tuple[Path, ...], name: str) -> Path:
-    """Harden on some exams, or go on with it; returns the checkpoint.
+    """Do what is missing of the stages.
 
     Raises:
-        SystemExit: a signal stopped it.
+        ValueError: an option is not as said, or a stage needs what another has not left yet.
+        SystemExit: a signal stopped a teaching; its state is saved.
     """
-    folder = options.out / name
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        resume = (folder / "state.pt").is_file()
-        config = replace(
-            options.harden,
-            exams=exams,
-            reference=options.reference,
-            out=folder,
-            resume=resume,
-            cache=options.harden.cache or options.out / "exams",  # one for all: each exam is prepared once
-        )
+    groups = _check(options)
+    torch.set_num_threads(options.threads)
+    chosen = [group for group in groups if not options.only_group or group.name in options.only_group]
+    work = [stage for stage in options.stages if stage in ("measure", "attack", "cost")]
+    for group in chosen:
+        if "teach" in options.stages and not options.checkpoint:
+            teach(options, group)
+        if work:
+            judge(options, group, load_surrogate(_checkpoint(options, group)), work)
+    if "pool" in options.stages:
+        print(pool_all(options, groups))
+
+
+def pool_all(options: Options, groups: list[Group]) -> str:
+    """Write the tables of all that is there; returns them in Markdown."""
+    pooled = pool(options.out, groups)
+    given = {"full_marks": options.full_marks, "exponent": options.exponent}
+    pooled = replace(
+        pooled, gate=replace(pooled.gate, **{name: value for name, value in given.items() if value is not None})
+    )
+    return write_results(options.results, pooled, machine(), measure_coverage(pooled))
+
+
+def teach(options: Options, group: Group) -> None:
+    """Harden on all exams but a group's, or go on with it; a checkpoint that is there is kept.
+
+    No exam is held out while it is taught, so that nothing of the judged group chooses anything. All readers share one
+    cache of prepared exams.
+    """
+    folder = options.out / group.reader
+    if (folder / CHECKPOINT).is_file():
+        return
+    config = replace(
+        options.harden,
+        exams=group.taught,
+        reference=options.reference,
+        out=folder,
+        cache=options.harden.cache or options.out / "cache",
+        held_out=(),
+        resume=(folder / "state.pt").is_file(),
+    )
+    started = time.time()
+    if code := harden(config):
+        raise SystemExit(code)
+    print(f"{group.reader}: taught in {(time.time() - started) / 60:.0f} minutes", flush=True)
+
+
+def judge(options: Options, group: Group, surrogate: Surrogate, stages: list[str]) -> None:
+    """Measure and attack a group's exams with a reader that saw none of them, and time it."""
+    published = load_surrogate("brainlesion")
+    for source in group.sources:
+        read = cache(partial(read_case, source, group.strangers))  # once, and only if something is missing
         started = time.time()
-        code = harden(config)
-        if code:
-            raise SystemExit(code)
-        print(f"{name}: {(time.time() - started) / 60:.0f} minutes", flush=True)
-    return path
+        if "measure" in stages:
+            _measure(options, group, source, read, surrogate, published)
+        if "attack" in stages:
+            _attack(options, group, source, read, surrogate)
+        if "cost" in stages and source is group.sources[0]:
+            path = measured_path(options.out, COST, source.name, group.reader)
+            measured(path, _key(options, surrogate), partial(_cost, surrogate, read))
+        print(f"{group.name}, {source.name}: {time.time() - started:.0f} s", flush=True)
 
 
-def _audit(options: Options, name: str, checkpoint: str) -> None:
-    """An audit's page on phantoms that no reader was taught on; what it holds already is kept."""
-    settings = AuditSettings(attack_steps=options.attack_steps)
-    plan = Plan(checkpoint, phantom_sources(options.audited), tuple(PARTS), settings)
-    print(summary_text(run_audit(plan, load_surrogate(checkpoint), options.out / f"audit_{name}")), flush=True)
+def _measure(
+    options: Options, group: Group, source: Source, read: Read, surrogate: Surrogate, published: Surrogate
+) -> None:
+    path = measured_path(options.out, MASKS, source.name)
+    key = {"published": fingerprint(published), "seed": options.seed, "survey": PLANES}
+    measured(path, key, lambda: measure_masks(published, read(), source, options.seed))
+    path = measured_path(options.out, READER, source.name, group.reader)
+    measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
+
+
+def _attack(options: Options, group: Group, source: Source, read: Read, surrogate: Surrogate) -> None:
+    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
+    key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
+    for start, guard in pairs(options.guards):
+        path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
+        measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
+
+
+def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+    return attacked(surrogate, read(), start, guard, settings)
+
+
+def _key(options: Options, surrogate: Surrogate) -> dict[str, Any]:
+    return {"checkpoint": fingerprint(surrogate), "seed": options.seed, "survey": PLANES}
+
+
+def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]:
+    """Milliseconds of the refiner and of the network for three planes on one core; the fastest of several is kept too.
+
+    A busy machine makes everything slower, and nothing faster.
+    """
+    planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        opinion = surrogate.consult(planes)
+        cases = {"refiner": lambda: surrogate.consult(planes), "network": lambda: surrogate(planes, opinion)}
+        found = interleave({name: timed(run) for name, run in cases.items()}, repeats, warmup=3)
+    torch.set_num_threads(threads)
+    return {
+        name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
+        for name, times in found.items()
+    } | {"load_average": os.getloadavg()[0]}
+
+
+def _checkpoint(options: Options, group: Group) -> str:
+    if options.checkpoint:
+        return options.checkpoint
+    path = options.out / group.reader / CHECKPOINT
+    if not path.is_file():
+        raise ValueError(f"expected the reader {path}, found none; run --stages teach --only-group {group.name} first")
+    return str(path)
+
+
+def _check(options: Options) -> list[Group]:
+    """The groups.
+
+    Raises:
+        ValueError: naming an option, its value and what it may be.
+    """
+    groups = split_groups(
+        options.exams, options.reference, options.groups, options.phantoms, options.harden.label_scheme
+    )
+    names = tuple(group.name for group in groups)
+    allowed = {"stages": STAGES, "guards": GUARDS, "only_group": names}
+    for option, choices in allowed.items():
+        if unknown := set(getattr(options, option)) - set(choices):
+            raise ValueError(f"--{option.replace('_', '-')} may be {', '.join(choices)}, got {', '.join(unknown)}")
+    return groups
 
 
 if __name__ == "__main__":

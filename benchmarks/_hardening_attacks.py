@@ -1,0 +1,38 @@
+"""Attacks without a target on the stars of an exam, with the loss's guard on and off."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dqe_loss import Surrogate
+from dqe_loss.evaluation.audit.case import Case
+from dqe_loss.evaluation.audit.exploitation import attack, observe, start_logits
+from dqe_loss.evaluation.audit.free import free_box, whole_mask
+from dqe_loss.evaluation.audit.measure import Settings
+from dqe_loss.guards import GuardedSurrogate
+
+STARTS = ("reference", "shifted")
+"""Of those of `dqe_loss.evaluation.audit.exploitation.STARTS`: a right mask, and one that is 15 voxels off."""
+GUARDS = ("on", "off")
+
+
+def attacked(surrogate: Surrogate, case: Case, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+    """Stars and Dice before and after an attack, with planes at the mask's own center.
+
+    Returns:
+        ``before`` and ``after`` (see `dqe_loss.evaluation.audit.exploitation.observe`) and ``stars`` of each step.
+    """
+    box, shape = free_box(case), case.regions.shape
+    first = start_logits(case, start, settings.seed)[box].contiguous()
+    rater = GuardedSurrogate(surrogate) if guard == "on" else surrogate
+    last, stars = attack(case, rater, first, settings, 0.0, _tick)
+    before, after = (observe(case, surrogate, whole_mask(logits, box, shape)) for logits in (first, last))
+    return {"before": before, "after": after, "stars": stars}
+
+
+def pairs(guards: Sequence[str]) -> list[tuple[str, str]]:
+    """All starts with each guard, the default guard first: what is shown even if time runs out."""
+    return [(start, guard) for guard in guards for start in STARTS]
+
+
+def _tick(_: int) -> None:
+    """Progress is told an exam at a time."""

@@ -1,0 +1,177 @@
+"""What a cross-validation has measured so far, pooled into tables: a row for each mask, change of units, and attack."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _hardening_attacks import GUARDS, pairs
+from _hardening_gate import HIGHEST, LOWEST, Gate, agreement_of, region_agreement
+from _hardening_groups import Group
+from _hardening_record import ATTACKS, COST, MASKS, READER, measured_path
+
+from dqe_loss.labels import REGIONS
+from dqe_loss.slicing import VIEWS
+
+Json = dict[str, Any]
+NETWORK, AGREEMENT, TRUE = (tuple(f"{what}_{view}" for view in VIEWS) for what in ("network", "agreement", "true"))
+"""Columns: the network's stars before the gate, and the agreement with the reader and with the reference."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All that is there.
+
+    Attributes:
+        masks: a row for each mask: ``exam``, ``group``, ``name``, ``kind``, ``error``, ``severity``, ``dice_TC`` to
+            ``dice_ET``, ``dice`` (their mean), ``planes``, ``published`` (mean stars, cut to the scale), `NETWORK`,
+            `AGREEMENT`, ``survey``, `TRUE`, ``true_survey``, and the reader's agreement by region in the rated planes
+            (``views_TC`` ...) and the survey (``survey_TC`` ...).
+        units: a row for each exam and change of units: ``exam``, ``group``, ``name``, ``published``, `NETWORK`,
+            `AGREEMENT`, ``survey``.
+        attacks: a row for each attack and place (``planes``, ``volume``): ``exam``, ``group``, ``start``, ``guard``,
+            ``place``, ``before_TC`` ... ``after_ET``.
+        cost: milliseconds of three planes: reader -> part -> figures.
+        gate: that of the readers.
+        missing: what is not there yet, in words.
+    """
+
+    masks: pd.DataFrame
+    units: pd.DataFrame
+    attacks: pd.DataFrame
+    cost: Json
+    gate: Gate
+    missing: tuple[str, ...] = ()
+
+
+def pool(out: Path, groups: Sequence[Group]) -> Pooled:
+    """Read what is there.
+
+    Raises:
+        ValueError: nothing is there, or a reader's files were measured with different checkpoints.
+    """
+    masks: list[Json] = []
+    units: list[Json] = []
+    attacks: list[Json] = []
+    missing: list[str] = []
+    cost: Json = {}
+    gates: set[tuple[float, float]] = set()
+    for group in groups:
+        checkpoints: dict[str, str] = {}
+        for source in group.sources:
+            where = {"exam": source.name, "group": group.name}
+            found = _Files(out, group.reader, source.name, checkpoints)
+            base, own = found.read(MASKS, "published"), found.read(READER)
+            if base is None or own is None:
+                missing.append(f"measures of {source.name}")
+            else:
+                gates.add((own["gate"]["full_marks"], own["gate"]["exponent"]))
+                masks += [where | row for row in mask_rows(base, own)]
+                units += [where | row for row in unit_rows(base, own)]
+            for start, guard in pairs(GUARDS):
+                attack = found.read(f"{ATTACKS}/{start}_{guard}")
+                if attack is None:
+                    missing.append(f"attack from {start}, guard {guard}, of {source.name}")
+                else:
+                    attacks += [where | {"start": start, "guard": guard} | row for row in attack_rows(attack)]
+            if (timing := found.read(COST)) is not None:
+                cost[group.reader] = timing
+    if not masks:
+        raise ValueError(f"expected measures under {out / 'measured'}, found none; run --stages teach measure first")
+    if len(gates) > 1:
+        raise ValueError(f"expected readers with one gate, got full_marks and exponent {sorted(gates)}; measure anew")
+    tables = [pd.DataFrame(rows) for rows in (masks, units, attacks)]
+    return Pooled(*tables, cost, Gate(*gates.pop()), tuple(missing))
+
+
+def mask_rows(base: Json, own: Json) -> Iterator[Json]:
+    """A row for each mask of one exam, from what depends on no reader and what does."""
+    for row in base["masks"]:
+        seen = own["masks"][row["name"]]
+        dice = dict(zip((f"dice_{region}" for region in REGIONS), row["dice"], strict=True))
+        yield {
+            **{key: row[key] for key in ("name", "kind", "error", "severity", "planes")},
+            **dice,
+            "dice": float(np.mean(row["dice"])),
+            "published": _mean_stars(row["published"]),
+            **_ingredients(seen),
+            **dict(zip(TRUE, agreement_of(np.array(row["views"])).tolist(), strict=True)),
+            "true_survey": float(agreement_of(np.array(row["survey"]).sum(0))),
+            **_by_region("views", seen),
+            **_by_region("survey", seen),
+        }
+
+
+def unit_rows(base: Json, own: Json) -> Iterator[Json]:
+    """A row for each change of units of one exam's expert mask."""
+    for name, seen in own["units"].items():
+        yield {"name": name, "published": _mean_stars(base["units"][name]), **_ingredients(seen)}
+
+
+def attack_rows(attack: Json) -> Iterator[Json]:
+    """A row for each place where Dice was taken."""
+    for place in ("planes", "volume"):
+        row: Json = {"place": place}
+        for when in ("before", "after"):
+            row |= dict(zip((f"{when}_{region}" for region in REGIONS), attack[when][place], strict=True))
+        yield row
+
+
+def stars_of(rows: pd.DataFrame, gate: Gate, *, thorough: bool = True, oracle: bool = False) -> pd.Series:
+    """Mean stars of rows of masks or units.
+
+    Args:
+        rows: see `Pooled`.
+        gate: its options.
+        thorough: whether the survey counts.
+        oracle: whether the reference itself is the second reader's opinion: the most that a gate can do.
+    """
+    views, survey = (TRUE, "true_survey") if oracle else (AGREEMENT, "survey")
+    network, agreement = (rows[list(columns)].to_numpy(float) for columns in (NETWORK, views))
+    stars = gate.stars(network, agreement, rows[survey].to_numpy(float) if thorough else None)
+    return pd.Series(stars, rows.index)
+
+
+def _ingredients(seen: Json) -> Json:
+    return {
+        **dict(zip(NETWORK, seen["network"], strict=True)),
+        **dict(zip(AGREEMENT, agreement_of(np.array(seen["views"])).tolist(), strict=True)),
+        "survey": float(agreement_of(np.array(seen["survey"]).sum(0))),
+    }
+
+
+def _by_region(what: str, seen: Json) -> Json:
+    dice = region_agreement(np.array(seen[what]).sum(0))
+    return dict(zip((f"{what}_{region}" for region in REGIONS), dice.tolist(), strict=True))
+
+
+def _mean_stars(views: Sequence[float]) -> float:
+    return float(np.clip(views, LOWEST, HIGHEST).mean())
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one exam; notes which checkpoint each was measured with."""
+
+    out: Path
+    reader: str
+    exam: str
+    checkpoints: dict[str, str]
+
+    def read(self, stage: str, reader: str = "") -> Json | None:
+        path = measured_path(self.out, stage, self.exam, reader or self.reader)
+        if not path.is_file():
+            return None
+        kept: Json = json.loads(path.read_text())
+        checkpoint = kept["key"].get("checkpoint")
+        if checkpoint is not None:
+            self.checkpoints[checkpoint] = str(path)
+        if len(self.checkpoints) > 1:
+            raise ValueError(
+                f"expected the measures of {self.reader} with one checkpoint, got several: "
+                f"{', '.join(self.checkpoints.values())}; run --stages measure attack cost, or delete the older ones"
+            )
+        return kept
