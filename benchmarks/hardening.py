@@ -19,10 +19,11 @@ import torch
 import tyro
 from _hardening_attacks import GUARDS, attacked, pairs
 from _hardening_coverage import measure_coverage
-from _hardening_groups import GROUPS, Group, split_groups
+from _hardening_groups import GROUPS, PHANTOMS, Group, split_groups
 from _hardening_measures import measure_masks, measure_reader, planes_of
-from _hardening_pool import pool
+from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
+from _hardening_ship import ship
 from _hardening_table import write_results
 from _report import interleave, machine, timed
 
@@ -37,7 +38,7 @@ from dqe_loss.training.hardening.run import harden
 CHECKPOINT = "surrogate.safetensors"
 Read = Callable[[], Case]
 """Reads an exam, once."""
-STAGES = ("teach", "measure", "attack", "cost", "pool")
+STAGES = ("teach", "measure", "attack", "cost", "pool", "ship")
 """In their order; each takes what the ones before left in ``--out``, and says what it misses."""
 
 
@@ -58,7 +59,9 @@ class Options:
     only_group: tuple[str, ...] = ()
     """Do these groups only ("phantoms" is the reader that ships); pooling always takes what is there of all."""
     stages: tuple[str, ...] = STAGES
-    """What to do, of teach, measure, attack, cost and pool."""
+    """What to do: teach, measure, attack, cost, pool, and ship, which writes the checkpoint for --weights."""
+    weights: Path = Path("runs/hardening/hardened.safetensors")
+    """File for the checkpoint that ships; its card is written beside it."""
     phantoms: int = 8
     """Phantoms to judge that no reader saw."""
     attack_steps: int = 100
@@ -97,28 +100,35 @@ def main(options: Options) -> None:
             judge(options, group, load_surrogate(_checkpoint(options, group)), work)
     if "pool" in options.stages:
         print(pool_all(options, groups))
+    if "ship" in options.stages:
+        every = next(group for group in groups if group.name == PHANTOMS)
+        ship(hardening(options, every), pooled_with_gate(options, groups), options.weights)
+        print(f"to ship: {options.weights}")
 
 
 def pool_all(options: Options, groups: list[Group]) -> str:
     """Write the tables of all that is there; returns them in Markdown."""
-    pooled = pool(options.out, groups)
-    given = {"full_marks": options.full_marks, "exponent": options.exponent}
-    pooled = replace(
-        pooled, gate=replace(pooled.gate, **{name: value for name, value in given.items() if value is not None})
-    )
+    pooled = pooled_with_gate(options, groups)
     return write_results(options.results, pooled, machine(), measure_coverage(pooled))
 
 
-def teach(options: Options, group: Group) -> None:
-    """Harden on all exams but a group's, or go on with it; a checkpoint that is there is kept.
+def pooled_with_gate(options: Options, groups: list[Group]) -> Pooled:
+    """All that is there, with the gate that the options ask for."""
+    pooled = pool(options.out, groups)
+    given = {"full_marks": options.full_marks, "exponent": options.exponent}
+    return replace(
+        pooled, gate=replace(pooled.gate, **{name: value for name, value in given.items() if value is not None})
+    )
+
+
+def hardening(options: Options, group: Group) -> HardenConfig:
+    """How a group's reader is taught.
 
     No exam is held out while it is taught, so that nothing of the judged group chooses anything. All readers share one
     cache of prepared exams.
     """
     folder = options.out / group.reader
-    if (folder / CHECKPOINT).is_file():
-        return
-    config = replace(
+    return replace(
         options.harden,
         exams=group.taught,
         reference=options.reference,
@@ -127,6 +137,13 @@ def teach(options: Options, group: Group) -> None:
         held_out=(),
         resume=(folder / "state.pt").is_file(),
     )
+
+
+def teach(options: Options, group: Group) -> None:
+    """Harden on all exams but a group's, or go on with it; a checkpoint that is there is kept."""
+    config = hardening(options, group)
+    if (config.out / CHECKPOINT).is_file():
+        return
     started = time.time()
     if code := harden(config):
         raise SystemExit(code)

@@ -1,0 +1,55 @@
+"""From a cross-validation to the checkpoint that ships: its gate, what its stars mean in Dice, its file and card."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from _hardening_figures import JUDGED
+from _hardening_groups import PHANTOMS
+from _hardening_pool import Pooled, stars_of
+
+from dqe_loss.checkpoint import add_dice_map
+from dqe_loss.dice_map import DiceMap
+from dqe_loss.evaluation.dice_map import fit_dice_map
+from dqe_loss.look import told_looks
+from dqe_loss.training.hardening.config import HardenConfig
+from dqe_loss.training.hardening.run import harden
+
+
+def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
+    """Write a taught reader's checkpoint with a cross-validation's gate and map, and its card beside it.
+
+    Args:
+        taught: the finished hardening on all exams.
+        pooled: the cross-validation; its gate is the one that ships.
+        weights: the file to write, .safetensors.
+
+    Raises:
+        ValueError: the hardening is not finished, or there are too few groups for a map.
+    """
+    folder = taught.out.with_name(weights.stem)
+    folder.mkdir(exist_ok=True)
+    # Resuming a finished hardening teaches nothing, and writes checkpoint and card with the gate that it is given.
+    shutil.copy(taught.out / "state.pt", folder / "state.pt")
+    gate = pooled.gate
+    harden(replace(taught, out=folder, resume=True, full_marks=gate.full_marks, exponent=gate.exponent))
+    dice_map = dice_map_of(pooled)
+    add_dice_map(folder / "surrogate.safetensors", dice_map)
+    shutil.copy(folder / "surrogate.safetensors", weights)
+    card = (folder / "surrogate.md").read_text().rstrip("\n")
+    weights.with_suffix(".md").write_text(f"{card}\n\n{dice_map.card()}")
+
+
+def dice_map_of(pooled: Pooled) -> DiceMap:
+    """What the stars of readers that had not seen the masks' groups stand for."""
+    masks = pooled.masks[pooled.masks["kind"].isin(JUDGED) & (pooled.masks["group"] != PHANTOMS)]
+    stars = stars_of(masks, pooled.gate)
+    exams, groups = masks["exam"].nunique(), masks["group"].nunique()
+    told = f"{len(masks)} expert, network and corrupted masks of {exams} exams from {groups} groups"
+    return fit_dice_map(
+        stars.to_numpy(),
+        masks["dice"].to_numpy(),
+        masks["group"].tolist(),
+        learned_from=told,
+        look=" ".join(told_looks(("mask",), True)),
+    )
