@@ -1,4 +1,4 @@
-"""The teaching of a second reader: batches, loss, average, held-out exams, and that a run goes on where it was."""
+"""The teaching of a second reader: batches, loss, held-out exams, and that a run goes on where it was."""
 
 import multiprocessing
 import os
@@ -110,7 +110,7 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
 
 
 def make_teacher(folder, exams, held_out=(), name="state.pt", **options):
-    options = {"steps": 4, "batch": 2, "save_every": 2, "attack_from": 0.0, "workers": 0, "average": 0.5} | options
+    options = {"steps": 4, "batch": 2, "save_every": 2, "attack_from": 0.0, "workers": 0} | options
     config = HardenConfig(out=folder, **options)
     teacher = Teacher(config, make_reader(), exams, held_out, CPU, folder / name, lambda _: None)
     teacher.judged = teacher.judged[:1]  # of nine: whole planes take long
@@ -152,27 +152,8 @@ def test_a_signal_ends_the_workers_and_saves_the_state(exam, tmp_path):
     assert not multiprocessing.active_children()
 
 
-def test_the_average_is_what_counts(exam, tmp_path):
-    teacher = make_teacher(tmp_path, [exam], average=0.5, steps=3)
-    followed = []
-    took = teacher._step
-
-    def followed_step(batch, step):
-        row = took(batch, step)
-        followed.append({n: t.clone() for n, t in teacher.reader.state_dict().items()})
-        return row
-
-    teacher._step = followed_step
-    assert teacher.run({}, StopRequest())
-    assert teacher.conclude() == 3
-    for name, value in teacher.reader.state_dict().items():
-        if value.is_floating_point():
-            first, second, third = (weights[name] for weights in followed)
-            torch.testing.assert_close(value, 0.25 * first + 0.25 * second + 0.5 * third)
-
-
-def test_without_an_average_the_last_weights_count(exam, tmp_path):
-    teacher = make_teacher(tmp_path, [exam], average=0, steps=1)
+def test_without_held_out_exams_the_last_weights_count(exam, tmp_path):
+    teacher = make_teacher(tmp_path, [exam], steps=1)
     assert teacher.run({}, StopRequest())
     before = {n: t.clone() for n, t in teacher.reader.state_dict().items()}
     assert teacher.conclude() == 1

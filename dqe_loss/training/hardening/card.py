@@ -98,11 +98,9 @@ def _names(exams: Sequence[TaughtExam]) -> list[str]:
 
 def _weights(lesson: Lesson) -> str:
     """Which weights were taken, and why."""
-    config = lesson.config
-    what = f"Its weights are a moving average (decay {config.average:g})" if config.average else "Its weights are those"
     if not lesson.held_out:
-        return f"{what} after step {lesson.step}, the last."
+        return f"Its weights are those after step {lesson.step}, the last."
     return (
-        f"{what} after step {lesson.step}, where it did best on exams that were held out: "
+        f"Its weights are those after step {lesson.step}, where it did best on exams that were held out: "
         f"{', '.join(_names(lesson.held_out))}. It was chosen by these, so that they do not test it."
     )

@@ -36,7 +36,6 @@ class HardenConfig:
         batch: Planes per step.
         learning_rate: Peak learning rate (AdamW).
         weight_decay: Weight decay (AdamW).
-        average: Decay of the moving average of the weights, which becomes the checkpoint; 0 keeps none.
         norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
         trust: How far the reader believes the given mask: a number for each region, for each voxel, or none.
         features: Channels of the reader's five levels and of its last layer.
@@ -68,7 +67,6 @@ class HardenConfig:
     batch: int = 12
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    average: float = 0.0
     norm: Literal["batch", "instance"] = "batch"
     trust: Literal["region", "voxel", "none"] = "region"
     features: tuple[int, ...] = (16, 32, 64, 96, 128, 16)
@@ -95,8 +93,6 @@ class HardenConfig:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be at least 0 (none) and below 1, got {self.average:g}")
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
             got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
             raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")

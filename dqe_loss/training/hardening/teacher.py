@@ -47,7 +47,7 @@ class Teacher:
 
     def __post_init__(self) -> None:
         """Build what one teaching needs."""
-        self.weights = Weights(self.reader, self.config.average, bool(self.held_out))
+        self.weights = Weights(self.reader, bool(self.held_out))
         self.judged = judged_planes(self.held_out)
         self.progress = Progress()
         self.optimizer = torch.optim.AdamW(self.reader.parameters(), weight_decay=self.config.weight_decay)
@@ -98,7 +98,7 @@ class Teacher:
         """What held-out exams say of the weights as they stand, which are kept if they are the best so far."""
         if not self.judged:
             return {}
-        row = judge(self.weights.current, self.judged, self.device)
+        row = judge(self.reader, self.judged, self.device)
         if row[DISTANCE] <= self.progress.best:  # of equals the later one has learned more
             self.progress.best = row[DISTANCE]
             self.weights.keep()
@@ -123,7 +123,6 @@ class Teacher:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.reader.parameters(), LARGEST_NORM)
         self.optimizer.step()
-        self.weights.follow()
         return row | {"loss": loss.item(), "opinion_dice": mean_dice(logits.detach().sigmoid(), truth)}
 
 
