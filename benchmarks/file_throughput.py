@@ -36,6 +36,7 @@ from dqe_loss.slicing import VIEW_AXIS
 
 TARGETS = {"gz": 5.0, "plain": 20.0}
 STAGES = ("read, inflate", "decode, check", "center", "planes", "scale, pad", "worker processes", "network")
+_THOROUGH = (("off", False), ("on", True))
 Seconds = tuple[float, float]
 """On the wall, and of the processor."""
 Stages = dict[str, dict[str, list[float]]]
@@ -74,18 +75,25 @@ def main(settings: Settings) -> None:
         for kind, paths in files.items():
             cases |= _upstream_cases(kind, paths) | _own_cases(kind, paths, raters, settings.ahead)
         seconds = interleave({name: clocked(run) for name, run in cases.items()}, settings.repeats)
+        surveys = _survey_rows(files["gz"], settings.repeats)
         difference = _difference(files["gz"], raters)
         resident = _resident(list(files.values()), raters["torch"], settings.memory)
     stages = {kind: _stages(seconds, kind, raters) for kind in files}
     rows = [_row(kind, stage, stages[kind]) for kind in files for stage in (*STAGES, "all but the network", "all")]
     totals = _totals(seconds, files, raters, settings.ahead)
-    print(markdown_table(rows), "", markdown_table(totals), "", sep="\n")
+    print(markdown_table(rows), "", markdown_table(totals), "", markdown_table(surveys), "", sep="\n")
     verdicts = [_verdict(kind, stages[kind]) for kind in files]
     growth = resident[-1] - resident[0]
     print(*verdicts, f"largest difference of stars from upstream: {difference}", sep="\n")
     print(f"resident memory after {settings.memory} exams: {growth:+.0f} MB", machine(), sep="\n")
     payload = {"settings": asdict(settings), "machine": machine(), "isal": nifti.igzip is not None, "rows": rows}
-    payload |= {"totals": totals, "verdicts": verdicts, "stars_difference": difference, "resident_mb": resident}
+    payload |= {
+        "surveys": surveys,
+        "totals": totals,
+        "verdicts": verdicts,
+        "stars_difference": difference,
+        "resident_mb": resident,
+    }
     write_json(settings.json, payload | {"wall_and_processor_seconds": seconds})
 
 
@@ -224,6 +232,18 @@ def _verdict(kind: str, stages: Stages) -> str:
         f"{kind}: {ratios['all but the network']:.1f} times less processor time than upstream without the network "
         f"(target {TARGETS[kind]:.0f}: {met}), {ratios['all']:.1f} times with it"
     )
+
+
+def _survey_rows(paths: ExamPaths, repeats: int) -> list[dict[str, Any]]:
+    """Milliseconds an exam, by the default checkpoint, with its second reader asked all over the head and without."""
+    surrogate = load_surrogate()
+    cases = {f"thorough {word}": lambda on=on: rate_files(paths, surrogate, thorough=on) for word, on in _THOROUGH}
+    seconds = interleave({name: clocked(run) for name, run in cases.items()}, repeats)
+    rows = []
+    for name, pairs in seconds.items():
+        wall, processor = ([1e3 * value for value in values] for values in zip(*pairs, strict=True))
+        rows.append({"default checkpoint, gz": name, "ms on the wall": spread(wall), "of processor": spread(processor)})
+    return rows
 
 
 def _difference(paths: ExamPaths, raters: dict[str, Rater]) -> dict[str, float]:

@@ -37,6 +37,7 @@ class Arguments:
         parts: What to audit.
         fail_on: Parts whose failure makes the exit code 1, or any.
         attack_steps: Steps of each attack.
+        thorough: Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head.
         label_scheme: Which label is which tissue.
         device: Where the network runs, such as cpu or cuda.
         seed: Seed of all that is random.
@@ -54,6 +55,7 @@ class Arguments:
         tuple[PartName | Literal["any"], ...], tyro.conf.arg(metavar=f"{{{_LIST}|any}} ...", help_behavior_hint="")
     ] = ()
     attack_steps: int = 100
+    thorough: bool = True
     label_scheme: SchemeOption = "brats"
     device: str = "cpu"
     seed: int = 0
@@ -92,7 +94,7 @@ def _run(arguments: Arguments) -> list[str]:
         arguments.checkpoint,
         sources,
         arguments.parts,
-        Settings(arguments.seed, arguments.attack_steps),
+        Settings(arguments.seed, arguments.attack_steps, arguments.thorough),
         arguments.label_scheme,
         arguments.device,
     )

@@ -73,7 +73,8 @@ def presented_scans(
     """
 
     def take(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
-        return at_least_float32(take_planes(image, index, view)).nan_to_num(0, 0, 0)
+        # Contiguous, so that sums over a plane come out the same wherever it was taken from.
+        return at_least_float32(take_planes(image, index, view)).nan_to_num(0, 0, 0).contiguous()
 
     scans = interpolate_planes(take, positions, image.shape[2 + VIEW_AXIS[view]])
     if channels != sorted(channels):

@@ -486,7 +486,8 @@ def test_everything_from_one_command(whole):
     pictures = {f"{part}_exam-{i}.png" for part in ("absurd", "exploitation") for i in range(2)}
     assert {path.name for path in (whole / "pictures").iterdir()} == pictures
     assert (content["checkpoint"], content["unit"], content["kind_of_ratings"]) == ("tiny", "stars", "human")
-    assert content["settings"] == {"seed": 0, "attack_steps": STEPS, "label_scheme": "brats", "device": "cpu"}
+    settings = {"seed": 0, "attack_steps": STEPS, "thorough": True, "label_scheme": "brats", "device": "cpu"}
+    assert content["settings"] == settings
     assert content["exams"][0] == {"name": "exam-0", "kind": "exam", "reference": "seg-truth.nii.gz"}
     assert content["thresholds"]["attack_dice"] == [0.85, 0.9, 0.85]
     assert list(content["parts"]) == list(PARTS)

@@ -1,14 +1,19 @@
 """The survey: what a second reader says of the whole volume, and what that does to the stars of the rated planes."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from helpers import make_exam
+from test_open_exam import make_folder
 from test_second_reader import Constant, guarded_surrogate
 from torch import nn
 
-from dqe_loss import rate_segmentation
+from dqe_loss import DQEMetric, rate, rate_segmentation, save_surrogate
+from dqe_loss.data.exams import open_exam, read_exam
+from dqe_loss.data.rated import read_rated
+from dqe_loss.inference.files import prepare_planes
 from dqe_loss.mask import LabelMask
 from dqe_loss.planes import join_planes, presented_planes
 from dqe_loss.second_reader import Overlap, agreement_of, overlap, worth_of
@@ -223,3 +228,46 @@ def test_wrong_calls_are_named():
         rate_segmentation(surrogate, image, labels, thorough=True, survey_planes=0)
     with pytest.raises(ValueError, match="image and segmentation must have the same batch and voxels"):
         rate_segmentation(surrogate, image, labels[..., 1:], thorough=True)
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+def test_metrics_are_thorough_where_they_can_be(thorough):
+    surrogate, (image, labels) = make_surrogate(), make_volume()
+    wrong = with_false_edema(labels)
+    metrics = [DQEMetric(surrogate), DQEMetric(surrogate, thorough=thorough)]
+    expected = rate_segmentation(surrogate, image, wrong, thorough=thorough)
+    torch.testing.assert_close(metrics[1](wrong, image), expected)
+    assert torch.equal(metrics[0](wrong, image), expected) == thorough
+
+
+def test_the_scans_of_an_exam_are_cut_once_for_all_its_masks(tmp_path):
+    folder = make_folder(tmp_path / "exam")
+    planes = list(prepare_planes(open_exam(folder), guarded_surrogate()).values())
+    assert len(planes) == 2
+    assert planes[0].survey.scans is planes[1].survey.scans
+    assert planes[0].survey.regions.dtype == torch.bool
+    alone = prepare_planes(open_exam(folder), guarded_surrogate(), thorough=False).values()
+    assert [one.survey for one in alone] == [None, None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "thorough", "look"), [((), True, "mask survey"), (("--no-thorough",), False, "mask")]
+)
+def test_the_command_surveys_unless_it_is_told_not_to(tmp_path, flags, thorough, look):
+    (tmp_path / "data").mkdir()
+    folder, surrogate = make_folder(tmp_path / "data" / "exam"), guarded_surrogate()
+    checkpoint = tmp_path / "small.safetensors"
+    save_surrogate(surrogate, checkpoint)
+    expected = rate.rate_exam(read_exam(folder), surrogate, thorough=thorough)
+    assert expected != rate.rate_exam(read_exam(folder), surrogate, thorough=not thorough)
+    base = ["--checkpoint", str(checkpoint), *flags]
+    assert rate.main(["--exam", str(folder), "--json", str(tmp_path / "one.json"), *base]) == 0
+    told = json.loads((tmp_path / "one.json").read_text())
+    assert told["look"] == look.split()
+    assert rate.main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "all.csv"), *base]) == 0
+    table = read_rated(tmp_path / "all.csv")
+    assert set(table["look"]) == {look}
+    for (name, stars), row in zip(expected.items(), table.to_dict("records"), strict=True):
+        assert told["ratings"][name] == pytest.approx(stars, abs=1e-4)
+        assert [row[view] for view in (*VIEWS, "mean")] == pytest.approx(list(stars.values()), abs=1e-4)

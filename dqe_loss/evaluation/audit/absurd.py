@@ -66,14 +66,14 @@ def measure_absurd(case: Case, surrogate: Surrogate, settings: Settings, tick: T
     """
     regions = case.regions
     center = hard_center_of_mass(regions)
-    stars = mean_stars(surrogate, case.image, regions)
+    stars = mean_stars(surrogate, case.image, regions, thorough=settings.thorough)
     tick(1)
     panels = [axial_panel(case, regions, center, "reference", f"{stars:.2f}")]
     found = {}
     for name, labels in absurd_masks(case, case.rng(settings.seed, "absurd")).items():
         mask = case.as_regions(labels)
-        own = mean_stars(surrogate, case.image, mask)
-        there = mean_stars(surrogate, case.image, mask, center)
+        own = mean_stars(surrogate, case.image, mask, thorough=settings.thorough)
+        there = mean_stars(surrogate, case.image, mask, center, thorough=settings.thorough)
         tick(2)
         found[name] = {
             "own": own,

@@ -75,10 +75,11 @@ def measure_invariance(case: Case, surrogate: Surrogate, settings: Settings, tic
         ``unchanged`` (stars), and under ``changes`` for each ``stars`` and ``strict``.
     """
     regions = case.regions
-    unchanged = mean_stars(surrogate, case.image, regions)
+    unchanged = mean_stars(surrogate, case.image, regions, thorough=settings.thorough)
     tick(1)
     changes = {}
     for name, image, mask in changed_exams(case.image, regions):
-        changes[name] = {"stars": mean_stars(surrogate, image, mask), "strict": name.startswith(STRICT)}
+        stars = mean_stars(surrogate, image, mask, thorough=settings.thorough)
+        changes[name] = {"stars": stars, "strict": name.startswith(STRICT)}
         tick(1)
     return Measured({"unchanged": unchanged, "changes": changes})

@@ -16,9 +16,13 @@ from dqe_loss.evaluation.overlap import region_dice
 from dqe_loss.rating import rate_segmentation
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, extract_planes
 from dqe_loss.surrogate import Surrogate
+from dqe_loss.survey import is_surveyed
 
 CENTERS = ("own", "reference")
 """Whose center the rated planes go through: the mask's, as the loss and `dqe_loss.rate` look, or the reference's."""
+
+SURVEYED = ("absurd", "invariance")
+"""Parts about ratings of whole masks. The others set stars beside Dice in the rated planes, or are about the loss."""
 
 Tick = Callable[[int], None]
 """Told how many ratings' worth of work has been done."""
@@ -32,10 +36,12 @@ class Settings:
     Attributes:
         seed: of all that is random.
         attack_steps: steps of each attack.
+        thorough: whether `SURVEYED` parts rate as `dqe_loss.rate` does, with a survey where there is a second reader.
     """
 
     seed: int = 0
     attack_steps: int = 100
+    thorough: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,12 @@ class Measured:
 
 @torch.no_grad()
 def mean_stars(
-    surrogate: Surrogate, image: Tensor, regions: Tensor, center: Tensor | None = None, slicing: str = "hard"
+    surrogate: Surrogate,
+    image: Tensor,
+    regions: Tensor,
+    center: Tensor | None = None,
+    slicing: str = "hard",
+    thorough: bool = False,
 ) -> float:
     """Mean stars of the three views.
 
@@ -80,11 +91,14 @@ def mean_stars(
         regions: ``(1, 3, X, Y, Z)``, boolean or in [0, 1].
         center: ``(1, 3)`` to look at, integers for hard slicing; the mask's own if None.
         slicing: ``"hard"`` or ``"soft"``, see `rate_segmentation`.
+        thorough: whether to survey the whole volume, if there is a second reader.
 
     Raises:
         ValueError: if the rating is not finite.
     """
-    stars = float(rate_segmentation(surrogate, image, regions, slicing=slicing, center=center).mean())
+    thorough = is_surveyed(surrogate.config, thorough)
+    rated = rate_segmentation(surrogate, image, regions, slicing=slicing, center=center, thorough=thorough)
+    stars = float(rated.mean())
     if not math.isfinite(stars):
         raise ValueError(f"the checkpoint rates a mask with {stars} stars; its weights are broken, train it again")
     return stars

@@ -13,7 +13,7 @@ from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.evaluation.audit.case import Source, find_stranger, read_case
 from dqe_loss.evaluation.audit.exploitation import guards_of
 from dqe_loss.evaluation.audit.figures import draw_figures
-from dqe_loss.evaluation.audit.measure import Measured, Numbers, Settings
+from dqe_loss.evaluation.audit.measure import SURVEYED, Measured, Numbers, Settings
 from dqe_loss.evaluation.audit.page import render_page
 from dqe_loss.evaluation.audit.parts import PARTS
 from dqe_loss.evaluation.audit.pictures import draw_panels
@@ -60,7 +60,8 @@ class Plan:
         """What a result depends on besides checkpoint and seed."""
         file = None if source.paths is None else str(source.paths.segmentations[0].resolve())
         found: Numbers = {"reference": file, "other": find_stranger(source, self.sources)}
-        return found | ({"attack_steps": self.settings.attack_steps} if PARTS[part].uses_steps else {})
+        found |= {"attack_steps": self.settings.attack_steps} if PARTS[part].uses_steps else {}
+        return found | ({"thorough": self.settings.thorough} if part in SURVEYED else {})
 
 
 def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
