@@ -38,6 +38,16 @@ def make_image(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
     return ((noise / noise.std() * 60 + contrast) * brain).astype(np.float32)
 
 
+def z_scored(image: Tensor, whole: bool) -> Tensor:
+    """Each modality ``(N, 4, ...)`` as z-scores: of its head, with air of 0, or of all of it, with negative air."""
+    inside = torch.ones_like(image, dtype=torch.bool) if whole else image > 0
+    space = tuple(range(2, image.ndim))
+    count = inside.sum(space, keepdim=True)
+    mean = (image * inside).sum(space, keepdim=True) / count
+    deviation = (((image - mean) * inside).square().sum(space, keepdim=True) / count).sqrt()
+    return torch.where(inside, (image - mean) / deviation, 0)
+
+
 def make_exam(shape: tuple[int, ...] = SHAPE, seeds: tuple[int, ...] = (0,)) -> tuple[Tensor, Tensor]:
     """A batch: images (B, 4, X, Y, Z) float32 and BraTS 2023 label maps (B, 1, X, Y, Z) uint8, tumors apart."""
     images = torch.from_numpy(np.stack([make_image(shape, seed) for seed in seeds]))

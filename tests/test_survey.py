@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import make_exam
+from helpers import make_exam, z_scored
 from test_open_exam import make_folder
 from test_second_reader import Constant, guarded_surrogate
 from torch import nn
@@ -151,15 +151,6 @@ def test_where_neither_has_a_region_nothing_is_said_of_it():
     edema = survey(surrogate, 0 * image, LabelMask(torch.where(labels > 0, EDEMA, 0), "brats"))
     assert edema.regions.isnan().tolist() == [[True, False, True]]
     assert edema.regions[0, 1].item() == edema.agreement.item() == 0
-
-
-def z_scored(image, whole):
-    head = image > 0
-    volume = torch.ones_like(head) if whole else head
-    count = volume.sum((2, 3, 4), keepdim=True)
-    mean = (image * volume).sum((2, 3, 4), keepdim=True) / count
-    deviation = (((image - mean) * volume).square().sum((2, 3, 4), keepdim=True) / count).sqrt()
-    return torch.where(volume, (image - mean) / deviation, 0)
 
 
 @pytest.mark.parametrize("whole", [False, True])
