@@ -17,8 +17,8 @@ class DQEHandler(IgniteMetricHandler):  # type: ignore[misc]
 
     ``SupervisedEvaluator(..., key_val_metric={"stars": DQEHandler()})`` makes the stars what the best checkpoint is
     chosen by; in ``additional_metrics`` they stand beside Dice. An engine hands its metrics the network's input,
-    prediction and label alone; the surrogate wants raw intensities, and those this handler takes from the batch. Where
-    the network's input is good enough (a z-score does little harm), MONAI's own handler does:
+    prediction and label alone; the surrogate wants an image that no augmentation has changed, and this handler takes it
+    from the batch. Where the network's input is that image, raw or as z-scores, MONAI's own handler does:
     ``IgniteMetricHandler(DQEMetric(), output_transform=from_engine(["pred", "image"]))``.
 
     Args:

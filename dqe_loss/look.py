@@ -75,7 +75,7 @@ def brain_center(image: Tensor) -> Tensor:
     """Center of mass of the brain, of all voxels that are not 0 in every modality.
 
     Args:
-        image: raw intensities ``(B, 4, X, Y, Z)``, skull-stripped.
+        image: intensities ``(B, 4, X, Y, Z)``, skull-stripped.
 
     Returns:
         ``(B, 3)`` int64 voxel coordinates; the volume's middle where there is no brain.
@@ -88,7 +88,7 @@ def bright_center(image: Tensor, modalities: tuple[str, ...] = MODALITIES) -> Te
     """Where FLAIR is brightest, averaged over cubes of 16 voxels: in edema, if there is any.
 
     Args:
-        image: raw intensities ``(B, 4, X, Y, Z)``, skull-stripped, voxels of 1 mm.
+        image: intensities ``(B, 4, X, Y, Z)``, skull-stripped, voxels of 1 mm.
         modalities: the image's channel order.
 
     Returns:

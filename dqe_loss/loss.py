@@ -39,7 +39,7 @@ def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **option
 
     Args:
         surrogate: the frozen network.
-        image: raw intensities ``(B, 4, X, Y, Z)``.
+        image: intensities ``(B, 4, X, Y, Z)``.
         segmentation: regions ``(B, 3, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
         **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
 
@@ -182,8 +182,8 @@ class DQELoss(RatingTerm):
                 background and tissues; of a sequence (deep supervision) the first, which has the full resolution.
             target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions as predicted, or one-hot tissues
                 ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
-            image: raw intensities ``(B, 4, X, Y, Z)``, not normalized (a z-score can cost half a star), with 0 outside
-                the brain.
+            image: intensities ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped; outside the head they are 0, or
+                the lowest value. The units of a modality do not matter.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
                 integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted.
 

@@ -44,7 +44,7 @@ def lowest_planes(
 
     Args:
         rater: the network; asked only if there are several places to choose from.
-        image: raw intensities ``(B, 4, X, Y, Z)``.
+        image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
         look: where to look, see `dqe_loss.rate_segmentation`.
         modalities: the image's channel order.

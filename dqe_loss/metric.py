@@ -63,7 +63,7 @@ class PredictionRater:
             surrogate: the frozen network.
             prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
                 ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            image: raw image ``(B, 4, X, Y, Z)``.
+            image: image ``(B, 4, X, Y, Z)``.
 
         Returns:
             Stars ``(B, V)``.
@@ -166,8 +166,8 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
             y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
                 ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or a list of exams without
                 their first dimension.
-            y: raw image ``(B, 4, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
-            image: raw image, where ``y`` is taken.
+            y: image ``(B, 4, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
+            image: the image, where ``y`` is taken.
 
         Returns:
             Stars ``(B, V)``.

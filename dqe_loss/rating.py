@@ -46,7 +46,8 @@ def rate_segmentation(
 
     Args:
         surrogate: the frozen network.
-        image: raw intensities ``(B, 4, X, Y, Z)`` of any real dtype, skull-stripped, 1 mm, as BraTS arrays lie.
+        image: intensities ``(B, 4, X, Y, Z)`` of any real dtype, raw or z-scores, skull-stripped, 1 mm, as BraTS arrays
+            lie.
         segmentation: label map ``(B, 1, X, Y, Z)`` of any real dtype (its values are not checked here, see
             `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
         slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
@@ -143,7 +144,7 @@ def rate_mask(
 
     Args:
         surrogate: the frozen network, guarded or not.
-        image: raw intensities ``(B, 4, X, Y, Z)``.
+        image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentation, of the image's size.
         center: ``(B, 3)`` voxel coordinates: integers give whole planes, fractions interpolated ones.
         views: which views to rate.

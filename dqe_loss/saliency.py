@@ -101,7 +101,7 @@ def explain_labels(
 
     Args:
         surrogate: the frozen network.
-        image: raw intensities ``(B, 4, X, Y, Z)`` of any real dtype.
+        image: intensities ``(B, 4, X, Y, Z)`` of any real dtype.
         labels: label map ``(B, 1, X, Y, Z)`` of any real dtype.
         label_scheme: its scheme.
         center: ``(B, 3)`` whole voxel coordinates to look at, instead of ``look``.

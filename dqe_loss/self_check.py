@@ -53,5 +53,5 @@ class TargetStars:
             f"masks get more than {LOW_STARS:g}: DQELoss is probably not given what it expects. Usual causes: "
             "modalities in another order (modalities=), regions or labels in another order (region_order=, "
             "label_scheme=), axes turned or flipped between image and target, an image of another exam, intensities "
-            "that are z-scored or clipped"
+            "that are clipped"
         )

@@ -36,7 +36,7 @@ class SurrogateConfig:
         head: ``"regression"`` or ``"ordinal"``.
         encoding: ``"regions"`` (TC, WT, ET: seven input channels) or ``"tissue"`` (one channel: five).
         modalities: order of the image channels that the network was trained with.
-        normalization: ``"percentile"`` or ``"minmax"``, see `dqe_loss.intensity.scale_planes`.
+        normalization: ``"percentile"``, ``"minmax"`` or ``"head_mean"``, see `dqe_loss.intensity.scale_planes`.
         percentiles: lower and upper percentile of the former.
         field_of_view: height and width in voxels (1 mm) that planes are padded to.
         stars: lowest and highest rating of the scale that it learned.

@@ -72,7 +72,7 @@ def survey(
 
     Args:
         surrogate: the frozen network, with a second reader.
-        image: raw intensities ``(B, 4, X, Y, Z)``.
+        image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
         planes: planes a view, 1 or more.
         modalities: the image's channel order.

@@ -99,8 +99,8 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         Args:
             preds: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
                 ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            target: raw image ``(B, 4, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
-            image: raw image, where a collection hands over a target, too.
+            target: image ``(B, 4, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
+            image: the image, where a collection hands over a target, too.
 
         Raises:
             ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, a shape or

@@ -21,7 +21,7 @@ from dqe_loss.evaluation.audit.case import find_sources
 from dqe_loss.evaluation.audit.measure import Settings
 from dqe_loss.inference.plan import Plan
 from dqe_loss.inference.run import rate_data
-from dqe_loss.training.hardening import run as hardening
+from dqe_loss.training.hardening import sources as hardening
 from dqe_loss.training.hardening.config import HardenConfig
 
 MIXED = r"'brats' takes 3 and 4 as enhancing tumor, and this data set mixes them: {} holds 3, {} holds 4.*brats24.*"
@@ -161,6 +161,6 @@ def test_an_audit_tells_it(sources, monkeypatch):
 def test_hardening_tells_it(sources, monkeypatch):
     monkeypatch.setattr(hardening, "prepare_exam", lambda *_, **__: SimpleNamespace(stock=[]))
     survey, config = LabelSurvey("brats"), HardenConfig(natural=False)
-    hardening._prepare(sources[0], sources, small_surrogate(), config, survey)
+    hardening.prepare_exams(config, sources[:1], survey)
     with pytest.warns(UserWarning, match=MIXED.format("case-0", "case-1")):
-        hardening._prepare(sources[1], sources, small_surrogate(), config, survey)
+        hardening.prepare_exams(config, sources[1:2], survey)

@@ -15,7 +15,7 @@ from helpers import make_image, make_labels, small_surrogate, tiny_surrogate
 from dqe_loss import audit, evaluate, rate, save_surrogate, simulate
 from dqe_loss.data.exams import Exam, choose_reference, match_reference
 from dqe_loss.evaluation.collect import find_all_segmentations
-from dqe_loss.training.hardening import run as hardening
+from dqe_loss.training.hardening import sources as hardening
 from dqe_loss.training.hardening.config import HardenConfig
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +120,7 @@ def test_harden(folders, tmp_path, name):
     (folder / "failed").mkdir()
     shutil.copy(folder / f"{folder.name}-seg-unet.nii.gz", folder / "failed" / "BraTS-GLI-9-seg.nii.gz")
     config = HardenConfig(exams=(folder,), reference=(name,), out=tmp_path / "run")
-    (source,) = hardening._check(config, hardening.RunFolder(config.out))[:1]
+    (source, *_), _ = hardening.find_taught(config)
     assert source.paths.segmentations == (folder / f"{folder.name}-seg.nii.gz",)
     truth = make_labels(center=(0.1, -0.1, 0.05))
     stock = hardening._natural(source, config)
