@@ -7,6 +7,7 @@ defaults is meant, and say in the commit why the figures moved.
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, rate_segmentation, regions_from_labels
+from dqe_loss.checkpoint import assemble
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
@@ -47,9 +49,11 @@ def make_logits(regions: Tensor) -> Tensor:
 
 
 def stars(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) -> Figures:
-    """Stars of three views by each checkpoint, and the gate between them."""
+    """Stars of three views by each checkpoint, and the gate of the hardened one."""
     rated = {name: rate_segmentation(one, image, regions)[0] for name, one in surrogates.items()}
-    gate = (rated["hardened"] - 1) / (rated["brainlesion"].clamp(1, 6) - 1)
+    hardened = surrogates["hardened"]
+    ungated = assemble(replace(hardened.config, reader=None), hardened.network.state_dict())
+    gate = (rated["hardened"] - 1) / (rate_segmentation(ungated, image, regions)[0].clamp(1, 6) - 1)
     return {name: {"stars": one.tolist()} for name, one in rated.items()} | {"gate": {"views": gate.tolist()}}
 
 

@@ -74,7 +74,7 @@ class HardenConfig:
     attack_rounds: int = 3
     confidence: float = 0.8
     full_marks: float = 0.94
-    exponent: float = 3.0
+    exponent: float = 2.0
     seed: int = 0
     label_scheme: SchemeOption = "brats"
     device: str = "auto"
