@@ -22,8 +22,8 @@ class TrainConfig:
         head: Stars as one number (the paper), or a distribution over them by a cumulative link.
         pretrained: Checkpoint to start from, brainlesion or a file; it sets architecture, normalization and encoding.
         encoding: The segmentation as regions (TC, WT, ET: the paper's "BraTS labels") or as one channel of tissues.
-        normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, or each channel's mean
-            over the head (its units do not matter then).
+        normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, or each channel's
+            mean over the head (its units do not matter then).
         field_of_view: Height and width in voxels (1 mm) that planes are padded to: BraTS's own by default.
         targets: The mean of a plane's raters (the paper), or each rater's judgment by itself.
         optimizer: SGD (momentum 0.95), AdamW, or Ranger21 with its own warm-up and warm-down.
