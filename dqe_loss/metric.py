@@ -63,7 +63,7 @@ class PredictionRater:
             surrogate: the frozen network.
             prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
                 ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            image: image ``(B, 4, X, Y, Z)``.
+            image: ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped.
 
         Returns:
             Stars ``(B, V)``.
