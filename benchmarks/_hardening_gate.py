@@ -21,15 +21,21 @@ class Gate:
 
     Attributes:
         full_marks: agreement from which on a mask keeps all of its stars.
+        survey_full_marks: the same of the survey's agreement.
         exponent: of the agreement below it.
     """
 
     full_marks: float = ReaderConfig.full_marks
     exponent: float = ReaderConfig.exponent
+    survey_full_marks: float = ReaderConfig.survey_full_marks
 
     def share(self, agreement: Array) -> Array:
         """What share of its stars a mask keeps: the agreement's shape, in [0, 1]."""
         return np.minimum(agreement / self.full_marks, 1) ** self.exponent
+
+    def survey_share(self, agreement: Array) -> Array:
+        """The same of a survey's agreement."""
+        return np.minimum(agreement / self.survey_full_marks, 1) ** self.exponent
 
     def stars(self, network: Array, agreement: Array, survey: Array | None = None) -> Array:
         """Mean stars of the views.
@@ -45,7 +51,7 @@ class Gate:
         """
         share = self.share(agreement)
         if survey is not None:
-            share = np.minimum(share, self.share(survey)[:, None])
+            share = np.minimum(share, self.survey_share(survey)[:, None])
         return (LOWEST + (np.clip(network, LOWEST, HIGHEST) - LOWEST) * share).mean(1)
 
 

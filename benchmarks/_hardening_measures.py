@@ -82,7 +82,7 @@ def measure_reader(surrogate: Surrogate, case: Case, source: Source, seed: int) 
     for name, image in changed_units(case.image):
         units[name] = ingredients(surrogate, image, case.regions, survey_scans(surrogate.config, image))
     config = reader_of(surrogate)
-    gate = {"full_marks": config.full_marks, "exponent": config.exponent}
+    gate = {name: getattr(config, name) for name in ("full_marks", "survey_full_marks", "exponent")}
     return {"masks": masks, "units": units, "gate": gate}
 
 
@@ -135,7 +135,7 @@ def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row:
         ValueError: they do not.
     """
     config = reader_of(surrogate)
-    gate = Gate(config.full_marks, config.exponent)
+    gate = Gate(config.full_marks, config.exponent, config.survey_full_marks)
     network, views, survey = (row[name].double().numpy() for name in ("network", "views", "survey"))
     for thorough in (False, True):
         pooled = agreement_of(survey.sum(0))[None] if thorough else None

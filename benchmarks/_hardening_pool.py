@@ -58,7 +58,7 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
     attacks: list[Json] = []
     missing: list[str] = []
     cost: Json = {}
-    gates: set[tuple[float, float]] = set()
+    gates: set[Gate] = set()
     for group in groups:
         checkpoints: dict[str, str] = {}
         for source in group.sources:
@@ -68,7 +68,7 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
             if base is None or own is None:
                 missing.append(f"measures of {source.name}")
             else:
-                gates.add((own["gate"]["full_marks"], own["gate"]["exponent"]))
+                gates.add(Gate(**own["gate"]))
                 masks += [where | row for row in mask_rows(base, own)]
                 units += [where | row for row in unit_rows(base, own)]
             for start, guard in pairs(GUARDS):
@@ -82,9 +82,9 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
     if not masks:
         raise ValueError(f"expected measures under {out / 'measured'}, found none; run --stages teach measure first")
     if len(gates) > 1:
-        raise ValueError(f"expected readers with one gate, got full_marks and exponent {sorted(gates)}; measure anew")
+        raise ValueError(f"expected readers with one gate, got {', '.join(map(str, gates))}; measure anew")
     tables = [pd.DataFrame(rows) for rows in (masks, units, attacks)]
-    return Pooled(*tables, cost, Gate(*gates.pop()), tuple(missing))
+    return Pooled(*tables, cost, gates.pop(), tuple(missing))
 
 
 def mask_rows(base: Json, own: Json) -> Iterator[Json]:

@@ -1,7 +1,7 @@
 """From a cross-validation to the checkpoint that ships: its gate, what its stars mean in Dice, its file and card."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from _hardening_figures import JUDGED
@@ -32,7 +32,7 @@ def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
     # Resuming a finished hardening teaches nothing, and writes checkpoint and card with the gate that it is given.
     shutil.copy(taught.out / "state.pt", folder / "state.pt")
     gate = pooled.gate
-    harden(replace(taught, out=folder, resume=True, full_marks=gate.full_marks, exponent=gate.exponent))
+    harden(replace(taught, out=folder, resume=True, **asdict(gate)))
     dice_map = dice_map_of(pooled)
     add_dice_map(folder / "surrogate.safetensors", dice_map)
     shutil.copy(folder / "surrogate.safetensors", weights)

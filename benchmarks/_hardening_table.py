@@ -114,7 +114,8 @@ def write_results(results: Path, pooled: Pooled, machine: Mapping[str, Any], cov
     tuned = {name: tune(exams, **how) for name, how in READINGS.items()} if len(exams) else {}
     counts = exams["kind"].value_counts()
     sections = [
-        f"Masks: {', '.join(f'{counts.get(kind, 0)} {kind}' for kind in KINDS)}. Gate: full marks {gate.full_marks:g}, "
+        f"Masks: {', '.join(f'{counts.get(kind, 0)} {kind}' for kind in KINDS)}. Gate: full marks {gate.full_marks:g} "
+        f"(survey {gate.survey_full_marks:g}), "
         f"exponent {gate.exponent:g}. *Measured* and the groups: thorough stars of readers that saw no exam of the "
         "group; *three planes*: without the survey; *oracle*: the reference in place of the second reader's opinion.",
         markdown_table(line_rows(lines, groups)) if lines else "",

@@ -57,7 +57,7 @@ def tune(
         Columns ``judged`` (``"all"``; each group, by the gate chosen on the others; and all groups together, each
         rated by the gate that did not see it), ``full_marks``, ``exponent``, ``shortfall``, and the measures.
     """
-    gates = [Gate(marks, exponent) for marks, exponent in product(full_marks, exponents)]
+    gates = [Gate(marks, exponent, marks) for marks, exponent in product(full_marks, exponents)]
     table = [_row("all", gate, rows, stars_of(rows, gate, **how)) for gate in gates]
     unseen = []
     for group, own in rows.groupby("group", sort=False):

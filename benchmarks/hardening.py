@@ -74,6 +74,8 @@ class Options:
     """Threads of a process."""
     full_marks: float | None = None
     """Agreement from which on a mask keeps all of its stars, to make the table with; None takes the readers' own."""
+    survey_full_marks: float | None = None
+    """The same of the survey's agreement; None takes the default."""
     exponent: float | None = None
     """The same of the agreement below it."""
     checkpoint: str = ""
@@ -115,7 +117,7 @@ def pool_all(options: Options, groups: list[Group]) -> str:
 def pooled_with_gate(options: Options, groups: list[Group]) -> Pooled:
     """All that is there, with the gate that the options ask for."""
     pooled = pool(options.out, groups)
-    given = {"full_marks": options.full_marks, "exponent": options.exponent}
+    given = {name: getattr(options, name) for name in ("full_marks", "survey_full_marks", "exponent")}
     return replace(
         pooled, gate=replace(pooled.gate, **{name: value for name, value in given.items() if value is not None})
     )

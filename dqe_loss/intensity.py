@@ -121,10 +121,15 @@ def has_offset(planes: Tensor) -> Tensor:
 
 
 def without_offset(planes: Tensor) -> Tensor:
-    """Shift the head of each modality of ``(..., H, W)`` so that its darkest voxel becomes 0, as the air is."""
-    head = planes != air_of(planes)
+    """Bring each modality of ``(..., H, W)`` back so that the air is 0 and nothing is below it.
+
+    Where the air is negative, it was shifted with the rest, and tells by how much. Where it is 0, only the head was
+    z-scored, and its darkest voxel becomes 0.
+    """
+    air = air_of(planes)
+    head = planes != air
     darkest = planes.masked_fill(~head, torch.inf).amin((-2, -1), keepdim=True)
-    return torch.where(head, planes - darkest, torch.zeros_like(planes))
+    return torch.where(head, planes - torch.where(air < 0, air, darkest), torch.zeros_like(planes))
 
 
 def air_of(planes: Tensor) -> Tensor:

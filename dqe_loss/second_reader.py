@@ -43,6 +43,8 @@ class ReaderConfig:
             ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
         full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
             on each voxel either.
+        survey_full_marks: the same of a survey's agreement (`dqe_loss.survey`): in planes at a tumor's ends, which no
+            rating looks at, readers agree less.
         exponent: of the agreement below it, at least 1; stars above the lowest are multiplied by the result.
     """
 
@@ -51,6 +53,7 @@ class ReaderConfig:
     trust: str = "region"
     confidence: float = 0.8
     full_marks: float = 0.94
+    survey_full_marks: float = 0.84
     exponent: float = 3.0
 
     def __post_init__(self) -> None:
@@ -70,6 +73,8 @@ class ReaderConfig:
                 "expected confidence in [0.5, 1), full_marks in (0, 1] and exponent >= 1, got "
                 f"{self.confidence}, {self.full_marks} and {self.exponent}"
             )
+        if not 0 < self.survey_full_marks <= 1:
+            raise ValueError(f"survey_full_marks must be in (0, 1], got {self.survey_full_marks}")
 
 
 class PlaneUNet(BasicUNet):  # type: ignore[misc]
@@ -230,9 +235,9 @@ def form_opinion(reader: SecondReader, config: ReaderConfig, scans: Tensor, regi
 
 def worth(config: ReaderConfig, regions: Tensor, opinion: Tensor) -> Tensor:
     """What share of its stars a mask keeps, given an opinion: ``(N,)`` in [0, 1], differentiable by the mask."""
-    return worth_of(config, agreement(regions, opinion))
+    return share_of(agreement(regions, opinion), config.full_marks, config.exponent)
 
 
-def worth_of(config: ReaderConfig, agreement: Tensor) -> Tensor:
-    """The share of an agreement, of one plane or of a whole exam (`dqe_loss.survey`)."""
-    return (agreement / config.full_marks).clamp(max=1) ** config.exponent
+def share_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
+    """What share of its stars an agreement leaves to a mask, in [0, 1]."""
+    return (agreement / full_marks).clamp(max=1) ** exponent

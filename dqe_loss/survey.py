@@ -13,7 +13,7 @@ from torch import Tensor
 from dqe_loss.intensity import MODALITIES, air_of, has_offset, modality_index
 from dqe_loss.mask import Mask
 from dqe_loss.planes import CPU_BATCH, Rater, join_planes, presented_regions, presented_scans
-from dqe_loss.second_reader import Overlap, ReaderConfig, agreement_of, overlap, worth_of
+from dqe_loss.second_reader import Overlap, ReaderConfig, agreement_of, overlap, share_of
 from dqe_loss.slicing import VIEW_AXIS, VIEWS, PlaneSource, at_least_float32, mass_profiles
 from dqe_loss.surrogate import SurrogateConfig, split_planes
 
@@ -129,7 +129,8 @@ def survey_planes(surrogate: Rater, planes: SurveyPlanes) -> Survey:
 
 def ceiling_of(surrogate: Rater, found: Survey) -> Tensor:
     """The largest share of its stars that a plane of each surveyed mask keeps, ``(B,)`` in [0, 1]."""
-    return worth_of(reader_of(surrogate), found.agreement)
+    config = reader_of(surrogate)
+    return share_of(found.agreement, config.survey_full_marks, config.exponent)
 
 
 def is_surveyed(config: SurrogateConfig, thorough: bool) -> bool:

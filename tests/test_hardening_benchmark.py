@@ -55,7 +55,7 @@ def measured(bench, tmp_path):
         base = {"key": {"published": "p"}, "masks": masks, "units": {"raw": [5.0] * 3, "t1 x 4": [4.5] * 3}}
         seen = {n: own_row(network, views, survey) for n, (*_, network, views, survey) in rows.items()}
         units = {"raw": own_row(5.0, 0.94, 0.94), "t1 x 4": own_row(4.0, 0.94, 0.94)}
-        gate = {"full_marks": 0.94, "exponent": 3.0}
+        gate = {"full_marks": 0.94, "survey_full_marks": 0.94, "exponent": 3.0}
         own = {"key": {"checkpoint": "c"}, "masks": seen, "units": units, "gate": gate}
         record.write_json(record.measured_path(tmp_path, "masks", exam), base)
         record.write_json(record.measured_path(tmp_path, "reader", exam, group), own)
@@ -73,7 +73,7 @@ def test_gate(bench):
     assert made == pytest.approx(agreement(*planes).numpy(), abs=1e-5)
     assert gate.agreement_of(np.zeros((3, 2))) == 1  # nothing in either
     network = np.array([[9.0, 5.0, 0.0]])  # cut to 6, 5, 1
-    half, full = gate.Gate(0.94, 3.0), np.full((1, 3), 0.94)
+    half, full = gate.Gate(0.94, 3.0, 0.94), np.full((1, 3), 0.94)
     assert half.stars(network, full) == pytest.approx((6 + 5 + 1) / 3)
     assert half.stars(network, full / 2) == pytest.approx((1 + 5 / 8 + 1 + 4 / 8 + 1) / 3)
     assert half.stars(network, full, np.array([0.47])) == pytest.approx(half.stars(network, full / 2))

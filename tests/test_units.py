@@ -35,10 +35,10 @@ def test_z_scores_are_recognized_by_modality_and_brought_back(whole):
     assert has_offset(mixed).flatten(1).equal(torch.tensor([[True, False, False, False]]).expand(3, -1))
     back = without_offset(scored)
     assert (back >= 0).all()
-    # What is brought back is the raw plane but for a gain, and for the offset of its darkest voxel.
+    # What is brought back is the raw plane but for a gain, and where the air was not shifted, for its darkest voxel.
     for raw, found in zip(PLANES.flatten(0, 1), back.flatten(0, 1), strict=True):
         head = raw > 0
-        expected = raw[head] - raw[head].min()
+        expected = raw[head] - (0 if whole else raw[head].min())
         torch.testing.assert_close(found[head] / found.max(), expected / expected.max(), rtol=0, atol=1e-4)
         assert not found[~head].any()
 
@@ -70,6 +70,13 @@ def test_the_default_surrogate_does_not_see_units(hardened, rated, gains):
     image, mask = rated
     changed = rate_segmentation(hardened, image * torch.tensor(gains).view(1, 4, 1, 1, 1), mask)
     assert changed == pytest.approx(rate_segmentation(hardened, image, mask), abs=0.05)
+
+
+@pytest.mark.parametrize("which", ["hardened", "surrogate"])
+def test_a_negative_background_moves_stars_little(request, rated, which):
+    rater, (image, mask) = request.getfixturevalue(which), rated
+    moved = rate_segmentation(rater, image - 400, mask) - rate_segmentation(rater, image, mask)
+    assert moved.abs().max() <= (0.01 if which == "hardened" else 0.15)
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -15,7 +15,8 @@ medical device.
 
 **Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
 was: {data}. The second, a second reader, has learned from references which voxels of a mask are wrong; stars above
-the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on: wholly), to the power
+the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head from
+{survey_full_marks:g} on), to the power
 {exponent:g}. What lowers the stars is overlap as the second reader sees it, no human judgment.
 
 **Units.** Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not
@@ -80,6 +81,7 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         kind=start.kind_of_ratings,
         data=start.data or "its data is not known",
         full_marks=hardened.reader.full_marks,
+        survey_full_marks=hardened.reader.survey_full_marks,
         exponent=hardened.reader.exponent,
         confidence=hardened.reader.confidence,
         taught=taught[:1].upper() + taught[1:],

@@ -43,6 +43,7 @@ class HardenConfig:
         attack_rounds: Most rounds of an attack, reached at the end.
         confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
         full_marks: Agreement from which on a mask keeps all of its stars.
+        survey_full_marks: The same of the agreement over the whole head.
         exponent: Exponent of the agreement below it, with which stars are multiplied.
         seed: Seed of all that is random.
         label_scheme: Which label is which tissue.
@@ -74,6 +75,7 @@ class HardenConfig:
     attack_rounds: int = 3
     confidence: float = 0.8
     full_marks: float = 0.94
+    survey_full_marks: float = 0.84
     exponent: float = 2.0
     seed: int = 0
     label_scheme: SchemeOption = "brats"
@@ -100,7 +102,15 @@ class HardenConfig:
 
     def reader(self) -> ReaderConfig:
         """How the reader is built; see there for the errors."""
-        return ReaderConfig(self.features, self.norm, self.trust, self.confidence, self.full_marks, self.exponent)
+        return ReaderConfig(
+            self.features,
+            self.norm,
+            self.trust,
+            self.confidence,
+            self.full_marks,
+            self.survey_full_marks,
+            self.exponent,
+        )
 
     @property
     def prepared(self) -> Path:

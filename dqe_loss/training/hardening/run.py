@@ -41,6 +41,7 @@ _FREE = (
     "save_every",
     "confidence",
     "full_marks",
+    "survey_full_marks",
     "exponent",
 )
 
