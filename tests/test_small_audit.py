@@ -53,7 +53,7 @@ def test_the_reference_beats_absurd_masks(hardened, patient):
     assert {name: one for name, one in stars.items() if one > reference - 1.5} == {}
 
 
-def attack(surrogate, patient, regions):
+def attack(surrogate, patient, regions, gain=0.7):
     """Six steps on the logits of a mask with the stars as the only goal; mean Dice in its planes before and after.
 
     The loss by default, but for the target's guard: only the refiner's holds it back. Six large steps go as far as
@@ -69,7 +69,7 @@ def attack(surrogate, patient, regions):
         value.backward()
         optimizer.step()
         missing.append(value.item())
-    assert missing[-1] < missing[0] - 0.2  # the attack did find more stars
+    assert missing[-1] < missing[0] - gain  # the attack did find more stars
     return before, dice_in_planes(patient, logits)
 
 
@@ -87,7 +87,7 @@ def dice_in_planes(patient, logits):
 
 def test_an_attack_leaves_most_of_the_reference(hardened, patient):
     """Measured: 1 to .92 (TC .97, WT .93, ET .86)."""
-    before, after = attack(hardened, patient, patient.regions)
+    before, after = attack(hardened, patient, patient.regions, gain=0.2)  # a right mask lacks only 1.1 stars
     assert before == 1
     assert after > 0.85
 
