@@ -190,21 +190,29 @@ def _only_mask(exam: Exam) -> np.ndarray:
     return next(iter(exam.segmentations.values()))
 
 
-def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: Variant) -> Load:
-    """Compiles or captures a batch and runs it once, so that what fails, fails here."""
-    device = image.device.type
+def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: str) -> Load:
+    """Compiles or captures a batch and runs it once, so that what fails, fails here.
+
+    Args:
+        rate: rates a batch.
+        image: the batch's images.
+        labels: its label maps.
+        variant: float32, bf16 or fp16, and behind it nothing, compiled or graph.
+    """
+    device, (precision, *how) = image.device.type, variant.split()
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
 
     def run(image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         # the cache of cast weights lives for one autocast block; inside a captured graph it must be off
-        with torch.autocast(device, torch.bfloat16, enabled=variant != "float32", cache_enabled=False):
+        with torch.autocast(device, dtype, enabled=precision != "float32", cache_enabled=False):
             return rate(image, labels)
 
-    if variant == "bf16 compiled":
+    if how == ["compiled"]:
         compiled = torch.compile(run)
         compiled(image, labels)
         return lambda: compiled(image, labels)
     run(image, labels)
-    if variant != "bf16 graph":
+    if how != ["graph"]:
         return lambda: run(image, labels)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -1,0 +1,173 @@
+"""One part of `gpu.py` inside its process: where it notes what it found, and what fails alone."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from _gpu_files import write_whole
+
+MODULES = {
+    "tests": "_gpu_tests",
+    "inference": "_gpu_inference",
+    "loss": "_gpu_loss",
+    "training": "_gpu_training",
+    "hardening": "_gpu_hardening",
+    "rate": "_gpu_rate",
+    "loss_compiled": "_gpu_loss",
+    "inference_compiled": "_gpu_inference",
+    "prepare": "_gpu_prepare",
+}
+"""Module of each part; in it the function of the part's name."""
+
+
+@dataclass
+class Part:
+    """What a part is given, and where it notes what it found.
+
+    Attributes:
+        out: folder of all results.
+        name: the part's.
+        smoke: everything tiny, on the CPU.
+        ends: when it must have ended, by ``time.monotonic``.
+        summary: the figures for the table.
+        details: all else.
+        failures: the last lines of what failed.
+    """
+
+    out: Path
+    name: str
+    smoke: bool
+    ends: float
+    summary: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    card: dict[str, Any] | None = None
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return "cpu" if self.smoke else "cuda"
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.ends - time.monotonic()
+
+    def note(self, **figures: Any) -> None:
+        """Adds figures to the table, and writes all that is known."""
+        self.summary |= figures
+        self.write()
+
+    def detail(self, **figures: Any) -> None:
+        """Adds figures that the table does not show, and writes all that is known."""
+        self.details |= figures
+        self.write()
+
+    def attempt(self, what: str, work: Callable[[], object], needs: float = 0) -> bool:
+        """Runs a piece of the part; what fails is noted, and the rest goes on.
+
+        Args:
+            what: its name.
+            work: the piece.
+            needs: seconds below which it is left out.
+
+        Returns:
+            Whether it was done.
+        """
+        if self.left < needs:
+            self.failures[what] = f"left out: {self.left:.0f} s left, {needs:.0f} needed"
+            self.write()
+            return False
+        start = time.monotonic()
+        try:
+            work()
+        except Exception as error:
+            lines = traceback.format_exc().strip().splitlines()
+            self.failures[what] = "\n".join([*lines[-14:], f"{type(error).__name__}: {str(error)[:300]}"])
+            print(f"{what} failed\n" + "\n".join(lines), file=sys.stderr)
+            self.write()
+            return False
+        finally:
+            print(f"{what}: {time.monotonic() - start:.1f} s, {self.left:.0f} s left", flush=True)
+        self.write()
+        return True
+
+    def write(self) -> None:
+        """Writes all that is known."""
+        payload = {"summary": self.summary, "details": self.details, "failures": self.failures}
+        if self.card is not None:
+            payload["card"] = self.card
+        write_whole(self.out / "parts" / f"{self.name}.json", payload)
+
+
+def run_part(name: str, out: Path, limit: float, smoke: bool) -> int:
+    """Imports, waits for its turn, and runs; 1 if a piece of it failed."""
+    module = importlib.import_module(MODULES[name])
+    if not sys.stdin.readline():  # the command has ended
+        return 1
+    part = Part(out.resolve(), name, smoke, time.monotonic() + limit)
+    if name not in ("prepare", "tests"):
+        import torch
+
+        if smoke:
+            torch.set_num_threads(1)
+        elif not torch.cuda.is_available():
+            part.failures["device"] = "expected a CUDA device, found none; --smoke runs everything tiny on the CPU"
+            part.write()
+            print(part.failures["device"], file=sys.stderr)
+            return 1
+        else:
+            part.card = card()
+    getattr(module, name)(part)
+    part.write()
+    return int(bool(part.failures))
+
+
+def card() -> dict[str, Any]:
+    """The GPU and what drives it."""
+    import torch
+
+    found = torch.cuda.get_device_properties(0)
+    return {
+        "name": found.name,
+        "capability": ".".join(map(str, torch.cuda.get_device_capability(0))),
+        "memory_gib": found.total_memory / 2**30,
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def kernels(run: Callable[[], object], most: int = 14) -> list[dict[str, Any]]:
+    """What a call spends the GPU's time on: its longest kernels in ms, and in the first row all of them and the host.
+
+    On a CPU nothing is recorded.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    run()
+    torch.cuda.synchronize()
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        start = time.perf_counter()
+        run()
+        issued = time.perf_counter() - start
+        torch.cuda.synchronize()
+    events = [event for event in profile.key_averages() if str(event.device_type).endswith("CUDA")]
+    events.sort(key=lambda event: event.self_device_time_total, reverse=True)
+    total = sum(event.self_device_time_total for event in events) / 1e3
+    calls = sum(event.count for event in events)
+    rows = [{"kernel": "all", "ms": total, "calls": calls, "host_ms": 1e3 * issued}]
+    return rows + [
+        {"kernel": event.key[:90], "ms": event.self_device_time_total / 1e3, "calls": event.count}
+        for event in events[:most]
+    ]

@@ -1,0 +1,77 @@
+"""Part `prepare` of `gpu.py`: exams and planes that later parts use, made on the cores while the GPU is busy."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from _gpu_part import Part
+
+from dqe_loss.evaluation.audit.case import phantom_sources, read_case
+from dqe_loss.training.hardening.exams import ARRAYS, TaughtExam, prepare_exam
+from dqe_loss.training.hardening.sources import FIRST_PHANTOM
+
+PHANTOMS = 4
+ERRORS = 6
+"""Wrong masks of each, as a hardening has of a phantom."""
+READY = "ready"
+"""Empty file that says that a folder is complete."""
+
+
+def prepare(part: Part) -> None:
+    """The taught phantoms, each in a process; then the planes of the training."""
+    count = 1 if part.smoke else PHANTOMS
+    folder = part.out / "exams"
+
+    def taught() -> None:
+        if part.smoke:
+            _taught(FIRST_PHANTOM, folder, 1)
+        else:
+            with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+                seeds = range(FIRST_PHANTOM, FIRST_PHANTOM + count)
+                list(pool.map(_taught, seeds, [folder] * count, [ERRORS] * count))
+        (folder / READY).touch()
+
+    def planes() -> None:
+        from _gpu_training import FOLDER, configured, with_stand_in
+
+        with_stand_in(part)
+        from training_throughput import phantom_planes
+
+        planes = part.out / FOLDER
+        planes.mkdir(exist_ok=True)
+        phantom_planes(planes, 1 if part.smoke else 2, configured(part))
+        (planes / READY).touch()
+
+    part.attempt("planes", planes)
+    part.attempt("exams", taught)
+
+
+def taught_exams(part: Part) -> list[TaughtExam]:
+    """What `prepare` made, waiting for it.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    wait_for(part, part.out / "exams")
+    found = sorted(f for f in (part.out / "exams").iterdir() if all((f / f"{name}.npy").is_file() for name in ARRAYS))
+    return [TaughtExam(folder.name, folder, True) for folder in found if not folder.name.startswith(".")]
+
+
+def wait_for(part: Part, folder: Path) -> None:
+    """Until a folder is complete.
+
+    Raises:
+        TimeoutError: with 10 s left of the part's time, it was not.
+    """
+    while not (folder / READY).exists():
+        if part.left < 10:
+            raise TimeoutError(f"{folder.name} was not prepared in time; see parts/prepare.txt")
+        time.sleep(0.2)
+
+
+def _taught(seed: int, folder: Path, errors: int) -> None:
+    (source,) = phantom_sources(1, first=seed)
+    prepare_exam(read_case(source), folder, errors=errors, synthetic=True)

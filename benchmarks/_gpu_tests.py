@@ -1,0 +1,49 @@
+"""Part `tests` of `gpu.py`: the tests that need a GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from _gpu_part import Part
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ["tests/test_gpu.py", "tests/test_torchmetric.py"]
+WITH_HYPOTHESIS = ["tests/test_train.py"]
+OPTIONS = ["-m", "gpu", "-p", "no:cacheprovider", "--tb=short", "--durations=12", "-o", "addopts=-ra --strict-markers"]
+
+
+def tests(part: Part) -> None:
+    """Runs them; a smoke test only collects them."""
+    if importlib.util.find_spec("pytest") is None:
+        part.failures["pytest"] = "pytest is not installed here: no test was run"
+        part.write()
+        return
+    files = FILES + WITH_HYPOTHESIS * (importlib.util.find_spec("hypothesis") is not None)
+    command = [sys.executable, "-u", "-m", "pytest", *OPTIONS, *files]
+    done = subprocess.Popen(
+        command + ["--collect-only", "-q"] * part.smoke,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: list[str] = []
+    assert done.stdout is not None
+    for line in done.stdout:  # kept as they come: a test that hangs must not take the others' results along
+        lines.append(line.rstrip())
+        print(line, end="", flush=True)
+        if "::" in line or line.startswith(("tests/", "E ")):
+            part.detail(output=lines[-150:])
+    code = done.wait()
+    counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (passed|failed|skipped|xfailed|error)", lines[-1])}
+    if part.smoke:
+        counts = {"collected": sum("::" in line for line in lines)}
+    part.detail(output=lines[-150:])
+    part.note(**counts, files=" ".join(files))
+    if code:
+        part.failures["pytest"] = "\n".join([f"exit code {code}", *lines[-40:]])
+        part.write()

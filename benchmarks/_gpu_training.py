@@ -1,0 +1,99 @@
+"""Part `training` of `gpu.py`: planes a second of the paper's training, by itself and end to end."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from unittest.mock import MagicMock
+
+import torch
+from _gpu_part import Part, kernels
+
+from dqe_loss.command import available_cores
+from dqe_loss.processes import Processes
+from dqe_loss.training.config import PRESETS, TrainConfig
+
+FOLDER = "planes"
+PAPER = 33.0
+"""Planes a second (arXiv 2205.10355: 500 epochs of about 480 planes in about two hours)."""
+PLANES_OF_A_RUN = 500 * 480
+GOAL = 20
+NEEDS_SIMPLEITK = {"motion": 0.0}
+
+
+def training(part: Part) -> None:
+    """One pass of 80 planes and the paper's four of 20, then with the workers that read and augment."""
+    with_stand_in(part)
+    from _gpu_prepare import wait_for
+    from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
+
+    torch.backends.cudnn.benchmark = True
+    config, where = configured(part), Processes(0, 1, torch.device(part.device))
+    folder = part.out / FOLDER
+    wait_for(part, folder)
+    planes = phantom_planes(folder, 1 if part.smoke else 2, config)  # made by `prepare`: they are only found
+    steps = 1 if part.smoke else 40
+    planes = planes * (1 + config.batch * (steps + 1) // len(planes))
+
+    def network(micro: int) -> None:
+        one = replace(config, micro_batch=micro)
+        seconds = measure_step(planes, one, where, 1 if part.smoke else 6)
+        part.detail(**{f"step, micro-batch {micro}, seconds a plane": seconds})
+        part.note(**_rates(f"network alone, micro-batch {micro}", seconds, statistics.median))
+
+    def end_to_end(micro: int) -> None:
+        one = replace(config, micro_batch=micro)
+        seconds = measure_training(planes, one, where, folder, steps)
+        part.detail(**{f"end to end, micro-batch {micro}, seconds a plane": seconds})
+        settled = seconds[len(seconds) // 4 :]  # without what the workers had made ahead
+        part.note(**_rates(f"end to end, micro-batch {micro}, {config.workers} workers", settled, statistics.mean))
+
+    def augmentation() -> None:
+        seconds = measure_augment(planes, config)
+        part.note(**{"augmentation, planes/s a core": 1 / statistics.median(seconds)})
+
+    def profile() -> None:
+        trainer = make_trainer(planes, config, where, folder / "unused")
+        items = [trainer.loader.dataset[0, index] for index in range(config.micro_batch)]
+        one = tuple(torch.stack(column).to(where.device) for column in zip(*items, strict=True))
+        trainer.network.train()
+        run = lambda: trainer._step(iter([one] * trainer.batches.per_step), trainer.progress)  # noqa: E731
+        part.detail(kernels=kernels(run))
+
+    sizes = (config.batch,) if part.smoke else (config.micro_batch, config.batch)
+    for micro in sizes:
+        part.attempt(f"network, {micro}", lambda m=micro: network(m))
+    for micro in sizes[::-1]:
+        part.attempt(f"end to end, {micro}", lambda m=micro: end_to_end(m), needs=0 if part.smoke else 8)
+    if not part.smoke:
+        part.attempt("kernels", profile, needs=5)
+        part.attempt("augmentation", augmentation, needs=6)
+
+
+def configured(part: Part) -> TrainConfig:
+    """The preset 'paper', as the machine can run it."""
+    config = PRESETS["paper"][1]
+    if "SimpleITK" in sys.modules and isinstance(sys.modules["SimpleITK"], MagicMock):
+        config = replace(config, augmentation=replace(config.augmentation, **NEEDS_SIMPLEITK))
+    if part.smoke:
+        return replace(config, batch=2, micro_batch=2, workers=0, field_of_view=(240, 240))
+    return replace(config, workers=max(available_cores() - 1, 1))
+
+
+def with_stand_in(part: Part) -> None:
+    """Where SimpleITK is not installed, TorchIO is imported without it, and simulated motion is left out."""
+    if importlib.util.find_spec("SimpleITK") is None:
+        sys.modules["SimpleITK"] = MagicMock()
+        part.note(augmentation="without motion: SimpleITK is not installed here")
+
+
+def _rates(name: str, seconds: list[float], middle: Callable[[list[float]], float]) -> dict[str, float]:
+    rate = 1 / middle(seconds)
+    return {
+        f"{name}, planes/s": rate,
+        f"{name}, times the paper (goal {GOAL})": rate / PAPER,
+        f"{name}, minutes of 500 epochs of 480 planes": PLANES_OF_A_RUN / rate / 60,
+    }

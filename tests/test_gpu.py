@@ -1,0 +1,209 @@
+"""On a GPU: the CPU's stars, losses and gradients, in mixed precision, compiled, captured, and without waiting."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import gradient_of, make_exam, make_loss, make_logits, shrink
+from monai.losses import DiceLoss
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dqe_loss import DQELoss, load_surrogate, rate_segmentation, regions_from_labels
+
+pytestmark = pytest.mark.gpu
+
+CHECKPOINTS = ("brainlesion", "hardened")
+SHAPE = (72, 70, 68)
+SIDE = 80
+"""Field of view that holds its planes; the second reader takes 64 or more."""
+RANKS = 2
+
+
+@pytest.fixture(autouse=True)
+def _plain_float32():
+    """TensorFloat-32 has three digits: parity is of float32."""
+    flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = flags
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Images, label maps, regions and logits of two exams, on the CPU."""
+    image, labels = make_exam(SHAPE, seeds=(0, 1))
+    return image, labels, regions_from_labels(labels), make_logits(labels).detach()
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def small(request):
+    """Either checkpoint with a small field of view, on the CPU."""
+    return shrink(load_surrogate(request.param), SIDE)
+
+
+def on_gpu(*tensors):
+    return tuple(tensor.cuda() for tensor in tensors)
+
+
+def make_sum(surrogate):
+    return (DiceLoss(sigmoid=True) + 0.1 * make_loss(surrogate=surrogate)).cuda()
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("thorough", [False, True])
+def test_stars_are_the_cpus(case, name, thorough):
+    image, labels, *_ = case
+    if thorough and name == "brainlesion":
+        pytest.skip("the published network has no second reader to be thorough with")
+    surrogate = load_surrogate(name)
+    expected = rate_segmentation(surrogate, image, labels, thorough=thorough)
+    found = rate_segmentation(surrogate.cuda(), *on_gpu(image, labels), thorough=thorough)
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-3)
+
+
+def test_soft_stars_are_the_cpus(case, small):
+    image, _, _, logits = case
+    expected = rate_segmentation(small, image, logits.sigmoid(), slicing="soft")
+    device_copy = shrink(small, SIDE).cuda()
+    found = rate_segmentation(device_copy, *on_gpu(image, logits.sigmoid()), slicing="soft")
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-3)
+
+
+def test_loss_and_gradient_are_the_cpus(case, small):
+    image, _, regions, logits = case
+    results = []
+    for device in ("cpu", "cuda"):
+        criterion = (DiceLoss(sigmoid=True) + make_loss(surrogate=shrink(small, SIDE))).to(device)
+        arguments = [tensor.to(device) for tensor in (logits, regions.float())]
+        with torch.no_grad():
+            value = criterion(*arguments, image=image.to(device))
+        gradient = gradient_of(criterion, *arguments, image=image.to(device))
+        results.append((value.cpu(), gradient.cpu()))
+    (expected, gradient), (found, moved) = results
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    assert gradient.abs().max() > 0
+    # Where the second reader is just sure, or a sign is just that, rounding decides of a voxel: of a few, not of many.
+    differs = (moved - gradient).abs() > 1e-3 * gradient.abs().max()
+    assert differs.float().mean() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_trains_in_mixed_precision(case, small, dtype):
+    image, _, regions, _ = on_gpu(*case)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 3, 1)).cuda()
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    criterion = make_sum(shrink(small, SIDE))
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    # From a scale that does not overflow: every step is to be taken.
+    scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16, init_scale=2.0**8)
+    values = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        with torch.autocast("cuda", dtype):
+            loss = criterion(network(image / 500 - 1), regions, image=image)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        values.append(loss.detach())
+    assert torch.stack(values).isfinite().all()
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    if dtype == torch.float16:
+        assert scaler.get_scale() == 2.0**8  # no step was skipped
+    assert criterion.log["gradient_ratio"] > 0
+
+
+def test_compiles_without_graph_breaks(case, small):
+    image, _, regions, logits = on_gpu(*case)
+    torch._dynamo.reset()
+    criterion, twin = (make_sum(shrink(small, SIDE)) for _ in range(2))
+    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
+    found, expected = (gradient_of(one, logits, regions, image=image) for one in (compiled, criterion))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_a_captured_graph_gives_what_eager_gives(case, small):
+    image, _, regions, logits = on_gpu(*case)
+    criterion = make_sum(shrink(small, SIDE))
+    fixed = torch.zeros_like(logits).requires_grad_()
+    fixed.data.copy_(logits)
+
+    def step():
+        loss = criterion(fixed, regions, image=image)
+        return loss, torch.autograd.grad(loss, fixed)[0]
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value, gradient = step()
+    fixed.data.copy_(0.5 * logits)  # another prediction than the captured one
+    graph.replay()
+    captured = value.clone(), gradient.clone()
+    expected = step()
+    torch.testing.assert_close(captured[0], expected[0].detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(captured[1], expected[1], rtol=1e-3, atol=1e-3 * float(expected[1].abs().max()))
+
+
+@pytest.mark.parametrize("as_labels", [False, True])
+def test_a_step_waits_for_nothing(case, small, as_labels):
+    image, labels, regions, logits = on_gpu(*case)
+    # Which exams can be rated is decided on the device; a label map is no target for Dice, so the term stands alone.
+    term = DQELoss(shrink(small, SIDE), on_small="skip", max_gradient_ratio=None if as_labels else 0.3)
+    target, criterion = (labels, term.cuda()) if as_labels else (regions, (DiceLoss(sigmoid=True) + 0.1 * term).cuda())
+    logits.requires_grad_()
+    for _ in range(2):  # values are looked at in the first call
+        criterion(logits, target, image=image).backward()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        criterion(logits, target, image=image).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_rating_waits_for_nothing(case, thorough):
+    image, labels, *_ = on_gpu(*case)
+    surrogate = shrink(load_surrogate("hardened"), SIDE).cuda()
+    rate_segmentation(surrogate, image, labels, thorough=thorough)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rate_segmentation(surrogate, image, labels, thorough=thorough)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def work(rank: int, folder: str) -> None:
+    torch.cuda.set_device(0)
+    torch.distributed.init_process_group(
+        "gloo", init_method=(Path(folder) / "rendezvous").as_uri(), rank=rank, world_size=RANKS
+    )
+    try:
+        torch.manual_seed(0)
+        model = DistributedDataParallel(nn.Conv3d(4, 3, 3, padding=1).cuda())
+        criterion = make_sum(shrink(load_surrogate("hardened"), SIDE))
+        image, labels = make_exam(SHAPE, seeds=(rank,))
+        image, target = on_gpu(image, regions_from_labels(labels).float())
+        loss = criterion(model(image / 500 - 1), target, image=image)
+        loss.backward()
+        gradients = [parameter.grad.cpu() for parameter in model.parameters()]
+        torch.save({"loss": loss.item(), "gradients": gradients}, Path(folder) / f"{rank}.pt")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes_share_a_device_and_agree(tmp_path):
+    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=RANKS)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(RANKS))
+    assert first["loss"] != second["loss"]  # each its own exam
+    for one, other in zip(first["gradients"], second["gradients"], strict=True):
+        assert one.abs().max() > 0
+        assert torch.equal(one, other)
