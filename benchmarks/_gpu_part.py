@@ -39,6 +39,8 @@ class Part:
         summary: the figures for the table.
         details: all else.
         failures: the last lines of what failed.
+        card: the GPU.
+        took: seconds of each piece.
     """
 
     out: Path
@@ -49,6 +51,7 @@ class Part:
     details: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     card: dict[str, Any] | None = None
+    took: dict[str, float] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
@@ -95,24 +98,26 @@ class Part:
             self.write()
             return False
         finally:
-            print(f"{what}: {time.monotonic() - start:.1f} s, {self.left:.0f} s left", flush=True)
+            self.took[what] = time.monotonic() - start
+            print(f"{what}: {self.took[what]:.1f} s, {self.left:.0f} s left", flush=True)
         self.write()
         return True
 
     def write(self) -> None:
         """Writes all that is known."""
-        payload = {"summary": self.summary, "details": self.details, "failures": self.failures}
+        payload = {"summary": self.summary, "details": self.details, "failures": self.failures, "took": self.took}
         if self.card is not None:
             payload["card"] = self.card
         write_whole(self.out / "parts" / f"{self.name}.json", payload)
 
 
-def run_part(name: str, out: Path, limit: float, smoke: bool) -> int:
+def run_part(name: str, out: Path, smoke: bool) -> int:
     """Imports, waits for its turn, and runs; 1 if a piece of it failed."""
     module = importlib.import_module(MODULES[name])
-    if not sys.stdin.readline():  # the command has ended
+    limit = sys.stdin.readline()
+    if not limit:  # the command has ended
         return 1
-    part = Part(out.resolve(), name, smoke, time.monotonic() + limit)
+    part = Part(out.resolve(), name, smoke, time.monotonic() + float(limit))
     if name not in ("prepare", "tests"):
         import torch
 
@@ -148,7 +153,7 @@ def card() -> dict[str, Any]:
 def kernels(run: Callable[[], object], most: int = 14) -> list[dict[str, Any]]:
     """What a call spends the GPU's time on: its longest kernels in ms, and in the first row all of them and the host.
 
-    On a CPU nothing is recorded.
+    On a CPU nothing is recorded; where the profiler does not work, that is said.
     """
     import torch
 
@@ -157,11 +162,14 @@ def kernels(run: Callable[[], object], most: int = 14) -> list[dict[str, Any]]:
     run()
     torch.cuda.synchronize()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        start = time.perf_counter()
-        run()
-        issued = time.perf_counter() - start
-        torch.cuda.synchronize()
+    try:
+        with torch.profiler.profile(activities=activities) as profile:
+            start = time.perf_counter()
+            run()
+            issued = time.perf_counter() - start
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return [{"kernel": f"the profiler failed: {error}"[:200]}]
     events = [event for event in profile.key_averages() if str(event.device_type).endswith("CUDA")]
     events.sort(key=lambda event: event.self_device_time_total, reverse=True)
     total = sum(event.self_device_time_total for event in events) / 1e3

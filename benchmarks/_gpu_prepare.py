@@ -16,6 +16,7 @@ from dqe_loss.training.hardening.sources import FIRST_PHANTOM
 PHANTOMS = 4
 ERRORS = 6
 """Wrong masks of each, as a hardening has of a phantom."""
+FOLDER = "planes"
 READY = "ready"
 """Empty file that says that a folder is complete."""
 
@@ -35,10 +36,7 @@ def prepare(part: Part) -> None:
         (folder / READY).touch()
 
     def planes() -> None:
-        from _gpu_training import FOLDER, configured, with_stand_in
-
-        with_stand_in(part)
-        from training_throughput import phantom_planes
+        from _gpu_training import configured, phantom_planes
 
         planes = part.out / FOLDER
         planes.mkdir(exist_ok=True)

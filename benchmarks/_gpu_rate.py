@@ -28,9 +28,9 @@ def rate(part: Part) -> None:
             cases = {f"thorough={thorough}": timed(lambda t=thorough: run(t), bed.device) for thorough in (False, True)}
             seconds = interleave(cases, 1 if part.smoke else 10, 0 if part.smoke else 2)
             part.detail(**{f"seconds, batch {size}": seconds})
-            part.note(
-                **{f"exams/s, batch {size}, {case}": size / statistics.median(s) for case, s in seconds.items()}
-            )
+            part.note(**{f"exams/s, batch {size}, {case}": size / statistics.median(s) for case, s in seconds.items()})
 
         part.attempt(f"batch {size}", measure)
-        part.attempt(f"kernels {size}", lambda run=run, size=size: part.detail(**{f"kernels {size}": kernels(lambda: run(True))}))
+        part.attempt(
+            f"kernels {size}", lambda run=run, size=size: part.detail(**{f"kernels {size}": kernels(lambda: run(True))})
+        )

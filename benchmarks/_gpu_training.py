@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
+import shutil
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from unittest.mock import MagicMock
+from pathlib import Path
 
 import torch
 from _gpu_part import Part, kernels
+from _gpu_prepare import FOLDER, wait_for
+from _gpu_stand_in import WITHOUT_SIMPLEITK
+from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
 
 from dqe_loss.command import available_cores
 from dqe_loss.processes import Processes
 from dqe_loss.training.config import PRESETS, TrainConfig
 
-FOLDER = "planes"
 PAPER = 33.0
 """Planes a second (arXiv 2205.10355: 500 epochs of about 480 planes in about two hours)."""
 PLANES_OF_A_RUN = 500 * 480
 GOAL = 20
-NEEDS_SIMPLEITK = {"motion": 0.0}
 
 
 def training(part: Part) -> None:
     """One pass of 80 planes and the paper's four of 20, then with the workers that read and augment."""
-    with_stand_in(part)
-    from _gpu_prepare import wait_for
-    from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
-
-    torch.backends.cudnn.benchmark = True
+    if WITHOUT_SIMPLEITK:
+        part.note(augmentation="without motion: SimpleITK is not installed here")
+    part.detail(shared_memory_gib=shutil.disk_usage("/dev/shm").total / 2**30 if Path("/dev/shm").exists() else None)
     config, where = configured(part), Processes(0, 1, torch.device(part.device))
     folder = part.out / FOLDER
     wait_for(part, folder)
@@ -76,18 +74,11 @@ def training(part: Part) -> None:
 def configured(part: Part) -> TrainConfig:
     """The preset 'paper', as the machine can run it."""
     config = PRESETS["paper"][1]
-    if "SimpleITK" in sys.modules and isinstance(sys.modules["SimpleITK"], MagicMock):
-        config = replace(config, augmentation=replace(config.augmentation, **NEEDS_SIMPLEITK))
+    if WITHOUT_SIMPLEITK:
+        config = replace(config, augmentation=replace(config.augmentation, motion_probability=0.0))
     if part.smoke:
         return replace(config, batch=2, micro_batch=2, workers=0, field_of_view=(240, 240))
     return replace(config, workers=max(available_cores() - 1, 1))
-
-
-def with_stand_in(part: Part) -> None:
-    """Where SimpleITK is not installed, TorchIO is imported without it, and simulated motion is left out."""
-    if importlib.util.find_spec("SimpleITK") is None:
-        sys.modules["SimpleITK"] = MagicMock()
-        part.note(augmentation="without motion: SimpleITK is not installed here")
 
 
 def _rates(name: str, seconds: list[float], middle: Callable[[list[float]], float]) -> dict[str, float]:

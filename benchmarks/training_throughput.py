@@ -21,6 +21,7 @@ import torch
 import tyro
 from _report import machine, markdown_table, spread, timed, write_json
 
+from dqe_loss.checkpoint import assemble
 from dqe_loss.data.augmentation import augment
 from dqe_loss.data.plane_cache import PlaneCache, fill_cache, read_planes
 from dqe_loss.data.ratings import read_ratings, write_ratings
@@ -166,8 +167,9 @@ def measure_training(
 
 def make_trainer(planes: list[RatedPlane], config: TrainConfig, where: Processes, state: Path) -> Trainer:
     """The trainer of the command, without its files."""
-    surrogate = config.surrogate()
-    network = build_network(surrogate).to(where.device, memory_format=torch.channels_last)
+    network = build_network(config.surrogate())
+    surrogate = assemble(config.surrogate(), network.state_dict()).to(where.device)
+    network = network.to(where.device, memory_format=torch.channels_last)
     return Trainer(config, surrogate, network, planes, [], where, state, lambda *_: None)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import gradient_of, make_exam, make_loss, make_logits, shrink
+from helpers import gradient_of, make_exam, make_logits, make_loss, shrink
 from monai.losses import DiceLoss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -14,8 +14,8 @@ from dqe_loss import DQELoss, load_surrogate, rate_segmentation, regions_from_la
 pytestmark = pytest.mark.gpu
 
 CHECKPOINTS = ("brainlesion", "hardened")
-SHAPE = (72, 70, 68)
-SIDE = 80
+SHAPE = (96, 98, 96)
+SIDE = 98
 """Field of view that holds its planes; the second reader takes 64 or more."""
 RANKS = 2
 
@@ -115,15 +115,6 @@ def test_trains_in_mixed_precision(case, small, dtype):
     assert criterion.log["gradient_ratio"] > 0
 
 
-def test_compiles_without_graph_breaks(case, small):
-    image, _, regions, logits = on_gpu(*case)
-    torch._dynamo.reset()
-    criterion, twin = (make_sum(shrink(small, SIDE)) for _ in range(2))
-    compiled = torch.compile(twin, fullgraph=True, backend="aot_eager")
-    found, expected = (gradient_of(one, logits, regions, image=image) for one in (compiled, criterion))
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
-
-
 def test_a_captured_graph_gives_what_eager_gives(case, small):
     image, _, regions, logits = on_gpu(*case)
     criterion = make_sum(shrink(small, SIDE))
@@ -207,3 +198,12 @@ def test_two_processes_share_a_device_and_agree(tmp_path):
     for one, other in zip(first["gradients"], second["gradients"], strict=True):
         assert one.abs().max() > 0
         assert torch.equal(one, other)
+
+
+def test_compiles_without_graph_breaks(case):
+    image, _, regions, logits = on_gpu(*case)
+    torch._dynamo.reset()
+    criterion, twin = (make_sum(shrink(load_surrogate("hardened"), SIDE)) for _ in range(2))
+    compiled = torch.compile(twin, fullgraph=True, backend="eager")  # the tracer finds breaks, whatever comes after
+    found, expected = (gradient_of(one, logits, regions, image=image) for one in (compiled, criterion))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
