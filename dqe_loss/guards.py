@@ -66,7 +66,7 @@ class GuardedMask:
         return guard(values, target.to(predicted.dtype) - predicted, self.log)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # torch.compile hashes what it builds: by identity, for its fields come later
 class GuardedSurrogate:
     """A surrogate whose gradient may move a voxel only to where its second reader is sure that it belongs.
 
