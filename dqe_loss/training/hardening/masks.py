@@ -68,18 +68,20 @@ def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
 
 
 def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """The truth with a tissue lost, taken for another, or grown or shrunk in part of the plane."""
+    """The truth with a tissue lost, taken for another, or grown or shrunk in part or all of the plane."""
     labels = scene.truth.clone()
     choice = rng.random()
-    if choice < 0.4:
+    if choice < 0.3:
         labels[labels == int(rng.integers(1, 4))] = int(rng.integers(0, 4))
         return labels
     width = int(rng.choice((3, 5, 7, 9)))
     regions = as_regions(labels)
-    if choice < 0.7:
+    if choice < 0.75:
         changed = grow(regions, width) if rng.random() < 0.5 else 1 - grow(1 - regions, width)
     else:
         changed = torch.where(_smooth_noise(rng, 8) > 0, grow(regions, width), 1 - grow(1 - regions, width))
+    if rng.random() < 0.5:
+        return _as_labels(changed)
     keep = _smooth_noise(rng, 5) > float(rng.normal(0, 1))
     return _as_labels(torch.where(keep, regions, changed))
 
@@ -121,12 +123,12 @@ def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
 Kind = Callable[[Scene, Sequence[TaughtExam], np.random.Generator], Tensor]
 KINDS: dict[str, tuple[float, Kind]] = {
     "right": (0.13, _right),
-    "wrong": (0.17, _wrong),
-    "corrupted": (0.2, _corrupted),
+    "wrong": (0.15, _wrong),
+    "corrupted": (0.18, _corrupted),
     "displaced": (0.11, _displaced),
-    "altered": (0.09, _altered),
-    "foreign": (0.08, _foreign),
-    "absurd": (0.07, _absurd),
+    "altered": (0.18, _altered),
+    "foreign": (0.06, _foreign),
+    "absurd": (0.06, _absurd),
     "nothing": (0.15, _nothing),
 }
 """Kinds of masks, and how often each is drawn."""
