@@ -112,8 +112,9 @@ class Part:
 
 
 def run_part(name: str, out: Path, smoke: bool) -> int:
-    """Imports, waits for its turn, and runs; 1 if a piece of it failed."""
+    """Imports, does what may be done ``before`` its turn, waits for that, and runs; 1 if a piece of it failed."""
     module = importlib.import_module(MODULES[name])
+    getattr(module, "before", lambda: None)()
     limit = sys.stdin.readline()
     if not limit:  # the command has ended
         return 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 
 import torch
-from _gpu_inference import bench
+from _gpu_inference import before, bench
 from _gpu_part import Part, kernels
 from _report import interleave, timed
 
 from dqe_loss import rate_segmentation
+
+__all__ = ["before", "rate"]
 
 BATCHES = (1, 8)
 
