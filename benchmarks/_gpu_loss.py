@@ -27,6 +27,7 @@ from loss_overhead import (
     _save_batches,
     _segresnet,
     _step,
+    _Weights,
 )
 from monai.networks.nets import DynUNet
 from torch import nn
@@ -46,7 +47,7 @@ def loss(part: Part) -> None:
     """Eager steps of both networks, then SegResNet's captured in a CUDA graph, then the criterion by itself."""
     settings, batch = _data(part)
     twice = replace(batch, image=batch.image.repeat(2, 1, 1, 1, 1), target=batch.target.repeat(2, 1, 1, 1, 1))
-    networks = {"SegResNet, batch 1": (_segresnet, batch), "nnU-Net 3d_fullres, batch 2": (_nnunet, twice)}
+    networks = {"SegResNet, batch 1": (_network(part), batch), "nnU-Net 3d_fullres, batch 2": (_nnunet, twice)}
     networks["SegResNet, batch 2"] = (_segresnet, twice)
     part.detail(
         nnunet="MONAI's DynUNet with nnU-Net's default plan (32 to 320 channels, six levels, instance norm), "
@@ -69,7 +70,13 @@ def loss_compiled(part: Part) -> None:
         torch.compile = lambda run, **_: run  # a compiler is nothing that a smoke test can wait for
     for label in list(CHECKPOINTS)[: 1 if part.smoke else None]:
         work = lambda only=label: _steps(  # noqa: E731
-            part, "SegResNet, batch 1, criterion compiled", _segresnet, batch, settings, "criterion compiled", (only,)
+            part,
+            "SegResNet, batch 1, criterion compiled",
+            _network(part),
+            batch,
+            settings,
+            "criterion compiled",
+            (only,),
         )
         part.attempt(f"compiled, {label}", work, needs=0 if part.smoke else 25)
 
@@ -83,6 +90,11 @@ def _data(part: Part) -> tuple[Settings, Batch]:
     with tempfile.TemporaryDirectory() as scratch:
         crop, _ = _save_batches(settings, Path(scratch))
         return settings, _load(crop, settings)
+
+
+def _network(part: Part) -> Callable[[str], nn.Module]:
+    """SegResNet; a smoke test has almost no network, for the time a step takes."""
+    return (lambda device: _Weights().to(device)) if part.smoke else _segresnet
 
 
 def _nnunet(device: str) -> nn.Module:
