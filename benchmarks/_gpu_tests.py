@@ -26,7 +26,7 @@ def tests(part: Part) -> None:
     files = FILES + WITH_HYPOTHESIS * (importlib.util.find_spec("hypothesis") is not None)
     command = [sys.executable, "-u", "-m", "pytest", *OPTIONS, *files]
     done = subprocess.Popen(
-        command + ["--collect-only", "-q"] * part.smoke,
+        command + (["--collect-only", "-q"] if part.smoke else ["-v"]),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
