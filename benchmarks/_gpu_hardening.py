@@ -6,6 +6,7 @@ import itertools
 import statistics
 import time
 from dataclasses import replace
+from functools import partial
 
 import torch
 from _gpu_part import Part, kernels
@@ -36,18 +37,20 @@ def hardening(part: Part) -> None:
 
     def batches() -> None:
         with threads(1):
-            seconds = [timed(lambda s=s: draw_batch(exams, config, s))() for s in range(1 if part.smoke else 8)]
+            seconds = [timed(partial(draw_batch, exams, config, s))() for s in range(1 if part.smoke else 8)]
         part.detail(batch_seconds=seconds)
         part.note(**{f"a batch of {config.batch}, one core, ms": 1e3 * statistics.median(seconds)})
 
     def network(size: int) -> None:
         of = replace(config, batch=size)
-        batch = draw_batch(exams, config, 0)
         repeats = -(-size // config.batch)
-        batch = tuple(tensor.repeat(repeats, 1, 1, 1)[:size].to(device) for tensor in batch)
+        scans, masks, truth = (
+            tensor.repeat(repeats, 1, 1, 1)[:size].to(device) for tensor in draw_batch(exams, config, 0)
+        )
+        batch = scans, masks, truth
         taught = teacher(of)
         for name, step in (("plain", plain), ("attacked", attacked)):
-            run = timed(lambda s=step: taught._step(batch, s), device)
+            run = timed(partial(taught._step, batch, step), device)
             seconds = [run() for _ in range(2 if part.smoke else 12)][1 if part.smoke else 3 :]
             median = statistics.median(seconds)
             part.note(
@@ -85,5 +88,5 @@ def hardening(part: Part) -> None:
 
     part.attempt("batches", batches)
     for size in (config.batch,) if part.smoke else (config.batch, 48):
-        part.attempt(f"network, batch {size}", lambda s=size: network(s))
+        part.attempt(f"network, batch {size}", network, size)
     part.attempt("together", together, needs=0 if part.smoke else 8)

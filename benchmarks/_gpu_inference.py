@@ -7,6 +7,7 @@ import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,31 +40,39 @@ TINY = 64
 def inference(part: Part) -> None:
     """Upstream's own ``predict``, then both checkpoints in all precisions, eager and captured."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
-    part.attempt("upstream", lambda: _upstream(part))
+    part.attempt("upstream", _upstream, part)
     beds = {name: bench(part, checkpoint) for name, checkpoint in CHECKPOINTS.items()}
     for name, bed in beds.items():
-        part.attempt(name, lambda n=name, b=bed: _variants(part, n, b))
+        part.attempt(name, _variants, part, name, bed)
     for name, bed in beds.items():
-        part.attempt(f"stages, {name}", lambda n=name, b=bed: _stages(part, n, b))
+        part.attempt(f"stages, {name}", _stages, part, name, bed)
     for size in () if part.smoke else (8, 16, 128):
-        part.attempt(f"batch {size}", lambda s=size: _one(part, "published", beds["published"], s, "bf16"), needs=8)
+        part.attempt(f"batch {size}", _one, part, "published", beds["published"], size, "bf16", needs=8)
 
 
 def inference_compiled(part: Part) -> None:
     """The same compiled; a CPU only traces."""
     if part.smoke:
-        torch.compile = lambda run, **_: run  # a compiler is nothing that a smoke test can wait for
+        torch.compile = lambda run, **_: run  # type: ignore[assignment]  # a compiler is nothing that a smoke test can wait for
     for name, checkpoint in CHECKPOINTS.items():
         bed = bench(part, checkpoint)
         size = 2 if part.smoke else BATCH
-        part.attempt(
-            name, lambda n=name, b=bed, s=size: _one(part, n, b, s, "bf16 compiled"), needs=0 if part.smoke else 20
-        )
+        part.attempt(name, _one, part, name, bed, size, "bf16 compiled", needs=0 if part.smoke else 20)
+
+
+@cache
+def phantom() -> Exam:
+    """The phantom, drawn once: it takes 2 s."""
+    return make_phantom()
+
+
+before = phantom
+"""What may be done before a part's turn."""
 
 
 def bench(part: Part, checkpoint: str) -> Bench:
     """The phantom and a checkpoint on the card; a smoke test has a corner of it, and a small field of view."""
-    exam, surrogate = make_phantom(), load_surrogate(checkpoint)
+    exam, surrogate = phantom(), load_surrogate(checkpoint)
     if part.smoke:
         exam, surrogate = small_exam(exam), small_surrogate(surrogate)
     nowhere = Path()  # files are not measured here
@@ -76,7 +85,7 @@ def small_exam(exam: Exam, side: int = TINY) -> Exam:
     center = np.argwhere(labels > 0).mean(0).astype(int)
     starts = np.clip(center - side // 2, 0, np.array(labels.shape) - side)
     box = tuple(slice(start, start + side) for start in starts)
-    return replace(exam, image=exam.image[(slice(None), *box)], segmentations={"reference": labels[box]})
+    return replace(exam, image=exam.image[:, box[0], box[1], box[2]], segmentations={"reference": labels[box]})
 
 
 def small_surrogate(surrogate: Surrogate, side: int = TINY) -> Surrogate:
@@ -169,11 +178,15 @@ def _stages(part: Part, name: str, bed: Bench) -> None:
         with torch.autocast(part.device, torch.bfloat16, enabled=not part.smoke):
             bed._network(planes)
 
-    stages = {
+    def both() -> None:
+        bed._network_input(image, labels)
+        network()
+
+    stages: dict[str, Callable[[], object]] = {
         "center of mass": lambda: center_of_mask(mask, hard=True),
         "network input": lambda: bed._network_input(image, labels),
         "network": network,
     }
     seconds = interleave({key: timed(run, bed.device) for key, run in stages.items()}, 1 if part.smoke else 5)
     part.note(**{f"{name}, {key}, ms an exam": 1e3 * statistics.median(s) / size for key, s in seconds.items()})
-    part.detail(**{f"{name}, kernels": kernels(lambda: (bed._network_input(image, labels), network()))})
+    part.detail(**{f"{name}, kernels": kernels(both)})

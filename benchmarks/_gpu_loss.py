@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import loss_overhead
 import torch
-from _gpu_inference import CHECKPOINTS, set_tf32, small_surrogate
+from _gpu_inference import CHECKPOINTS, before, phantom, set_tf32, small_surrogate
 from _gpu_part import Part, kernels
 from _report import interleave, timed
 from loss_overhead import (
@@ -26,11 +27,16 @@ from loss_overhead import (
     _save_batches,
     _segresnet,
     _step,
+    _Weights,
 )
 from monai.networks.nets import DynUNet
 from torch import nn
 
 from dqe_loss import load_surrogate
+
+__all__ = ["before", "loss", "loss_compiled"]
+
+loss_overhead.make_phantom = phantom  # type: ignore[attr-defined]  # drawn once, before the part's turn
 
 BURST = 4
 """Steps between two looks at the clock: in a training, the host runs ahead of the GPU."""
@@ -41,43 +47,46 @@ def loss(part: Part) -> None:
     """Eager steps of both networks, then SegResNet's captured in a CUDA graph, then the criterion by itself."""
     settings, batch = _data(part)
     twice = replace(batch, image=batch.image.repeat(2, 1, 1, 1, 1), target=batch.target.repeat(2, 1, 1, 1, 1))
-    networks = {"SegResNet, batch 1": (_segresnet, batch), "nnU-Net 3d_fullres, batch 2": (_nnunet, twice)}
+    networks = {"SegResNet, batch 1": (_network(part), batch), "nnU-Net 3d_fullres, batch 2": (_nnunet, twice)}
     networks["SegResNet, batch 2"] = (_segresnet, twice)
     part.detail(
         nnunet="MONAI's DynUNet with nnU-Net's default plan (32 to 320 channels, six levels, instance norm), "
         "without deep supervision"
     )
     for name, (network, data) in list(networks.items())[: 1 if part.smoke else None]:
-        part.attempt(name, lambda n=name, w=network, d=data: _steps(part, n, w, d, settings, "eager"))
+        part.attempt(name, _steps, part, name, network, data, settings, "eager")
         torch.cuda.empty_cache()
     if not part.smoke:
-        part.attempt(
-            "CUDA graph", lambda: _steps(part, "SegResNet, batch 1, CUDA graph", _segresnet, batch, settings, "graph")
-        )
-    part.attempt("criterion", lambda: _alone(part, settings, batch), needs=0 if part.smoke else 8)
+        part.attempt("CUDA graph", _steps, part, "SegResNet, batch 1, CUDA graph", _segresnet, batch, settings, "graph")
+    part.attempt("criterion", _alone, part, settings, batch, needs=0 if part.smoke else 8)
 
 
 def loss_compiled(part: Part) -> None:
     """The same steps with a compiled criterion, warm, and how long the first took; a CPU only traces."""
     settings, batch = _data(part)
     if part.smoke:
-        torch.compile = lambda run, **_: run  # a compiler is nothing that a smoke test can wait for
+        torch.compile = lambda run, **_: run  # type: ignore[assignment]  # a compiler is nothing that a smoke test can wait for
     for label in list(CHECKPOINTS)[: 1 if part.smoke else None]:
-        work = lambda only=label: _steps(  # noqa: E731
-            part, "SegResNet, batch 1, criterion compiled", _segresnet, batch, settings, "criterion compiled", (only,)
-        )
-        part.attempt(f"compiled, {label}", work, needs=0 if part.smoke else 25)
+        name, how = "SegResNet, batch 1, criterion compiled", "criterion compiled"
+        needs = 0 if part.smoke else 25
+        part.attempt(label, _steps, part, name, _network(part), batch, settings, how, (label,), needs=needs)
 
 
 def _data(part: Part) -> tuple[Settings, Batch]:
     set_tf32(True)
     torch.backends.cudnn.benchmark = True  # as nnU-Net has it
     size = 32 if part.smoke else 128
-    settings = Settings(size=size, device=part.device, bf16=not part.smoke, criterion_repeats=1 if part.smoke else 7)
+    device: Any = part.device
+    settings = Settings(size=size, device=device, bf16=not part.smoke, criterion_repeats=1 if part.smoke else 7)
     settings = settings.resolved()
     with tempfile.TemporaryDirectory() as scratch:
         crop, _ = _save_batches(settings, Path(scratch))
         return settings, _load(crop, settings)
+
+
+def _network(part: Part) -> Callable[[str], nn.Module]:
+    """SegResNet; a smoke test has almost no network, for the time a step takes."""
+    return (lambda device: _Weights().to(device)) if part.smoke else _segresnet
 
 
 def _nnunet(device: str) -> nn.Module:
@@ -145,7 +154,9 @@ def _steps(
 def _rated_by(part: Part, settings: Settings, label: str) -> Settings:
     """The settings with a checkpoint; in a smoke test with a small field of view."""
     checkpoint: Any = CHECKPOINTS[label]
-    return replace(settings, checkpoint=small_surrogate(load_surrogate(checkpoint)) if part.smoke else checkpoint)
+    if part.smoke:
+        checkpoint = small_surrogate(load_surrogate(checkpoint))
+    return replace(settings, checkpoint=checkpoint)
 
 
 def _burst(step: Callable[[], object], device: torch.device, count: int) -> Callable[[], float]:

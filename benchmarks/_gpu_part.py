@@ -73,12 +73,13 @@ class Part:
         self.details |= figures
         self.write()
 
-    def attempt(self, what: str, work: Callable[[], object], needs: float = 0) -> bool:
+    def attempt(self, what: str, work: Callable[..., object], *arguments: object, needs: float = 0) -> bool:
         """Runs a piece of the part; what fails is noted, and the rest goes on.
 
         Args:
             what: its name.
             work: the piece.
+            arguments: what it is called with.
             needs: seconds below which it is left out.
 
         Returns:
@@ -90,7 +91,7 @@ class Part:
             return False
         start = time.monotonic()
         try:
-            work()
+            work(*arguments)
         except Exception as error:
             lines = traceback.format_exc().strip().splitlines()
             self.failures[what] = "\n".join([*lines[-14:], f"{type(error).__name__}: {str(error)[:300]}"])
@@ -112,8 +113,9 @@ class Part:
 
 
 def run_part(name: str, out: Path, smoke: bool) -> int:
-    """Imports, waits for its turn, and runs; 1 if a piece of it failed."""
+    """Imports, does what may be done ``before`` its turn, waits for that, and runs; 1 if a piece of it failed."""
     module = importlib.import_module(MODULES[name])
+    getattr(module, "before", lambda: None)()
     limit = sys.stdin.readline()
     if not limit:  # the command has ended
         return 1
@@ -145,8 +147,8 @@ def card() -> dict[str, Any]:
         "capability": ".".join(map(str, torch.cuda.get_device_capability(0))),
         "memory_gib": found.total_memory / 2**30,
         "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cuda": str(torch.version.cuda),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
     }
 
 

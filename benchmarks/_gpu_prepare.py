@@ -36,7 +36,8 @@ def prepare(part: Part) -> None:
         (folder / READY).touch()
 
     def planes() -> None:
-        from _gpu_training import configured, phantom_planes
+        from _gpu_training import configured
+        from training_throughput import phantom_planes
 
         planes = part.out / FOLDER
         planes.mkdir(exist_ok=True)

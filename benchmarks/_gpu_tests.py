@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -25,11 +26,13 @@ def tests(part: Part) -> None:
     files = FILES + WITH_HYPOTHESIS * (importlib.util.find_spec("hypothesis") is not None)
     command = [sys.executable, "-u", "-m", "pytest", *OPTIONS, *files]
     done = subprocess.Popen(
-        command + ["--collect-only", "-q"] * part.smoke,
+        command + (["--collect-only", "-q"] if part.smoke else ["-v"]),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Plugins that are installed here are not needed, and one that is broken would stop all tests.
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     lines: list[str] = []
     assert done.stdout is not None

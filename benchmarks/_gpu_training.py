@@ -56,16 +56,19 @@ def training(part: Part) -> None:
     def profile() -> None:
         trainer = make_trainer(planes, config, where, folder / "unused")
         items = [trainer.loader.dataset[0, index] for index in range(config.micro_batch)]
-        one = tuple(torch.stack(column).to(where.device) for column in zip(*items, strict=True))
+        inputs, stars = (torch.stack(column).to(where.device) for column in zip(*items, strict=True))
         trainer.network.train()
-        run = lambda: trainer._step(iter([one] * trainer.batches.per_step), trainer.progress)  # noqa: E731
+
+        def run() -> None:
+            trainer._step(iter([(inputs, stars)] * trainer.batches.per_step), trainer.progress)
+
         part.detail(kernels=kernels(run))
 
     sizes = (config.batch,) if part.smoke else (config.micro_batch, config.batch)
     for micro in sizes:
-        part.attempt(f"network, {micro}", lambda m=micro: network(m))
+        part.attempt(f"network, {micro}", network, micro)
     for micro in sizes[::-1]:
-        part.attempt(f"end to end, {micro}", lambda m=micro: end_to_end(m), needs=0 if part.smoke else 8)
+        part.attempt(f"end to end, {micro}", end_to_end, micro, needs=0 if part.smoke else 8)
     if not part.smoke:
         part.attempt("kernels", profile, needs=5)
         part.attempt("augmentation", augmentation, needs=6)
