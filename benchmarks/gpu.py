@@ -100,8 +100,8 @@ def main(settings: Settings) -> int:
         for child in (waiting, beside):
             if child is not None:
                 child.end()
-    payload = _write(settings, results, start)
-    _print(payload)
+    _write(settings, results, start)
+    print(f"\n{(settings.out / 'table.md').read_text()}")
     return int(any(result["status"] != "ok" for result in results.values()))
 
 
@@ -155,7 +155,7 @@ class Child:
         self.process.wait()
 
 
-def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float) -> dict[str, Any]:
+def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from _gpu_files import write_whole
@@ -179,20 +179,20 @@ def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float)
         "parts": results,
     }
     write_whole(settings.out / "gpu.json", payload)
-    return payload
+    (settings.out / "table.md").write_text(_table(payload))
 
 
-def _print(payload: dict[str, Any]) -> None:
+def _table(payload: dict[str, Any]) -> str:
     from _gpu_files import flat, table
 
-    print(f"\n{payload['card']}; {payload['cores']} cores; {payload['date']}; {payload['seconds']:.0f} s\n")
     rows = []
     for name, result in payload["parts"].items():
         rows.append((name, "status", f"{result['status']}, {result.get('seconds', 0):.0f} s"))
         rows += [(name, key, value) for key, value in flat(result.get("summary", {}))]
         rows += [(name, f"failed: {key}", str(why).splitlines()[-1]) for key, why in result.get("failures", {}).items()]
         rows += [(name, "output", line) for line in result.get("output", [])[-3:]]
-    print(table(rows))
+    card = ", ".join(f"{key} {value}" for key, value in (payload["card"] or {"card": "none"}).items())
+    return f"{card}; {payload['cores']} cores; {payload['date']}; {payload['seconds']:.0f} s\n\n{table(rows)}\n"
 
 
 if __name__ == "__main__":

@@ -223,7 +223,12 @@ def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: st
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run(image, labels)
-    return graph.replay
+
+    def replay() -> object:
+        graph.replay()
+        return image, labels  # the graph works on their memory, and does not keep them
+
+    return replay
 
 
 def _upstream_stages(paths: ExamPaths, device: torch.device) -> dict[str, Load]:

@@ -195,7 +195,12 @@ def _step(
     optimizer.zero_grad()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+
+    def replay() -> object:
+        graph.replay()
+        return step  # the graph works on the memory of its network, optimizer and inputs, and does not keep them
+
+    return replay
 
 
 def _segresnet(device: str) -> nn.Module:
