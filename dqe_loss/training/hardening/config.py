@@ -75,8 +75,8 @@ class HardenConfig:
     attack_rounds: int = 3
     confidence: float = 0.8
     full_marks: float = 0.94
-    survey_full_marks: float = 0.84
-    exponent: float = 2.0
+    survey_full_marks: float = 0.8
+    exponent: float = 3.0
     seed: int = 0
     label_scheme: SchemeOption = "brats"
     device: str = "auto"
