@@ -14,7 +14,17 @@ from _gpu_part import Part
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ["tests/test_gpu.py", "tests/test_torchmetric.py"]
 WITH_HYPOTHESIS = ["tests/test_train.py"]
-OPTIONS = ["-m", "gpu", "-p", "no:cacheprovider", "--tb=short", "--durations=12", "-o", "addopts=-ra --strict-markers"]
+OPTIONS = [
+    "-m",
+    "gpu",
+    "-p",
+    "no:cacheprovider",
+    "--tb=short",
+    "--show-capture=no",
+    "--durations=12",
+    "-o",
+    "addopts=-ra --strict-markers",
+]
 
 
 def tests(part: Part) -> None:
