@@ -133,10 +133,16 @@ def without_offset(planes: Tensor) -> Tensor:
 
 
 def air_of(planes: Tensor) -> Tensor:
-    """The air's value in each modality of ``(..., H, W)``: 0, or the lowest where many voxels share it; (..., 1, 1)."""
-    lowest = planes.amin((-2, -1), keepdim=True)
-    shared = (planes == lowest).sum((-2, -1), keepdim=True)
-    return torch.where(shared > AIR_SHARE * planes.shape[-1] * planes.shape[-2], lowest, torch.zeros_like(lowest))
+    """The air's value in each modality of ``(..., H, W)``: ``(..., 1, 1)``.
+
+    It is the corner's value or the lowest, where many voxels share it, else 0. The lowest alone would not do:
+    resampling leaves a few voxels darker than air.
+    """
+    many = AIR_SHARE * planes.shape[-1] * planes.shape[-2]
+    air = torch.zeros_like(planes[..., :1, :1])
+    for value in (planes.amin((-2, -1), keepdim=True), planes[..., :1, :1]):
+        air = torch.where((planes == value).sum((-2, -1), keepdim=True) > many, value, air)
+    return air
 
 
 def _between(planes: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -50,6 +50,14 @@ def test_a_few_negative_voxels_are_no_z_scores():
     torch.testing.assert_close(scale_planes(raw)[:, :, :8], scale_planes(PLANES)[:, :, :8], rtol=0, atol=1e-2)
 
 
+def test_air_is_not_the_darkest_where_resampling_left_darker_voxels():
+    raw = PLANES.clone()
+    raw[:, :, 14:17, 13:15] = -40.0
+    # Raw, its few negative voxels count as air; shifted as a whole, the air tells by how much, not those voxels.
+    found, expected = scale_planes(raw - 500, "head_mean"), scale_planes(raw, "head_mean")
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_z_scores_beside_raw_modalities_are_scaled_by_their_own_means(whole):
     """The published scaling takes all modalities together, which z-scores have no common unit for."""
