@@ -122,14 +122,14 @@ def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
 
 Kind = Callable[[Scene, Sequence[TaughtExam], np.random.Generator], Tensor]
 KINDS: dict[str, tuple[float, Kind]] = {
-    "right": (0.13, _right),
-    "wrong": (0.15, _wrong),
-    "corrupted": (0.18, _corrupted),
-    "displaced": (0.11, _displaced),
-    "altered": (0.18, _altered),
-    "foreign": (0.06, _foreign),
-    "absurd": (0.06, _absurd),
-    "nothing": (0.15, _nothing),
+    "right": (0.1275, _right),
+    "wrong": (0.147, _wrong),
+    "corrupted": (0.1765, _corrupted),
+    "displaced": (0.108, _displaced),
+    "altered": (0.1765, _altered),
+    "foreign": (0.059, _foreign),
+    "absurd": (0.059, _absurd),
+    "nothing": (0.1465, _nothing),
 }
 """Kinds of masks, and how often each is drawn."""
 
