@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _gpu_files import write_whole
+from _results import write_json
 
 MODULES = {
     "tests": "_gpu_tests",
@@ -109,7 +109,7 @@ class Part:
         payload = {"summary": self.summary, "details": self.details, "failures": self.failures, "took": self.took}
         if self.card is not None:
             payload["card"] = self.card
-        write_whole(self.out / "parts" / f"{self.name}.json", payload)
+        write_json(self.out / "parts" / f"{self.name}.json", payload)
 
 
 def run_part(name: str, out: Path, smoke: bool) -> int:

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ class Child:
 def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
-    from _gpu_files import write_whole
+    from _results import write_json
 
     def found(package: str) -> str | None:
         try:
@@ -178,21 +179,32 @@ def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float)
         "card": next((result["card"] for result in results.values() if "card" in result), None),
         "parts": results,
     }
-    write_whole(settings.out / "gpu.json", payload)
+    write_json(settings.out / "gpu.json", payload)
     (settings.out / "table.md").write_text(_table(payload))
 
 
 def _table(payload: dict[str, Any]) -> str:
-    from _gpu_files import flat, table
+    from _results import markdown_table
 
     rows = []
     for name, result in payload["parts"].items():
         rows.append((name, "status", f"{result['status']}, {result.get('seconds', 0):.0f} s"))
-        rows += [(name, key, value) for key, value in flat(result.get("summary", {}))]
+        rows += [(name, key, value) for key, value in _flat(result.get("summary", {}))]
         rows += [(name, f"failed: {key}", str(why).splitlines()[-1]) for key, why in result.get("failures", {}).items()]
         rows += [(name, "output", line) for line in result.get("output", [])[-3:]]
+    cells = [[cell.replace("|", "/") for cell in row] for row in rows]
+    table = markdown_table([dict(zip(("part", "figure", "value"), row, strict=True)) for row in cells])
     card = ", ".join(f"{key} {value}" for key, value in (payload["card"] or {"card": "none"}).items())
-    return f"{card}; {payload['cores']} cores; {payload['date']}; {payload['seconds']:.0f} s\n\n{table(rows)}\n"
+    return f"{card}; {payload['cores']} cores; {payload['date']}; {payload['seconds']:.0f} s\n\n{table}\n"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name and text of each figure, those of nested mappings behind their mapping's name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}, ")
+        else:
+            yield f"{prefix}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

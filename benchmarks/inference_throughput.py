@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 import tyro
+from _graph import captured
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from _upstream import arguments, exam_files, upstream
 
@@ -212,23 +213,7 @@ def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: st
         compiled(image, labels)
         return lambda: compiled(image, labels)
     run(image, labels)
-    if how != ["graph"]:
-        return lambda: run(image, labels)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run(image, labels)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run(image, labels)
-
-    def replay() -> object:
-        graph.replay()
-        return image, labels  # the graph works on their memory, and does not keep them
-
-    return replay
+    return captured(lambda: run(image, labels)) if how == ["graph"] else lambda: run(image, labels)
 
 
 def _upstream_stages(paths: ExamPaths, device: torch.device) -> dict[str, Load]:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from _graph import captured
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
@@ -183,24 +184,7 @@ def _step(
         loss.backward()
         optimizer.step()
 
-    if variant != "graph":
-        return step
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    optimizer.zero_grad()
-    with torch.cuda.graph(graph):
-        step()
-
-    def replay() -> object:
-        graph.replay()
-        return step  # the graph works on the memory of its network, optimizer and inputs, and does not keep them
-
-    return replay
+    return captured(step, optimizer.zero_grad) if variant == "graph" else step
 
 
 def _segresnet(device: str) -> nn.Module:

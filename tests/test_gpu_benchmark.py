@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import dqe_loss
 
@@ -48,13 +49,10 @@ def test_all_parts_run_tiny_on_a_cpu(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which nothing fails")
 def test_a_part_that_fails_or_takes_too_long_costs_no_other(tmp_path):
     done = run("--out", tmp_path, "--only", "rate", "tests", "--limit-s", 70)
     found = json.loads((tmp_path / "gpu.json").read_text())
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU, on which nothing fails")
     assert done.returncode == 1
     assert "expected a CUDA device" in found["parts"]["rate"]["failures"]["device"]
     assert found["parts"]["tests"]["status"] == "ok"
