@@ -82,7 +82,7 @@ def test_the_shipped_configuration(hardened, surrogate):
         features=(16, 32, 64, 96, 128, 16), norm="batch", trust="region", confidence=0.8, full_marks=0.94, exponent=2.0
     )
     assert hardened.config.reader.survey_full_marks == 0.84
-    assert HardenConfig().reader() == hardened.config.reader  # what `python -m dqe_loss.train harden` teaches
+    assert HardenConfig().reader() == hardened.config.reader  # what `python -m dqe_loss.harden` teaches
     assert ReaderConfig() == ReaderConfig(  # what checkpoints mean that do not say otherwise
         features=(24, 32, 64, 96, 128, 24), norm="instance", trust="region", confidence=0.8, full_marks=0.94, exponent=3
     )
