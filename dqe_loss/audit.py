@@ -1,6 +1,12 @@
 """The command ``python -m dqe_loss.audit``: where a checkpoint can be fooled, on one page."""
 
 import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("audit"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +15,8 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, run_command
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
@@ -125,7 +132,3 @@ def _check(arguments: Arguments) -> None:
     if left_out:
         raise ValueError(f"--fail-on {' '.join(left_out)}: not among --parts, so it would never fail; add it there")
     check_output_folder(arguments.out)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

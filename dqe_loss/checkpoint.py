@@ -50,7 +50,8 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
     Args:
         checkpoint: ``"hardened"`` (the default: the published weights with a second reader, made to be optimized
             against; comes with this package), ``"brainlesion"`` (the published human-rating weights alone, from the
-            installed package ``deep-quality-estimation``, whose code is not imported), the path of a
+            package ``deep-quality-estimation`` that the extra ``published`` installs, and whose code is not
+            imported), the path of a
             ``.safetensors`` file written by `save_surrogate`, or the path of a ``.pth`` state dict of the published
             model's architecture and input; what ratings it learned from is then unknown.
 
@@ -185,7 +186,7 @@ def _published_weights() -> Path:
     if not found or not found[0].is_file():
         raise FileNotFoundError(
             f"the published weights come with the package {_PACKAGE}, which is not installed or lacks them; "
-            f"run: pip install --force-reinstall --no-deps {_PACKAGE}==0.0.3"
+            'run: pip install "dqe_loss[published]"'
         )
     return found[0]
 

@@ -6,8 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from types import ModuleType
 from typing import Annotated, Any
 
 import torch
@@ -81,22 +79,3 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
-
-
-def import_extra(module: str, extra: str) -> ModuleType:
-    """Import a module of this package that needs optional libraries, late, so that a missing one is told in one line.
-
-    Args:
-        module: its full name.
-        extra: the extra of this package that brings the libraries.
-
-    Raises:
-        ImportError: naming the library that is missing, and the extra.
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "dqe_loss":
-            raise
-        raise ImportError(f"this needs {missing}, which is missing; run: pip install dqe_loss[{extra}]") from error

@@ -1,6 +1,12 @@
 """The command ``python -m dqe_loss.curate``: which segmentations of a rated data set to keep, to review, to drop."""
 
 import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("curate"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,8 +14,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.command import import_extra, run_command
+from dqe_loss.command import run_command
 from dqe_loss.data.warning_kinds import REVIEW, check_kinds
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder, encode, write_together
 
 PAGE = "index.html"
@@ -153,7 +160,3 @@ def _check(arguments: Arguments) -> None:
         raise ValueError("--margin, --pictures and --seed must be 0 or above")
     check_kinds(arguments.accept_warnings or ())
     check_output_folder(arguments.out)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,12 @@
 """The command ``python -m dqe_loss.evaluate``: how well a surrogate agrees with raters, and with references."""
 
 import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("evaluate"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +16,9 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss.checkpoint import load_surrogate
-from dqe_loss.command import SchemeOption, check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, check_device, run_command
 from dqe_loss.data.label_sets import LabelSurvey
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder, write_together
 from dqe_loss.rate import rate_exam
 
@@ -117,7 +124,3 @@ def _check(arguments: Arguments) -> None:
             f"--resamples must be 1 or above and --seed 0 or above, got {arguments.resamples} and {arguments.seed}"
         )
     check_output_folder(arguments.out)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

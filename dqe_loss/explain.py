@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.command import import_extra
 from dqe_loss.data.exams import Exam
+from dqe_loss.extras import import_extra
 from dqe_loss.labels import REGIONS
 from dqe_loss.look import plane_title
 from dqe_loss.lowest import lowest_planes

@@ -1,6 +1,6 @@
 """A picture of what the surrogate saw: the rated planes with the outlines of the three regions.
 
-Needs matplotlib (``pip install dqe_loss[report]``), and leaves its global state alone: no pyplot, no style.
+Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
 """
 
 from collections.abc import Iterable, Mapping

@@ -5,7 +5,7 @@ from typing import Any
 from monai.handlers import IgniteMetricHandler
 from torch import Tensor
 
-from dqe_loss.command import import_extra
+from dqe_loss.extras import import_extra
 from dqe_loss.metric import DQEMetric
 
 # MONAI's handlers are placeholders without ignite, and say so only when one is made.

@@ -1,7 +1,13 @@
 """The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam, or of a whole data set."""
 
-import io
 import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("rate"))
+
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +17,7 @@ import torch
 import tyro
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
-from dqe_loss.command import SchemeOption, available_cores, check_device, import_extra, run_command
+from dqe_loss.command import SchemeOption, available_cores, check_device, run_command
 from dqe_loss.data.exams import (
     Exam,
     ExamPaths,
@@ -22,6 +28,7 @@ from dqe_loss.data.exams import (
     unique_names,
 )
 from dqe_loss.explain import explain_exam, plan_explanations
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_outputs, write_together
 from dqe_loss.inference.exam import rate_exam
 from dqe_loss.inference.files import prepare_planes, rate_planes
@@ -296,7 +303,3 @@ def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments,
     content = io.BytesIO()
     figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)
     return content.getvalue()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

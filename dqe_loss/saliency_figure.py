@@ -1,6 +1,6 @@
 """A picture of where the rating thinks the error is: the rated planes with the two saliency maps over the scans.
 
-Needs matplotlib (``pip install dqe_loss[report]``), and leaves its global state alone: no pyplot, no style.
+Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
 """
 
 from collections.abc import Mapping

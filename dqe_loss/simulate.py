@@ -1,8 +1,14 @@
 """The command ``python -m dqe_loss.simulate``: simulated ratings for labs that have none yet."""
 
+import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("simulate"))
+
 import json
 import signal
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,9 +25,10 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command import SchemeOption, import_extra, run_command
+from dqe_loss.command import SchemeOption, run_command
 from dqe_loss.data.exams import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder, write_together
 
 if TYPE_CHECKING:
@@ -214,7 +221,3 @@ def _noting_warnings(function: Callable[[Any], Any], job: Any) -> tuple[Any, lis
         warnings.simplefilter("always", UserWarning)
         result = function(job)
     return result, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

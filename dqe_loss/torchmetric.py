@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
-from dqe_loss.command import import_extra
+from dqe_loss.extras import import_extra
 from dqe_loss.intensity import MODALITIES
 from dqe_loss.labels import REGIONS
 from dqe_loss.metric import PredictionRater

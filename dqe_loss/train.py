@@ -1,25 +1,26 @@
-"""The command ``python -m dqe_loss.train``: a surrogate from star ratings, or a hardened one from references."""
+"""The command ``python -m dqe_loss.train``: a surrogate from star ratings."""
 
 import sys
+
+if __name__ == "__main__":  # before the imports below: what they miss is told in one line
+    from dqe_loss.cli import run
+
+    sys.exit(run("train"))
+
 from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
 
-from dqe_loss.command import import_extra, run_command
+from dqe_loss.command import run_command
+from dqe_loss.extras import import_extra
 from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml
-from dqe_loss.training.hardening.config import HardenConfig
-
-HARDEN = "harden"
-"""The preset that takes exams with references instead of ratings."""
 
 _USAGE = """usage: python -m dqe_loss.train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
-       python -m dqe_loss.train harden --exams FOLDER [FOLDER ...] --reference NAME --out FOLDER [OPTIONS]
 
-Train a surrogate from star ratings. A preset or a YAML file says how; options change it.
+{about} A preset or a YAML file says how; options change it.
 
 {presets}
-  harden       Our choice: a checkpoint with a second reader, taught on exams with references, to be optimized against.
 
 Options: python -m dqe_loss.train {first} --help"""
 
@@ -40,15 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         nonlocal code
         config = read_arguments(arguments)
-        if isinstance(config, HardenConfig):
-            code = import_extra("dqe_loss.training.hardening.run", "train").harden(config)
-        elif config:
+        if config:
             code = import_extra("dqe_loss.training.run", "train").train(config)
 
     return run_command("dqe_loss.train", work) or code
 
 
-def read_arguments(arguments: Sequence[str]) -> TrainConfig | HardenConfig | None:
+def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
     """The configuration of a command line; None if it only asks for help.
 
     Raises:
@@ -57,18 +56,13 @@ def read_arguments(arguments: Sequence[str]) -> TrainConfig | HardenConfig | Non
     first, *options = arguments or ["--help"]
     if first in ("-h", "--help"):
         presets = "\n".join(f"  {name:12} {text}" for name, (text, _) in PRESETS.items())
-        print(_USAGE.format(presets=presets, first=next(iter(PRESETS))))
+        about = (TrainConfig.__doc__ or "").partition("\n")[0]
+        print(_USAGE.format(about=about, presets=presets, first=next(iter(PRESETS))))
         return None
-    if first == HARDEN:
-        return tyro.cli(HardenConfig, prog=f"dqe_loss.train {first}", args=options)
     if first in PRESETS:
         default = PRESETS[first][1]
     elif first.endswith((".yaml", ".yml")):
         default = from_yaml(Path(first))
     else:
-        raise ValueError(f"expected a preset ({', '.join([*PRESETS, HARDEN])}) or a .yaml file first, got {first!r}")
+        raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or a .yaml file first, got {first!r}")
     return tyro.cli(TrainConfig, prog=f"dqe_loss.train {first}", default=default, args=options)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,8 +28,9 @@ from train_segmentation import CoarseUNet
 
 from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
 from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.command import check_device, import_extra, run_command
+from dqe_loss.command import check_device, run_command
 from dqe_loss.data.phantom import make_phantom
+from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder
 from dqe_loss.stars import star_unit
 

@@ -1,7 +1,7 @@
 """Draw what augmentation does to a plane of the phantom: each transform alone, and whole draws.
 
 Run: ``python examples/plot_augmentation.py --out docs/augmentation.png``. Needs matplotlib, torchio and
-batchgenerators (``pip install dqe_loss[report,train]``).
+batchgenerators (``pip install "dqe_loss[report,train]"``).
 """
 
 from dataclasses import replace

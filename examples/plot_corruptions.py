@@ -1,7 +1,7 @@
 """Draw the segmentation errors of `dqe_loss.data.corruption` on a phantom, and the metric stars that they get.
 
 Run: ``python examples/plot_corruptions.py --sheet docs/corruptions.png --stars docs/metric_stars.png`` (about a
-minute). Needs matplotlib (``pip install dqe_loss[report]``).
+minute). Needs matplotlib (``pip install "dqe_loss[report]"``).
 """
 
 from itertools import pairwise

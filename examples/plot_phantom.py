@@ -1,7 +1,7 @@
 """Draw the phantom: four modalities in three views, with the outlines of its reference segmentation.
 
 Run: ``python examples/plot_phantom.py --seed 0 --out docs/phantom.png``. Needs matplotlib
-(``pip install dqe_loss[report]``).
+(``pip install "dqe_loss[report]"``).
 """
 
 from pathlib import Path

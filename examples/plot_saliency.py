@@ -1,7 +1,7 @@
 """Draw where the rating thinks the error is, and where it is, on a phantom whose mask was corrupted.
 
 Run: ``python examples/plot_saliency.py --out docs/explain.png`` (about 20 s). Needs matplotlib (``pip install
-dqe_loss[report]``). ``python -m dqe_loss.rate --exam FOLDER --explain FILE --reference NAME`` draws the same of files.
+"dqe_loss[report]"``). ``dqe rate --exam FOLDER --explain FILE --reference NAME`` draws the same of files.
 """
 
 import io

@@ -87,7 +87,7 @@ def test_the_shipped_configuration(hardened, surrogate):
         survey_full_marks=0.8,
         exponent=3,
     )
-    assert HardenConfig().reader() == hardened.config.reader  # what `python -m dqe_loss.train harden` teaches
+    assert HardenConfig().reader() == hardened.config.reader  # what `python -m dqe_loss.harden` teaches
     assert ReaderConfig() == ReaderConfig(  # what checkpoints mean that do not say otherwise
         features=(24, 32, 64, 96, 128, 24), norm="instance", trust="region", confidence=0.8, full_marks=0.94, exponent=3
     )

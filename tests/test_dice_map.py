@@ -186,7 +186,7 @@ def test_what_a_map_says():
 
 def test_without_scikit_learn_it_says_which_extra_brings_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
-    with pytest.raises(ImportError, match=r"needs sklearn, which is missing; run: pip install dqe_loss\[train\]"):
+    with pytest.raises(ImportError, match=r'needs sklearn, which is missing; run: pip install "dqe_loss\[train\]"'):
         importlib.reload(module)
 
 

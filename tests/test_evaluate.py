@@ -426,8 +426,8 @@ def test_missing_library_names_the_extra(run, table, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, errors = run("--ratings", table)
     assert code == 2
-    assert "this needs matplotlib, which is missing; run: pip install dqe_loss[train]" in errors
-    assert "pip install dqe_loss[" in errors
+    assert 'this needs matplotlib, which is missing; run: pip install "dqe_loss[train]"' in errors
+    assert 'pip install "dqe_loss[' in errors
 
 
 LABELS = {"predicted_label": "predicted (stars)", "rated_label": "human rating (stars)"}

@@ -10,7 +10,8 @@ from cohort import write_exam
 from helpers import shrink, small_surrogate
 from taught import SHAPE, make_case, make_taught
 
-from dqe_loss import Surrogate, load_surrogate, save_surrogate, train
+from dqe_loss import Surrogate, load_surrogate, save_surrogate
+from dqe_loss import harden as harden_command
 from dqe_loss.data.corruption_shapes import tumor_box
 from dqe_loss.intensity import scale_planes
 from dqe_loss.second_reader import SMALLEST_PLANE
@@ -199,8 +200,8 @@ def harden(tmp_path, *options, name="run"):
     if not start.is_file():
         save_surrogate(shrink(small_surrogate(), SMALLEST_PLANE), start)
     small = ["--features", *"444444", "--errors", "1", "--steps", "2", "--batch", "2", "--workers", "0"]
-    command = ["harden", "--checkpoint", str(start), "--out", str(tmp_path / name), *small, *map(str, options)]
-    return train.main(command)
+    command = ["--checkpoint", str(start), "--out", str(tmp_path / name), *small, *map(str, options)]
+    return harden_command.main(command)
 
 
 @pytest.mark.slow
@@ -257,7 +258,7 @@ def test_an_exam_is_taught_on_or_held_out(tmp_path, capsys):
     ],
 )
 def test_errors_of_the_command(options, message, tmp_path, capsys):
-    assert train.main(["harden", "--out", str(tmp_path / "run"), *options]) == 2
+    assert harden_command.main(["--out", str(tmp_path / "run"), *options]) == 2
     assert message in capsys.readouterr().err
 
 

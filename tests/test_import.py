@@ -17,6 +17,7 @@ monai_brings = sorted(sys.modules)
 before = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), \\
     torch.backends.cudnn.benchmark, torch.random.get_rng_state().sum().item(), dict(os.environ), random.getstate()
 import dqe_loss
+public = [getattr(dqe_loss, name) for name in dqe_loss.__all__]
 after = torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), \\
     torch.backends.cudnn.benchmark, torch.random.get_rng_state().sum().item(), dict(os.environ), random.getstate()
 loaded = set(sys.modules)
@@ -68,8 +69,8 @@ import sys
 for name in ("pandas", "pandera", "pyarrow", "yaml", "pydantic", "sklearn", "torchio", "batchgenerators", "SimpleITK",
              "matplotlib", "jinja2", "pytorch_optimizer", "tensorboard"):
     sys.modules[name] = None
-from dqe_loss import audit, curate, evaluate, rate, simulate, train
-for command in (train, simulate, evaluate, audit, curate):
+from dqe_loss import audit, curate, evaluate, harden, rate, simulate, train
+for command in (train, harden, simulate, evaluate, audit, curate):
     try:
         command.main(["paper", "--help"] if command is train else ["--help"])
     except SystemExit as ended:
@@ -78,6 +79,7 @@ print("help is there")
 folder = sys.argv[1]
 assert train.main(["paper", "--ratings", "r.csv", "--out", f"{folder}/a"]) == 2
 assert train.main([f"{folder}/c.yaml"]) == 2
+assert harden.main(["--out", f"{folder}/h"]) == 2
 assert simulate.main(["--phantoms", "1", "--out", f"{folder}/b"]) == 2
 assert evaluate.main(["brainlesion", "--ratings", "r.csv", "--out", f"{folder}/c"]) == 2
 assert audit.main(["brainlesion", "--out", f"{folder}/d"]) == 2
@@ -95,8 +97,8 @@ def test_commands_tell_which_extra_they_need(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "help is there" in done.stdout
     lines = done.stderr.splitlines()
-    assert len(lines) == 8, lines
-    assert all(line.endswith("run: pip install dqe_loss[train]") for line in lines[:6])
-    assert lines[6].endswith("run: pip install dqe_loss[report]")
-    assert lines[7].endswith("run: pip install dqe_loss[rate]")
+    assert len(lines) == 9, lines
+    assert all(line.endswith('run: pip install "dqe_loss[train]"') for line in lines[:7])
+    assert lines[7].endswith('run: pip install "dqe_loss[report]"')
+    assert lines[8].endswith('run: pip install "dqe_loss[rate]"')
     assert not list(tmp_path.iterdir())

@@ -245,7 +245,7 @@ def test_missing_matplotlib_names_the_extra(run, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     code, _, errors = run("--figure", tmp_path / "a.png")
     assert code == 2
-    assert "this needs matplotlib, which is missing; run: pip install dqe_loss[report]" in errors
+    assert 'this needs matplotlib, which is missing; run: pip install "dqe_loss[report]"' in errors
 
 
 def test_misspelled_option_exits_with_2(run):

@@ -244,6 +244,6 @@ for name in ("torchmetric", "handler"):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
     assert done.stdout.splitlines() == [
-        f"this needs {library}, which is missing; run: pip install dqe_loss[monitor]"
+        f'this needs {library}, which is missing; run: pip install "dqe_loss[monitor]"'
         for library in ("torchmetrics", "ignite")
     ]

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dqe_loss.command import import_extra
 from dqe_loss.dice_map import DiceMap
+from dqe_loss.extras import import_extra
 
 IsotonicRegression: Any = import_extra("sklearn.isotonic", "train").IsotonicRegression
 

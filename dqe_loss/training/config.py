@@ -156,7 +156,7 @@ def from_yaml(path: Path) -> TrainConfig:
         import yaml
         from pydantic import TypeAdapter, ValidationError
     except ModuleNotFoundError as error:
-        raise ImportError(f"YAML files need {error.name}; run: pip install dqe_loss[train]") from error
+        raise ImportError(f'YAML files need {error.name}; run: pip install "dqe_loss[train]"') from error
 
     if not path.is_file():
         raise ValueError(f"{path}: expected a configuration in YAML, found nothing there")

@@ -1,0 +1,87 @@
+"""The command ``dqe``: ``dqe COMMAND ...`` is ``python -m dqe_loss.COMMAND ...``.
+
+Nothing heavy is imported before a command is chosen: ``dqe --help`` reads the commands' descriptions from their source.
+"""
+
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dqe_loss.extras import import_extra
+
+
+class Command(NamedTuple):
+    """What is known of a command without importing it."""
+
+    extra: str
+    """The extra of this package that brings the libraries of its command line."""
+    source: str
+    """File of the class that describes the command, in this package."""
+    described_by: str = "Arguments"
+    """That class: the first line of its docstring is the command's line in ``dqe --help``."""
+
+
+COMMANDS = {
+    "rate": Command("rate", "rate.py"),
+    "curate": Command("train", "curate.py"),
+    "simulate": Command("train", "simulate.py"),
+    "train": Command("train", "training/config.py", "TrainConfig"),
+    "harden": Command("train", "training/hardening/config.py", "HardenConfig"),
+    "evaluate": Command("train", "evaluate.py"),
+    "audit": Command("train", "audit.py"),
+}
+"""All commands, in the order in which they are listed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``dqe``.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        The command's own exit code; 0 after help; 2 for an unknown command, told in one line on standard error.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name, *options = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        print(f"dqe: error: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run(name, options)
+
+
+def run(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        name: one of `COMMANDS`.
+        argv: its arguments; those of the process if None.
+
+    Returns:
+        The command's exit code; 2 if a library of its command line is missing, told in one line on standard error.
+    """
+    try:
+        command = import_extra(f"dqe_loss.{name}", COMMANDS[name].extra)
+    except ImportError as error:
+        print(f"dqe_loss.{name}: error: {error}", file=sys.stderr)
+        return 2
+    code: int = command.main(argv)
+    return code
+
+
+def usage() -> str:
+    """What ``dqe --help`` prints: each command with the first line of its description."""
+    lines = [f"  {name:{max(map(len, COMMANDS))}}  {first_line(command)}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: dqe COMMAND [OPTIONS]", "", *lines, "", "Options: dqe COMMAND --help"])
+
+
+def first_line(command: Command) -> str:
+    """First line of a command's description, read without importing it."""
+    tree = ast.parse((Path(__file__).parent / command.source).read_text(encoding="utf-8"))
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == command.described_by)
+    return (ast.get_docstring(next(classes)) or "").partition("\n")[0]

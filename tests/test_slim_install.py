@@ -1,0 +1,93 @@
+"""What the package can do without any extra: loss, stars and metric; and how a command says what it lacks."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from dqe_loss.cli import COMMANDS
+
+pytestmark = pytest.mark.slow  # new interpreters
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+BLOCKED = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None  # so that its import fails as that of a module that is not installed
+"""
+LOSS = """
+import torch
+from monai.losses import DiceLoss
+from dqe_loss import DQELoss, DQEMetric, rate_segmentation
+image = torch.rand(1, 4, 32, 28, 24)
+labels = torch.zeros(1, 1, 32, 28, 24, dtype=torch.long)
+labels[..., 8:20, 8:20, 8:16] = 2
+labels[..., 10:16, 10:16, 10:14] = 3
+from dqe_loss import regions_from_labels, load_surrogate
+surrogate = load_surrogate()
+regions = regions_from_labels(labels).float()
+logits = (6 * regions - 3).requires_grad_()
+criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(surrogate, on_small="pad", views=("axial",))
+criterion(logits, regions, image=image).backward()
+assert logits.grad.isfinite().all() and logits.grad.abs().sum() > 0
+stars = rate_segmentation(surrogate, image, labels)
+assert stars.shape[0] == 1 and stars.isfinite().all()
+metric = DQEMetric(surrogate)
+metric(regions, image)
+assert metric.aggregate().isfinite().all()
+print("rated")
+"""
+
+
+def modules_of_extras() -> set[str]:
+    """Every module that an extra brings and the package itself does not ask for, as far as it is installed here."""
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads(PROJECT.read_text())["project"]
+
+    def names(requirements):
+        return {re.match(r"[\w.-]+", one)[0].lower().replace("_", "-") for one in requirements} - {"dqe-loss"}
+
+    base = names(project["dependencies"])
+    assert base == {"torch", "monai", "numpy", "einops", "safetensors"}
+    extras = {name for requirements in project["optional-dependencies"].values() for name in names(requirements)}
+    owners = packages_distributions().items()
+    found = {module for module, of in owners if {o.lower().replace("_", "-") for o in of} & (extras - base)}
+    assert {"tyro", "tqdm", "nibabel", "scipy", "pandas", "matplotlib", "sklearn", "torchio", "ignite"} <= found
+    return found - {"tests", "test", "docs", "examples", "benchmarks"}
+
+
+def run(program: str, without: set[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program in an interpreter in which some modules cannot be imported."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED + program, ",".join(sorted(without))],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_loss_stars_and_metric_need_no_extra():
+    done = run(LOSS, modules_of_extras())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "rated"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_which_extra_it_needs(name):
+    """In one line, whichever way it is called."""
+    program = f"""
+import runpy
+from dqe_loss.cli import main
+assert main(["{name}", "--help"]) == 2
+runpy.run_module("dqe_loss.{name}", run_name="__main__")
+"""
+    done = run(program, modules_of_extras())
+    assert (done.returncode, done.stdout) == (2, "")
+    extra = COMMANDS[name].extra
+    expected = rf'dqe_loss.{name}: error: this needs \w+, which is missing; run: pip install "dqe_loss\[{extra}\]"'
+    assert all(re.fullmatch(expected, line) for line in done.stderr.splitlines()), done.stderr
+    assert len(done.stderr.splitlines()) == 2
