@@ -31,7 +31,7 @@ Prediction = Tensor | Sequence[Tensor]
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 MINIMUM_CROP = 96
-"""Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
+"""Smallest side in voxels of a crop whose padded planes are rated; see docs/how-to/patches.md and ``benchmarks/patches.py``."""
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
@@ -218,7 +218,7 @@ class DQELoss(RatingTerm):
             raise ValueError(
                 "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
                 "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
-                "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
+                "can be trusted: unguarded, 50 steps suffice to fool the published one (docs/explanation/fooled.md)"
             )
         training = self.training and torch.is_grad_enabled()
         if alone:
