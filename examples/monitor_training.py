@@ -5,7 +5,7 @@
 
 A `SupervisedTrainer` trains a small network with Dice on phantoms; after each epoch a `SupervisedEvaluator` rates its
 predictions for phantoms that it does not train on: stars need no reference, Dice does. The best stars choose the
-checkpoint that is kept. Stars say what a rater might say of three planes, and can be fooled (README, Surprises): look
+checkpoint that is kept. Stars say what a rater might say of three planes, and can be fooled (see docs/): look
 at both curves, and be wary where stars rise and Dice does not.
 """
 
