@@ -1,28 +1,33 @@
-"""Hooks of MkDocs: what the site takes from the repository when it is built, so that nobody types it a second time.
+"""Hooks of MkDocs: what the site takes from the code when it is built, so that nobody types it a second time.
 
 In a page, a line of its own of the form
 
-- ``<!-- include: benchmarks/results/hacking/table.md -->`` is replaced by that file,
-- ``<!-- help: python -m dqe_loss.rate -->`` by the help of that command,
+- ``<!-- help: dqe rate -->`` is replaced by the help of that command, ``<!-- help: python examples/x.py -->`` too,
 - ``<!-- label schemes -->`` by a table of the label schemes,
 - ``<!-- docstring: dqe_loss.data.rated -->`` by the docstring of that module.
 
-Everything in ``benchmarks/results`` that a reader can open is copied, so that pages link to it as on GitHub.
+Everything in ``benchmarks/results`` that a reader can open is copied, so that pages link to it as on GitHub. Figures in
+the pages are not made here but by ``python docs/generate``, so that they can be read without the site, too.
 """
 
 import ast
+import io
 import os
 import re
+import runpy
 import shlex
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
 SHOWN = {".md", ".json", ".png", ".csv"}
-_DIRECTIVE = re.compile(r"^<!-- (include|help|docstring|label schemes)(?:: (.+?))? -->$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^<!-- (help|docstring|label schemes)(?:: (.+?))? -->$", re.MULTILINE)
 _LINK = re.compile(rf"\]\((?:\.\./)+{RESULTS}/")
 
 
@@ -41,7 +46,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Replace the directives of a page, and let its links to stored results point into the site."""
     uri = page.file.src_uri
     if uri.startswith(RESULTS):
-        return f"# {Path(uri).parent.name}: stored table\n\n{markdown}"
+        return f"# Stored table: {Path(uri).parent.name.replace('_', ' ')}\n\n{markdown}"
     up = "../" * uri.count("/")
     return _LINK.sub(f"]({up}{RESULTS}/", expand(markdown))
 
@@ -56,21 +61,34 @@ def expand(markdown: str) -> str:
     return _DIRECTIVE.sub(lambda found: _EXPANSIONS[found[1]](found[2] or ""), markdown)
 
 
-def _include(path: str) -> str:
-    """A file of the repository, its headings two levels lower."""
-    return re.sub(r"^#", "###", (ROOT / path).read_text(encoding="utf-8"), flags=re.MULTILINE).strip()
-
-
+@cache
 def _help(command: str) -> str:
-    """What a command says of itself, as a block; left out where DQE_SITE_HELP is 0, for quick previews."""
-    if os.environ.get("DQE_SITE_HELP") == "0":
-        return "*Left out of this preview.*"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
-    words = [sys.executable, *shlex.split(command)[1:], "--help"]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode or not done.stdout.strip():
-        raise ValueError(f"{command} --help ended with {done.returncode}: {done.stderr[-500:]}")
-    return f"```text\n{done.stdout.strip()}\n```"
+    """What a command says of itself, as a block; all in this process, for each import of PyTorch takes seconds."""
+    first, *words = [*shlex.split(command), "--help"]
+    printed = io.StringIO()
+    with redirect_stdout(printed), _plain_terminal():
+        try:
+            if first == "dqe":
+                from dqe_loss.cli import main
+
+                code: Any = main(words)
+            else:
+                script = ROOT / words[0]
+                with patch.object(sys, "argv", words), patch.object(sys, "path", [str(script.parent), *sys.path]):
+                    runpy.run_path(str(script), run_name="__main__")
+                code = 0
+        except SystemExit as ended:
+            code = ended.code
+    if code or not printed.getvalue().strip():
+        raise ValueError(f"{command} --help ended with {code} and printed {printed.getvalue()[-500:]!r}")
+    return f"```text\n{printed.getvalue().strip()}\n```"
+
+
+@contextmanager
+def _plain_terminal() -> Iterator[None]:
+    """A terminal of 100 columns without colors, and this repository's package before an installed one."""
+    with patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"), patch.object(sys, "path", [str(ROOT), *sys.path]):
+        yield
 
 
 def _label_schemes(_: str) -> str:
@@ -89,4 +107,4 @@ def _docstring(module: str) -> str:
     return text.replace("``", "`")
 
 
-_EXPANSIONS = {"include": _include, "help": _help, "label schemes": _label_schemes, "docstring": _docstring}
+_EXPANSIONS = {"help": _help, "label schemes": _label_schemes, "docstring": _docstring}

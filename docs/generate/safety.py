@@ -52,7 +52,6 @@ def hardening() -> Figures:
         "r_published": number(r["beside"]["published"]),
         "r_oracle": number(r["beside"]["oracle"]),
         "r_low": number(groups[1]),
-        "r_high": number(groups[-1]),
         "r_lowest": number(groups[0]),
         "natural": number(natural["measured"]),
         "natural_published": number(natural["beside"]["published"]),
@@ -60,7 +59,6 @@ def hardening() -> Figures:
         "absurd_published": number(-absurd["beside"]["published"], 1),
         "absurd_near": number(min(v for exam, v in absurd["exams"].items() if abs(off[exam]) <= FAR), 1),
         "scored": number(measured["z-scores of the head, stars moved"]["measured"], 1),
-        "attacked": str(len(_attacked(measured))),
         "left": triple(
             measured[f"attack from the expert's mask, Dice {region} left (guard on, volume)"]["measured"]
             for region in ("TC", "WT", "ET")
@@ -93,11 +91,6 @@ def hardening() -> Figures:
     }
 
 
-def _attacked(measured: dict[str, Any]) -> set[str]:
-    """Exams that were attacked with the guard on."""
-    return {exam for name, row in measured.items() if name.startswith("attack") for exam in row["exams"]}
-
-
 def _goals(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
     """All figures of the exams that were measured."""
     for row in rows:
@@ -105,7 +98,8 @@ def _goals(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
         if value is None:
             continue
         relation = re.fullmatch(r"([<>]=) ([\d.]+)", goal or "")
-        met = (value <= float(relation[2]) if relation[1] == "<=" else value >= float(relation[2])) if relation else None
+        limit = float(relation[2]) if relation else 0.0
+        met = None if relation is None else value <= limit if relation[1] == "<=" else value >= limit
         said = goal.replace("<=", "≤").replace(">=", "≥") if relation else "–"
         name = re.sub(r"(?<![\d])\.(\d)", r"0.\1", _SHORT.get(row["measure"], row["measure"]))
         published = row["beside"].get("published")
@@ -163,7 +157,10 @@ def attacks() -> Figures:
         "defenses": table(["defense", "Dice in the rated planes", "Dice in 3D"], defenses),
         "former": table(
             ["from", "defense", "Dice before", "after"],
-            ([cell["start"], cell["defense"], _dice(cell["history"][0]), _end(cell["history"])] for cell in former.values()),
+            (
+                [cell["start"], cell["defense"], _dice(cell["history"][0]), _end(cell["history"])]
+                for cell in former.values()
+            ),
         ),
     }
 
@@ -205,12 +202,12 @@ def audits() -> Figures:
     kinds = {name: load(f"audit_{name}/audit.json")["parts"] for name in ("brainlesion", "hardened")}
     titles = {key: part["title"] for parts in kinds.values() for key, part in parts.items()}
     verdict = {True: "passed", False: "**failed**", None: "not judged"}
-    return {
-        "verdicts": table(
-            ["part", "published weights", "former default"],
-            ([title, *(verdict[kinds[name].get(key, {}).get("passed")] for name in kinds)] for key, title in titles.items()),
-        )
-    }
+
+    def passed(part: str) -> list[str]:
+        return [verdict[parts.get(part, {}).get("passed")] for parts in kinds.values()]
+
+    rows = ([title, *passed(part)] for part, title in titles.items())
+    return {"verdicts": table(["part", "published weights", "earlier default"], rows)}
 
 
 def real_exams() -> Figures:
@@ -229,7 +226,6 @@ def real_exams() -> Figures:
     brain = max(load("audit_brainlesion/audit.json")["parts"]["absurd"]["exams"].values(), key=_edema)
     return {
         "table": table(["exam", "masks", "r with Dice TC / WT / ET", "r with mean Dice", "AURC (best, chance)"], rows),
-        "tcga_r": number(exams["TCGA-FG-6692"]["correlation"]["mean"]["dice_mean"]["pearson"]["value"]),
         "edema": number(_edema(brain), 1),
         "right": number(brain["reference"], 1),
     }
@@ -238,5 +234,3 @@ def real_exams() -> Figures:
 def _edema(exam: dict[str, Any]) -> float:
     """Stars of the whole brain as edema."""
     return float(exam["masks"]["brain as edema"]["own"])
-
-

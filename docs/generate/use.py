@@ -43,7 +43,7 @@ def curation() -> Figures:
             for cell in (number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"]))
         ]
         rows.append([_ERROR.get(name, name), *cells])
-    header = ["error", "published: mean stars", "dropped", "former default: mean stars", "dropped"]
+    header = ["error", "published: stars", "dropped", "earlier default: stars", "dropped"]
     good = {name: found["none"] for name, found in summary.items()}
     return {"table": table(header, rows)} | {
         key: text
@@ -101,11 +101,11 @@ def drift() -> Figures:
         for row in rows
     ]
     often = [row["rolling_z_test_per_1000"] / row["false_alarms_per_1000"] for row in rows]
-    small = next(row for row in rows if row["shape"] == "normal" and row["reference"] == min(r["reference"] for r in rows))
+    small = next(
+        row for row in rows if row["shape"] == "normal" and row["reference"] == min(r["reference"] for r in rows)
+    )
     return {
         "table": table(header, cells),
-        "repeats": str(stored["settings"]["repeats"]),
-        "exams": str(exams),
         "allowed": number(rows[0]["allowed_per_1000"], 1),
         "often": f"{min(often):.0f} to {max(often):.0f}",
         "missed": percent(next(iter(small["delays"].values()))[f"missed in {exams}"]),
@@ -123,7 +123,7 @@ def saliency() -> Figures:
     names = {"error": "error", "share": "share", "chance": "chance", "lift": "lift"}
     names |= {"outline's lift": "lift, outline of the mask, no network"}
     return {
-        "table": table(["map", "published: share (lift)", "former default: share (lift)"], readings),
+        "table": table(["map", "published: share (lift)", "earlier default: share (lift)"], readings),
         **{name: select(found[1], names).replace("_", " ") for name, found in stored.items()},
     }
 
