@@ -86,8 +86,8 @@ def _help(command: str) -> str:
 
 @contextmanager
 def _plain_terminal() -> Iterator[None]:
-    """A terminal of 100 columns without colors, and this repository's package before an installed one."""
-    with patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"), patch.object(sys, "path", [str(ROOT), *sys.path]):
+    """A terminal without colors, as wide as a page, and this repository's package before an installed one."""
+    with patch.dict(os.environ, COLUMNS="78", NO_COLOR="1"), patch.object(sys, "path", [str(ROOT), *sys.path]):
         yield
 
 

@@ -77,7 +77,7 @@ def hardening() -> Figures:
                 [
                     row["exam"],
                     *(number(row[key]) for key in ("published", "thorough")),
-                    row["agreement in three planes, TC/WT/ET"].replace("nan", "–").replace("/", " / "),
+                    row["agreement in three planes, TC/WT/ET"].replace("nan", "–").replace("/", "\u00a0/\u00a0"),
                     number(row["r"]),
                 ]
                 for row in exams

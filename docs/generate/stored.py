@@ -40,7 +40,7 @@ def percent(share: float) -> str:
 
 def triple(values: Iterable[float], digits: int = 2) -> str:
     """Figures of TC, WT and ET."""
-    return " / ".join(number(value, digits) for value in values)
+    return "\u00a0/\u00a0".join(number(value, digits) for value in values)
 
 
 def median(values: Sequence[float], digits: int = 2) -> str:
