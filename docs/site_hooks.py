@@ -17,6 +17,7 @@ import re
 import runpy
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -26,6 +27,8 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
+WIDTH = 78
+"""Characters in a line of code that a page shows without scrolling."""
 SHOWN = {".md", ".json", ".png", ".csv"}
 _DIRECTIVE = re.compile(r"^<!-- (help|docstring|label schemes)(?:: (.+?))? -->$", re.MULTILINE)
 _LINK = re.compile(rf"\]\((?:\.\./)+{RESULTS}/")
@@ -81,13 +84,19 @@ def _help(command: str) -> str:
             code = ended.code
     if code or not printed.getvalue().strip():
         raise ValueError(f"{command} --help ended with {code} and printed {printed.getvalue()[-500:]!r}")
-    return f"```text\n{printed.getvalue().strip()}\n```"
+    return "\n".join(["```text", *map(_wrapped, printed.getvalue().strip().splitlines()), "```"])
+
+
+def _wrapped(line: str) -> str:
+    """A line of a command's help, in as many as a page is wide; descriptions are not wrapped by the command itself."""
+    indent = re.match(r" *(?:\S+ {2,})?", line)
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent.end(), break_on_hyphens=False) if indent else line
 
 
 @contextmanager
 def _plain_terminal() -> Iterator[None]:
     """A terminal without colors, as wide as a page, and this repository's package before an installed one."""
-    with patch.dict(os.environ, COLUMNS="78", NO_COLOR="1"), patch.object(sys, "path", [str(ROOT), *sys.path]):
+    with patch.dict(os.environ, COLUMNS=str(WIDTH), NO_COLOR="1"), patch.object(sys, "path", [str(ROOT), *sys.path]):
         yield
 
 
@@ -104,6 +113,7 @@ def _docstring(module: str) -> str:
     path = ROOT / (module.replace(".", "/") + ".py")
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     text = re.sub(r"\n  (?=``)", " ", text)  # a row of a table that goes on in the next line
+    text = re.sub(r"\s+\(contracts? C\d+\)", "", text)  # numbers that mean nothing to a reader
     return text.replace("``", "`")
 
 

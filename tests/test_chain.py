@@ -1,4 +1,4 @@
-"""The README's four commands from nothing to a loss, on phantoms, small."""
+"""The four commands of docs/how-to/train.md from nothing to a loss, on phantoms, small."""
 
 import json
 import os

@@ -26,6 +26,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
     function.__name__: function
     for function in (
         safety.hardening,
+        safety.shipped,
         safety.attacks,
         safety.safety,
         safety.audits,
@@ -89,17 +90,18 @@ def _figures(source: str) -> Figures:
 
 def main(arguments: list[str]) -> int:
     """Write or check all pages; returns the exit code."""
-    stale = []
-    for page in pages():
+    check = "--check" in arguments
+    stale = {}
+    for page in pages():  # all of them before any is written
         text = page.read_text(encoding="utf-8")
         new = generate(text, str(page.relative_to(ROOT)))
         if new != text:
-            stale.append(page)
-            if "--check" not in arguments:
-                page.write_text(new, encoding="utf-8")
-    for page in stale:
-        print(f"{page.relative_to(ROOT)}: {'out of date' if '--check' in arguments else 'written'}")
-    return int(bool(stale) and "--check" in arguments)
+            stale[page] = new
+    for page, text in stale.items():
+        if not check:
+            page.write_text(text, encoding="utf-8")
+        print(f"{page.relative_to(ROOT)}: {'out of date' if check else 'written'}")
+    return int(check and bool(stale))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stored import Figures, load, number, select, stored_tables, table, triple
+from stored import Figures, card, load, number, select, stored_tables, table, triple
 
 FAR = 0.5
 """Stars that an expert's mask may lie from its published stars."""
@@ -51,7 +51,7 @@ def hardening() -> Figures:
         "r": number(r["measured"]),
         "r_published": number(r["beside"]["published"]),
         "r_oracle": number(r["beside"]["oracle"]),
-        "r_low": number(groups[1]),
+        "r_high": number(groups[-1]),
         "r_lowest": number(groups[0]),
         "natural": number(natural["measured"]),
         "natural_published": number(natural["beside"]["published"]),
@@ -128,6 +128,14 @@ def _longer() -> Iterator[list[str]]:
         yield [_GROUPS.get(group, group), *(f"{number(before[key])} → {number(after[key])}" for key in keys)]
 
 
+def shipped() -> Figures:
+    """What the shipped default checkpoint learned from, by its card."""
+    found = re.search(r"(\d+) real and (\d+) synthetic exams", card("hardened"))
+    if not found:
+        raise ValueError("the card of hardened does not say how many real and synthetic exams it learned from")
+    return {"real": found[1], "synthetic": found[2]}
+
+
 def attacks() -> Figures:
     """What an optimizer makes of a mask for stars alone."""
     cells: dict[str, Any] = {}
@@ -172,7 +180,8 @@ def _dice(moment: dict[str, Any]) -> str:
 
 def _end(history: list[dict[str, Any]]) -> str:
     """Dice in the rated planes at the end, and how the stars moved."""
-    return f"{_dice(history[-1])} ({number(history[0]['stars'], 1)} → {number(history[-1]['stars'], 1)} stars)"
+    before, after = (number(moment["stars"], 1) for moment in (history[0], history[-1]))
+    return f"{_dice(history[-1])} ({before}\u00a0→\u00a0{after}\u00a0stars)"
 
 
 def safety() -> Figures:

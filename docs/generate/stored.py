@@ -25,6 +25,12 @@ def load(name: str) -> Any:
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
+def card(checkpoint: str) -> str:
+    """The model card of a checkpoint that is shipped."""
+    [path] = (ROOT / "dqe_loss").rglob(f"{checkpoint}.md")
+    return path.read_text(encoding="utf-8")
+
+
 def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
     """A number with so many decimals and a true minus sign; an en dash where there is none."""
     if value is None:

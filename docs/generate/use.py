@@ -45,7 +45,8 @@ def curation() -> Figures:
         rows.append([_ERROR.get(name, name), *cells])
     header = ["error", "published: stars", "dropped", "earlier default: stars", "dropped"]
     good = {name: found["none"] for name, found in summary.items()}
-    return {"table": table(header, rows)} | {
+    dropped = max(row.get("good_dropped", 0.0) for found in summary.values() for row in found.values())
+    return {"table": table(header, rows), "good_dropped": percent(dropped)} | {
         key: text
         for name, found in summary.items()
         for key, text in {
