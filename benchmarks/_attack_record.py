@@ -8,7 +8,7 @@ from _references import ReferenceExam
 from torch import Tensor
 
 from dqe_loss import VIEWS, Surrogate, extract_planes, rate_segmentation, soft_center_of_mass
-from dqe_loss.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from _report import machine, write_json
 from tqdm import tqdm
 
 from dqe_loss import load_surrogate
-from dqe_loss.checkpoint import fingerprint
+from dqe_loss.surrogate.checkpoint import fingerprint
 
 CellT = TypeVar("CellT")
 Tick = Callable[[int], None]

@@ -13,11 +13,11 @@ from _gpu_part import Part, kernels
 from _gpu_prepare import taught_exams
 from _report import timed
 
-from dqe_loss.second_reader import SecondReader
-from dqe_loss.training.hardening.batches import batches_from, draw_batch, threads, worker_count
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.objective import attack_rounds
-from dqe_loss.training.hardening.teacher import Teacher
+from dqe_loss.harden.batches import batches_from, draw_batch, threads, worker_count
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.objective import attack_rounds
+from dqe_loss.harden.teacher import Teacher
+from dqe_loss.surrogate.refiner import SecondReader
 
 
 def hardening(part: Part) -> None:

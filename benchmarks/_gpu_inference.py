@@ -18,10 +18,10 @@ from _upstream import upstream
 from inference_throughput import Bench, _only_mask, _prepared
 
 from dqe_loss import MODALITIES, Surrogate, load_surrogate
-from dqe_loss.checkpoint import assemble, weights_of
+from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.mask import LabelMask, center_of_mask
+from dqe_loss.surrogate.checkpoint import assemble, weights_of
 
 CHECKPOINTS = {"published": "brainlesion", "hardened": "hardened"}
 BATCH = 64

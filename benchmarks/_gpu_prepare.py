@@ -9,9 +9,9 @@ from pathlib import Path
 
 from _gpu_part import Part
 
-from dqe_loss.evaluation.audit.case import phantom_sources, read_case
-from dqe_loss.training.hardening.exams import ARRAYS, TaughtExam, prepare_exam
-from dqe_loss.training.hardening.sources import FIRST_PHANTOM
+from dqe_loss.audit.case import phantom_sources, read_case
+from dqe_loss.harden.exams import ARRAYS, TaughtExam, prepare_exam
+from dqe_loss.harden.sources import FIRST_PHANTOM
 
 PHANTOMS = 4
 ERRORS = 6

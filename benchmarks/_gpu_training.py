@@ -14,9 +14,9 @@ from _gpu_prepare import FOLDER, wait_for
 from _gpu_stand_in import WITHOUT_SIMPLEITK
 from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
 
-from dqe_loss.command import available_cores
+from dqe_loss.command_line import available_cores
 from dqe_loss.processes import Processes
-from dqe_loss.training.config import PRESETS, TrainConfig
+from dqe_loss.train.config import PRESETS, TrainConfig
 
 PAPER = 33.0
 """Planes a second (arXiv 2205.10355: 500 epochs of about 480 planes in about two hours)."""

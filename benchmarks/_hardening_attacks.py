@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from dqe_loss import Surrogate
-from dqe_loss.evaluation.audit.case import Case
-from dqe_loss.evaluation.audit.exploitation import attack, observe, start_logits
-from dqe_loss.evaluation.audit.free import free_box, whole_mask
-from dqe_loss.evaluation.audit.measure import Settings
-from dqe_loss.guards import GuardedSurrogate
+from dqe_loss.audit.case import Case
+from dqe_loss.audit.exploitation import attack, observe, start_logits
+from dqe_loss.audit.free import free_box, whole_mask
+from dqe_loss.audit.measure import Settings
+from dqe_loss.losses.guards import GuardedSurrogate
 
 STARTS = ("reference", "shifted")
-"""Of those of `dqe_loss.evaluation.audit.exploitation.STARTS`: a right mask, and one that is 15 voxels off."""
+"""Of those of `dqe_loss.audit.exploitation.STARTS`: a right mask, and one that is 15 voxels off."""
 GUARDS = ("on", "off")
 
 
@@ -19,7 +19,7 @@ def attacked(surrogate: Surrogate, case: Case, start: str, guard: str, settings:
     """Stars and Dice before and after an attack, with planes at the mask's own center.
 
     Returns:
-        ``before`` and ``after`` (see `dqe_loss.evaluation.audit.exploitation.observe`) and ``stars`` of each step.
+        ``before`` and ``after`` (see `dqe_loss.audit.exploitation.observe`) and ``stars`` of each step.
     """
     box, shape = free_box(case), case.regions.shape
     first = start_logits(case, start, settings.seed)[box].contiguous()

@@ -4,7 +4,7 @@ from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled
 from _hardening_ship import dice_map_of
 
-from dqe_loss.evaluation.dice_map import LEAST_GROUPS
+from dqe_loss.evaluate.dice_calibration import LEAST_GROUPS
 
 
 def measure_coverage(pooled: Pooled) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Stars from their ingredients: what a gate leaves of the network's stars, for any of its options.
 
-The rating itself is `dqe_loss.surrogate` and `dqe_loss.second_reader`; here it is done again on stored sums, so that
-options can be compared without measuring anew. `_hardening_measures.check_ingredients` holds the two together.
+The rating itself is `dqe_loss.surrogate` and `dqe_loss.surrogate.refiner`; here it is done again on stored sums, so
+that options can be compared without measuring anew. `_hardening_measures.check_ingredients` holds the two together.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.second_reader import SMOOTHING, ReaderConfig
+from dqe_loss.surrogate.refiner import SMOOTHING, ReaderConfig
 
 Array = NDArray[np.float64]
 LOWEST, HIGHEST = 1.0, 6.0
@@ -56,7 +56,7 @@ class Gate:
 
 
 def agreement_of(sums: Array) -> Array:
-    """Agreement of a mask and an opinion, see `dqe_loss.second_reader.agreement`.
+    """Agreement of a mask and an opinion, see `dqe_loss.surrogate.refiner.agreement`.
 
     Args:
         sums: ``(..., 3, 2)``: for each region the voxels that both have, and the sum of what either has.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dqe_loss.audit.absurd import absurd_masks
+from dqe_loss.audit.case import Case, Source
 from dqe_loss.data.corruption import CORRUPTIONS, as_brats23, corrupt
-from dqe_loss.data.corruption_shapes import EDEMA, Labels
+from dqe_loss.data.corruption.shapes import EDEMA, Labels
 from dqe_loss.data.exams import read_exam
-from dqe_loss.evaluation.audit.absurd import absurd_masks
-from dqe_loss.evaluation.audit.case import Case, Source
-from dqe_loss.evaluation.collect import find_all_segmentations
+from dqe_loss.evaluate.collect import find_all_segmentations
 
 SEVERITIES = (0.1, 0.3, 0.6, 1.0)
 EXPERT, NATURAL, WHOLE_ONLY, CORRUPTED, ABSURD = KINDS = (

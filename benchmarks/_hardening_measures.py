@@ -14,16 +14,17 @@ from _hardening_units import changed_units
 from torch import Tensor
 
 from dqe_loss import Surrogate, rate_segmentation
-from dqe_loss.evaluation.audit.case import Case, Source
-from dqe_loss.evaluation.audit.measure import plane_dice
-from dqe_loss.evaluation.overlap import region_dice
-from dqe_loss.mask import RegionMask, center_of_mask
-from dqe_loss.planes import CPU_BATCH, join_planes, presented_regions
-from dqe_loss.rating import mask_inputs
-from dqe_loss.second_reader import Opinion, overlap
-from dqe_loss.slicing import VIEW_AXIS, VIEWS, hard_center_of_mass
-from dqe_loss.surrogate import split_planes
-from dqe_loss.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
+from dqe_loss.audit.case import Case, Source
+from dqe_loss.audit.measure import plane_dice
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.core.mask import RegionMask, center_of_mask
+from dqe_loss.core.pipeline import mask_inputs
+from dqe_loss.core.planes import CPU_BATCH, join_planes, presented_regions
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.metrics.overlap import region_dice
+from dqe_loss.surrogate.network import split_planes
+from dqe_loss.surrogate.refiner import Opinion, overlap
+from dqe_loss.surrogate.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
 
 Row = dict[str, Any]
 TOLERANCE = 2e-3
@@ -115,7 +116,7 @@ def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: Surve
 
 
 def plane_sums(regions: Tensor, opinion: Tensor) -> Tensor:
-    """Sums of `dqe_loss.second_reader.overlap`, added up by view.
+    """Sums of `dqe_loss.surrogate.refiner.overlap`, added up by view.
 
     Args:
         regions: ``(V P, 3, H, W)``, view by view.

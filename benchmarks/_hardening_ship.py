@@ -8,12 +8,12 @@ from _hardening_figures import JUDGED
 from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled, stars_of
 
-from dqe_loss.checkpoint import add_dice_map
-from dqe_loss.dice_map import DiceMap
-from dqe_loss.evaluation.dice_map import fit_dice_map
-from dqe_loss.look import told_looks
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.run import harden
+from dqe_loss.core.centers import told_looks
+from dqe_loss.evaluate.dice_calibration import fit_dice_map
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.hardening import harden
+from dqe_loss.surrogate.checkpoint import add_dice_map
+from dqe_loss.surrogate.dice_map import DiceMap
 
 
 def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:

@@ -8,7 +8,7 @@ from _references import ReferenceExam, load_reference_exam
 from torch import Tensor
 
 from dqe_loss import VIEWS
-from dqe_loss.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS
 
 
 @dataclass(frozen=True)

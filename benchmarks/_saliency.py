@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from dqe_loss import Surrogate, load_surrogate
+from dqe_loss.core.labels import regions_from_labels
+from dqe_loss.core.planes import join_planes
+from dqe_loss.core.slicing import pad_planes
 from dqe_loss.data.corruption import as_brats23, corrupt
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.labels import regions_from_labels
-from dqe_loss.planes import join_planes
-from dqe_loss.saliency import Saliency, explain_labels, reference_error, share_on_error
-from dqe_loss.second_reader import SecondReader
-from dqe_loss.slicing import pad_planes
+from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
+from dqe_loss.surrogate.refiner import SecondReader
 
 SCHEME = "brats23"
 OTHERS = "other masks"

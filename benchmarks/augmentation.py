@@ -5,7 +5,7 @@ that is wall time; a busy machine does not count); planes of the phantom in thre
 that transform alone at probability 1 and the default magnitudes, minus `augment` with none (what intensity transforms
 share, about the cost of brightness, is counted in each of them); *library* is the library's
 own class or function at its defaults on the whole plane (TorchIO's motion on (C, 1, H, W), see
-`dqe_loss.data.augmentation_artifacts.strike`). Target: at least 60 planes a second with the default configuration.
+`dqe_loss.data.augmentation.artifacts.strike`). Target: at least 60 planes a second with the default configuration.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from monai.transforms import Rand2DElastic, RandAffine, RandAxisFlip, RandGaussi
 from torch import Tensor
 
 from dqe_loss import regions_from_labels
-from dqe_loss.data.augmentation import TRANSFORMS, AugmentationConfig, augment
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.core.intensity import scale_planes
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, pad_planes, take_planes
+from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.intensity import scale_planes
-from dqe_loss.slicing import VIEW_AXIS, VIEWS, hard_center_of_mass, pad_planes, take_planes
 
 TARGET = 60
 NONE, WHOLE, ALL = "none", "default configuration", "all at probability 1"

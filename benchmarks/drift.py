@@ -1,4 +1,4 @@
-"""False alarms of `dqe_loss.evaluation.drift` per 1000 exams, and exams until a departure is seen, by simulation.
+"""False alarms of `dqe_loss.monitor.drift` per 1000 exams, and exams until a departure is seen, by simulation.
 
     python benchmarks/drift.py --out benchmarks/results/drift.json
 
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dqe_loss.evaluation.drift import DriftWatch, find_alarms
 from dqe_loss.files import check_outputs, write_together
+from dqe_loss.monitor.drift import DriftWatch, find_alarms
 
 FAILING = 0.03
 WINDOW = 50

@@ -26,13 +26,13 @@ from _report import interleave, machine, markdown_table, spread, write_json
 from _upstream import arguments, exam_files, upstream
 
 from dqe_loss import VIEWS, load_surrogate
+from dqe_loss.core.mask import LabelMask, center_of_mask
+from dqe_loss.core.planes import Rater
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
 from dqe_loss.data.exams import ExamPaths, open_exam
-from dqe_loss.inference.files import prepare_planes, rate_files, rate_planes
-from dqe_loss.inference.read_ahead import read_ahead
-from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.planes import Rater
-from dqe_loss.slicing import VIEW_AXIS
+from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
+from dqe_loss.rate.read_ahead import read_ahead
 
 TARGETS = {"gz": 5.0, "plain": 20.0}
 STAGES = ("read, inflate", "decode, check", "center", "planes", "scale, pad", "worker processes", "network")
@@ -64,7 +64,7 @@ def main(settings: Settings) -> None:
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     raters: dict[str, Rater] = {"torch": load_surrogate("brainlesion")}
     try:
-        from dqe_loss.inference.engine import OpenVINORater
+        from dqe_loss.surrogate.openvino import OpenVINORater
 
         raters["openvino"] = OpenVINORater(load_surrogate("brainlesion"))
     except ImportError:

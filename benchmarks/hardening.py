@@ -28,12 +28,12 @@ from _hardening_table import write_results
 from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
-from dqe_loss.checkpoint import fingerprint
-from dqe_loss.evaluation.audit.case import Case, Source, read_case
-from dqe_loss.evaluation.audit.measure import Settings
-from dqe_loss.survey import PLANES
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.run import harden
+from dqe_loss.audit.case import Case, Source, read_case
+from dqe_loss.audit.measure import Settings
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.hardening import harden
+from dqe_loss.surrogate.checkpoint import fingerprint
+from dqe_loss.surrogate.survey import PLANES
 
 CHECKPOINT = "surrogate.safetensors"
 Read = Callable[[], Case]

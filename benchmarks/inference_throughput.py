@@ -24,20 +24,12 @@ from _graph import captured
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from _upstream import arguments, exam_files, upstream
 
-from dqe_loss import (
-    MODALITIES,
-    VIEWS,
-    Surrogate,
-    extract_planes,
-    load_surrogate,
-    rate_segmentation,
-    scale_planes,
-)
+from dqe_loss import MODALITIES, VIEWS, Surrogate, extract_planes, load_surrogate, rate_segmentation, scale_planes
+from dqe_loss.core.mask import LabelMask, center_of_mask
+from dqe_loss.core.planes import network_input
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam, ExamPaths, read_exam
-from dqe_loss.inference.files import rate_files
-from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.planes import network_input
-from dqe_loss.slicing import VIEW_AXIS
+from dqe_loss.rate.files import rate_files
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}
 TARGETS = {"gz files": 2.5, "arrays": 4.0}

@@ -39,9 +39,9 @@ from dqe_loss import (
     scale_planes,
     soft_center_of_mass,
 )
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.slicing import VIEW_AXIS
 
 DICE, PLUS, LEAN = "DiceLoss", "DiceLoss + DQELoss", "DiceLoss + DQELoss(checkpointing=True)"
 PLACED, ALONE = "DiceLoss + DQELoss, origin=", "DQELoss"

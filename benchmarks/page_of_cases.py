@@ -18,12 +18,12 @@ import tyro
 from _report import machine, markdown_table, write_json
 from playwright.sync_api import Browser, sync_playwright
 
-from dqe_loss.curation.decide import Rule, decide
+from dqe_loss.curate.decide import Rule, decide
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.data.rated import COLUMNS, PATHS
-from dqe_loss.evaluation.cases.page import flag_rows, render_cases
-from dqe_loss.evaluation.cases.pictures import ViewPicture, draw_cases
+from dqe_loss.data.tables.rated import COLUMNS, PATHS
+from dqe_loss.viz.cases.page import flag_rows, render_cases
+from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases
 
 # Each step is over when its picture is on the screen: two frames later.
 STEPS = """async () => {

@@ -18,13 +18,13 @@ import tyro
 from _cells import Tick, run_cells
 from _report import markdown_table
 
-from dqe_loss import evaluate
-from dqe_loss.data.plane_cache import PlaneCache, fill_cache
-from dqe_loss.data.ratings import read_ratings
 from dqe_loss.data.split import split_exams, write_split
-from dqe_loss.training.config import PRESETS, TrainConfig
-from dqe_loss.training.record import RunFolder
-from dqe_loss.training.run import train
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.train.config import PRESETS, TrainConfig
+from dqe_loss.train.plane_cache import PlaneCache, fill_cache
+from dqe_loss.train.record import RunFolder
+from dqe_loss.train.training import train
 
 PAPER = {
     "sgd": (0.65, 0.88, 0.64),

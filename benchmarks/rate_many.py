@@ -30,11 +30,11 @@ import tyro
 from _report import machine, markdown_table, write_json
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, load_surrogate
-from dqe_loss.data.cohort import Case, find_tree
+from dqe_loss.data.discovery.cohort import Case, find_tree
 from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.data.rated import read_rated
-from dqe_loss.inference.exam import prepare_case, rate_exam, rate_prepared
+from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.rate.exam import prepare_case, rate_exam, rate_prepared
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ import torch
 import tyro
 from _report import machine, markdown_table, spread, timed, write_json
 
-from dqe_loss.checkpoint import assemble
-from dqe_loss.data.augmentation import augment
-from dqe_loss.data.plane_cache import PlaneCache, fill_cache, read_planes
-from dqe_loss.data.ratings import read_ratings, write_ratings
+from dqe_loss.data.augmentation.augment import augment
+from dqe_loss.data.tables.ratings import read_ratings, write_ratings
 from dqe_loss.processes import Processes, StopRequest
-from dqe_loss.simulation import phantom_paths, write_phantom
-from dqe_loss.surrogate import build_network
-from dqe_loss.training.config import PRESETS, TrainConfig
-from dqe_loss.training.dataset import RatedPlane, rated_planes
-from dqe_loss.training.trainer import Trainer
+from dqe_loss.simulate.simulation import phantom_paths, write_phantom
+from dqe_loss.surrogate.checkpoint import assemble
+from dqe_loss.surrogate.network import build_network
+from dqe_loss.train.config import PRESETS, TrainConfig
+from dqe_loss.train.dataset import RatedPlane, rated_planes
+from dqe_loss.train.plane_cache import PlaneCache, fill_cache, read_planes
+from dqe_loss.train.trainer import Trainer
 
 PAPER = 33.0
 """Planes a second."""

@@ -4,7 +4,7 @@ In a page, a line of its own of the form
 
 - ``<!-- help: dqe rate -->`` is replaced by the help of that command, ``<!-- help: python examples/x.py -->`` too,
 - ``<!-- label schemes -->`` by a table of the label schemes,
-- ``<!-- docstring: dqe_loss.data.rated -->`` by the docstring of that module.
+- ``<!-- docstring: dqe_loss.data.tables.rated -->`` by the docstring of that module.
 
 Everything in ``benchmarks/results`` that a reader can open is copied, so that pages link to it as on GitHub. Figures in
 the pages are not made here but by ``python docs/generate``, so that they can be read without the site, too.

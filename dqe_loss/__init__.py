@@ -4,16 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dqe_loss.checkpoint import load_surrogate, save_surrogate
-    from dqe_loss.composition import LossSum
-    from dqe_loss.intensity import MODALITIES, scale_planes
-    from dqe_loss.labels import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
-    from dqe_loss.loss import DQELoss, dqe_loss
-    from dqe_loss.metric import DQEMetric
-    from dqe_loss.origin import crop_origin
-    from dqe_loss.rating import rate_segmentation
-    from dqe_loss.slicing import VIEWS, extract_planes, hard_center_of_mass, pad_planes, soft_center_of_mass
-    from dqe_loss.surrogate import Surrogate, SurrogateConfig
+    from dqe_loss.core.center_of_mass import hard_center_of_mass, soft_center_of_mass
+    from dqe_loss.core.intensity import MODALITIES, scale_planes
+    from dqe_loss.core.labels import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
+    from dqe_loss.core.origin import crop_origin
+    from dqe_loss.core.pipeline import rate_segmentation
+    from dqe_loss.core.slicing import VIEWS, extract_planes, pad_planes
+    from dqe_loss.losses.dqe import DQELoss, dqe_loss
+    from dqe_loss.losses.sum import LossSum
+    from dqe_loss.metrics.monai import DQEMetric
+    from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
+    from dqe_loss.surrogate.config import SurrogateConfig
+    from dqe_loss.surrogate.network import Surrogate
 
 __version__ = "0.1.0"
 
@@ -44,16 +46,18 @@ __all__ = [
 
 # Imported when they are first used: torch and MONAI take seconds, which `dqe --help` must not.
 _NAMES_OF = {
-    "checkpoint": "load_surrogate save_surrogate",
-    "composition": "LossSum",
-    "intensity": "MODALITIES scale_planes",
-    "labels": "LABEL_SCHEMES REGIONS check_labels regions_from_labels regions_from_tissues",
-    "loss": "DQELoss dqe_loss",
-    "metric": "DQEMetric",
-    "origin": "crop_origin",
-    "rating": "rate_segmentation",
-    "slicing": "VIEWS extract_planes hard_center_of_mass pad_planes soft_center_of_mass",
-    "surrogate": "Surrogate SurrogateConfig",
+    "core.center_of_mass": "hard_center_of_mass soft_center_of_mass",
+    "core.intensity": "MODALITIES scale_planes",
+    "core.labels": "LABEL_SCHEMES REGIONS check_labels regions_from_labels regions_from_tissues",
+    "core.origin": "crop_origin",
+    "core.pipeline": "rate_segmentation",
+    "core.slicing": "VIEWS extract_planes pad_planes",
+    "losses.dqe": "DQELoss dqe_loss",
+    "losses.sum": "LossSum",
+    "metrics.monai": "DQEMetric",
+    "surrogate.checkpoint": "load_surrogate save_surrogate",
+    "surrogate.config": "SurrogateConfig",
+    "surrogate.network": "Surrogate",
 }
 _HOME_OF = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
 

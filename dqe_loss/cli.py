@@ -24,13 +24,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "rate": Command("rate", "rate.py"),
-    "curate": Command("train", "curate.py"),
-    "simulate": Command("train", "simulate.py"),
-    "train": Command("train", "training/config.py", "TrainConfig"),
-    "harden": Command("train", "training/hardening/config.py", "HardenConfig"),
-    "evaluate": Command("train", "evaluate.py"),
-    "audit": Command("train", "audit.py"),
+    "rate": Command("rate", "rate/command.py"),
+    "curate": Command("train", "curate/command.py"),
+    "simulate": Command("train", "simulate/command.py"),
+    "train": Command("train", "train/config.py", "TrainConfig"),
+    "harden": Command("train", "harden/config.py", "HardenConfig"),
+    "evaluate": Command("train", "evaluate/command.py"),
+    "audit": Command("train", "audit/command.py"),
 }
 """All commands, in the order in which they are listed."""
 
@@ -66,7 +66,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
         The command's exit code; 2 if a library of its command line is missing, told in one line on standard error.
     """
     try:
-        command = import_extra(f"dqe_loss.{name}", COMMANDS[name].extra)
+        command = import_extra(f"dqe_loss.{name}.command", COMMANDS[name].extra)
     except ImportError as error:
         print(f"dqe_loss.{name}: error: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from types import FrameType
 import torch
 from torch import distributed
 
-from dqe_loss.command import check_device
+from dqe_loss.command_line import check_device
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ from tqdm import tqdm
 from train_segmentation import CoarseUNet
 
 from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.command import check_device, run_command
+from dqe_loss.command_line import check_device, run_command
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder
-from dqe_loss.stars import star_unit
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss.surrogate.describe import star_unit
 
 TEST_PHANTOM = 100
 
@@ -77,7 +77,7 @@ def make_data(seeds: Sequence[int], name: str) -> Dataset:
 
 def make_evaluator(data: Dataset, network: torch.nn.Module, metric: DQEMetric, device: torch.device) -> Any:
     """An evaluator whose key metric are the stars, with Dice beside it."""
-    handler = import_extra("dqe_loss.handler", "monitor")
+    handler = import_extra("dqe_loss.integrations.monai", "monitor")
     return SupervisedEvaluator(
         device=device,
         val_data_loader=DataLoader(data, batch_size=1),
@@ -90,7 +90,7 @@ def make_evaluator(data: Dataset, network: torch.nn.Module, metric: DQEMetric, d
 
 def monitor(arguments: Arguments) -> list[dict[str, float]]:
     """Train and log; the metrics of each epoch."""
-    import_extra("dqe_loss.handler", "monitor")
+    import_extra("dqe_loss.integrations.monai", "monitor")
     if min(arguments.phantoms, arguments.validation, arguments.epochs) < 1:
         raise ValueError("--phantoms, --validation and --epochs must be 1 or more")
     check_device(arguments.device)

@@ -14,11 +14,12 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from dqe_loss import MODALITIES, REGIONS, regions_from_labels
-from dqe_loss.data.augmentation import TRANSFORMS, AugmentationConfig, augment
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.core.intensity import scale_planes
+from dqe_loss.core.slicing import VIEW_AXIS, pad_planes, take_planes
+from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.figure import OUTLINES
-from dqe_loss.intensity import scale_planes
-from dqe_loss.slicing import VIEW_AXIS, hard_center_of_mass, pad_planes, take_planes
+from dqe_loss.viz.planes import OUTLINES
 
 SHOWN = ("flair", "t1c")
 """Edema is read on FLAIR, core and enhancement on T1c."""

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss import regions_from_labels
+from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.evaluation.metric_stars import metric_stars, metric_stars_of_views
-from dqe_loss.evaluation.overlap import region_dice
-from dqe_loss.figure import OUTLINES
-from dqe_loss.slicing import hard_center_of_mass
+from dqe_loss.metrics.metric_stars import metric_stars, metric_stars_of_views
+from dqe_loss.metrics.overlap import region_dice
+from dqe_loss.viz.planes import OUTLINES
 
 SHOWN = (0.1, 0.5, 1.0)
 """Severities of the contact sheet."""

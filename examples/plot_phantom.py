@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dqe_loss import REGIONS, regions_from_labels
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.figure import OUTLINES
-from dqe_loss.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.viz.planes import OUTLINES
 
 TITLES = ("T1c", "T1", "T2", "FLAIR")
 OUTLINED = ("T1", "FLAIR")

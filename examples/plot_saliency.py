@@ -15,7 +15,7 @@ from PIL import Image
 from dqe_loss import load_surrogate
 from dqe_loss.data.corruption import corrupt
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.explain import explain_exam
+from dqe_loss.explain.files import explain_exam
 from dqe_loss.files import write_together
 
 

@@ -43,14 +43,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.command import SchemeOption
+from dqe_loss.command_line import SchemeOption
 from dqe_loss.data.exams import Exam, choose_reference, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.figure import plot_planes
 from dqe_loss.files import write_together
-from dqe_loss.rate import rate_exam
-from dqe_loss.stars import describe_ratings, star_unit
+from dqe_loss.rate.command import rate_exam
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss.surrogate.describe import describe_ratings, star_unit
+from dqe_loss.viz.planes import plot_planes
 
 TRAIN_PHANTOMS = range(6)
 TEST_PHANTOM = 100

@@ -6,7 +6,7 @@
 
 Both tables are those of ``python -m dqe_loss.rate``, a row for each segmentation in the order in which they came. What
 is watched for: the mean fell, the mean rose, more segmentations lie below the threshold (or cannot be rated at all).
-The test and its false alarms: `dqe_loss.evaluation.drift`. Exit code 0 without an alarm, 1 with one, 2 after an error.
+The test and its false alarms: `dqe_loss.monitor.drift`. Exit code 0 without an alarm, 1 with one, 2 after an error.
 
 The table is all the memory there is: a watch that was killed reads it again, and comes to the same alarm. After an
 alarm was dealt with, go on behind it with ``--skip``, or with a new reference.
@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from dqe_loss.command import run_command
-from dqe_loss.evaluation.drift import DriftWatch
+from dqe_loss.command_line import run_command
 from dqe_loss.files import check_outputs, write_together
+from dqe_loss.monitor.drift import DriftWatch
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, argumen
         "reference": before,
         "threshold": arguments.threshold,
         "unit": None if pd.isna(last["unit"]) else last["unit"],
-        "test": "conformal Shiryaev-Roberts e-detector, see dqe_loss.evaluation.drift",
+        "test": "conformal Shiryaev-Roberts e-detector, see dqe_loss.monitor.drift",
         "evidence": alarm.evidence,
         "limit": alarm.limit,
         "patience": arguments.patience,

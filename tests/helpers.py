@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, regions_from_labels
-from dqe_loss.checkpoint import assemble, weights_of
+from dqe_loss.surrogate.checkpoint import assemble, weights_of
 
 SHAPE = (32, 28, 24)
 SIDE = 32

@@ -8,7 +8,7 @@ import pandas as pd
 from helpers import make_image, make_labels
 
 from dqe_loss import MODALITIES
-from dqe_loss.data.ratings import write_ratings
+from dqe_loss.data.tables.ratings import write_ratings
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

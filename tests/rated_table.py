@@ -9,7 +9,7 @@ import pandas as pd
 from helpers import make_image, make_labels
 
 from dqe_loss import MODALITIES
-from dqe_loss.data.rated import COLUMNS
+from dqe_loss.data.tables.rated import COLUMNS
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

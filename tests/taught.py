@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dqe_loss.evaluation.audit.case import Case
-from dqe_loss.second_reader import ReaderConfig, SecondReader
-from dqe_loss.training.hardening.exams import TaughtExam, prepare_exam
+from dqe_loss.audit.case import Case
+from dqe_loss.harden.exams import TaughtExam, prepare_exam
+from dqe_loss.surrogate.refiner import ReaderConfig, SecondReader
 
 SHAPE = (56, 64, 48)
 FEATURES = (4, 4, 4, 4, 4, 4)

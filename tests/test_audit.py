@@ -22,24 +22,25 @@ from helpers import (
 from page import Page
 from torch import nn
 
-from dqe_loss import MODALITIES, VIEWS, Surrogate, audit, rate_segmentation, regions_from_labels, soft_center_of_mass
+from dqe_loss import MODALITIES, VIEWS, Surrogate, rate_segmentation, regions_from_labels, soft_center_of_mass
+from dqe_loss.audit import audit as audit_run
+from dqe_loss.audit import command as audit
+from dqe_loss.audit import exploitation
+from dqe_loss.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
+from dqe_loss.audit.case import Case, Source, as_brats23, find_sources, find_stranger, read_case
+from dqe_loss.audit.direction import cosine, kept_share
+from dqe_loss.audit.exploitation import JITTERS, STARTS, attack, observe, start_logits
+from dqe_loss.audit.free import as_logits, free_box, free_mask, whole_mask
+from dqe_loss.audit.invariance import changed_exams, crop_box, z_scores
+from dqe_loss.audit.ladders import SEVERITIES, largest_rise, measure_ladders, spearman
+from dqe_loss.audit.measure import Settings, mean_stars, plane_dice, soft_dice
+from dqe_loss.audit.parts import PARTS
+from dqe_loss.audit.softness import soft_mask
+from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
+from dqe_loss.core.mask import center_of_mask
+from dqe_loss.core.pipeline import rate_mask
 from dqe_loss.data.corruption import CORRUPTIONS
-from dqe_loss.evaluation.audit import exploitation
-from dqe_loss.evaluation.audit import run as audit_run
-from dqe_loss.evaluation.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
-from dqe_loss.evaluation.audit.case import Case, Source, as_brats23, find_sources, find_stranger, read_case
-from dqe_loss.evaluation.audit.direction import cosine, kept_share
-from dqe_loss.evaluation.audit.exploitation import JITTERS, STARTS, attack, observe, start_logits
-from dqe_loss.evaluation.audit.free import as_logits, free_box, free_mask, whole_mask
-from dqe_loss.evaluation.audit.invariance import changed_exams, crop_box, z_scores
-from dqe_loss.evaluation.audit.ladders import SEVERITIES, largest_rise, measure_ladders, spearman
-from dqe_loss.evaluation.audit.measure import Settings, mean_stars, plane_dice, soft_dice
-from dqe_loss.evaluation.audit.parts import PARTS
-from dqe_loss.evaluation.audit.softness import soft_mask
-from dqe_loss.evaluation.audit.verdict import JUDGES, Thresholds, judge
-from dqe_loss.mask import center_of_mask
-from dqe_loss.rating import rate_mask
-from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.utils.data import DataLoader
 
-from dqe_loss.data.augmentation import TRANSFORMS, AugmentationConfig, augment
-from dqe_loss.data.augmentation_artifacts import bias_field
-from dqe_loss.data.augmentation_intensity import add_noise
+from dqe_loss.data.augmentation.artifacts import bias_field
+from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
+from dqe_loss.data.augmentation.intensity import add_noise
 
 SIDE = 64
 GEOMETRY = ("flip", "affine", "elastic")

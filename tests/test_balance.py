@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dqe_loss import regions_from_labels
-from dqe_loss.balance import GradientLog, fork, guard
+from dqe_loss.losses.gradients import GradientLog, fork, guard
 
 
 def passed(regions, target, gradient, log=None):

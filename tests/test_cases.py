@@ -15,12 +15,12 @@ from PIL import Image
 from rated_table import rated_table, write_exams
 from scipy import ndimage
 
-from dqe_loss.curation.decide import Rule, decide
+from dqe_loss.core.slicing import VIEWS
+from dqe_loss.curate.decide import Rule, decide
 from dqe_loss.data.exams import Exam
-from dqe_loss.evaluation.cases.collect import read_pictures
-from dqe_loss.evaluation.cases.page import flag_rows, render_cases
-from dqe_loss.evaluation.cases.pictures import SHOWN, ViewPicture, draw_cases, outline_path
-from dqe_loss.slicing import VIEWS
+from dqe_loss.viz.cases.collect import read_pictures
+from dqe_loss.viz.cases.page import flag_rows, render_cases
+from dqe_loss.viz.cases.pictures import SHOWN, ViewPicture, draw_cases, outline_path
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAN = np.nan

@@ -12,8 +12,9 @@ import torch
 from helpers import shrink, small_surrogate
 from safetensors.torch import load_file, save_file
 
-from dqe_loss import DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, rate, save_surrogate
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss import DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
+from dqe_loss.rate import command as rate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_missing_published_weights_say_what_to_install(monkeypatch):
-    monkeypatch.setattr("dqe_loss.checkpoint._PACKAGE", "no-such-distribution")
+    monkeypatch.setattr("dqe_loss.surrogate.checkpoint._PACKAGE", "no-such-distribution")
     with pytest.raises(FileNotFoundError, match=r"no-such-distribution, which is not installed.*pip install"):
         load_surrogate("brainlesion")
 

@@ -44,7 +44,7 @@ def test_a_command_is_listed_as_it_describes_itself(name, capsys):
 
 
 def test_a_command_gets_its_options_and_gives_its_exit_code(monkeypatch):
-    curate = importlib.import_module("dqe_loss.curate")
+    curate = importlib.import_module("dqe_loss.curate.command")
     got = []
     monkeypatch.setattr(curate, "main", lambda argv: got.append(argv) or 130)
     assert main(["curate", "a.csv", "--out", "b"]) == 130

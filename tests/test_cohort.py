@@ -9,11 +9,11 @@ import pytest
 from cohort import write_exam
 
 from dqe_loss import MODALITIES
-from dqe_loss.data.cohort import find_tree, with_predictions
+from dqe_loss.data.discovery.cohort import find_tree, with_predictions
+from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
+from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.exams import ExamError
-from dqe_loss.data.nnunet import find_nnunet, is_nnunet
-from dqe_loss.data.path_table import find_in_table
-from dqe_loss.data.table import TableError
+from dqe_loss.data.tables.table import TableError
 
 NAMES = {  # each year's file names of the four modalities and the reference
     "2017": ("Brats17_2013_2_1_{}.nii.gz", ("t1ce", "t1", "t2", "flair", "seg")),
@@ -216,7 +216,7 @@ def test_names_of_files_are_compared_with_what_they_are_given_as(tmp_path):
     """The one kind of swapped modalities that can be seen."""
     from dqe_loss.data.exams import open_exam
     from dqe_loss.data.findings import image_findings
-    from dqe_loss.data.warning_kinds import Finding
+    from dqe_loss.data.tables.warning_kinds import Finding
 
     folder = write_exam(tmp_path / "a")
     (case,) = find_tree(tmp_path)

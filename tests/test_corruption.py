@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqe_loss import regions_from_labels
-from dqe_loss.data import corruption_content, corruption_shapes
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt, describe_steps
-from dqe_loss.evaluation.metric_stars import metric_stars
+from dqe_loss.data.corruption import content as corruption_content
+from dqe_loss.data.corruption import shapes as corruption_shapes
+from dqe_loss.metrics.metric_stars import metric_stars
 
 SHAPE = (60, 56, 48)
 LABELS = make_labels(SHAPE, (0.2, -0.1, 0.1))

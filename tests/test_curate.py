@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from page import Page
 from rated_table import rated_table, write_exams
 
-from dqe_loss import curate
-from dqe_loss.curation.decide import Rule, decide, deciding_stars, find_candidates, find_centers, quantile_threshold
-from dqe_loss.curation.labels import draw_judged, read_labels
-from dqe_loss.data.rated import read_rated, write_rated
+from dqe_loss.curate import command as curate
+from dqe_loss.curate.decide import Rule, decide, deciding_stars, find_candidates, find_centers, quantile_threshold
+from dqe_loss.curate.labels import draw_judged, read_labels
+from dqe_loss.data.tables.rated import read_rated, write_rated
 
 FILES = {"kept.csv", "review.csv", "dropped.csv", "curation.json", "index.html"}
 NAN = np.nan
@@ -136,7 +136,7 @@ def test_the_best_of_an_exam_stands_for_it_if_it_is_labeled():
 
 
 def as_labels(frame, table):
-    from dqe_loss.curation.labels import Labels
+    from dqe_loss.curate.labels import Labels
 
     known = pd.MultiIndex.from_frame(table[["exam", "segmentation"]])
     index = table.index[known.get_indexer(pd.MultiIndex.from_frame(frame))]
@@ -373,7 +373,7 @@ def test_a_page_of_before_does_not_outlive_its_lists(run, tmp_path, monkeypatch)
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dqe_loss.curation.page.read_pictures", interrupted)
+    monkeypatch.setattr("dqe_loss.curate.page.read_pictures", interrupted)
     assert run(None, "--threshold", 6)[0] == 130
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {"index.html"}
     assert len(read(tmp_path / "out", "kept.csv")) == 0

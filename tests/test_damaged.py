@@ -11,10 +11,10 @@ from cohort import LPS, write, write_exam
 from helpers import SHAPE, make_image, make_labels, small_surrogate
 
 from dqe_loss.data.exams import read_exam
-from dqe_loss.data.rated import read_rated
-from dqe_loss.inference.exam import rate_exam
-from dqe_loss.inference.plan import Plan
-from dqe_loss.inference.run import rate_data
+from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.rate.data_set import rate_data
+from dqe_loss.rate.exam import rate_exam
+from dqe_loss.rate.plan import Plan
 
 IMAGE = make_image()[0].astype(np.int16)
 LABELS = make_labels()

@@ -11,15 +11,16 @@ import json
 import pytest
 from golden import measure
 
-from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate, rate_segmentation
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT, fingerprint
+from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.labels import REGIONS
+from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.intensity import MODALITIES
-from dqe_loss.labels import REGIONS
-from dqe_loss.loss import MINIMUM_CROP
-from dqe_loss.second_reader import ReaderConfig
-from dqe_loss.slicing import VIEWS
-from dqe_loss.training.hardening.config import HardenConfig
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.losses.dqe import MINIMUM_CROP
+from dqe_loss.rate import command as rate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint
+from dqe_loss.surrogate.refiner import ReaderConfig
 
 GOLDEN = json.loads(measure.FILE.read_text())
 # Another processor or number of threads sums in another order, which moves stars by about 1e-5, and gradients by about
@@ -104,7 +105,7 @@ RATED = {"label_scheme": "brats", "region_order": REGIONS, "modalities": MODALIT
 
 
 def deep_quality_estimation():
-    return pytest.importorskip("dqe_loss.torchmetric").DeepQualityEstimation
+    return pytest.importorskip("dqe_loss.metrics.torchmetrics").DeepQualityEstimation
 
 
 @pytest.mark.parametrize(

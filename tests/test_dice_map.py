@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from dqe_loss import SurrogateConfig, load_surrogate, save_surrogate
-from dqe_loss.checkpoint import add_dice_map, fingerprint
-from dqe_loss.dice_map import DiceMap
-from dqe_loss.evaluation import dice_map as module
-from dqe_loss.evaluation.dice_map import conformal_quantile, fit_dice_map
-from dqe_loss.training.config import TrainConfig
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.run import hardened_surrogate
-from dqe_loss.training.prepare import start_network
+from dqe_loss.evaluate import dice_calibration as module
+from dqe_loss.evaluate.dice_calibration import conformal_quantile, fit_dice_map
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.hardening import hardened_surrogate
+from dqe_loss.surrogate.checkpoint import add_dice_map, fingerprint
+from dqe_loss.surrogate.dice_map import DiceMap
+from dqe_loss.train.config import TrainConfig
+from dqe_loss.train.prepare import start_network
 
 MAP = DiceMap((1.0, 3.0, 5.0), (0.1, 0.6, 0.9), 0.2, learned_from="12 masks", coverage={"A": 0.93, "B": 0.88})
 

@@ -49,7 +49,7 @@ def parse(words, monkeypatch):
         return dqe(words[words.index("dqe") + 1 :])
     if "-m" in words:
         module, *arguments = words[words.index("-m") + 1 :]
-        return importlib.import_module(module).main(arguments)
+        return dqe([module.removeprefix("dqe_loss."), *arguments])  # which is what python -m does
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
     script = ROOT / words[1]
     monkeypatch.setattr(sys, "argv", [str(script), *words[2:]])

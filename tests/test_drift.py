@@ -10,7 +10,7 @@ from helpers import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqe_loss.evaluation.drift import CHARTS, DriftWatch, find_alarms
+from dqe_loss.monitor.drift import CHARTS, DriftWatch, find_alarms
 
 pd = pytest.importorskip("pandas")
 

@@ -11,15 +11,16 @@ from test_open_exam import make_folder
 from test_second_reader import guarded_surrogate
 from torch import nn
 
-from dqe_loss import Surrogate, SurrogateConfig, rate, save_surrogate
+from dqe_loss import Surrogate, SurrogateConfig, save_surrogate
+from dqe_loss.core.mask import LabelMask, center_of_mask
+from dqe_loss.core.pipeline import mask_inputs, rate_inputs
 from dqe_loss.data.exams import find_exam, open_exam
-from dqe_loss.inference.files import prepare_planes, rate_planes
-from dqe_loss.mask import LabelMask, center_of_mask
-from dqe_loss.rating import mask_inputs, rate_inputs
-from dqe_loss.surrogate import build_network
+from dqe_loss.rate import command as rate
+from dqe_loss.rate.files import prepare_planes, rate_planes
+from dqe_loss.surrogate.network import build_network
 
 pytest.importorskip("openvino")
-from dqe_loss.inference.engine import OpenVINORater
+from dqe_loss.surrogate.openvino import OpenVINORater
 
 TOLERANCE = 1e-5
 
@@ -159,7 +160,7 @@ def test_command_rates_by_either(command):
 
 
 def test_command_without_openvino_says_what_to_install(command, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dqe_loss.inference.engine")
+    monkeypatch.delitem(sys.modules, "dqe_loss.surrogate.openvino")
     monkeypatch.setitem(sys.modules, "openvino", None)
     code, _, errors = command("--engine", "openvino")
     assert code == 2

@@ -15,14 +15,15 @@ import pytest
 from helpers import make_image, make_labels, shrink, small_surrogate
 from page import Page
 
-from dqe_loss import MODALITIES, VIEWS, evaluate, save_surrogate
+from dqe_loss import MODALITIES, VIEWS, save_surrogate
 from dqe_loss.data.exams import read_exam
-from dqe_loss.data.ratings import read_ratings
-from dqe_loss.evaluation import figures as draw
-from dqe_loss.evaluation.collect import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
-from dqe_loss.evaluation.report import format_number
-from dqe_loss.evaluation.summary import Bootstrap, compare_with_ratings, compare_with_references
-from dqe_loss.rate import rate_exam
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.evaluate.collect import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
+from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
+from dqe_loss.rate.command import rate_exam
+from dqe_loss.viz import plots as draw
+from dqe_loss.viz.html import format_number
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 EXAMS = 3
@@ -181,7 +182,7 @@ def test_images_are_read_once_for_all_segmentations(run, table, monkeypatch):
         seen.append(paths.t1c)
         return original(paths, **options)
 
-    monkeypatch.setattr("dqe_loss.evaluation.collect.read_exam", counting)
+    monkeypatch.setattr("dqe_loss.evaluate.collect.read_exam", counting)
     assert run("--ratings", table)[0] == 0
     assert len(seen) == len(set(seen)) == EXAMS
 
@@ -421,8 +422,8 @@ def test_missing_checkpoint(run, table, tmp_path):
 
 
 def test_missing_library_names_the_extra(run, table, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dqe_loss.evaluation.run", raising=False)
-    monkeypatch.delattr("dqe_loss.evaluation.run", raising=False)
+    monkeypatch.delitem(sys.modules, "dqe_loss.evaluate.evaluation", raising=False)
+    monkeypatch.delattr("dqe_loss.evaluate.evaluation", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, errors = run("--ratings", table)
     assert code == 2

@@ -12,12 +12,16 @@ from helpers import quick, small_surrogate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqe_loss import MODALITIES, curate, evaluate, rate, save_surrogate, simulate
+from dqe_loss import MODALITIES, save_surrogate
+from dqe_loss.curate import command as curate
+from dqe_loss.data.discovery.nnunet import find_nnunet
 from dqe_loss.data.file_names import file_at, printable, written
-from dqe_loss.data.nnunet import find_nnunet
-from dqe_loss.data.rated import read_rated
-from dqe_loss.data.ratings import read_ratings
-from dqe_loss.data.table import absolute_path, relative_path
+from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.data.tables.table import absolute_path, relative_path
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.rate import command as rate
+from dqe_loss.simulate import command as simulate
 
 CAFE, SEG = os.fsdecode(b"caf\xe9"), os.fsdecode(b"seg-\xff")
 

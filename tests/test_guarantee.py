@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from dqe_loss.curation.guarantee import chosen_threshold, minimum_labels, order_thresholds, try_thresholds
+from dqe_loss.curate.guarantee import chosen_threshold, minimum_labels, order_thresholds, try_thresholds
 
 
 def test_golden_tests_by_hand():

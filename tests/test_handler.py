@@ -11,7 +11,7 @@ from monai.transforms import AsDiscreted
 from dqe_loss import DQEMetric, rate_segmentation
 
 pytest.importorskip("ignite")
-handler = pytest.importorskip("dqe_loss.handler")
+handler = pytest.importorskip("dqe_loss.integrations.monai")
 
 
 class Answer(Inferer):

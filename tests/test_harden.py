@@ -11,17 +11,17 @@ from helpers import shrink, small_surrogate
 from taught import SHAPE, make_case, make_taught
 
 from dqe_loss import Surrogate, load_surrogate, save_surrogate
-from dqe_loss import harden as harden_command
-from dqe_loss.data.corruption_shapes import tumor_box
-from dqe_loss.intensity import scale_planes
-from dqe_loss.second_reader import SMALLEST_PLANE
-from dqe_loss.slicing import VIEW_AXIS, VIEWS, take_planes
-from dqe_loss.training.hardening import exams as preparing
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.exams import MARGIN, prepare_exam, scaled_plane
-from dqe_loss.training.hardening.masks import KINDS, as_regions, draw_mask
-from dqe_loss.training.hardening.run import hardened_surrogate
-from dqe_loss.training.hardening.scenes import SIZE, _dilute, blur, draw_scene, grow
+from dqe_loss.core.intensity import scale_planes
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, take_planes
+from dqe_loss.data.corruption.shapes import tumor_box
+from dqe_loss.harden import command as harden_command
+from dqe_loss.harden import exams as preparing
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.exams import MARGIN, prepare_exam, scaled_plane
+from dqe_loss.harden.hardening import hardened_surrogate
+from dqe_loss.harden.masks import KINDS, as_regions, draw_mask
+from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dqe_loss.evaluation.audit.case import Case, Source
-from dqe_loss.second_reader import agreement
+from dqe_loss.audit.case import Case, Source
+from dqe_loss.surrogate.refiner import agreement
 
 ROOT = Path(__file__).parents[1]
 

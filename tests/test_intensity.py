@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monai.transforms import ScaleIntensity, ScaleIntensityRangePercentiles
 
 from dqe_loss import MODALITIES, scale_planes
-from dqe_loss.intensity import modality_index, percentiles
+from dqe_loss.core.intensity import modality_index, percentiles
 
 
 @quick

@@ -11,18 +11,22 @@ from helpers import make_labels, small_surrogate
 from rated import write_rated_exams
 from rated_table import rated_table
 
-from dqe_loss import curate, evaluate, rate, save_surrogate, simulate
+from dqe_loss import save_surrogate
+from dqe_loss.audit import audit
+from dqe_loss.audit.case import find_sources
+from dqe_loss.audit.measure import Settings
+from dqe_loss.curate import command as curate
 from dqe_loss.data.label_sets import LabelSurvey
-from dqe_loss.data.plane_cache import PlaneCache, fill_cache
-from dqe_loss.data.rated import COLUMNS, read_rated, write_rated
-from dqe_loss.data.ratings import read_ratings
-from dqe_loss.evaluation.audit import run as audit
-from dqe_loss.evaluation.audit.case import find_sources
-from dqe_loss.evaluation.audit.measure import Settings
-from dqe_loss.inference.plan import Plan
-from dqe_loss.inference.run import rate_data
-from dqe_loss.training.hardening import sources as hardening
-from dqe_loss.training.hardening.config import HardenConfig
+from dqe_loss.data.tables.rated import COLUMNS, read_rated, write_rated
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.harden import sources as hardening
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.rate import command as rate
+from dqe_loss.rate.data_set import rate_data
+from dqe_loss.rate.plan import Plan
+from dqe_loss.simulate import command as simulate
+from dqe_loss.train.plane_cache import PlaneCache, fill_cache
 
 MIXED = r"'brats' takes 3 and 4 as enhancing tumor, and this data set mixes them: {} holds 3, {} holds 4.*brats24.*"
 shown = pytest.mark.filterwarnings("default")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from monai.transforms import ConvertToMultiChannelBasedOnBratsClasses
 
 from dqe_loss import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
+from dqe_loss.core.label_schemes import describe_schemes
+from dqe_loss.core.labels import check_region_order, reorder_regions, tissues_from_regions
+from dqe_loss.core.mask import LabelMask
 from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.findings import region_volumes
-from dqe_loss.label_schemes import describe_schemes
-from dqe_loss.labels import check_region_order, reorder_regions, tissues_from_regions
-from dqe_loss.mask import LabelMask
 
 # scheme, labels of necrosis, edema, enhancing tumor
 TISSUES = [

@@ -5,8 +5,8 @@ import torch
 from helpers import tiny_surrogate
 
 from dqe_loss import rate_segmentation
+from dqe_loss.core.centers import brain_center, bright_center
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.look import brain_center, bright_center
 
 SHAPE = (32, 32, 30)
 

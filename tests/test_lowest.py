@@ -8,13 +8,14 @@ import pytest
 import torch
 from helpers import make_image, make_labels, small_surrogate
 
-from dqe_loss import MODALITIES, VIEWS, rate, rate_segmentation, save_surrogate
+from dqe_loss import MODALITIES, VIEWS, rate_segmentation, save_surrogate
+from dqe_loss.core.centers import LOOKS, bright_center
+from dqe_loss.core.mask import LabelMask
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import read_exam
-from dqe_loss.look import LOOKS, bright_center
-from dqe_loss.lowest import lowest_planes
-from dqe_loss.mask import LabelMask
-from dqe_loss.saliency import explain_labels
-from dqe_loss.slicing import VIEW_AXIS
+from dqe_loss.explain.saliency import explain_labels
+from dqe_loss.rate import command as rate
+from dqe_loss.surrogate.lowest import lowest_planes
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ALL = [("flair",), ("brain",), ("mask",), ("mask", "flair"), LOOKS]
@@ -74,7 +75,7 @@ def test_a_given_center_is_explained(batch):
 
 @pytest.mark.parametrize("look", [*(pytest.param(one, marks=pytest.mark.slow) for one in ALL[:-1]), ALL[-1]])
 def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_path, monkeypatch):
-    report = pytest.importorskip("dqe_loss.figure")
+    report = pytest.importorskip("dqe_loss.viz.planes")
     drawn = []
     monkeypatch.setattr(report.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     checkpoint = tmp_path / "small.safetensors"

@@ -92,7 +92,7 @@ def rate_in_monai(prediction, image, **options):
 
 
 def rate_in_torchmetrics(prediction, image, **options):
-    metric = pytest.importorskip("dqe_loss.torchmetric").DeepQualityEstimation(small_surrogate(), **options)
+    metric = pytest.importorskip("dqe_loss.metrics.torchmetrics").DeepQualityEstimation(small_surrogate(), **options)
     metric.update(prediction, image)
 
 
@@ -186,7 +186,7 @@ def test_a_missing_or_doubled_modality_is_told_once(forms, rate, recwarn):
     if rate == "monai":
         update = DQEMetric(small_surrogate())
     else:
-        update = pytest.importorskip("dqe_loss.torchmetric").DeepQualityEstimation(small_surrogate()).update
+        update = pytest.importorskip("dqe_loss.metrics.torchmetrics").DeepQualityEstimation(small_surrogate()).update
     for _ in range(2):
         update(forms["regions"], image)
     told = [str(w.message) for w in recwarn if "a missing modality" in str(w.message) or "same image" in str(w.message)]

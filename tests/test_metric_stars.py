@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqe_loss import regions_from_labels
-from dqe_loss.data import raters
-from dqe_loss.data.raters import SimulatedRater, make_raters, simulate_judgments, spread
-from dqe_loss.evaluation.metric_stars import metric_stars, metric_stars_of_views
-from dqe_loss.evaluation.overlap import region_dice, region_surface_dice
+from dqe_loss.metrics.metric_stars import metric_stars, metric_stars_of_views
+from dqe_loss.metrics.overlap import region_dice, region_surface_dice
+from dqe_loss.simulate import raters
+from dqe_loss.simulate.raters import SimulatedRater, make_raters, simulate_judgments, spread
 
 
 def squares(*boxes, side=32):

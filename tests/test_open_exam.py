@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate_segmentation
+from dqe_loss.core.center_of_mass import mass_profiles
+from dqe_loss.core.mask import LabelMask, label_box
+from dqe_loss.core.slicing import take_planes
 from dqe_loss.data import nifti
 from dqe_loss.data.exams import ExamError, find_exam, open_exam, read_exam
-from dqe_loss.inference.exam import rate_exam
-from dqe_loss.inference.files import prepare_planes, rate_files, rate_planes
-from dqe_loss.mask import LabelMask, label_box
-from dqe_loss.slicing import mass_profiles, take_planes
+from dqe_loss.rate.exam import rate_exam
+from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -270,7 +271,7 @@ def test_memory_is_flat_over_many_exams(tmp_path):
     code = f"""
 from pathlib import Path
 from dqe_loss.data.exams import open_exam
-from dqe_loss.inference.files import prepare_planes
+from dqe_loss.rate.files import prepare_planes
 from dqe_loss import Surrogate
 rater = Surrogate()
 def resident():

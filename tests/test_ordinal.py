@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, save_surrogate
-from dqe_loss.ordinal import CumulativeLink, distribution_of_logits, ordinal_loss, stars_of_logits
+from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, ordinal_loss, stars_of_logits
 
 
 def test_thresholds_begin_between_the_stars():

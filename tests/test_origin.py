@@ -16,8 +16,8 @@ from monai.transforms import (
 )
 
 from dqe_loss import DQELoss, crop_origin, rate_segmentation, regions_from_labels
-from dqe_loss.origin import check_origin
-from dqe_loss.patch import crop
+from dqe_loss.core.origin import check_origin
+from dqe_loss.core.patch import crop
 
 SIZE = (14, 12, 10)
 

@@ -6,7 +6,7 @@ from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate, t
 from monai.losses import DeepSupervisionLoss, DiceLoss
 
 from dqe_loss import DQELoss, rate_segmentation
-from dqe_loss.patch import crop, read_origins
+from dqe_loss.core.patch import crop, read_origins
 
 SIZE = (14, 12, 10)
 ORIGINS = torch.tensor([[10, 6, 8], [3, 9, 5]])

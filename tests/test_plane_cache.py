@@ -10,11 +10,11 @@ from helpers import small_surrogate
 from rated import LPS, write_rated_exams
 
 from dqe_loss import VIEWS
+from dqe_loss.core.planes import join_planes
 from dqe_loss.data.exams import ExamError
-from dqe_loss.data.plane_cache import PlaneCache, fill_cache, read_planes
-from dqe_loss.data.ratings import read_ratings
-from dqe_loss.planes import join_planes
-from dqe_loss.rate import rate_exam
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.rate.command import rate_exam
+from dqe_loss.train.plane_cache import PlaneCache, fill_cache, read_planes
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_cached_planes_rate_as_the_command_does(table, tmp_path):
 def test_filled_cache_reads_no_exam(table, tmp_path, monkeypatch):
     cache = PlaneCache(tmp_path / "planes", small_surrogate().config)
     entries = fill_cache(cache, table, progress=False)
-    monkeypatch.setattr("dqe_loss.data.plane_cache.read_exam", lambda *_, **__: pytest.fail("read an exam again"))
+    monkeypatch.setattr("dqe_loss.train.plane_cache.read_exam", lambda *_, **__: pytest.fail("read an exam again"))
     assert fill_cache(cache, table, progress=False) == entries
 
 

@@ -17,21 +17,15 @@ import tyro
 from helpers import SHAPE, make_image, make_labels, shrink, small_surrogate
 
 import dqe_loss
-from dqe_loss import (
-    LABEL_SCHEMES,
-    MODALITIES,
-    VIEWS,
-    audit,
-    evaluate,
-    rate,
-    rate_segmentation,
-    save_surrogate,
-    simulate,
-)
+from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate_segmentation, save_surrogate
+from dqe_loss.audit import command as audit
+from dqe_loss.core.label_schemes import describe_schemes
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
-from dqe_loss.label_schemes import describe_schemes
-from dqe_loss.training.config import TrainConfig
-from dqe_loss.training.hardening.config import HardenConfig
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.rate import command as rate
+from dqe_loss.simulate import command as simulate
+from dqe_loss.train.config import TrainConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAMES = ("axial", "coronal", "sagittal", "mean")
@@ -239,7 +233,7 @@ def test_permission_is_asked_before_any_work(run, tmp_path, monkeypatch):
 
 
 def test_missing_matplotlib_names_the_extra(run, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dqe_loss.figure", raising=False)
+    monkeypatch.delitem(sys.modules, "dqe_loss.viz.planes", raising=False)
     monkeypatch.delattr(dqe_loss, "figure", raising=False)
     for name in ("matplotlib", "matplotlib.axes"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -320,7 +314,7 @@ STARS = {"axial": 3.11, "coronal": 4.22, "sagittal": 5.33, "mean": 4.22}
 
 def draw(exam, **options):
     pytest.importorskip("matplotlib")
-    from dqe_loss.figure import plot_planes
+    from dqe_loss.viz.planes import plot_planes
 
     return plot_planes(exam, dict.fromkeys(exam.segmentations, STARS), **options)
 

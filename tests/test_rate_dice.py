@@ -10,12 +10,14 @@ from cohort import write_exam
 from helpers import small_surrogate
 from rated_table import rated_table
 
-from dqe_loss import curate, rate, save_surrogate
-from dqe_loss.checkpoint import add_dice_map
-from dqe_loss.data.rated import COLUMNS, read_rated, write_rated
-from dqe_loss.data.table import TableError
-from dqe_loss.dice_map import DICE_COLUMNS, DiceMap
-from dqe_loss.evaluation.cases.page import render_cases
+from dqe_loss import save_surrogate
+from dqe_loss.curate import command as curate
+from dqe_loss.data.tables.rated import COLUMNS, read_rated, write_rated
+from dqe_loss.data.tables.table import TableError
+from dqe_loss.rate import command as rate
+from dqe_loss.surrogate.checkpoint import add_dice_map
+from dqe_loss.surrogate.dice_map import DICE_COLUMNS, DiceMap
+from dqe_loss.viz.cases.page import render_cases
 
 MAP = DiceMap((1.0, 6.0), (0.2, 0.9), 0.25, learned_from="12 masks")
 DESCRIPTION = "learned from references (12 masks), not from humans"

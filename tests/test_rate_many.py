@@ -18,13 +18,14 @@ from cohort import write, write_exam
 from helpers import make_labels, shrink, small_surrogate
 
 import dqe_loss
-from dqe_loss import MODALITIES, Surrogate, rate, save_surrogate
+from dqe_loss import MODALITIES, Surrogate, save_surrogate
 from dqe_loss.data.exams import read_exam
-from dqe_loss.data.rated import COLUMNS, read_rated
-from dqe_loss.inference import run as module
-from dqe_loss.inference.journal import Entry, Journal
-from dqe_loss.inference.read_ahead import read_ahead
+from dqe_loss.data.tables.rated import COLUMNS, read_rated
 from dqe_loss.processes import launched, own_device
+from dqe_loss.rate import command as rate
+from dqe_loss.rate import data_set as module
+from dqe_loss.rate.journal import Entry, Journal
+from dqe_loss.rate.read_ahead import read_ahead
 
 ROOT = Path(dqe_loss.__file__).parents[1]
 EXAMS = 12
@@ -282,7 +283,7 @@ def test_failures_give_exit_code_1_and_can_be_tried_again(tmp_path, checkpoint, 
 
 
 def test_nothing_but_the_exam_suffers_from_an_error_nobody_thought_of(command, tmp_path, monkeypatch):
-    from dqe_loss.inference import exam
+    from dqe_loss.rate import exam
 
     read = exam.open_exam
 
@@ -298,7 +299,7 @@ def test_nothing_but_the_exam_suffers_from_an_error_nobody_thought_of(command, t
 
 
 def test_stars_that_are_none_are_an_error(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("dqe_loss.inference.exam.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
+    monkeypatch.setattr("dqe_loss.rate.exam.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
     assert rate.main(command) == 1
     assert set(read_rated(tmp_path / "stars.csv")["error"]) == {"the surrogate gives 1.0, nan, 2.0, which are no stars"}
 
@@ -520,7 +521,7 @@ def test_each_process_takes_the_gpu_of_its_rank(monkeypatch):
 @pytest.mark.exams
 def test_real_exams(exams, surrogate: Surrogate, tmp_path):
     """The published numbers, from the whole tree; the failed runs keep their folder in their name."""
-    from dqe_loss.inference.plan import Plan
+    from dqe_loss.rate.plan import Plan
 
     outcome = module.rate_data(Plan(exams / "BraTS-GLI-00001-000", tmp_path / "stars.csv", "brainlesion"), surrogate)
     rows = outcome.table.set_index("segmentation")

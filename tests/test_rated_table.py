@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from dqe_loss import LABEL_SCHEMES
-from dqe_loss.data.rated import COLUMNS, read_rated, write_rated
-from dqe_loss.data.table import TableError
+from dqe_loss.data.tables.rated import COLUMNS, read_rated, write_rated
+from dqe_loss.data.tables.table import TableError
 
 STARS = {"axial": 4.0, "coronal": 5.0, "sagittal": 3.0, "mean": 4.0, "spread": 2.0}
 ROW = {

@@ -13,7 +13,7 @@ from dqe_loss import (
     regions_from_labels,
     soft_center_of_mass,
 )
-from dqe_loss.rating import draw_moves
+from dqe_loss.core.pipeline import draw_moves
 
 
 @pytest.fixture(scope="module")

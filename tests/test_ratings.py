@@ -7,8 +7,8 @@ from helpers import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqe_loss.data.ratings import RatingsError, judgments_by_view, mean_ratings, read_ratings, write_ratings
 from dqe_loss.data.split import PARTS, read_split, split_exams, write_split
+from dqe_loss.data.tables.ratings import RatingsError, judgments_by_view, mean_ratings, read_ratings, write_ratings
 
 ROW = {"exam": "e1", "segmentation": "seg1", "t1c": "a", "t1": "b", "t2": "c", "flair": "d", "rater": "ann"}
 

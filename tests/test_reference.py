@@ -12,11 +12,15 @@ import pandas as pd
 import pytest
 from helpers import make_image, make_labels, small_surrogate, tiny_surrogate
 
-from dqe_loss import audit, evaluate, rate, save_surrogate, simulate
+from dqe_loss import save_surrogate
+from dqe_loss.audit import command as audit
 from dqe_loss.data.exams import Exam, choose_reference, match_reference
-from dqe_loss.evaluation.collect import find_all_segmentations
-from dqe_loss.training.hardening import sources as hardening
-from dqe_loss.training.hardening.config import HardenConfig
+from dqe_loss.evaluate import command as evaluate
+from dqe_loss.evaluate.collect import find_all_segmentations
+from dqe_loss.harden import sources as hardening
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.rate import command as rate
+from dqe_loss.simulate import command as simulate
 
 ROOT = Path(__file__).parents[1]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -10,10 +10,10 @@ from test_rate import FIRST, SECOND, checkpoint, folder, run  # noqa: F401  # th
 from torch import nn
 
 from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.explain import plan_explanations
-from dqe_loss.saliency import explain_labels, reference_error, share_on_error
-from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig
-from dqe_loss.slicing import VIEW_AXIS, take_planes
+from dqe_loss.core.slicing import VIEW_AXIS, take_planes
+from dqe_loss.explain.files import plan_explanations
+from dqe_loss.explain.saliency import explain_labels, reference_error, share_on_error
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
 
 SIDE = SMALLEST_PLANE
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
-from dqe_loss.checkpoint import fingerprint, weights_of
-from dqe_loss.guards import GuardedSurrogate
-from dqe_loss.second_reader import (
+from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.surrogate.checkpoint import fingerprint, weights_of
+from dqe_loss.surrogate.config import KINDS_OF_RATINGS
+from dqe_loss.surrogate.describe import describe_ratings, unit_of_kind
+from dqe_loss.surrogate.refiner import (
     SMALLEST_PLANE,
     SMOOTHING,
     ReaderConfig,
@@ -21,8 +23,6 @@ from dqe_loss.second_reader import (
     form_opinion,
     worth,
 )
-from dqe_loss.stars import describe_ratings, unit_of_kind
-from dqe_loss.surrogate import KINDS_OF_RATINGS
 
 SIDE = SMALLEST_PLANE
 FEATURES = (4, 4, 4, 4, 4, 4)
@@ -345,8 +345,8 @@ def test_compiles_without_graph_breaks():
 
 @pytest.mark.parametrize("kind", KINDS_OF_RATINGS)
 def test_every_kind_of_ratings_has_its_words_wherever_stars_are_told(kind):
-    from dqe_loss.evaluation.audit import page
-    from dqe_loss.evaluation.report import SURROGATE_TEXT
+    from dqe_loss.audit import page
+    from dqe_loss.viz.html import SURROGATE_TEXT
 
     assert describe_ratings(SurrogateConfig(kind_of_ratings=kind), "x").endswith(tuple("abcdefghijklmnopqrstuvwxyz"))
     assert (unit_of_kind(kind) == "stars") is (kind == "human")

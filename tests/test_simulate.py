@@ -13,11 +13,13 @@ from helpers import SHAPE, make_image, make_labels
 pytest.importorskip("pandas")
 pytest.importorskip("pandera")
 
-from dqe_loss import regions_from_labels, simulate, simulation
+from dqe_loss import regions_from_labels
+from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exams import Exam, find_exam, read_exam
-from dqe_loss.data.ratings import mean_ratings, read_ratings
-from dqe_loss.evaluation.metric_stars import metric_stars_of_views
-from dqe_loss.slicing import VIEWS
+from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
+from dqe_loss.metrics.metric_stars import metric_stars_of_views
+from dqe_loss.simulate import command as simulate
+from dqe_loss.simulate import simulation
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CENTERS = {"a": (0.1, -0.1, 0.05), "b": (-0.2, 0.1, 0.0), "c": (0.0, 0.2, -0.1)}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dqe_loss import DQELoss, rate_segmentation, regions_from_labels
-from dqe_loss.evaluation.overlap import region_dice
-from dqe_loss.slicing import soft_center_of_mass
+from dqe_loss.core.center_of_mass import soft_center_of_mass
+from dqe_loss.metrics.overlap import region_dice
 
 SIDE = 112
 """Voxels of the patch that an attack may change: the tumor and 25 around it; the rest is the target's."""

@@ -12,8 +12,8 @@ from torch import nn
 
 from dqe_loss import DQELoss, DQEMetric, SurrogateConfig
 from dqe_loss.data.exams import Exam
-from dqe_loss.inference.exam import rate_exam
-from dqe_loss.surrogate import encode_mask, surrogate_on
+from dqe_loss.rate.exam import rate_exam
+from dqe_loss.surrogate.network import encode_mask, surrogate_on
 
 
 def test_nothing_of_it_can_be_trained():
@@ -179,7 +179,7 @@ def to_other_device(surrogate):
 
 
 def in_a_torchmetric(surrogate):
-    torchmetric = pytest.importorskip("dqe_loss.torchmetric")
+    torchmetric = pytest.importorskip("dqe_loss.metrics.torchmetrics")
     nn.ModuleList([torchmetric.DeepQualityEstimation(surrogate)]).to("meta")
 
 

@@ -10,15 +10,16 @@ from test_open_exam import make_folder
 from test_second_reader import Constant, guarded_surrogate
 from torch import nn
 
-from dqe_loss import DQEMetric, rate, rate_segmentation, save_surrogate
+from dqe_loss import DQEMetric, rate_segmentation, save_surrogate
+from dqe_loss.core.mask import LabelMask
+from dqe_loss.core.planes import join_planes, presented_planes
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import open_exam, read_exam
-from dqe_loss.data.rated import read_rated
-from dqe_loss.inference.files import prepare_planes
-from dqe_loss.mask import LabelMask
-from dqe_loss.planes import join_planes, presented_planes
-from dqe_loss.second_reader import Overlap, agreement_of, overlap, share_of
-from dqe_loss.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.survey import ceiling_of, reader_of, survey, survey_positions
+from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.rate import command as rate
+from dqe_loss.rate.files import prepare_planes
+from dqe_loss.surrogate.refiner import Overlap, agreement_of, overlap, share_of
+from dqe_loss.surrogate.survey import ceiling_of, reader_of, survey, survey_positions
 
 SHAPE = (48, 40, 36)
 EDEMA, ENHANCING = 2, 3

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from test_rated_table import FAILED, ROW
 
-from dqe_loss.data.path_table import find_in_table
-from dqe_loss.data.rated import STARS, VOLUMES, read_rated
-from dqe_loss.data.ratings import read_ratings
+from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.split import read_split
-from dqe_loss.data.table import TableError, read_table
+from dqe_loss.data.tables.rated import STARS, VOLUMES, read_rated
+from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.data.tables.table import TableError, read_table
 
 TABLE = pd.DataFrame([{**ROW, "tc_ml": 1.5}, {**ROW, "exam": "site/3", "axial": 4.25, "mean": 4.25, "coronal": 5.5}])
 TABLE.loc[1, "spread"] = 2.5

@@ -8,15 +8,15 @@ import pytest
 import torch
 from taught import make_reader, make_taught
 
+from dqe_loss.harden import batches as making
+from dqe_loss.harden import teacher as teaching
+from dqe_loss.harden.batches import batches_from, draw_batch, network_threads, worker_count
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.held_out import judge, judged_planes
+from dqe_loss.harden.masks import as_regions
+from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, teaching_loss
+from dqe_loss.harden.teacher import Teacher
 from dqe_loss.processes import StopRequest
-from dqe_loss.training.hardening import batches as making
-from dqe_loss.training.hardening import teacher as teaching
-from dqe_loss.training.hardening.batches import batches_from, draw_batch, network_threads, worker_count
-from dqe_loss.training.hardening.config import HardenConfig
-from dqe_loss.training.hardening.held_out import judge, judged_planes
-from dqe_loss.training.hardening.masks import as_regions
-from dqe_loss.training.hardening.objective import attack, attack_rounds, learning_rate, teaching_loss
-from dqe_loss.training.hardening.teacher import Teacher
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from helpers import small_surrogate
 from rated import write_rated_exams
 
 from dqe_loss import save_surrogate
-from dqe_loss.command import run_command
+from dqe_loss.command_line import run_command
 
 
 class Notebook(io.StringIO):

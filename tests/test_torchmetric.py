@@ -12,10 +12,10 @@ from helpers import make_case, make_exam, shrink, small_surrogate
 from torch import nn
 
 from dqe_loss import DQEMetric, rate_segmentation, regions_from_labels
-from dqe_loss.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 
 torchmetrics = pytest.importorskip("torchmetrics")
-torchmetric = pytest.importorskip("dqe_loss.torchmetric")
+torchmetric = pytest.importorskip("dqe_loss.metrics.torchmetrics")
 
 RANKS = 2
 

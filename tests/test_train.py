@@ -23,19 +23,19 @@ from torch import nn
 
 import dqe_loss
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
-from dqe_loss import train as command
-from dqe_loss.checkpoint import assemble
 from dqe_loss.processes import Processes, StopRequest
-from dqe_loss.second_reader import SMALLEST_PLANE, ReaderConfig, SecondReader
-from dqe_loss.stars import describe_ratings
-from dqe_loss.training.batch_statistics import averaged_batch_statistics
-from dqe_loss.training.config import PRESETS, TrainConfig, from_yaml, to_yaml
-from dqe_loss.training.dataset import MicroBatches
-from dqe_loss.training.gradients import summed_gradients
-from dqe_loss.training.measure import measure, rate_rated
-from dqe_loss.training.prepare import prepare
-from dqe_loss.training.record import RunFolder
-from dqe_loss.training.run import train
+from dqe_loss.surrogate.checkpoint import assemble
+from dqe_loss.surrogate.describe import describe_ratings
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig, SecondReader
+from dqe_loss.train import command
+from dqe_loss.train.batch_statistics import averaged_batch_statistics
+from dqe_loss.train.config import PRESETS, TrainConfig, from_yaml, to_yaml
+from dqe_loss.train.dataset import MicroBatches
+from dqe_loss.train.gradients import summed_gradients
+from dqe_loss.train.measure import measure, rate_rated
+from dqe_loss.train.prepare import prepare
+from dqe_loss.train.record import RunFolder
+from dqe_loss.train.training import train
 
 KINDS = ("hybrid stars", "the network alone")
 ROOT = Path(dqe_loss.__file__).parents[1]
@@ -257,7 +257,7 @@ def test_two_processes_equal_one(options, micro_batch):
 @pytest.mark.slow
 def test_full_disk_is_told_and_loses_nothing(options, monkeypatch, capsys):
     config = replace(options, epochs=3)
-    from dqe_loss.training import state
+    from dqe_loss.train import state
 
     write, count = state.write_together, iter(range(100))
 

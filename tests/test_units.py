@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqe_loss import rate_segmentation, regions_from_labels, scale_planes
-from dqe_loss.intensity import MEAN_OF_HEAD, has_offset, without_offset
+from dqe_loss.core.intensity import MEAN_OF_HEAD, has_offset, without_offset
 
 GAINS = st.lists(st.floats(1e-4, 1e4), min_size=4, max_size=4)
 PLANES = torch.from_numpy(make_image())[..., 8:17:4].movedim(-1, 0)

@@ -11,7 +11,7 @@ from monai.losses import DiceLoss
 from torch import nn
 
 from dqe_loss import LossSum
-from dqe_loss.steps import CALLS_WITHOUT_OPTIMIZER
+from dqe_loss.losses.steps import CALLS_WITHOUT_OPTIMIZER
 
 DICE = DiceLoss(sigmoid=True)
 

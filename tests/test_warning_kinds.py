@@ -7,14 +7,14 @@ from cohort import write, write_exam
 from helpers import make_labels, small_surrogate
 from rated_table import rated_table
 
-from dqe_loss import curate
-from dqe_loss.curation.decide import Rule, decide, deciding_stars
+from dqe_loss.curate import command as curate
+from dqe_loss.curate.decide import Rule, decide, deciding_stars
 from dqe_loss.data.exams import open_exam
 from dqe_loss.data.findings import mask_findings, region_volumes
-from dqe_loss.data.rated import read_rated, write_rated
-from dqe_loss.data.warning_kinds import KINDS, REVIEW, Finding, check_kinds, describe_aside, kind_of, to_review
-from dqe_loss.inference.plan import Plan
-from dqe_loss.inference.run import rate_data
+from dqe_loss.data.tables.rated import read_rated, write_rated
+from dqe_loss.data.tables.warning_kinds import KINDS, REVIEW, Finding, check_kinds, describe_aside, kind_of, to_review
+from dqe_loss.rate.data_set import rate_data
+from dqe_loss.rate.plan import Plan
 
 FORMER = {  # as the version before wrote them, without a name
     "182 x 218 x 182 voxels, expected 240 x 240 x 155 as in BraTS": "grid",

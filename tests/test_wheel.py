@@ -41,10 +41,14 @@ def test_a_wheel_holds_all_of_the_package_and_nothing_else(wheel):
     inside = {str(path.relative_to(ROOT)) for path in (ROOT / "dqe_loss").rglob("*") if path.is_file()}
     inside = {name for name in inside if "__pycache__" not in name}
     assert {name for name in names if name.startswith("dqe_loss/")} == inside
-    assert {"dqe_loss/py.typed", "dqe_loss/weights/hardened.safetensors", "dqe_loss/weights/hardened.md"} <= names
+    assert {
+        "dqe_loss/py.typed",
+        "dqe_loss/surrogate/weights/hardened.safetensors",
+        "dqe_loss/surrogate/weights/hardened.md",
+    } <= names
     assert (
-        wheel.read("dqe_loss/weights/hardened.safetensors")
-        == (ROOT / "dqe_loss/weights/hardened.safetensors").read_bytes()
+        wheel.read("dqe_loss/surrogate/weights/hardened.safetensors")
+        == (ROOT / "dqe_loss/surrogate/weights/hardened.safetensors").read_bytes()
     )
 
 

@@ -1,1 +1,1 @@
-"""Data: exams on disk, ratings tables, the phantom, and what makes training material of them."""
+"""Exams on disk, tables, the phantom, and what makes training material of them."""

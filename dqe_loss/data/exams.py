@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.labels import LABEL_SCHEMES, check_labels
 from dqe_loss.data.alignment import Misalignment, misalignment
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume, read_volume
 from dqe_loss.data.stored_image import StoredImage
-from dqe_loss.intensity import MODALITIES
-from dqe_loss.labels import LABEL_SCHEMES, check_labels
 
 __all__ = [
     "Exam",
@@ -106,7 +106,7 @@ class OpenExam:
 
     Attributes:
         name: what to call it.
-        image: raw intensities in the order ``MODALITIES``; what `dqe_loss.rating` takes planes of.
+        image: raw intensities in the order ``MODALITIES``; what `dqe_loss.core.pipeline` takes planes of.
         segmentations: name to (X, Y, Z) uint8 label map.
         affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
             reoriented by it.
@@ -171,7 +171,7 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
 
     Args:
         source: the exam's folder (see :func:`find_exam`) or its paths.
-        label_scheme: a key of ``dqe_loss.labels.LABEL_SCHEMES`` that every segmentation must fit.
+        label_scheme: a key of ``dqe_loss.core.labels.LABEL_SCHEMES`` that every segmentation must fit.
         warn: whether to warn; threads do not, for whose warnings would be mixed, and ask ``misaligned``.
 
     Returns:

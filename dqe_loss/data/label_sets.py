@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
+from dqe_loss.core.label_schemes import MEANINGS_OF_4, label_scheme
 from dqe_loss.data.exams import Exam
-from dqe_loss.label_schemes import MEANINGS_OF_4, label_scheme
 
 if TYPE_CHECKING:
     import pandas as pd  # not needed by commands that read no table

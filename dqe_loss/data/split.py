@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dqe_loss.data.csv_text import read_csv
-from dqe_loss.data.table import told
+from dqe_loss.data.tables.csv_text import read_csv
+from dqe_loss.data.tables.table import told
 from dqe_loss.files import write_together
 
 PARTS = ("train", "validation", "test")

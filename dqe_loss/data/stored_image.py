@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.nifti import StoredVolume
-from dqe_loss.slicing import VIEW_AXIS
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that `dqe_loss.planes` takes its planes of, as of a tensor (1, C, X, Y, Z); a `PlaneSource`.
+    """An image that `dqe_loss.core.planes` takes its planes of, as of a tensor (1, C, X, Y, Z); a `PlaneSource`.
 
     Attributes:
         volumes: its modalities, all of one shape.

@@ -28,13 +28,13 @@ import tyro
 from phantom_sites import KINDS, Federation, lay_out, write_exams
 
 from dqe_loss import REGIONS, load_surrogate
-from dqe_loss.checkpoint import fingerprint
-from dqe_loss.command import run_command
+from dqe_loss.command_line import run_command
 from dqe_loss.data.exams import read_exam
 from dqe_loss.extras import import_extra
 from dqe_loss.files import check_output_folder, write_together
-from dqe_loss.simulation import phantom_paths
-from dqe_loss.stars import describe_ratings
+from dqe_loss.simulate.simulation import phantom_paths
+from dqe_loss.surrogate.checkpoint import fingerprint
+from dqe_loss.surrogate.describe import describe_ratings
 
 RULES = {"all": "no curation", "stars": "curation by stars", "truth": "oracle"}
 

@@ -16,9 +16,9 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.checkpoint import assemble
 from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
+from dqe_loss.surrogate.checkpoint import assemble
 
 FILE = Path(__file__).with_name("defaults.json")
 PHANTOMS = (0, 100)

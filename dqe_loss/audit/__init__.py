@@ -1,0 +1,1 @@
+"""The command audit: where a checkpoint can be fooled, part by part."""

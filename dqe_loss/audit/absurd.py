@@ -1,0 +1,86 @@
+"""Part 1, absurd masks: what nobody would call a segmentation of this exam, and the stars that it gets."""
+
+import numpy as np
+
+from dqe_loss.audit.case import Case
+from dqe_loss.audit.measure import Measured, Settings, Tick, axial_panel, mean, mean_stars, plane_dice
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.data.corruption import corrupt
+from dqe_loss.data.corruption.shapes import EDEMA, ENHANCING, NECROSIS, Labels
+from dqe_loss.metrics.overlap import region_dice
+from dqe_loss.surrogate.network import Surrogate
+
+SHIFTS = (5, 10, 15, 20, 30, 40)
+"""Voxels by which the reference is moved along X, away from the nearer side."""
+PANELS_IN_A_ROW = 5
+
+
+def absurd_masks(case: Case, rng: np.random.Generator) -> dict[str, Labels]:
+    """Masks that are wrong beyond discussion, and the reference moved further and further.
+
+    Args:
+        case: the exam.
+        rng: source of the random labels.
+
+    Returns:
+        Name to label map in ``"brats23"``. Another exam's mask is left out where there is none.
+    """
+    brain = case.brain.astype(np.uint8)
+    masks = {
+        "empty": np.zeros_like(case.labels),
+        "brain as necrosis": brain * np.uint8(NECROSIS),
+        "brain as edema": brain * np.uint8(EDEMA),
+        "brain as enhancing tumor": brain * np.uint8(ENHANCING),
+        "random labels": brain * rng.integers(0, 4, brain.shape, dtype=np.uint8),
+        "mirrored": corrupt(case.labels, [("mirror", 1.0)], rng=rng, brain=case.brain),
+    }
+    if case.other is not None:
+        masks["another exam's mask"] = case.other
+    return masks | {f"shifted by {voxels} voxels": shifted(case.labels, voxels) for voxels in SHIFTS}
+
+
+def shifted(labels: Labels, voxels: int) -> Labels:
+    """Move a mask along X, away from the nearer side of the volume; what leaves it is lost."""
+    size = labels.shape[0]
+    place = np.flatnonzero(labels.any((1, 2)))
+    voxels = min(voxels, size)
+    result = np.zeros_like(labels)
+    if place.size and place.mean() < (size - 1) / 2:
+        result[voxels:] = labels[: size - voxels]
+    else:
+        result[: size - voxels] = labels[voxels:]
+    return result
+
+
+def count_absurd(settings: Settings) -> int:
+    """How many ratings it takes, about."""
+    return 2 * (7 + len(SHIFTS)) + 1
+
+
+def measure_absurd(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+    """Rate the absurd masks through their own center and through the reference's.
+
+    Returns:
+        ``reference`` (its stars), and under ``masks`` for each ``own`` and ``reference`` (stars through either center),
+        ``dice`` (mean of TC, WT, ET in the planes through the reference's center) and ``volume_dice``.
+    """
+    regions = case.regions
+    center = hard_center_of_mass(regions)
+    stars = mean_stars(surrogate, case.image, regions, thorough=settings.thorough)
+    tick(1)
+    panels = [axial_panel(case, regions, center, "reference", f"{stars:.2f}")]
+    found = {}
+    for name, labels in absurd_masks(case, case.rng(settings.seed, "absurd")).items():
+        mask = case.as_regions(labels)
+        own = mean_stars(surrogate, case.image, mask, thorough=settings.thorough)
+        there = mean_stars(surrogate, case.image, mask, center, thorough=settings.thorough)
+        tick(2)
+        found[name] = {
+            "own": own,
+            "reference": there,
+            "dice": mean(plane_dice(mask, regions, center)),
+            "volume_dice": mean(region_dice(mask, regions)[0].tolist()),
+        }
+        panels.append(axial_panel(case, mask, center, name, f"{there:.2f} (own center {own:.2f})"))
+    rows = [panels[i : i + PANELS_IN_A_ROW] for i in range(0, len(panels), PANELS_IN_A_ROW)]
+    return Measured({"reference": stars, "masks": found}, rows)

@@ -1,0 +1,128 @@
+"""The command ``python -m dqe_loss.audit``: where a checkpoint can be fooled, on one page."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dqe_loss.command_line import SchemeOption, check_device, run_command
+from dqe_loss.extras import import_extra
+from dqe_loss.files import check_output_folder
+from dqe_loss.surrogate.checkpoint import load_surrogate
+
+PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
+ALL_PARTS: tuple[PartName, ...] = ("absurd", "ladders", "exploitation", "direction", "soft", "invariance")
+_LIST = "absurd|ladders|exploitation|direction|soft|invariance"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Say where a checkpoint can be fooled, before it is used as a loss.
+
+    Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
+    (--phantoms) or real ones with a reference (--exams and --reference). Run it again to continue. On one CPU
+    core an exam takes about ten minutes, most of them for exploitation; with a refiner (a second reader) half as
+    long again, for its guard is tried on and off.
+
+    Attributes:
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
+        out: Folder to write to; made if it is not there.
+        exams: Folders of exams with BraTS file names, instead of phantoms.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
+        phantoms: Number of synthetic exams. Default: 2, or none with --exams.
+        parts: What to audit.
+        fail_on: Parts whose failure makes the exit code 1, or any.
+        attack_steps: Steps of each attack.
+        thorough: Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head.
+        label_scheme: Which label is which tissue.
+        device: Where the network runs, such as cpu or cuda.
+        seed: Seed of all that is random.
+    """
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    phantoms: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    parts: Annotated[tuple[PartName, ...], tyro.conf.arg(metavar=f"{{{_LIST}}} ...", help_behavior_hint="(all)")] = (
+        ALL_PARTS
+    )
+    fail_on: Annotated[
+        tuple[PartName | Literal["any"], ...], tyro.conf.arg(metavar=f"{{{_LIST}|any}} ...", help_behavior_hint="")
+    ] = ()
+    attack_steps: int = 100
+    thorough: bool = True
+    label_scheme: SchemeOption = "brats"
+    device: str = "cpu"
+    seed: int = 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0; 1 if a part named by ``--fail-on`` failed; 2 after an error, which is one line on standard
+        error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.audit", args=argv)
+    failed: list[str] = []
+    code = run_command("dqe_loss.audit", lambda: failed.extend(_run(arguments)))
+    return code or int(bool(failed))
+
+
+def _run(arguments: Arguments) -> list[str]:
+    """Do the audit; returns the failed parts of those that ``--fail-on`` names."""
+    _check(arguments)
+    check_device(arguments.device)
+    run = import_extra("dqe_loss.audit.audit", "train")
+    from dqe_loss.audit.case import find_sources, phantom_sources
+    from dqe_loss.audit.measure import Settings
+
+    sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme)
+    phantoms = arguments.phantoms if arguments.phantoms is not None else 0 if arguments.exams else 2
+    sources += phantom_sources(phantoms)
+    if len({source.name for source in sources}) < len(sources):
+        raise ValueError("--exams has an exam that is named like a phantom; rename its folder, or leave --phantoms out")
+    plan = run.Plan(
+        arguments.checkpoint,
+        sources,
+        arguments.parts,
+        Settings(arguments.seed, arguments.attack_steps, arguments.thorough),
+        arguments.label_scheme,
+        arguments.device,
+    )
+    audit = run.run_audit(plan, load_surrogate(arguments.checkpoint), arguments.out)
+    print(f"{run.summary_text(audit)}\n\nAll of it: {arguments.out / 'index.html'}")
+    failed: list[str] = run.failed_parts(audit)
+    counted = [part for part in failed if part in arguments.fail_on or "any" in arguments.fail_on]
+    if counted:
+        print(f"dqe_loss.audit: failed: {', '.join(counted)}", file=sys.stderr)
+    return counted
+
+
+def _check(arguments: Arguments) -> None:
+    """Refuse what cannot work before anything is read."""
+    if bool(arguments.exams) != bool(arguments.reference):
+        given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")
+        raise ValueError(f"{given} needs {missing}: the masks of an audit are made from the reference of that name")
+    if arguments.phantoms is not None and arguments.phantoms < (0 if arguments.exams else 1):
+        raise ValueError(f"--phantoms must be 1 or above (0 with --exams), got {arguments.phantoms}")
+    if arguments.attack_steps < 1 or arguments.seed < 0:
+        raise ValueError(
+            f"--attack-steps must be 1 or above and --seed 0 or above, got {arguments.attack_steps} and "
+            f"{arguments.seed}"
+        )
+    if not arguments.parts:
+        raise ValueError(f"--parts must name one or more of {', '.join(ALL_PARTS)}")
+    left_out = [part for part in arguments.fail_on if part != "any" and part not in arguments.parts]
+    if left_out:
+        raise ValueError(f"--fail-on {' '.join(left_out)}: not among --parts, so it would never fail; add it there")
+    check_output_folder(arguments.out)

@@ -1,0 +1,99 @@
+"""Part 4, direction: does the loss's gradient lead where the reference is?"""
+
+import torch
+from monai.losses import DiceLoss
+from torch import Tensor
+
+from dqe_loss.audit.case import Case
+from dqe_loss.audit.exploitation import GRADIENT_COST
+from dqe_loss.audit.free import as_logits, free_box, free_mask
+from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, flat_planes, mean, plane_dice
+from dqe_loss.core.mask import Mask, center_of_mask
+from dqe_loss.core.pipeline import rate_mask
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, interpolate_planes
+from dqe_loss.data.corruption import CORRUPTIONS, corrupt
+from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.surrogate.network import Surrogate
+
+SEVERITY = 0.5
+"""How bad the corrupted masks are (our choice): plainly wrong, plainly of this tumor."""
+
+
+def cosine(first: Tensor, second: Tensor) -> float:
+    """Cosine of the angle between two gradients of one shape; 0 if one of them vanishes.
+
+    Example:
+        >>> cosine(torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]))  # 24 / 25
+        0.96
+    """
+    a, b = first.flatten().double(), second.flatten().double()
+    norms = float(a.norm() * b.norm())
+    return round(float(a @ b) / norms, 9) if norms > 0 else 0.0
+
+
+def kept_share(gradient: Tensor, toward: Tensor) -> float:
+    """Share of a gradient's L1 norm that the guard keeps: what descent moves toward the target (contract C7).
+
+    Args:
+        gradient: of a loss, at each logit.
+        toward: target minus prediction, of the same shape.
+
+    Example:
+        >>> kept_share(torch.tensor([-3.0, 1.0, 2.0]), torch.tensor([0.9, 0.9, -0.1]))  # -3 and 2 of 6
+        0.8333
+    """
+    total = float(gradient.abs().sum())
+    return round(float(gradient.abs()[gradient * toward < 0].sum()) / total, 4) if total > 0 else 0.0
+
+
+def count_direction(settings: Settings) -> int:
+    """How many ratings it takes, about."""
+    return GRADIENT_COST * len(CORRUPTIONS)
+
+
+def measure_direction(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+    """Compare gradients on corrupted masks, in the planes through each mask's own center.
+
+    The gradient of the rating is the loss's by default: where there is a refiner, its guard is on.
+
+    Returns:
+        Under ``masks``, for each corruption: ``cosine`` of the gradients of ``6 - rating`` and of the Dice loss,
+        ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of TC, WT, ET).
+    """
+    regions = case.regions
+    box = free_box(case)
+    masks: Numbers = {}
+    for name in CORRUPTIONS:
+        if name == "other" and case.other is None:
+            continue
+        rng = case.rng(settings.seed, name)
+        labels = corrupt(case.labels, [(name, SEVERITY)], rng=rng, brain=case.brain, other=case.other)
+        wrong = case.as_regions(labels)
+        logits = as_logits(wrong)[box].contiguous().requires_grad_()
+        mask = free_mask(logits, box, regions.shape)
+        center = center_of_mask(mask, hard=False).detach()
+        stars = rate_mask(GuardedSurrogate(surrogate), case.image, mask, center).mean()
+        (rated,) = torch.autograd.grad(surrogate.config.stars[1] - stars, [logits])
+        overlap = DiceLoss()(_flat_planes(mask, center), flat_planes(regions, center).float())
+        (wanted,) = torch.autograd.grad(overlap, [logits])
+        masks[name] = {
+            "cosine": cosine(rated, wanted),
+            "kept": kept_share(rated, regions[box].float() - logits.detach().sigmoid()),
+            "stars": stars.item(),
+            "dice": mean(plane_dice(wrong, regions, center)),
+        }
+        tick(GRADIENT_COST)
+    return Measured({"masks": masks})
+
+
+def _flat_planes(mask: Mask, center: Tensor) -> Tensor:
+    """The same as `flat_planes`, of a mask."""
+    planes = []
+    for view in VIEWS:
+        axis = VIEW_AXIS[view]
+
+        def take(index: Tensor, view: str = view) -> Tensor:
+            return mask.take(index, view)
+
+        planes.append(interpolate_planes(take, center[:, axis, None], mask.shape[2 + axis])[:, 0].flatten(2))
+    return torch.cat(planes, 2)[..., None]

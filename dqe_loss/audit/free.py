@@ -1,0 +1,81 @@
+"""A mask whose voxels are free to change: logits in the brain's bounding box, nothing around it.
+
+Only the box is optimized, and it is rated in its place: planes keep their size and the image its percentiles, while a
+step costs half of one on whole volumes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqe_loss.audit.case import Case
+from dqe_loss.core.center_of_mass import Profiles
+from dqe_loss.core.labels import REGIONS
+from dqe_loss.core.mask import Mask, RegionMask
+from dqe_loss.core.patch import PatchMask
+from dqe_loss.core.slicing import VIEW_AXIS
+
+CONFIDENCE = 3.0
+"""Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""
+
+Box = tuple[slice, ...]
+"""Index of a part of ``(1, C, X, Y, Z)``."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A mask without any tumor, as a `Mask`.
+
+    Attributes:
+        shape: of its volumes, ``(1, 3, X, Y, Z)``.
+        device: where it is.
+    """
+
+    shape: torch.Size
+    device: torch.device
+
+    def profiles(self, region: str) -> Profiles:
+        """Mass profiles: zeros."""
+        x, y, z = (torch.zeros(self.shape[0], size, device=self.device) for size in self.shape[2:])
+        return x, y, z
+
+    def take(self, index: Tensor, view: str) -> Tensor:
+        """Planes of zeros."""
+        sides = [size for axis, size in enumerate(self.shape[2:]) if axis != VIEW_AXIS[view]]
+        return torch.zeros(*index.shape, len(REGIONS), *sides, device=self.device)
+
+
+def free_box(case: Case) -> Box:
+    """Bounding box of the brain, and of the reference should it reach out of it."""
+    inside = torch.from_numpy(case.brain | (case.labels > 0)).nonzero()
+    sides = zip(inside.amin(0).tolist(), inside.amax(0).tolist(), strict=True)
+    return slice(None), slice(None), *(slice(int(low), int(high) + 1) for low, high in sides)
+
+
+def as_logits(regions: Tensor) -> Tensor:
+    """Boolean regions as the logits of a network that is sure of them."""
+    return CONFIDENCE * (2 * regions.float() - 1)
+
+
+def free_mask(logits: Tensor, box: Box, shape: torch.Size) -> Mask:
+    """The logits of a box as a mask of full size.
+
+    Args:
+        logits: ``(1, 3, ...)``, of the box's size.
+        box: where they lie.
+        shape: of the full size, ``(1, 3, X, Y, Z)``.
+    """
+    x, y, z = (int(side.start) for side in box[2:])
+    patch = RegionMask(logits, hard=False, activation="sigmoid")
+    return PatchMask(
+        patch, Nothing(logits.shape, logits.device), Nothing(shape, logits.device), torch.tensor([[x, y, z]])
+    )
+
+
+@torch.no_grad()
+def whole_mask(logits: Tensor, box: Box, shape: torch.Size) -> Tensor:
+    """The probabilities of a box as a volume of full size ``(1, 3, X, Y, Z)``."""
+    volume = torch.zeros(shape, device=logits.device)
+    volume[box] = logits.sigmoid()
+    return volume

@@ -1,0 +1,72 @@
+"""Planes of masks on their scan: filled regions, for absurd and attacked masks have no outline worth the name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from dqe_loss.audit.measure import Panel
+
+TISSUES = {"edema": "#56B4E9", "necrosis and non-enhancing core": "#F0E442", "enhancing tumor": "#FF4A26"}
+"""What is filled, and how: the colors of `dqe_loss.viz.planes.OUTLINES`."""
+OPACITY = 0.55
+WINDOW = (0.5, 99.5)
+"""Percentiles of the brain's intensities that are black and white, as in `dqe_loss.viz.planes`."""
+
+# Inches.
+_WIDTH, _TITLE, _GAP, _LEGEND = 2.0, 0.5, 0.08, 0.42
+
+
+def draw_panels(rows: Sequence[Sequence[Panel]]) -> Figure:
+    """Draw axial planes row by row, anterior up, the patient's right at the left.
+
+    Args:
+        rows: the planes; rows may differ in length.
+
+    Returns:
+        The figure.
+    """
+    columns = max(len(row) for row in rows)
+    height = _WIDTH * max(panel.scan.shape[1] / panel.scan.shape[0] for row in rows for panel in row)
+    size = (columns * (_WIDTH + _GAP) + _GAP, len(rows) * (height + _TITLE) + _LEGEND + _GAP)
+    figure = Figure(figsize=size, facecolor="black")
+    for i, row in enumerate(rows):
+        top = _LEGEND + i * (height + _TITLE)
+        for j, panel in enumerate(row):
+            left = _GAP + j * (_WIDTH + _GAP)
+            bottom = 1 - (top + _TITLE + height) / size[1]
+            axes = figure.add_axes((left / size[0], bottom, _WIDTH / size[0], height / size[1]))
+            _draw(axes, panel)
+            for text, down, weight in ((panel.title, 0.22, "bold"), (panel.note, 0.42, "normal")):
+                place = (left / size[0], 1 - (top + down) / size[1])
+                figure.text(*place, text, color="white", size=9, weight=weight, va="baseline")
+    handles = [Patch(color=color, label=name) for name, color in TISSUES.items()]
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(_GAP / size[0], 1 - 0.06 / size[1]),
+        borderaxespad=0,
+        ncols=len(handles),
+        frameon=False,
+        labelcolor="white",
+        fontsize=9,
+        handlelength=1.1,
+    )
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    inside = panel.scan[panel.scan != 0]
+    low, high = np.percentile(inside, WINDOW) if inside.size else (0, 1)
+    gray = np.clip((panel.scan - low) / max(high - low, 1e-6), 0, 1)
+    gray = np.where(panel.scan != 0, gray, 0)
+    picture = np.repeat(gray[..., None], 3, 2)
+    core, whole, enhancing = panel.regions
+    for region, color in zip((whole, core, enhancing), TISSUES.values(), strict=True):
+        rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        # Each region covers the one below it: a voxel shows one tissue.
+        picture[region] = (1 - OPACITY) * gray[region][:, None] + OPACITY * rgb
+    axes.imshow(picture.transpose(1, 0, 2), origin="upper", aspect="auto", interpolation="nearest")
+    axes.set_axis_off()

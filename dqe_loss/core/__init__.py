@@ -1,0 +1,1 @@
+"""The one path from volumes to planes: labels, intensities, centers, planes."""

@@ -1,0 +1,1 @@
+"""The command curate: which segmentations of a rated data set to keep, to look at, to drop."""

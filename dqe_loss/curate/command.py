@@ -1,0 +1,156 @@
+"""The command ``python -m dqe_loss.curate``: which segmentations of a rated data set to keep, to review, to drop."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dqe_loss.command_line import run_command
+from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
+from dqe_loss.extras import import_extra
+from dqe_loss.files import check_output_folder, encode, write_together
+
+PAGE = "index.html"
+_Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
+_Share = Annotated[float | None, tyro.conf.arg(metavar="SHARE", help_behavior_hint="")]
+_Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Say which segmentations of a rated data set to keep, to review and to drop.
+
+    The table is one of dqe_loss.rate. The threshold is given (--threshold), a share of the table (--quantile), or
+    chosen by a labeled subset so that few of what is kept is unacceptable (--labels). With none of them the worst
+    rated tenth is put aside.
+
+    Segmentations with a warning that asks for a look are put aside, too: an affine that differs, voxels other than
+    1 mm, one image given as two modalities, a file named as another modality, an empty region, tumor at the border or
+    as large as a third of the head: in each, mask or stars may be wrong. Warnings about what is usual in good data
+    (another grid than BraTS's, a harmless header) are told, and stand in no way.
+
+    Writes the lists kept.csv, review.csv and dropped.csv (the table's columns, and why), numbers (curation.json),
+    and a page with pictures (index.html).
+
+    Attributes:
+        table: Rated table (CSV or Parquet).
+        out: Folder to write to; made if it is not there.
+        threshold: Keep what has as many stars or more.
+        quantile: Keep all but this share, the worst rated.
+        labels: Table with the columns exam, segmentation and a quality, of a random sample of the exams: choose the
+            threshold by it.
+        quality: Its quality's column, from 0 to 1. Default: acceptable (0 or 1).
+        acceptable_from: Quality from which on a segmentation is acceptable. Default: 1.
+        error_rate: Highest rate of unacceptable segmentations among the kept, to be shown by --labels.
+        confidence: Confidence to show it with.
+        start: First threshold that is tried with --labels. Default: by the stars of exams without a label.
+        seed: Seed of the draw of one labeled segmentation an exam.
+        stars: Stars that decide: mean of the views, lowest of them, or one view.
+        per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
+        margin: Stars below the threshold that count as near it.
+        drop_below: Drop what has fewer stars, without a review.
+        accept_warnings: Keep segmentations with these warnings, too; without a name, with any. Names are those in
+            brackets in the table's column warnings.
+        budget: Keep at most so many of each center, the best ones.
+        center_column: The table's column that names the center.
+        center_pattern: Regular expression whose first group is the center in an exam's name. Default: its first folder.
+        pictures: How many segmentations get pictures on the page at most: those not kept, the worst rated first, then
+            a random sample of the kept.
+    """
+
+    table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    threshold: _Number = None
+    quantile: _Share = None
+    labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    quality: _Name = None
+    acceptable_from: _Share = None
+    error_rate: float = 0.1
+    confidence: float = 0.9
+    start: _Number = None
+    seed: int = 0
+    stars: Literal["mean", "lowest", "axial", "coronal", "sagittal"] = "mean"
+    per_exam: Literal["all", "best"] = "all"
+    margin: float = 0.25
+    drop_below: _Number = None
+    accept_warnings: Annotated[
+        tuple[str, ...] | None, tyro.conf.arg(metavar=f"[{{{'|'.join(REVIEW)}}} ...]", help_behavior_hint="")
+    ] = None
+    budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    center_column: _Name = None
+    center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
+    pictures: int = 300
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0; 1 if ``--labels`` shows no threshold to do, so that nothing is kept; 2 after an error, which is
+        one line on standard error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.curate", args=argv)
+    failed: list[str] = []
+    code = run_command("dqe_loss.curate", lambda: failed.extend(_run(arguments)))
+    return code or int(bool(failed))
+
+
+def _run(arguments: Arguments) -> list[str]:
+    """Curate; returns the statement that nothing could be shown, if so."""
+    _check(arguments)
+    run = import_extra("dqe_loss.curate.curation", "train")
+    record = import_extra("dqe_loss.curate.record", "train")
+    page = import_extra("dqe_loss.curate.page", "train")
+    given = {field.name: getattr(arguments, field.name) for field in fields(run.Settings)}
+    by_default = arguments.threshold is None and not arguments.labels and arguments.budget is None
+    if by_default and arguments.quantile is None:
+        given["quantile"] = 0.1
+    if arguments.center_pattern is None:
+        del given["center_pattern"]
+    accepted = arguments.accept_warnings
+    given["accept_warnings"] = () if accepted is None else accepted or REVIEW
+    settings = run.Settings(**given)
+
+    curation = run.curate(arguments.table, settings)
+    content = record.numbers(curation, arguments.table, settings)
+    files = record.lists(curation, arguments.out) | {"curation.json": record.as_json(content)}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    # The page takes its time, for it reads exams; one of an earlier curation would pass for the page of these lists.
+    (arguments.out / PAGE).unlink(missing_ok=True)
+    write_together({arguments.out / name: text for name, text in files.items()})
+    html = page.curation_page(curation, arguments.table, settings, arguments.pictures, arguments.out)
+    write_together({arguments.out / PAGE: encode(html)})
+    print(record.summary(content, curation, settings), f"All of it: {arguments.out / PAGE}")
+    guarantee = content["guarantee"]
+    if guarantee and not guarantee["reached"]:
+        print(f"dqe_loss.curate: {guarantee['statement']}", file=sys.stderr)
+        return [guarantee["statement"]]
+    return []
+
+
+def _check(arguments: Arguments) -> None:
+    """Refuse what cannot work before anything is read."""
+    ways = {"--threshold": arguments.threshold, "--quantile": arguments.quantile, "--labels": arguments.labels}
+    named = [name for name, value in ways.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"expected one of {', '.join(ways)}, found {' and '.join(named)}; leave the others out")
+    needs = {"--quality": arguments.quality, "--acceptable-from": arguments.acceptable_from, "--start": arguments.start}
+    idle = [name for name, value in needs.items() if value is not None]
+    if idle and not arguments.labels:
+        raise ValueError(f"{' and '.join(idle)} need --labels TABLE")
+    if (arguments.center_column or arguments.center_pattern) and arguments.budget is None:
+        raise ValueError("--center-column and --center-pattern need --budget N: they say what it is counted by")
+    if arguments.center_column and arguments.center_pattern:
+        raise ValueError("expected one of --center-column and --center-pattern, found both")
+    if arguments.budget is not None and arguments.budget < 1:
+        raise ValueError(f"--budget must be 1 or above, got {arguments.budget}")
+    if arguments.margin < 0 or arguments.pictures < 0 or arguments.seed < 0:
+        raise ValueError("--margin, --pictures and --seed must be 0 or above")
+    check_kinds(arguments.accept_warnings or ())
+    check_output_folder(arguments.out)

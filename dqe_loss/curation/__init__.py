@@ -1,1 +1,0 @@
-"""Which segmentations of a rated data set to keep, to look at, to drop."""

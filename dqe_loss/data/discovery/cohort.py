@@ -1,0 +1,155 @@
+"""Find the exams of a data set: a tree of folders, nnU-Net's folders, or a table of paths."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.data.exams import (
+    MODALITY_TOKENS,
+    ExamError,
+    ExamPaths,
+    find_exam,
+    is_nifti_name,
+    is_segmentation_name,
+    last_part,
+    path_name,
+    unique_names,
+)
+from dqe_loss.data.file_names import written
+
+_TOKENS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens}
+NIFTI = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An exam of a data set, as it was found; nothing is read yet.
+
+    Attributes:
+        name: unique in the data set.
+        images: modality to file; empty if there is an error.
+        masks: name of each segmentation within the exam to its file.
+        error: why the exam's files could not be told apart; empty if they could.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    error: str = ""
+
+    @property
+    def paths(self) -> ExamPaths:
+        """The files as `dqe_loss.data.exams.read_exam` takes them."""
+        t1c, t1, t2, flair = (self.images[modality] for modality in MODALITIES)
+        return ExamPaths(t1c, t1, t2, flair, tuple(self.masks.values()), self.name)
+
+
+def find_tree(root: Path) -> list[Case]:
+    """Find all exams in a folder and below it.
+
+    A folder is an exam where it holds two modalities or more by BraTS's names (see `dqe_loss.data.exams.find_exam`),
+    or one modality or segmentation and no exam below it. What is called a segmentation in its subfolders belongs to
+    it, named as its path in the exam's folder, such as ``failed/seg-x``. Links to folders are followed.
+
+    Args:
+        root: the folder; may be an exam itself.
+
+    Returns:
+        The exams, named by their folder below the root, in the order of names; one with an ``error`` for each folder
+        whose modalities could not be told apart.
+
+    Raises:
+        ExamError: no such folder, or no exam in it.
+    """
+    if not root.is_dir():
+        raise ExamError(f"{root}: expected the folder of a data set, found nothing there; check the path")
+    cases = [_tree_case(folder, root) for folder in _exam_folders(root, ())]
+    if not cases:
+        raise ExamError(
+            f"{root}: expected exams with BraTS file names (such as case-7/case-7_t1ce.nii.gz) in it or below it, "
+            "found none; a table of paths takes any names"
+        )
+    return sorted(cases, key=lambda case: case.name)
+
+
+def with_predictions(cases: Sequence[Case], folders: Sequence[Path]) -> list[Case]:
+    """Cases with the segmentations of other folders in place of their own.
+
+    Args:
+        cases: the cases.
+        folders: each holds a file for each case, called as the case (or the last part of its name) and ``.nii.gz`` or
+            ``.nii``. The segmentation is named by its folder.
+
+    Returns:
+        The cases; one that is missing in a folder has the path where it should be.
+
+    Raises:
+        ExamError: no such folder, or two of one name, or none of the cases in one of them.
+    """
+    names = {written(folder.resolve().name): folder for folder in folders}
+    if len(names) < len(folders):
+        raise ExamError("expected folders of predictions with names of their own, found two of one name; rename one")
+    masks: list[dict[str, Path]] = [{} for _ in cases]
+    for name, folder in names.items():
+        if not folder.is_dir():
+            raise ExamError(f"{folder}: expected a folder of predictions, found nothing there; check the path")
+        there = {written(path.name): path for path in folder.iterdir()}
+        wanted = [[f"{case.name.rpartition('/')[2]}{ending}" for ending in NIFTI] for case in cases]
+        found = [next((file for file in files if file in there), None) for files in wanted]
+        if not any(found):
+            raise ExamError(
+                f"{folder}: expected predictions called as the exams, such as {wanted[0][0]}; found none of them"
+            )
+        for own, file, files in zip(masks, found, wanted, strict=True):
+            own[name] = there[file] if file else folder / files[0]
+    return [replace(case, masks=own) for case, own in zip(cases, masks, strict=True)]
+
+
+def name_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Name segmentations by their path in the exam's folder, or else by their file, as far as that tells them apart."""
+    inside = [path_name(file, folder) if file.is_relative_to(folder) else "" for file in files]
+    outside = iter(unique_names([file for file, name in zip(files, inside, strict=True) if not name]))
+    names = [name or next(outside) for name in inside]
+    counts = Counter(names)
+    return {written(str(file)) if counts[name] > 1 else name: file for file, name in zip(files, names, strict=True)}
+
+
+def _exam_folders(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
+    """Folders of exams, deepest first where one could be either."""
+    real = folder.resolve()
+    if real in ancestors:  # a link that leads back up
+        return
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    names = [path for path in entries if is_nifti_name(path.name)]
+    modalities = {_TOKENS.get(last_part(path)) for path in names if not is_segmentation_name(path.name)} - {None}
+    if len(modalities) > 1:
+        yield folder
+        return
+    below = False
+    for path in entries:
+        if path.is_dir():
+            for found in _exam_folders(path, (*ancestors, real)):
+                below = True
+                yield found
+    if not below and (modalities or any(is_segmentation_name(path.name) for path in names)):
+        yield folder
+
+
+def _tree_case(folder: Path, root: Path) -> Case:
+    name = written(folder.relative_to(root).as_posix() if folder != root else root.resolve().name)
+    files = sorted(path for path in folder.rglob("*") if _is_mask(path, folder))
+    # The exam's own folder first, as its reader has it.
+    files.sort(key=lambda path: len(path.relative_to(folder).parts))
+    masks = name_masks(files, folder)
+    try:
+        paths = find_exam(folder)
+    except ExamError as error:
+        return Case(name, {}, masks, str(error))
+    return Case(name, {modality: getattr(paths, modality) for modality in MODALITIES}, masks)
+
+
+def _is_mask(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return not hidden and is_segmentation_name(path.name)  # even if it is a folder: that is told when it is read

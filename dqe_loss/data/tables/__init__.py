@@ -1,0 +1,1 @@
+"""Tables on disk: what humans gave (ratings) and what surrogates said (rated)."""

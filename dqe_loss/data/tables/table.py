@@ -1,0 +1,170 @@
+"""Tables on disk, CSV or Parquet: read as text with a name for each row, written atomically, with relative paths."""
+
+import io
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from dqe_loss.data.file_names import file_at, written
+from dqe_loss.data.tables.csv_text import read_csv
+from dqe_loss.files import write_together
+
+_SHOWN = 20
+_NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")
+"""What R, pandas and spreadsheets write for an empty cell, in lower case."""
+
+
+class TableError(ValueError):
+    """A table cannot be used.
+
+    Attributes:
+        problems: every problem that was found, with its file and row; the message holds the first twenty.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        shown = "; ".join(problems[:_SHOWN])
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        super().__init__(f"{shown}{more}" if len(problems) == 1 else f"{len(problems)} problems: {shown}{more}")
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise a `TableError` if there are any problems."""
+    if problems:
+        raise TableError(*problems)
+
+
+def read_table(
+    path: str | Path, columns: Sequence[str], what: str, numbers: Sequence[str] = (), optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a table as it stands.
+
+    Args:
+        path: a ``.csv`` file, see `dqe_loss.data.tables.csv_text`, or a ``.parquet`` file.
+        columns: that it must have; those (and ``optional`` ones) come out as text, nothing as ``""``.
+        what: its name in errors, such as ``"table of ratings"``.
+        numbers: those of them that hold numbers, in which a decimal comma is a point.
+        optional: columns in which there may be nothing: there and in ``numbers``, NA, nan and the like are nothing,
+            too. A name may be "NA".
+
+    Returns:
+        All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
+
+    Raises:
+        TableError: no such file, no table, no rows, or columns that are missing.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".parquet"):
+        raise TableError(f"{path}: expected a table that ends in .csv or .parquet")
+    if not path.is_file():
+        raise TableError(f"{path}: expected a {what}, found nothing there; check the path")
+    try:
+        table = read_csv(path, columns, numbers) if ending == ".csv" else _read_parquet(path)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except ValueError as error:
+        raise TableError(told(path, error)) from error
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise TableError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))}")
+    if table.empty:
+        raise TableError(f"{path}: expected a {what}, found one without rows")
+    text = [name for name in dict.fromkeys((*columns, *optional)) if name in table]
+    table[text] = table[text].astype(object).where(table[text].notna(), "").astype(str)
+    for name in {*numbers, *optional} & set(text):
+        table[name] = table[name].mask(table[name].str.strip().str.lower().isin(_NOTHING), "")
+    return table.assign(row=[f"{written(str(path))}, row {i}" for i in table.index]).reset_index(drop=True)
+
+
+def told(path: Path, error: ValueError) -> str:
+    """What `read_csv` said, with the file's name before it."""
+    return f"{path}{', ' if str(error).startswith('row ') else ': '}{error}"
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file, indexed as `read_csv` does."""
+    try:
+        with path.open("rb") as file:  # by its name, pyarrow reads no file whose name is not UTF-8
+            table = pd.read_parquet(file)
+    except (ValueError, OSError) as error:  # pyarrow raises subclasses of these
+        raise ValueError(f"cannot be read as a table ({error}); save it again") from error
+    return table.set_index(pd.RangeIndex(2, len(table) + 2))
+
+
+def check_table(schema: pa.DataFrameSchema, table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
+    """Every value that does not fit.
+
+    Args:
+        schema: what the columns must hold; each check says in its ``error`` what is expected.
+        table: as `read_table` gives it, its numbers turned into numbers.
+        given: the same before that, for the messages.
+
+    Returns:
+        A problem each, with its row.
+    """
+    try:
+        schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        problems = []
+        for case in errors.failure_cases.sort_values("index", kind="stable").itertuples():
+            index = int(case.index)
+            reason = "expected a number" if case.check == "not_nullable" else case.check
+            value = given[case.column].iloc[index]
+            problems.append(f"{table['row'].iloc[index]}: {case.column} {value!r}: {reason}")
+        return problems
+    return []
+
+
+def write_table(table: pd.DataFrame, path: str | Path, paths: Sequence[str]) -> None:
+    """Write a table atomically, with paths relative to its folder.
+
+    Args:
+        table: what to write.
+        path: a ``.csv`` or ``.parquet`` file.
+        paths: columns that hold paths, ``""`` for none.
+
+    Raises:
+        ValueError: if the path ends otherwise.
+    """
+    path = Path(path)
+    relative = table.assign(**{name: [relative_path(value, path.parent) for value in table[name]] for name in paths})
+    if path.suffix == ".csv":
+        content = relative.to_csv(index=False, lineterminator="\n").encode()
+    elif path.suffix == ".parquet":
+        buffer = io.BytesIO()
+        relative.to_parquet(buffer, index=False)
+        content = buffer.getvalue()
+    else:
+        raise ValueError(f"{path}: expected a table that ends in .csv or .parquet")
+    write_together({path: content})
+
+
+def relative_path(path: str, folder: Path) -> str:
+    """Relative to a folder, with ``..`` where need be: absolute paths would not survive a move.
+
+    A path here, and what comes out, is text as `dqe_loss.data.file_names` writes it. The folder's links are followed,
+    for ``..`` leads out of where it truly lies; those of the file are kept. Absolute where there is no other way
+    (another drive); ``""`` for nothing.
+    """
+    if not path:
+        return ""
+    try:
+        return written(Path(os.path.relpath(os.path.abspath(file_at(path)), _true(folder))).as_posix())
+    except ValueError:
+        return written(os.path.abspath(file_at(path)))
+
+
+def absolute_path(path: str, folder: Path) -> str:
+    """The inverse of `relative_path`."""
+    return written(os.path.normpath(os.path.join(_true(folder), file_at(path)))) if path else ""
+
+
+@lru_cache(maxsize=16)
+def _true(folder: Path) -> str:
+    """Where a folder truly lies; asked of the disk once, not for each of a table's paths."""
+    return os.path.realpath(folder)

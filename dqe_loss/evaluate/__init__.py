@@ -1,0 +1,1 @@
+"""The command evaluate: how well a surrogate agrees with raters, and with references."""

@@ -1,0 +1,119 @@
+"""The command ``python -m dqe_loss.evaluate``: how well a surrogate agrees with raters, and with references."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dqe_loss.command_line import SchemeOption, check_device, run_command
+from dqe_loss.data.label_sets import LabelSurvey
+from dqe_loss.extras import import_extra
+from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.rate.command import rate_exam
+from dqe_loss.surrogate.checkpoint import load_surrogate
+
+_Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+_Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Say how well a surrogate agrees with raters (--ratings), with references (--exams), or with both.
+
+    Writes numbers (evaluation.json), a row for each segmentation (predictions.csv), the paper's figures as PNG and
+    SVG, and all of it on one page (index.html).
+
+    Attributes:
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
+        out: Folder to write to; made if it is not there.
+        ratings: Tables of ratings (CSV or Parquet), all of one kind: human, simulated or metric.
+        split: Split of the exams (CSV with the columns exam, split). Default: evaluate all exams.
+        part: Part of the split to evaluate; the baselines are fitted to the part "train".
+        exams: Exams' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
+        tolerance: Tolerance of surface Dice, in mm.
+        label_scheme: Which label is which tissue.
+        thorough: Let a checkpoint's refiner look all over the head, as dqe_loss.rate does.
+        device: Where the network runs, such as cpu or cuda.
+        resamples: Bootstrap resamples of the exams behind the confidence intervals.
+        seed: Their seed.
+    """
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    ratings: _Files = ()
+    split: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    part: Literal["train", "validation", "test"] = "test"
+    exams: _Folders = ()
+    reference: _Names = ()
+    tolerance: float = 2.0
+    label_scheme: SchemeOption = "brats"
+    thorough: bool = True
+    device: str = "cpu"
+    resamples: int = 2000
+    seed: int = 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.evaluate", args=argv)
+    return run_command("dqe_loss.evaluate", lambda: _run(arguments))
+
+
+def _run(arguments: Arguments) -> None:
+    _check(arguments)
+    check_device(arguments.device)
+    run = import_extra("dqe_loss.evaluate.evaluation", "train")
+    part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part) if arguments.ratings else None
+    exams = run.find_referenced_exams(arguments.exams, arguments.reference) if arguments.exams else None
+    surrogate = load_surrogate(arguments.checkpoint)
+
+    scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
+    rate = LabelSurvey(scheme).watch(
+        partial(
+            rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device, thorough=arguments.thorough
+        )
+    )
+    evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
+    evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)
+    evaluation["references"], referenced = (
+        run.evaluate_references(exams, rate, scheme, arguments.tolerance, bootstrap) if exams else (None, None)
+    )
+    files = run.evaluation_files(evaluation, rated, referenced, arguments.out)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_together({arguments.out / name: content for name, content in files.items()})
+    # Figures of an earlier evaluation in this folder would pass for figures of this one.
+    for stale in {f"{name}.{kind}" for name in run.FIGURES for kind in ("png", "svg")} - set(files):
+        (arguments.out / stale).unlink(missing_ok=True)
+    print(f"{run.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
+
+
+def _check(arguments: Arguments) -> None:
+    """Refuse what cannot work before anything is read."""
+    if not arguments.ratings and not arguments.exams:
+        raise ValueError("expected --ratings TABLE, or --exams FOLDER with --reference NAME, or both; found neither")
+    if bool(arguments.exams) != bool(arguments.reference):
+        given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")
+        raise ValueError(f"{given} needs {missing}: exams are compared with the reference of that name")
+    if arguments.split and not arguments.ratings:
+        raise ValueError("--split needs --ratings: it says which exams of the table are evaluated")
+    if not 0 <= arguments.tolerance < float("inf"):
+        raise ValueError(f"--tolerance is a distance in mm, 0 or above, got {arguments.tolerance:g}")
+    if arguments.resamples < 1 or arguments.seed < 0:
+        raise ValueError(
+            f"--resamples must be 1 or above and --seed 0 or above, got {arguments.resamples} and {arguments.seed}"
+        )
+    check_output_folder(arguments.out)

@@ -1,1 +1,0 @@
-"""Evaluation of surrogates: agreement with raters and references, figures, report."""

@@ -1,1 +1,0 @@
-"""The audit: where a checkpoint can be fooled, part by part; see `dqe_loss.evaluation.audit.parts`."""

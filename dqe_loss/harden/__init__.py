@@ -1,0 +1,1 @@
+"""The command harden: a refiner for a checkpoint, taught on exams with references."""

@@ -1,0 +1,108 @@
+"""The model card of a hardened surrogate: what it is, what it learned from, what is known of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.exams import TaughtExam
+from dqe_loss.surrogate.config import SurrogateConfig
+
+_CARD = """# {title}
+
+A surrogate that predicts stars (1 worst to 6 best) of glioma segmentations from planes of T1c, T1, T2 and FLAIR, made
+to be optimized against. Made with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, not a
+medical device.
+
+**Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
+was: {data}. The second, a second reader, has learned from references which voxels of a mask are wrong; stars above
+the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head from
+{survey_full_marks:g} on), to the power
+{exponent:g}. What lowers the stars is overlap as the second reader sees it, no human judgment.
+
+**Units.** Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not
+matter; z-scores are recognized and brought back.
+
+**Gradient.** It moves a voxel only to where the second reader is sure that it belongs (probability {confidence:g} or
+more), and does not reach the position of the planes.
+
+**What the second reader learned from.** {taught}, as they are and with errors: of place, shape and content, masks of
+other planes, absurd ones, none at all, soft ones, and masks that had been changed to please it. {steps} steps of
+{batch} planes. {weights}
+
+**Real exams.** {names}
+
+**Limits.** {known} It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not sure it says
+nothing. Look at its audit before you rely on it.
+{notice}"""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A teaching that has ended.
+
+    Attributes:
+        config: the hardening.
+        taught: exams that were taught on.
+        held_out: exams that it was judged on while it went on.
+        step: the step whose weights were taken.
+    """
+
+    config: HardenConfig
+    taught: Sequence[TaughtExam]
+    held_out: Sequence[TaughtExam]
+    step: int
+
+
+def describe_exams(exams: Sequence[TaughtExam]) -> str:
+    """Say in a few words what a reader was taught on."""
+    phantoms = sum(exam.synthetic for exam in exams)
+    masks = sum(len(exam.stock) for exam in exams)
+    return f"{len(exams) - phantoms} real and {phantoms} synthetic exams with {masks} masks besides their references"
+
+
+def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig, lesson: Lesson) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        title: name of the checkpoint.
+        start: the surrogate that was hardened.
+        hardened: the one that came out.
+        lesson: the teaching.
+
+    Raises:
+        ValueError: if the surrogate has no second reader.
+    """
+    if hardened.reader is None:
+        raise ValueError("expected a hardened surrogate, got one without a second reader")
+    config, real = lesson.config, _names(lesson.taught)
+    taught = describe_exams(lesson.taught)
+    return _CARD.format(
+        title=title,
+        kind=start.kind_of_ratings,
+        data=start.data or "its data is not known",
+        full_marks=hardened.reader.full_marks,
+        survey_full_marks=hardened.reader.survey_full_marks,
+        exponent=hardened.reader.exponent,
+        confidence=hardened.reader.confidence,
+        taught=taught[:1].upper() + taught[1:],
+        steps=config.steps,
+        batch=config.batch,
+        weights=_weights(lesson),
+        names=f"{', '.join(real)}." if real else "None: it has seen synthetic exams only.",
+        known=f"It knows {len(real)} real exam{'s' * (len(real) != 1)}.",
+        notice=f"\n**Notice.** {hardened.notice}\n" if hardened.notice else "",
+    )
+
+
+def _names(exams: Sequence[TaughtExam]) -> list[str]:
+    return [exam.name for exam in exams if not exam.synthetic]
+
+
+def _weights(lesson: Lesson) -> str:
+    """Which weights were taken, and why."""
+    if not lesson.held_out:
+        return f"Its weights are those after step {lesson.step}, the last."
+    return (
+        f"Its weights are those after step {lesson.step}, where it did best on exams that were held out: "
+        f"{', '.join(_names(lesson.held_out))}. It was chosen by these, so that they do not test it."
+    )

@@ -1,0 +1,29 @@
+"""The command ``python -m dqe_loss.harden``: a checkpoint that can be optimized against, from references."""
+
+from collections.abc import Sequence
+
+import tyro
+
+from dqe_loss.command_line import run_command
+from dqe_loss.extras import import_extra
+from dqe_loss.harden.config import HardenConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0; 2 after an error, which is one line on standard error; 128 + signal after SIGTERM or Ctrl-C,
+        with the state saved.
+    """
+    code = 0
+
+    def work() -> None:
+        nonlocal code
+        config = tyro.cli(HardenConfig, prog="dqe_loss.harden", args=argv)
+        code = import_extra("dqe_loss.harden.hardening", "train").harden(config)
+
+    return run_command("dqe_loss.harden", work) or code

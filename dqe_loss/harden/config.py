@@ -1,0 +1,118 @@
+"""All that a hardening depends on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dqe_loss.command_line import SchemeOption
+from dqe_loss.surrogate.refiner import ReaderConfig
+
+_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+
+
+@dataclass(frozen=True)
+class HardenConfig:
+    """Harden a surrogate: teach it a second reader, on exams with references.
+
+    The checkpoint itself is not changed, so that its judgment is kept; the second reader lowers its stars where the
+    scans contradict the mask, and guards its gradient. On two CPU cores about half an hour.
+
+    Attributes:
+        exams: Folders of exams with BraTS file names.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
+        held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
+            best on them becomes the checkpoint. They need references, too.
+        phantoms: Number of synthetic exams to teach on, too.
+        out: Folder of the run: made if need be.
+        resume: Continue the run in the folder from its last saved state.
+        cache: Folder of prepared exams, which several runs may share; OUT/exams by default.
+        checkpoint: The surrogate to harden, brainlesion or a file.
+        natural: Also show the exams' other segmentations, good or failed, also from subfolders.
+        errors: Number of wrong masks to make from each exam's reference.
+        steps: Steps of the optimizer.
+        batch: Planes per step.
+        learning_rate: Peak learning rate (AdamW).
+        weight_decay: Weight decay (AdamW).
+        norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
+        trust: How far the reader believes the given mask: a number for each region, for each voxel, or none.
+        features: Channels of the reader's five levels and of its last layer.
+        attack_from: Share of the steps after which half of every second batch is attacked.
+        attack_rounds: Most rounds of an attack, reached at the end.
+        confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
+        full_marks: Agreement from which on a mask keeps all of its stars.
+        survey_full_marks: The same of the agreement over the whole head.
+        exponent: Exponent of the agreement below it, with which stars are multiplied.
+        seed: Seed of all that is random.
+        label_scheme: Which label is which tissue.
+        device: Where to train; auto takes the GPU if there is one.
+        workers: Processes that prepare batches; 0 prepares them in the training process. Any number gives the same
+            batches. By default a quarter of the processor cores, all but one if the training runs on a GPU.
+        save_every: Steps between saved states, rows of the log and judgments of held-out exams. To judge an exam
+            takes as long as four steps.
+    """
+
+    exams: _Folders = ()
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    held_out: _Folders = ()
+    phantoms: int = 10
+    out: Path = Path("runs/hardened")
+    resume: bool = False
+    cache: Path | None = None
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    natural: bool = True
+    errors: int = 24
+    steps: int = 2400
+    batch: int = 12
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    norm: Literal["batch", "instance"] = "batch"
+    trust: Literal["region", "voxel", "none"] = "region"
+    features: tuple[int, ...] = (16, 32, 64, 96, 128, 16)
+    attack_from: float = 0.3
+    attack_rounds: int = 3
+    confidence: float = 0.8
+    full_marks: float = 0.94
+    survey_full_marks: float = 0.8
+    exponent: float = 3.0
+    seed: int = 0
+    label_scheme: SchemeOption = "brats"
+    device: str = "auto"
+    workers: int | None = None
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        """Check what a type cannot say.
+
+        Raises:
+            ValueError: naming the option, its value and what it may be.
+        """
+        at_least = {"phantoms": 0, "errors": 1, "steps": 1, "batch": 2, "attack_rounds": 1, "seed": 0, "save_every": 1}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
+            got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
+            raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")
+        self.reader()
+
+    def reader(self) -> ReaderConfig:
+        """How the reader is built; see there for the errors."""
+        return ReaderConfig(
+            self.features,
+            self.norm,
+            self.trust,
+            self.confidence,
+            self.full_marks,
+            self.survey_full_marks,
+            self.exponent,
+        )
+
+    @property
+    def prepared(self) -> Path:
+        """Folder of the prepared exams."""
+        return self.cache or self.out / "exams"

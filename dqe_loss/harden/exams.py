@@ -1,0 +1,157 @@
+"""The exams that a second reader is taught on: scans, reference, and a stock of wrong masks, kept on disk.
+
+A training looks at single planes. Exams are prepared once and mapped into memory, so that any number of them can be
+taught on, all processes that make batches share them, and a cross-validation prepares none twice.
+"""
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dqe_loss.audit.case import Case
+from dqe_loss.core.intensity import by_head_mean, scale_planes
+from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
+from dqe_loss.data.corruption.shapes import Labels, tumor_box
+
+MARGIN = 8
+"""Voxels kept around the brain: errors may reach out of it a little."""
+MOST_ERRORS = 3
+"""Errors in a row that a mask of the stock may have."""
+ARRAYS = ("image", "reference", "stock")
+"""What is kept of an exam, each in a file of its own."""
+_FORMAT = 1
+"""To be raised when what is kept of the same exam changes."""
+
+
+@dataclass(frozen=True)
+class TaughtExam:
+    """An exam on disk, cropped to its brain; its arrays are mapped into memory when they are looked at.
+
+    Attributes:
+        name: what to call it.
+        folder: where its arrays are.
+        synthetic: whether it is a phantom.
+    """
+
+    name: str
+    folder: Path
+    synthetic: bool
+
+    @property
+    def image(self) -> NDArray[np.float16]:
+        """Intensities ``(4, X, Y, Z)``, each modality in units of its own mean over the head."""
+        return _mapped(self.folder / "image.npy")
+
+    @property
+    def reference(self) -> Labels:
+        """Labels ``(X, Y, Z)`` in the scheme ``"brats23"``."""
+        return _mapped(self.folder / "reference.npy")
+
+    @property
+    def stock(self) -> Labels:
+        """Other masks of the same kind, ``(N, X, Y, Z)``: natural ones where there are any, and wrong ones."""
+        return _mapped(self.folder / "stock.npy")
+
+    def planes_with_tumor(self, view: str) -> NDArray[np.intp]:
+        """Indices of the planes of a view that hold tumor."""
+        return _with_tumor(self.folder / "reference.npy", VIEW_AXIS[view])
+
+
+@cache
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array
+
+
+@cache
+def _with_tumor(reference: Path, axis: int) -> NDArray[np.intp]:
+    others = tuple(a for a in range(3) if a != axis)
+    return np.flatnonzero(_mapped(reference).any(others))
+
+
+def prepare_exam(
+    case: Case, folder: Path, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
+) -> TaughtExam:
+    """Crop an exam and make its stock of wrong masks, or find what was prepared before.
+
+    Args:
+        case: the exam.
+        folder: for prepared exams: an entry is found again by its content and by what its stock depends on.
+        errors: number of corrupted masks.
+        natural: segmentations of this exam by people or algorithms, good or bad, in the scheme ``"brats23"``.
+        synthetic: whether it is a phantom.
+        seed: of the errors.
+
+    Raises:
+        ValueError: the exam has no brain.
+        OSError: the folder cannot be written, or an entry in it is damaged.
+    """
+    digest = hashlib.sha256(f"{_FORMAT} {case.name} {errors} {seed}".encode())
+    for array in (case.image.numpy(), case.labels, *natural):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    entry = folder / f"{case.name}-{digest.hexdigest()[:12]}"
+    if not entry.exists():
+        _keep(entry, _prepared(case, errors, natural, seed))
+    elif not all((entry / f"{name}.npy").is_file() for name in ARRAYS):
+        raise OSError(f"{entry}: a prepared exam lacks a file; delete the folder and start again")
+    return TaughtExam(case.name, entry, synthetic)
+
+
+def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an entry under another name and rename it, so that it is there whole or not at all."""
+    part = entry.with_name(f".{entry.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array)
+        part.rename(entry)
+    except OSError as error:
+        if not entry.is_dir():  # else another process was faster, with the same content
+            raise OSError(f"{entry}: the prepared exam cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _prepared(case: Case, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
+    box = tumor_box(case.brain | (case.labels > 0), MARGIN)
+    if box is None:  # read_case refuses exams without tumor
+        raise ValueError(f"{case.name}: expected an exam with a brain and a tumor, found neither")
+    labels, brain = case.labels[box], case.brain[box]
+    rng = case.rng(seed, "stock")
+    stock = [mask[box] for mask in natural]
+    stock += [corrupt(labels, draw_errors(rng), rng=rng, brain=brain) for _ in range(errors)]
+    image = case.image[0, :, box[0], box[1], box[2]].float().nan_to_num(0, 0, 0)
+    head = image > 0
+    mean = (image * head).sum((1, 2, 3), keepdim=True) / head.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    image = image / torch.where(mean > 0, mean, torch.ones_like(mean))
+    return {"image": image.half().numpy(), "reference": labels, "stock": np.stack(stock)}
+
+
+def draw_errors(rng: np.random.Generator) -> list[Step]:
+    """One to `MOST_ERRORS` kinds of errors of any severity, small ones more often."""
+    names = [name for name in CORRUPTIONS if name != "other"]
+    count = int(rng.integers(1, MOST_ERRORS + 1))
+    return [(str(name), float(rng.uniform(0.03, 1) ** 1.5)) for name in rng.choice(names, count, replace=False)]
+
+
+def scaled_plane(exam: TaughtExam, view: str, index: int) -> Tensor:
+    """Scans ``(4, H, W)`` in [0, 1], as the rating scales them."""
+    plane = torch.from_numpy(np.take(exam.image, index, 1 + VIEW_AXIS[view]).astype(np.float32))
+    # Raw images, which are most, need no look for z-scores: the same result in a third of the time.
+    return by_head_mean(plane) if plane.amin() >= 0 else scale_planes(plane, "head_mean")
+
+
+def label_plane(volume: Labels, view: str, index: int) -> Tensor:
+    """Labels ``(H, W)``."""
+    return torch.from_numpy(np.ascontiguousarray(np.take(volume, index, VIEW_AXIS[view])))

@@ -1,0 +1,175 @@
+"""A whole hardening: from exams with references to a checkpoint with its model card."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from dqe_loss.data.label_sets import LabelSurvey
+from dqe_loss.files import check_output_folder, encode, write_together
+from dqe_loss.harden.batches import network_threads, worker_count
+from dqe_loss.harden.card import Lesson, describe_exams, hardened_card
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.harden.exams import TaughtExam
+from dqe_loss.harden.sources import find_taught, prepare_exams
+from dqe_loss.harden.teacher import Teacher
+from dqe_loss.processes import StopRequest, processes
+from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
+from dqe_loss.surrogate.network import Surrogate, build_network
+from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.train.config import plain_values
+from dqe_loss.train.record import RunFolder
+from dqe_loss.train.state import Progress
+
+# A continuation may run elsewhere, be watched and trusted otherwise; all else makes it another hardening. Exams count
+# by their content.
+_FREE = (
+    "exams",
+    "reference",
+    "held_out",
+    "out",
+    "cache",
+    "resume",
+    "device",
+    "workers",
+    "save_every",
+    "confidence",
+    "full_marks",
+    "survey_full_marks",
+    "exponent",
+)
+
+
+def harden(config: HardenConfig) -> int:
+    """Teach a second reader, and write it with the surrogate that it guards into the run's folder.
+
+    Args:
+        config: the hardening.
+
+    Returns:
+        0, or 128 + signal if a signal ended it; the state is saved then.
+
+    Raises:
+        ValueError: if the configuration or an exam does not fit; before any teaching.
+        OSError: if the folder cannot be written; the last saved state stays.
+    """
+    folder = RunFolder(config.out)
+    sources, left_out = find_taught(config)
+    _check_folders(config, folder)
+    with processes(config.device) as where:
+        if where.world > 1:
+            raise ValueError("a hardening runs in one process; start it without torchrun")
+        start = load_surrogate(config.checkpoint)
+        check_start(start, config)
+        survey = LabelSurvey(config.label_scheme)
+        exams, held_out = (prepare_exams(config, found, survey) for found in (sources, left_out))
+        taught = describe_exams(exams)
+        print(f"{taught}; {len(held_out)} held out; {_who_computes(config, where.device)}", flush=True)
+        write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
+        surrogate = hardened_surrogate(start, config, taught).to(where.device)
+        teacher = Teacher(config, _reader(surrogate), exams, held_out, where.device, folder.state, _reporter(folder))
+        teacher.reader.requires_grad_(True)
+        with StopRequest().listening() as stop:
+            done = teacher.run(_fingerprint(config, exams, held_out), stop)
+    if not done:
+        print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
+        return 128 + (stop.signal or 0)
+    lesson = Lesson(config, exams, held_out, teacher.conclude())
+    teacher.reader.requires_grad_(False).eval()
+    card = hardened_card(config.out.name, start.config, surrogate.config, lesson)
+    save_surrogate(surrogate.to("cpu"), folder.last, card=card, half=True)
+    write_together({folder.last.with_suffix(".md"): encode(card)})
+    print(f"{folder.last}: step {lesson.step} of {config.steps}")
+    return 0
+
+
+def check_start(start: Surrogate, config: HardenConfig) -> None:
+    """Refuse a surrogate that cannot be hardened.
+
+    Raises:
+        ValueError: it is hardened already, or has planes that a reader cannot take.
+    """
+    if start.config.reader is not None:
+        raise ValueError(f"{config.checkpoint} has a second reader already; harden the surrogate that it came from")
+    if start.config.normalization not in ("percentile", "head_mean"):
+        raise ValueError(
+            f"{config.checkpoint} scales planes by {start.config.normalization!r}, and what a second reader sees is "
+            "scaled by 'head_mean', which only stands in for 'percentile'; harden a surrogate trained with either"
+        )
+
+
+def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> Surrogate:
+    """The surrogate to be taught: a frozen copy of its start, beside a second reader that knows nothing yet.
+
+    Args:
+        start: what to harden.
+        config: the hardening; its seed draws the reader's weights.
+        taught: what the reader will be taught on, in words.
+
+    Raises:
+        ValueError: if the start cannot be hardened, see `check_start`.
+    """
+    check_start(start, config)
+    reader = config.reader()
+    origin = start.config.data or "its data is not known"
+    surrogate_config = replace(
+        start.config,
+        kind_of_ratings="hybrid",
+        normalization="head_mean",
+        reader=reader,
+        center_gradient=False,
+        dice_map=None,  # what the stars meant without the reader
+        data=f"{start.config.kind_of_ratings} ratings: {origin}; a second reader, taught on {taught}",
+        seed=config.seed,
+        versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
+    )
+    torch.manual_seed(config.seed)
+    build_network(surrogate_config)  # draws what comes before the reader, whose weights by a seed are to stay
+    surrogate = Surrogate(surrogate_config, SecondReader(reader, len(surrogate_config.modalities)))
+    surrogate.network.load_state_dict(start.network.state_dict())
+    return surrogate
+
+
+def _check_folders(config: HardenConfig, folder: RunFolder) -> None:
+    if folder.state.exists() and not config.resume:
+        raise ValueError(f"{folder.path} holds a run already; go on with --resume, or give another --out")
+    check_output_folder(folder.path)
+    check_output_folder(config.prepared, "--cache")
+    folder.path.mkdir(parents=True, exist_ok=True)
+
+
+def _who_computes(config: HardenConfig, device: torch.device) -> str:
+    threads = f" ({network_threads(config, device)} threads)" if device.type == "cpu" else ""
+    return f"on {device}{threads}, {worker_count(config, device)} processes making batches"
+
+
+def _reader(surrogate: Surrogate) -> SecondReader:
+    if surrogate.reader is None:
+        raise ValueError("expected a surrogate with a second reader, got one without")
+    return surrogate.reader
+
+
+def _reporter(folder: RunFolder) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        log = pd.DataFrame(progress.rows).to_csv(index=False, lineterminator="\n")
+        write_together({folder.log: log.encode()})
+
+    return report
+
+
+def _fingerprint(
+    config: HardenConfig, exams: Sequence[TaughtExam], held_out: Sequence[TaughtExam]
+) -> Mapping[str, Any]:
+    options = {name: str(value) for name, value in asdict(config).items() if name not in _FREE}
+    return {**options, "taught exams": _digest(exams), "held-out exams": _digest(held_out)}
+
+
+def _digest(exams: Sequence[TaughtExam]) -> str:
+    """Names of prepared exams tell their content."""
+    return hashlib.sha256("".join(exam.folder.name for exam in exams).encode()).hexdigest()[:16]

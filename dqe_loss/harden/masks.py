@@ -1,0 +1,161 @@
+"""What the second reader is shown: masks of a plane from right to absurd, hard and soft."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqe_loss.core.labels import regions_from_labels
+from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.data.corruption import corrupt
+from dqe_loss.harden.exams import TaughtExam, draw_errors, label_plane
+from dqe_loss.harden.scenes import SIZE, Scene, blur, draw_grid, draw_plane, grow, warp_labels
+
+SOFTENED = 0.5
+"""Share of masks that are given as probabilities."""
+LARGEST_MOVE = 30
+
+
+def draw_mask(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """Draw a mask for a plane, regions ``(3, SIZE, SIZE)`` in [0, 1]."""
+    kinds = list(KINDS)
+    weights = np.array([KINDS[kind][0] for kind in kinds])
+    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+    regions = as_regions(KINDS[kind][1](scene, exams, rng))
+    if rng.random() < SOFTENED:
+        regions = _soften(regions, rng)
+    return regions
+
+
+def as_regions(labels: Tensor) -> Tensor:
+    """Labels ``(..., H, W)`` as float regions ``(..., 3, H, W)``."""
+    planes = labels.reshape(1, 1, -1, *labels.shape[-2:])
+    regions = regions_from_labels(planes, "brats23")[0].transpose(0, 1).float()
+    return regions.reshape(*labels.shape[:-2], 3, *labels.shape[-2:])
+
+
+def _right(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    return scene.truth
+
+
+def _wrong(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """One of the stock, in the same plane; where the scene is another exam's in part, its error is one of place too."""
+    stock = scene.exam.stock
+    volume = stock[int(rng.integers(len(stock)))]
+    return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+
+
+def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The truth with errors made in the plane itself: more of them than any stock holds."""
+    brain = (scene.scans.amax(0) > 0)[..., None].numpy()
+    if not brain.any():
+        return scene.truth
+    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain)
+    return torch.from_numpy(plane[..., 0])
+
+
+def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The truth moved within the plane, or some planes away."""
+    if rng.random() < 0.5:
+        reach = int(rng.integers(2, LARGEST_MOVE))
+        move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
+        return torch.roll(scene.truth, move, (0, 1))
+    last = scene.exam.reference.shape[VIEW_AXIS[scene.view]] - 1
+    index = int(np.clip(scene.index + rng.integers(-12, 13), 0, last))
+    return warp_labels(label_plane(scene.exam.reference, scene.view, index), scene.grid)
+
+
+def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The truth with a tissue lost, taken for another, or grown or shrunk in part or all of the plane."""
+    labels = scene.truth.clone()
+    choice = rng.random()
+    if choice < 0.3:
+        labels[labels == int(rng.integers(1, 4))] = int(rng.integers(0, 4))
+        return labels
+    width = int(rng.choice((3, 5, 7, 9)))
+    regions = as_regions(labels)
+    if choice < 0.75:
+        changed = grow(regions, width) if rng.random() < 0.5 else 1 - grow(1 - regions, width)
+    else:
+        changed = torch.where(_smooth_noise(rng, 8) > 0, grow(regions, width), 1 - grow(1 - regions, width))
+    if rng.random() < 0.5:
+        return _as_labels(changed)
+    keep = _smooth_noise(rng, 5) > float(rng.normal(0, 1))
+    return _as_labels(torch.where(keep, regions, changed))
+
+
+def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The mask of another plane."""
+    exam, view, index = draw_plane(exams, rng)
+    choice = int(rng.integers(len(exam.stock) + 1))
+    labels = label_plane(exam.stock[choice - 1] if choice else exam.reference, view, index)
+    mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng))
+    return torch.where(mask > 0, mask, scene.truth) if rng.random() < 0.3 else mask
+
+
+def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """All of the brain, labels at random, or what is bright in some scan."""
+    brain = scene.scans.amax(0) > 0
+    choice = rng.random()
+    labels = torch.zeros_like(scene.truth)
+    if choice < 0.23:
+        labels[brain] = int(rng.integers(1, 4))
+        return labels
+    if choice < 0.38:
+        drawn = torch.from_numpy(rng.integers(0, 4, (SIZE, SIZE), dtype=np.uint8))
+        return torch.where(brain, drawn, labels)
+    for tissue in rng.permutation([1, 2, 3])[: int(rng.integers(1, 4))]:
+        scan = scene.scans[int(rng.integers(4))]
+        values = scan[brain]
+        if len(values):
+            limit = torch.quantile(values, float(rng.uniform(0.6, 0.98)))
+            labels[brain & (scan > limit)] = int(tissue)
+    return torch.where((_smooth_noise(rng, 6) > 0) | bool(rng.random() < 0.5), labels, torch.zeros_like(labels))
+
+
+def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """An empty mask: what the reader draws then comes from the scans alone."""
+    return torch.zeros_like(scene.truth)
+
+
+Kind = Callable[[Scene, Sequence[TaughtExam], np.random.Generator], Tensor]
+KINDS: dict[str, tuple[float, Kind]] = {
+    "right": (0.1275, _right),
+    "wrong": (0.147, _wrong),
+    "corrupted": (0.1765, _corrupted),
+    "displaced": (0.108, _displaced),
+    "altered": (0.1765, _altered),
+    "foreign": (0.059, _foreign),
+    "absurd": (0.059, _absurd),
+    "nothing": (0.1465, _nothing),
+}
+"""Kinds of masks, and how often each is drawn."""
+
+
+def _soften(regions: Tensor, rng: np.random.Generator) -> Tensor:
+    """Probabilities as networks give them, from sure to unsure, with leaks and grain."""
+    logits = 2 * regions - 1
+    if rng.random() < 0.5:
+        width = int(rng.choice((3, 5, 7)))
+        logits = blur(logits, width)
+    if rng.random() < 0.3:
+        logits = logits + float(rng.uniform(0, 1.5)) * torch.from_numpy(
+            rng.standard_normal(regions.shape, dtype=np.float32)
+        )
+    logits = float(rng.uniform(1, 6)) * logits - float(rng.uniform(0, 1))
+    return logits.sigmoid()
+
+
+def _smooth_noise(rng: np.random.Generator, cells: int) -> Tensor:
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
+    return F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)[0, 0]
+
+
+def _as_labels(regions: Tensor) -> Tensor:
+    """Regions that may overlap in any way as labels: core over edema, enhancing tumor over core."""
+    core, whole, enhancing = (region > 0.5 for region in regions)
+    labels = torch.zeros(regions.shape[1:], dtype=torch.uint8)
+    labels[whole], labels[core], labels[enhancing] = 2, 1, 3
+    return labels

@@ -1,0 +1,73 @@
+"""What a second reader is taught by: the loss, the attacks that it must withstand, and the course of the rate."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqe_loss.harden.config import HardenConfig
+from dqe_loss.surrogate.refiner import SMOOTHING, SecondReader
+
+VOXEL_WEIGHT = 2.0
+"""Weight of the cross entropy, beside Dice."""
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises; then it falls to 0 as a cosine."""
+ATTACK_SURE = 0.6
+"""Probability from which on an attack moves a voxel: less than any reader needs to be sure, to be on the safe side."""
+
+
+@torch.no_grad()
+def attack(reader: SecondReader, scans: Tensor, masks: Tensor, rounds: int) -> Tensor:
+    """Masks as an optimizer of the stars would leave them.
+
+    Stars move a voxel only where the reader contradicts it, and until it no longer does. What Adam reaches in a
+    hundred steps, a few rounds of giving in to the reader reach at once.
+
+    Args:
+        reader: the reader under attack, in evaluation mode.
+        scans: ``(N, 4, H, W)``.
+        masks: ``(N, 3, H, W)``, where the attack starts.
+        rounds: how often the reader looks anew.
+
+    Returns:
+        Masks of the same shape.
+    """
+    for _ in range(rounds):
+        estimate = reader(scans, masks).sigmoid()
+        moved = (estimate > ATTACK_SURE) | (estimate < 1 - ATTACK_SURE)
+        masks = torch.where(moved, 0.05 + 0.9 * (estimate > 0.5).float(), masks)
+    return masks
+
+
+def attack_rounds(config: HardenConfig, step: int) -> int:
+    """Rounds by which half of a step's masks are attacked: 0 in every second step; their limit grows to the end."""
+    begin = config.attack_from * config.steps
+    if step % 2 == 0 or step < begin:
+        return 0
+    share = (step - begin) / max(config.steps - begin, 1)
+    most = 1 + round(share * (config.attack_rounds - 1))
+    return 1 + int(np.random.default_rng((config.seed, step)).integers(most))
+
+
+def teaching_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Dice by plane and region, and cross entropy by voxel: a scalar."""
+    probabilities = logits.sigmoid()
+    both = (probabilities * truth).sum((-2, -1))
+    total = (probabilities + truth).sum((-2, -1))
+    dice = (2 * both + SMOOTHING) / (total + SMOOTHING)
+    return 1 - dice.mean() + VOXEL_WEIGHT * F.binary_cross_entropy_with_logits(logits, truth)
+
+
+def learning_rate(config: HardenConfig, step: int) -> float:
+    """The rate of a step: up linearly, down as a cosine."""
+    share = (step + 1) / config.steps
+    if share <= WARM_UP:
+        return config.learning_rate * share / WARM_UP
+    return float(config.learning_rate * (1 + np.cos(np.pi * (share - WARM_UP) / (1 - WARM_UP))) / 2)
+
+
+def mean_dice(masks: Tensor, truth: Tensor) -> float:
+    """Mean over planes and regions of Dice, cut at one half; regions of few voxels count as half right."""
+    masks = (masks > 0.5).float()
+    both, total = (masks * truth).sum((-2, -1)), (masks + truth).sum((-2, -1))
+    return float(((2 * both + SMOOTHING) / (total + SMOOTHING)).mean())

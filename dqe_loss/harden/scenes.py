@@ -1,0 +1,182 @@
+"""Planes to teach on: a plane of an exam, warped, sometimes with another tumor put in, and seen by another scanner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.harden.exams import TaughtExam, label_plane, scaled_plane
+
+SIZE = 160
+"""Side in voxels of the taught planes, cut out of the field of view: most of a brain, at less than half the cost."""
+SYNTHETIC_SHARE = 0.25
+"""How often a plane is a phantom's, where there are others."""
+TUMOR_SHARE = 0.85
+"""How often a plane is chosen among those with tumor."""
+TRANSPLANT = 0.3
+"""How often a tumor-bearing plane's tumor is put into another plane."""
+DILUTED, LARGEST_DILUTION = 0.4, 0.7
+"""How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
+GAIN = 0.08
+"""Standard deviation of the logarithm of a scan's brightness beside its plane's mean."""
+ROTATION, SCALE = 25.0, 0.25
+"""Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One plane.
+
+    Attributes:
+        scans: ``(4, SIZE, SIZE)`` in [0, 1].
+        truth: its labels ``(SIZE, SIZE)``.
+        exam: where it is from.
+        view: the view.
+        index: the plane.
+        grid: how it was cut out, for masks of the same plane.
+    """
+
+    scans: Tensor
+    truth: Tensor
+    exam: TaughtExam
+    view: str
+    index: int
+    grid: Tensor
+
+
+def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
+    """Draw a plane; all that is random comes from the generator."""
+    exam, view, index = draw_plane(exams, rng)
+    labels = label_plane(exam.reference, view, index)
+    scans = scaled_plane(exam, view, index)
+    grid = draw_grid(labels, scans, rng)
+    scans, truth = warp_scans(scans, grid), warp_labels(labels, grid)
+    if truth.any() and rng.random() < TRANSPLANT:
+        scans, truth = _transplant(scans, truth, exams, rng)
+    return Scene(_rescan(scans, rng), truth, exam, view, index, grid)
+
+
+def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[TaughtExam, str, int]:
+    """An exam, a view, and a plane of it."""
+    real = [exam for exam in exams if not exam.synthetic]
+    synthetic = [exam for exam in exams if exam.synthetic]
+    pool = synthetic if synthetic and (not real or rng.random() < SYNTHETIC_SHARE) else real
+    exam = pool[int(rng.integers(len(pool)))]
+    view = VIEWS[int(rng.integers(len(VIEWS)))]
+    axis = VIEW_AXIS[view]
+    with_tumor = exam.planes_with_tumor(view)
+    if len(with_tumor) and rng.random() < TUMOR_SHARE:
+        return exam, view, int(with_tumor[int(rng.integers(len(with_tumor)))])
+    return exam, view, int(rng.integers(exam.reference.shape[axis]))
+
+
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator) -> Tensor:
+    """A sampling grid ``(1, SIZE, SIZE, 2)``: turned, scaled, mirrored, and cut out around some place in the brain."""
+    height, width = labels.shape
+    inside = (labels > 0 if labels.any() and rng.random() < 0.7 else scans.amax(0) > 0).nonzero()
+    middle = np.array([height, width]) / 2
+    place = inside[int(rng.integers(len(inside)))].numpy() if len(inside) else middle
+    # Between a place in the tumor and the middle, so that the window holds much brain and the tumor lies anywhere.
+    center = place + rng.random() * (middle - place)
+    angle = np.deg2rad(rng.uniform(-ROTATION, ROTATION) + 90 * rng.integers(4))
+    zoom = np.exp(rng.uniform(-SCALE, SCALE))
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn[:, 0] *= rng.choice((-1, 1))
+    steps = np.arange(SIZE) - (SIZE - 1) / 2
+    grid = np.empty((1, SIZE, SIZE, 2), np.float32)
+    for axis, size in ((0, height), (1, width)):
+        rows = (2 * (center[axis] + turn[axis, 0] * steps) + 1) / size - 1
+        grid[0, ..., 1 - axis] = rows[:, None] + 2 * turn[axis, 1] * steps / size
+    return torch.from_numpy(grid)
+
+
+def warp_scans(scans: Tensor, grid: Tensor) -> Tensor:
+    """Sample ``(4, H, W)``, linearly."""
+    return F.grid_sample(scans[None], grid, "bilinear", align_corners=False)[0]
+
+
+def warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Sample labels ``(H, W)``, by the nearest."""
+    return F.grid_sample(labels[None, None].float(), grid, "nearest", align_corners=False)[0, 0].to(torch.uint8)
+
+
+def blur(planes: Tensor, width: int) -> Tensor:
+    """Mean of ``(C, H, W)`` over squares of an odd width: along rows, then columns, by sums that use vector units."""
+    padded = F.pad(planes[None], (width // 2,) * 4, "replicate")[0]
+    for dim in (-1, -2):
+        size = padded.shape[dim] - width + 1
+        total = padded.narrow(dim, 0, size).clone()
+        for start in range(1, width):
+            total += padded.narrow(dim, start, size)
+        padded = total
+    return padded / width**2
+
+
+def grow(planes: Tensor, width: int) -> Tensor:
+    """Maximum of ``(C, H, W)`` over squares of an odd width."""
+    half = width // 2
+    return F.max_pool2d(F.max_pool2d(planes[None], (1, width), 1, (0, half)), (width, 1), 1, (half, 0))[0]
+
+
+def _transplant(
+    scans: Tensor, truth: Tensor, exams: Sequence[TaughtExam], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Put the tumor into a tumor-free place of another plane, where there is brain for it."""
+    exam, view, index = draw_plane(exams, rng)
+    labels, host = label_plane(exam.reference, view, index), scaled_plane(exam, view, index)
+    grid = draw_grid(labels, host, rng)
+    host, there = warp_scans(host, grid), warp_labels(labels, grid)
+    move = tuple(int(v) for v in rng.integers(-40, 41, 2))
+    moved, donor = torch.roll(truth, move, (0, 1)), torch.roll(scans, move, (1, 2))
+    tumor, brain, inside = moved > 0, host.amax(0) > 0, donor.amax(0) > 0
+    if (tumor & brain).sum() < 0.9 * tumor.sum() or not inside.any():
+        return scans, truth
+    # A soft seam of some voxels: a sharp one would give the tumor away.
+    share = blur(grow(tumor[None].float(), 5), 5) * inside
+    merged = torch.where(tumor, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
+    return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
+
+
+def _dilute(scans: Tensor, share: float) -> None:
+    """Take a share of what the contrast agent did away from T1c, in place: many tumors hardly enhance."""
+    enhanced, plain = scans[MODALITIES.index("t1c")], scans[MODALITIES.index("t1")]
+    brain = (enhanced > 0) & (plain > 0)
+    if brain.any():
+        gain = enhanced[brain].median() / plain[brain].median().clamp(min=1e-3)
+        without = plain * gain.clamp(max=3)
+        enhanced.copy_(torch.where(brain, enhanced + share * (without - enhanced), enhanced))
+
+
+def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change contrast, field and grain of each modality; air stays 0, and the mean over the head nearly what it is."""
+    air = scans == 0
+    scans = scans.clone()
+    if rng.random() < DILUTED:
+        _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)))
+    before = _head_mean(scans, air)
+    curve = np.exp(rng.normal(0, 0.25, (4, 1, 1))).astype(np.float32)
+    offset = rng.normal(0, 0.03, (4, 1, 1)).astype(np.float32)
+    scans.clamp_(min=0).pow_(torch.from_numpy(curve)).add_(torch.from_numpy(offset))
+    if rng.random() < 0.5:
+        field = torch.from_numpy(rng.normal(0, 0.15, (1, 4, 4, 4)).astype(np.float32))
+        scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
+    if rng.random() < 0.3:
+        width = float(rng.uniform(0.3, 1.0))
+        scans.lerp_(blur(scans, 3), width)
+    if rng.random() < 0.5:
+        grain = float(rng.uniform(0, 0.05))
+        scans.add_(torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32)), alpha=grain)
+    # Contrast changes the mean, which the scaling divides by: it is given back, but for what the window cannot know.
+    jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (4, 1, 1))).astype(np.float32))
+    scans *= jitter * before / _head_mean(scans, air).clamp(min=1e-3)
+    return scans.clamp_(0, 1).masked_fill_(air, 0)
+
+
+def _head_mean(scans: Tensor, air: Tensor) -> Tensor:
+    """Mean of each scan over what is not air: ``(4, 1, 1)``."""
+    return scans.masked_fill(air, 0).sum((1, 2), keepdim=True) / (~air).sum((1, 2), keepdim=True).clamp(min=1)

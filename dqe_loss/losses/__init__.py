@@ -1,0 +1,1 @@
+"""The loss, its guards, and sums of losses."""

@@ -1,0 +1,432 @@
+"""The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.checks import cannot_wait, check_image, says_something, tell
+from dqe_loss.core.intensity import MODALITIES, modality_index
+from dqe_loss.core.labels import REGIONS, check_region_order
+from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.mask import center_of_mask
+from dqe_loss.core.origin import check_origin
+from dqe_loss.core.pipeline import check_devices, check_moves, rate_mask, rate_segmentation
+from dqe_loss.core.planes import Rater
+from dqe_loss.core.slicing import VIEWS, check_views
+from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
+from dqe_loss.losses.gradients import GradientLog
+from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.losses.prediction import Case, read_case, read_target
+from dqe_loss.losses.self_check import TargetStars
+from dqe_loss.losses.sum import RatingTerm, full_resolution
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.network import Surrogate, surrogate_on
+
+Prediction = Tensor | Sequence[Tensor]
+"""What a network puts out; with deep supervision a sequence, full resolution first."""
+
+NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
+
+MINIMUM_CROP = 96
+"""Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
+
+
+def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
+    """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
+
+    Args:
+        surrogate: the frozen network.
+        image: intensities ``(B, 4, X, Y, Z)``.
+        segmentation: regions ``(B, 3, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
+        **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
+
+    Returns:
+        ``(B,)`` missing stars, at least 0.
+    """
+    ratings = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
+    return missing_stars(ratings, surrogate)
+
+
+def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
+    """``relu(best - mean of views)`` of ratings ``(B, V)``, where best is the top of the surrogate's scale (6)."""
+    return (surrogate.config.stars[1] - ratings.mean(1)).relu()
+
+
+class DQELoss(RatingTerm):
+    """A frozen surrogate of neuroradiologists' ratings as a loss.
+
+    The prediction is cut at its tumor core's center of mass in three views, a frozen network rates each plane
+    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Use it
+    beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
+    can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
+
+    The module has no parameters and an empty state, follows ``.to()`` to other devices, and cannot be trained.
+
+    Args:
+        checkpoint: what `load_surrogate` takes, or a `Surrogate` to share; who moves or casts it gets a copy.
+        sigmoid: the input is logits of regions.
+        softmax: the input is logits of background and three tissues. With both None (default), the input is what the
+            other losses of the sum take it for; where none says, it is logits, of regions if it has three channels, of
+            tissues if four. With both False it is probabilities.
+        region_order: the prediction's and the target's region channels; nnU-Net's region-based heads have
+            ``("WT", "TC", "ET")``. It may name more than are rated, such as ``("WT", "TC", "ET", "RC")`` with a
+            resection cavity.
+        label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
+        modalities: the image's channels; MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
+        views: which of axial, coronal, sagittal to rate.
+        slicing: ``"soft"``, with a gradient for the mask and for where it lies, or ``"hard"``, upstream's planes with
+            a gradient for the mask alone.
+        center: look through the ``"prediction"``'s center or through the ``"target"``'s.
+        center_grad: whether gradient flows through the position of the planes.
+        planes: planes per view: one at the center, the others around it.
+        jitter: standard deviation in voxels of the planes' distance from the center; see `rate_segmentation`.
+        seed: seed of the jitter.
+        guard: ``"target"`` keeps a voxel's gradient only where it moves the prediction toward the target; None does
+            without, for exams that have none.
+        refiner_guard: keep a voxel's gradient only where it moves the prediction to where the checkpoint's second
+            reader is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
+        max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
+        warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
+            themselves are rated, and a low mean is told: it means that something is mixed up.
+        on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
+            than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of 0,
+            ``"pad"`` rates it all the same, ``"error"`` raises.
+        reduction: ``"mean"`` over the exams that were rated, ``"sum"``, or ``"none"``: one value an exam.
+        checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
+
+    Raises:
+        ValueError: if an option is not as said.
+        FileNotFoundError: if the checkpoint is not there.
+
+    Example:
+        >>> from monai.losses import DiceLoss
+        >>> criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(on_small="pad")
+        >>> logits = torch.randn(1, 3, 32, 32, 32, requires_grad=True)
+        >>> target = torch.zeros(1, 3, 32, 32, 32)
+        >>> target[..., 8:20, 8:20, 8:20] = 1
+        >>> criterion(logits, target, image=torch.rand(1, 4, 32, 32, 32)).backward()
+        >>> sorted(criterion.log)
+        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept', 'skipped']
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
+        *,
+        sigmoid: bool | None = None,
+        softmax: bool | None = None,
+        region_order: tuple[str, ...] = REGIONS,
+        label_scheme: str = "brats",
+        modalities: tuple[str, ...] = MODALITIES,
+        views: tuple[str, ...] = VIEWS,
+        slicing: str = "soft",
+        center: str = "prediction",
+        center_grad: bool = True,
+        planes: int = 1,
+        jitter: float = 0.0,
+        seed: int = 0,
+        guard: str | None = "target",
+        refiner_guard: bool = True,
+        max_gradient_ratio: float | None = 0.3,
+        warmup: int = 0,
+        on_small: str = "skip",
+        reduction: str = "mean",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_choice("slicing", slicing, ("soft", "hard"))
+        _check_choice("center", center, ("prediction", "target"))
+        _check_choice("guard", guard, ("target", None))
+        _check_choice("on_small", on_small, ("skip", "pad", "error"))
+        _check_choice("reduction", reduction, ("mean", "sum", "none"))
+        if sigmoid and softmax:
+            raise ValueError("sigmoid=True and softmax=True exclude each other")
+        if max_gradient_ratio is not None and not max_gradient_ratio > 0:
+            raise ValueError(f"max_gradient_ratio must be > 0, or None for no cap; got {max_gradient_ratio}")
+        if warmup < 0:
+            raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
+        find_scheme(label_scheme)
+        modality_index(modalities)
+        check_views(views)
+        check_moves(planes, jitter)
+        check_region_order(region_order)
+        # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
+        self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
+        told = sigmoid is not None or softmax is not None
+        self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
+        self.region_order, self.label_scheme, self.modalities = region_order, label_scheme, modalities
+        self.views, self.slicing, self.center, self.center_grad = views, slicing, center, center_grad
+        self.planes, self.jitter, self.generator = planes, jitter, torch.Generator().manual_seed(seed)
+        self.guard, self.refiner_guard = guard, refiner_guard
+        self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
+        self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
+        self.gradient_log = GradientLog()
+        self.notes: dict[str, Tensor] = {}
+        self._told: set[str] = set()
+        self._checked: set[bool] = set()
+        self._target_stars = TargetStars()
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The frozen network that rates."""
+        return self._frozen[0]
+
+    def forward(self, input: Prediction, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
+        """Stars that the prediction lacks, by the loss alone; beside others it belongs in a sum, see `LossSum`.
+
+        Args:
+            input: prediction ``(B, R, X, Y, Z)`` of the regions in ``region_order``, or ``(B, 4, X, Y, Z)`` of
+                background and tissues; of a sequence (deep supervision) the first, which has the full resolution.
+            target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions as predicted, or one-hot tissues
+                ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
+            image: intensities ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped; outside the head they are 0, or
+                the lowest value. The units of a modality do not matter.
+            origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
+                integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted.
+
+        Returns:
+            ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
+
+        Raises:
+            ValueError: if a shape is not as said, a label is unknown, a target is missing, values cannot be what they
+                are taken for (looked at in the first eager call that can tell), or there is a ``warmup``, which needs
+                a sum.
+
+        Warns:
+            UserWarning: once each: there is no cap, since this is called outside a sum; all crops are too small to be
+                rated; a modality is empty, or twice the same.
+        """
+        return self.evaluate(full_resolution(input), full_resolution(target), image, origin, alone=True)
+
+    def evaluate(
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor | None,
+        origin: Any = None,
+        *,
+        activation: str | None = None,
+        alone: bool = False,
+    ) -> Tensor:
+        """`forward` as a sum calls it; `RatingTerm.evaluate` says what the arguments are."""
+        if image is None:
+            raise ValueError(NO_IMAGE)
+        if self.guard is not None and target is None:
+            raise ValueError(
+                "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
+                "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
+                "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
+            )
+        training = self.training and torch.is_grad_enabled()
+        if alone:
+            self._check_alone(training and input.requires_grad)
+        log = self.gradient_log if training else GradientLog()  # validation leaves what training noted alone
+        log.clear()
+        case = self._read(input, target, image, origin, log, activation)
+        rated = self._can_be_rated(case)
+        if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
+            missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
+        else:
+            rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
+            missing = missing_stars(self._rate(rater, case, image), self.surrogate)
+            # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
+            missing = missing.masked_fill(_plain(input).isnan().flatten(1).any(1), torch.nan)
+            missing = torch.where(rated, missing, torch.zeros_like(missing))
+        if training:
+            self.notes = {"skipped": (~rated).sum()}
+        return _reduce(missing, rated, self.reduction)
+
+    def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
+        """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
+
+        The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
+        and for ``center="target"``. Values are looked at in each call.
+        """
+        case = self._read(full_resolution(input), target, image, origin, None, None, check=True)
+        return self._rate(self.surrogate, case, image)
+
+    @property
+    def checked(self) -> bool:
+        """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
+        return self.training in self._checked
+
+    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+        """Rate the target itself and note its stars, as a sum does while this term warms up.
+
+        Raises:
+            ValueError: if there is no image.
+
+        Warns:
+            UserWarning: once, if the targets' mean over some exams is so low that something must be mixed up.
+        """
+        if image is None:
+            raise ValueError(NO_IMAGE)
+        if target is None:
+            return
+        whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
+        case = Case(whole, whole, in_place=origin is not None)
+        sound = whole.volume("WT").flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
+        self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
+        if sound.device.type == "cpu" and not sound.any():
+            return
+        with torch.no_grad():
+            center = center_of_mask(whole, hard=True)
+            stars = rate_mask(
+                self.surrogate, _plain(image), whole, center, views=self.views, modalities=self.modalities
+            ).mean(1)
+        self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
+        if self.surrogate.config.reader is not None:  # the network alone likes wrong masks as much
+            self._target_stars.add(stars, sound)
+
+    def _check_alone(self, trains: bool) -> None:
+        """What holds outside a sum alone.
+
+        Raises:
+            ValueError: if there is a warm-up, which a sum counts.
+        """
+        if self.warmup:
+            raise ValueError(
+                f"DQELoss(warmup={self.warmup}) warms up beside other losses, for a sum counts the steps: write "
+                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(warmup=...) and call the criterion"
+            )
+        if trains and self.max_gradient_ratio is not None:
+            self._tell_once(
+                "alone",
+                "DQELoss is called outside a sum, so that nothing caps its gradient, which is many times as large as "
+                "Dice's: add the losses, criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(), and not their values. "
+                "If it is meant to stand alone, say DQELoss(max_gradient_ratio=None)",
+            )
+
+    def _tell_once(self, key: str, message: str) -> None:
+        if torch.compiler.is_compiling():
+            _tell_while_compiling(message)
+        elif key not in self._told:
+            self._told.add(key)
+            tell(message)
+
+    def _read(
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor,
+        origin: Any,
+        log: GradientLog | None,
+        activation: str | None,
+        check: bool = False,
+    ) -> Case:
+        if self.center == "target" and target is None:
+            raise ValueError("center='target' looks where the target's tumor is: pass target=")
+        check_devices(self.surrogate, prediction=input, image=image)
+        first = not cannot_wait(input) and (check or not self.checked)
+        if first and origin is not None:
+            check_origin(origin, input, image)
+        case = read_case(
+            _plain(input),
+            None if target is None else _plain(target),
+            origin,
+            activation=self.activation or activation,
+            region_order=self.region_order,
+            label_scheme=self.label_scheme,
+            hard=self.slicing == "hard",
+            guarded=log if self.guard else None,
+            check=first,
+        )
+        if first:
+            check_image(image, self.modalities)
+            # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
+            if bool(image.any()) and says_something(input) and (target is None or bool(target.any())):
+                self._checked.add(self.training)
+        return case
+
+    def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
+        seen = case.predicted if self.center == "prediction" or case.target is None else case.target
+        center = center_of_mask(seen, hard=self.slicing == "hard")
+        return rate_mask(
+            rater,
+            _plain(image),
+            case.predicted,
+            center if self.center_grad else center.detach(),
+            views=self.views,
+            planes=self.planes,
+            jitter=self.jitter,
+            generator=self.generator,
+            modalities=self.modalities,
+            checkpointing=self.checkpointing,
+        )
+
+    def _can_be_rated(self, case: Case) -> Tensor:
+        """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.
+
+        Raises:
+            ValueError: if there is one and ``on_small="error"``.
+        """
+        batch, _, *size = case.predicted.shape
+        if self.on_small == "pad":
+            return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
+        large_enough = _large_enough(size, case.in_place)
+        rated = torch.full((batch,), large_enough, device=self.surrogate.device)
+        if case.target is not None:
+            rated = rated & (case.target.volume("WT") > 0).flatten(1).any(1)
+        if self.on_small == "error" and not rated.all():
+            raise ValueError(
+                f"a crop of {tuple(size)} voxels "
+                + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
+                + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
+            )
+        if not large_enough:
+            self._tell_once(
+                "small",
+                f"crops of {tuple(size)} voxels are smaller than {MINIMUM_CROP} along an axis: DQELoss skips every "
+                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger "
+                "crops, or say DQELoss(on_small='pad')",
+            )
+        return rated
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
+        """Follow the parent module to its device, and to double precision, but not to half precision.
+
+        Half precision is autocast's to choose: frozen batch statistics and small stars do not survive a cast.
+        """
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        probe = fn(torch.empty(0, device=self.surrogate.device, dtype=self.surrogate.dtype))
+        dtype = torch.float64 if probe.dtype == torch.float64 else torch.float32
+        self._frozen = (surrogate_on(self.surrogate, probe.device, dtype),)
+        return self
+
+    def extra_repr(self) -> str:
+        """What distinguishes this loss in a print-out."""
+        config = self.surrogate.config
+        return (
+            f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
+            f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}"
+        )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _tell_while_compiling(message: str) -> None:
+    """Warn once a compilation: this runs when the graph is made, and not with it."""
+    tell(message)
+
+
+def _large_enough(size: Sequence[int], in_place: bool) -> bool:
+    return in_place or min(size) >= MINIMUM_CROP
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def _reduce(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
+    """Of a mean, exams that were not rated are no part: they would look like progress."""
+    if reduction == "none":
+        return values
+    return values.sum() / rated.sum().clamp(min=1) if reduction == "mean" else values.sum()
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Without a subclass such as MONAI's MetaTensor, whose bookkeeping costs time and breaks compilation."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)

@@ -1,0 +1,224 @@
+"""Predictions and targets in the shapes that networks and data sets have, read as masks that can be rated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.checks import check_exclusive, check_logits, check_probabilities, tell
+from dqe_loss.core.labels import REGIONS, check_labels
+from dqe_loss.core.mask import TISSUES, LabelMask, Mask, RegionMask, VolumeMask
+from dqe_loss.core.patch import PatchMask, crop, read_origins
+from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
+from dqe_loss.losses.gradients import GradientLog
+from dqe_loss.losses.guards import GuardedMask
+
+ONE_HOT_TOLERANCE = 1e-2
+"""By how much the channels of a one-hot target, in half precision, may miss a sum of 1."""
+OUTSIDE = 0.05
+"""Share of a region's voxels that may lie outside of the region that holds it."""
+
+
+class Names(TypedDict):
+    """What prediction and target have in common; see `read_prediction`."""
+
+    region_order: tuple[str, ...]
+    label_scheme: str
+    hard: bool
+
+
+def read_prediction(
+    prediction: Tensor,
+    activation: str | None,
+    *,
+    region_order: tuple[str, ...],
+    label_scheme: str,
+    hard: bool,
+    check: bool = False,
+) -> RegionMask:
+    """Read a network's output.
+
+    Args:
+        prediction: regions ``(B, R, X, Y, Z)``, one channel for each of ``region_order``, or background and tissues
+            ``(B, 4, X, Y, Z)``.
+        activation: ``"sigmoid"`` (logits of regions), ``"softmax"`` (logits of tissues), ``"none"`` (probabilities), or
+            None (logits; the number of channels tells of what).
+        region_order: order of region channels.
+        label_scheme: scheme that orders tissue channels.
+        hard: whether mass is counted on the binarized mask.
+        check: whether to look at the values, for which an accelerator must be waited for.
+
+    Raises:
+        ValueError: if shape, activation and values do not go together.
+    """
+    channels = prediction.shape[1] if prediction.ndim == 5 else 0
+    if channels not in (len(region_order), TISSUES):
+        raise ValueError(
+            f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
+            f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= names channels"
+        )
+    tissues = channels != len(region_order)
+    if activation is None:
+        activation = SOFTMAX if tissues else SIGMOID
+    if activation == (SIGMOID if tissues else SOFTMAX):
+        raise ValueError(
+            f"{activation}=True does not go with {channels} channels: regions overlap and take sigmoid=True, "
+            "background and three tissues exclude each other and take softmax=True. If there are more regions than are "
+            "rated, such as a resection cavity, name them: region_order=('WT', 'TC', 'ET', 'RC')"
+        )
+    if check and activation == NONE:
+        check_probabilities(
+            prediction,
+            "the prediction",
+            "if they are logits, say so: DiceLoss(sigmoid=True) + 0.1 * DQELoss(), or DQELoss(sigmoid=True)",
+        )
+        if tissues:
+            check_exclusive(prediction)
+    elif check:
+        check_logits(
+            prediction,
+            "the prediction",
+            "give logits, or say DQELoss(sigmoid=False, softmax=False); to rate a mask there is rate_segmentation",
+        )
+    return RegionMask(prediction, hard, activation, region_order, label_scheme)
+
+
+def read_target(
+    target: Tensor, *, region_order: tuple[str, ...], label_scheme: str, hard: bool, check: bool = False
+) -> LabelMask | RegionMask:
+    """Read a target.
+
+    The labels of a map are looked at on a CPU in every call, and where ``check`` says so.
+
+    Args:
+        target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of
+            ``region_order``, or one-hot background and tissues ``(B, 4, X, Y, Z)``.
+        region_order: order of region channels.
+        label_scheme: scheme of a label map, or of the one-hot channels.
+        hard: whether mass is counted on the binarized mask.
+        check: whether to look at the values, for which an accelerator must be waited for.
+
+    Raises:
+        ValueError: if the shape is another, the label map holds values that the scheme has not, or channels do not hold
+            what they are taken for.
+    """
+    if target.ndim == 4:
+        target = target[:, None]  # class indices
+    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), TISSUES):
+        raise ValueError(
+            f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
+            f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
+        )
+    if target.shape[1] == 1:
+        if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
+            check_labels(target, label_scheme)
+        return LabelMask(target, label_scheme)
+    mask = RegionMask(target, hard, region_order=region_order, label_scheme=label_scheme)
+    if check:
+        check_probabilities(target, "the target", "binarize it first")
+        total = target.sum(1, dtype=torch.float32)  # 0, too, is background: transforms fill in zeros
+        if mask.tissues and bool((total.minimum((total - 1).abs()) > ONE_HOT_TOLERANCE).any()):
+            raise ValueError(
+                "the target has four channels that add up to neither 0 nor 1 in a voxel, so they are not one-hot "
+                "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as in "
+                "target[:, :-1] (DQELoss ignores no voxels); if all four are regions, name them in region_order="
+            )
+        if not mask.tissues:
+            _check_nesting(target, region_order)
+    return mask
+
+
+def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
+    """Check that ET lies in TC, and TC in WT, as they do by definition but for a few voxels of fused masks.
+
+    Raises:
+        ValueError: if not, but in another order they would.
+
+    Warns:
+        UserWarning: if they do in no order.
+    """
+    channels = (target > 0.5).unbind(1)
+
+    def nested(order: Sequence[str]) -> bool:
+        core, whole, enhancing = (channels[list(order).index(name)] for name in REGIONS)
+        pairs = ((core, whole), (enhancing, core))
+        return all(int((inner & ~outer).sum()) <= OUTSIDE * int(inner.sum()) for inner, outer in pairs)
+
+    if nested(region_order):
+        return
+    told = f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in these"
+    if fitting := [order for order in permutations(region_order) if nested(order)]:
+        raise ValueError(f"{told}; they fit region_order={fitting[0]}")
+    tell(f"{told}, in no order")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch to be rated.
+
+    Attributes:
+        predicted: what is rated.
+        target: what it is compared with, if there is a target.
+        in_place: whether the prediction is a patch inside the full-size target.
+    """
+
+    predicted: Mask
+    target: VolumeMask | None
+    in_place: bool
+
+
+def read_case(
+    input: Tensor,
+    target: Tensor | None,
+    origin: Any,
+    *,
+    activation: str | None,
+    region_order: tuple[str, ...] = REGIONS,
+    label_scheme: str = "brats",
+    hard: bool = False,
+    guarded: GradientLog | None = None,
+    check: bool = False,
+) -> Case:
+    """Read prediction and target as masks, with the guard between them.
+
+    Args:
+        input: prediction, see `read_prediction`.
+        target: target, see `read_target`; full-size if there is an origin.
+        origin: first voxel of the patch that ``input`` is, or None if it is no patch.
+        activation: see `read_prediction`.
+        region_order: order of region channels in both.
+        label_scheme: scheme of labels and tissue channels in both.
+        hard: whether mass is counted on binarized masks.
+        guarded: guard the prediction's gradient by the target, where there is one, and note here what it kept.
+        check: whether to look at the values of both, for which an accelerator must be waited for.
+
+    Returns:
+        The masks.
+
+    Raises:
+        ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
+    """
+    names: Names = {"region_order": region_order, "label_scheme": label_scheme, "hard": hard}
+    predicted = read_prediction(input, activation, **names, check=check)
+    if target is None:
+        if origin is not None:
+            raise ValueError("origin= places a patch in the full-size target: pass target=")
+        return Case(predicted, None, in_place=False)
+    local = target
+    if origin is not None:
+        origins = read_origins(origin, input.shape[0])
+        local = crop(target, origins, input.shape[2:])
+    elif target.shape[:1] + target.shape[-3:] != input.shape[:1] + input.shape[2:]:
+        raise ValueError(
+            f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
+            f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
+        )
+    reference = read_target(local, **names, check=check)
+    mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
+    if origin is None:
+        return Case(mask, reference, in_place=False)
+    around = read_target(target, **names, check=check)
+    return Case(PatchMask(mask, reference, around, origins), around, in_place=True)

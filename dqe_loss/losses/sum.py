@@ -1,0 +1,346 @@
+"""Losses that add up: ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()`` (contracts C9 and C13)."""
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dqe_loss.core.checks import tell
+from dqe_loss.core.patch import crop, read_origins
+from dqe_loss.losses.activation import MEANING, common_activation
+from dqe_loss.losses.bound import BoundLoss
+from dqe_loss.losses.gradients import GradientLog, fork
+from dqe_loss.losses.steps import StepCounter
+
+STEPS = "steps_done"
+"""The one key of a sum's ``state_dict``, where a term warms up."""
+
+
+def full_resolution(x: Any) -> Any:
+    """A tensor as it is; of a sequence, as deep supervision has them, the first, which has the full resolution."""
+    return x[0] if isinstance(x, list | tuple) else x
+
+
+class Composable(nn.Module):
+    """A loss with ``+`` and ``*``. Any ``nn.Module`` called as ``loss(input, target)`` may stand beside it."""
+
+    # Without it, numpy would try to multiply each element of a loss.
+    __array_ufunc__ = None
+
+    def __add__(self, other: object) -> "LossSum":
+        """This loss and another."""
+        return LossSum(self, other) if isinstance(other, nn.Module) else NotImplemented
+
+    def __radd__(self, other: object) -> "LossSum":
+        """Another loss and this one; 0 counts as no loss, so that the builtin ``sum`` works."""
+        if isinstance(other, nn.Module):
+            return LossSum(other, self)
+        return LossSum(self) if isinstance(other, int | float) and other == 0 else NotImplemented
+
+    def __mul__(self, weight: object) -> "LossSum":
+        """This loss, weighted.
+
+        Raises:
+            ValueError: if the weight is negative, not finite, not a single number, or to be learned.
+        """
+        return NotImplemented if _is_no_weight(weight) else LossSum((weight, self))
+
+    __rmul__ = __mul__
+
+    def bound(self) -> BoundLoss:
+        """This loss for a loop that calls ``loss(prediction, target)``; see `BoundLoss`."""
+        return BoundLoss(self)
+
+
+class RatingTerm(Composable):
+    """A loss that takes the image beside prediction and target, and is balanced against the other terms of a sum.
+
+    Attributes:
+        activation: what it was told to apply to the prediction: ``"sigmoid"``, ``"softmax"``, ``"none"``, or None.
+        max_gradient_ratio: cap on the norm of its gradient at the prediction, per exam, as a fraction of the other
+            terms'; None for no cap.
+        warmup: number of training steps that a sum leaves it out.
+        gradient_log: what guard and cap did in the last backward pass.
+        notes: what else the last training step is to be logged by, name to scalar.
+    """
+
+    activation: str | None
+    max_gradient_ratio: float | None
+    warmup: int
+    gradient_log: GradientLog
+    notes: dict[str, Tensor]
+
+    def evaluate(
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor | None,
+        origin: Any = None,
+        *,
+        activation: str | None = None,
+        alone: bool = False,
+    ) -> Tensor:
+        """The loss, as a sum calls it.
+
+        Args:
+            input: prediction.
+            target: target, if there is one.
+            image: image, if there is one.
+            origin: where the prediction lies in target and image, if it is a patch.
+            activation: what the other terms apply to the prediction, if they say so; see `common_activation`.
+            alone: whether no other term stands beside it, so that there is neither cap nor warm-up.
+        """
+        raise NotImplementedError
+
+    @property
+    def checked(self) -> bool:
+        """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
+        raise NotImplementedError
+
+    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+        """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up."""
+        raise NotImplementedError
+
+
+class LossSum(Composable):
+    """A weighted sum of losses, called as ``criterion(input, target, image=image)``.
+
+    The image goes to the terms that take it. Where a `DQELoss` stands beside other losses, its gradient at the
+    prediction is capped for each exam at ``max_gradient_ratio`` of theirs, and training leaves it out for its
+    ``warmup`` steps. These are steps of the optimizer (`dqe_loss.losses.steps.StepCounter`); without one of
+    ``torch.optim`` they are calls. Where there is a warm-up they are in ``state_dict``, so that a resumed training
+    resumes it. In validation, in ``eval()`` or without gradients, the sum is always the whole sum.
+
+    Args:
+        *terms: losses: modules called as ``loss(input, target)``, `DQELoss`, other sums, or pairs of a weight and such
+            a loss.
+
+    Raises:
+        TypeError: if a term is no module.
+        ValueError: if a weight is negative, not finite or to be learned, or if the terms contradict each other in what
+            they take for a prediction.
+    """
+
+    def __init__(self, *terms: object) -> None:
+        super().__init__()
+        weighted: list[tuple[float, nn.Module]] = []
+        counters: list[StepCounter] = []
+        for entry in terms:
+            weight, term = entry if isinstance(entry, tuple) and len(entry) == 2 else (1.0, entry)
+            if not isinstance(term, nn.Module) or isinstance(term, BoundLoss):
+                raise TypeError(
+                    "the terms of a LossSum are torch modules, or pairs of a weight and one (bind the sum, not its "
+                    f"terms), got {type(term).__name__}"
+                )
+            factor = _read_weight(weight)
+            parts = term.weighted_terms if isinstance(term, LossSum) else [(1.0, term)]
+            weighted += [(factor * w, part) for w, part in parts]
+            counters += [term._counter] if isinstance(term, LossSum) else []
+        self.terms = nn.ModuleList([term for _, term in weighted])
+        self.weights = [weight for weight, _ in weighted]
+        kinds = [type(term).__name__ for term in self.terms]
+        self.names = [kind if kinds.count(kind) == 1 else f"{kind}_{i}" for i, kind in enumerate(kinds)]
+        # A sum of sums goes on where the furthest of them stands: 2 * criterion has warmed up as far as criterion.
+        self._counter: StepCounter = max(counters, key=lambda one: int(one.steps)) if counters else StepCounter()
+        self._values: dict[str, Tensor] = {}
+        self._validation: dict[str, Tensor] = {}
+        self._activation = self._read_activation()
+
+    @property
+    def weighted_terms(self) -> list[tuple[float, nn.Module]]:
+        """Weight and loss of each term, in order."""
+        return list(zip(self.weights, self.terms, strict=True))
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps so far, by which the warm-up goes; may be set."""
+        return int(self._counter.steps)
+
+    @steps_done.setter
+    def steps_done(self, steps: int) -> None:
+        self._counter.steps.fill_(steps)
+
+    @property
+    def log(self) -> dict[str, float]:
+        """What the last training step did; validation does not change it.
+
+        Each term's value (unweighted; mean over exams under ``reduction="none"``), and for each `DQELoss` ``skipped``
+        (exams of the batch that were not rated) and, once ``backward`` has run, ``gradient_ratio`` (its weighted
+        gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
+        kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. Under
+        ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
+        for the device.
+        """
+        figures = {name: float(value) for name, value in self._values.items()}
+        for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, RatingTerm):
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                notes = {key: float(value) for key, value in term.notes.items()}
+                gradients = term.gradient_log.read() if name in self._values else {}
+                figures |= {key + suffix: value for key, value in (notes | gradients).items()}
+        return figures
+
+    @property
+    def validation_log(self) -> dict[str, float]:
+        """Each term's value in the last call in ``eval()`` or without gradients. Reading waits for the device."""
+        return {name: float(value) for name, value in self._validation.items()}
+
+    def forward(
+        self,
+        input: Tensor | Sequence[Tensor],
+        target: Any = None,
+        *,
+        image: Tensor | None = None,
+        origin: Any = None,
+    ) -> Tensor:
+        """Add the terms up.
+
+        Args:
+            input: the prediction ``(B, C, X, Y, Z)`` as each term takes it; with deep supervision a sequence whose
+                first element is the full-resolution one, which is what a `DQELoss` rates.
+            target: the target as each term takes it.
+            image: raw image ``(B, 4, X, Y, Z)`` for a `DQELoss`.
+            origin: first voxel of the patches that ``input`` holds, where ``target`` and ``image`` are full-size
+                (see `DQELoss`); the other terms then get the target's patch.
+
+        Returns:
+            The weighted sum: a scalar, or one value per exam if the terms are not reduced (a term that gives a value
+            for each channel or voxel counts by its mean over them).
+
+        Raises:
+            ValueError: if there are no terms, no image where a term needs one, or the terms are reduced differently.
+        """
+        if not self.weights:
+            raise ValueError("an empty LossSum has no value; add losses to it")
+        balanced = 0 < len(self._rated) < len(self.terms)
+        training = self.training and torch.is_grad_enabled()
+        first, full_target = full_resolution(input), full_resolution(target)
+        active = self._start_step(first, full_target, image, origin) if balanced and training else self._rated
+
+        branches = [first] * len(active)
+        if balanced and active:
+            logs = [term.gradient_log for term in active]
+            first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs)
+        prediction = first if isinstance(input, Tensor) else [first, *input[1:]]
+        if origin is not None and target is not None:  # the other terms see the patch alone
+            if not isinstance(target, Tensor):
+                raise ValueError("origin= cuts the patch out of one full-size target, got a sequence of them")
+            target = crop(target, read_origins(origin, first.shape[0]), first.shape[2:])
+
+        values = {}
+        for name, term in zip(self.names, self.terms, strict=True):
+            if not isinstance(term, RatingTerm):
+                values[name] = term(prediction, target)
+            elif term in active:
+                value = term.evaluate(
+                    branches.pop(0), full_target, image, origin, activation=self._activation, alone=not balanced
+                )
+                if term.warmup and balanced and training and torch.compiler.is_compiling():
+                    # One graph for all steps: a term that warms up is computed, and left out.
+                    warm = (self._counter.steps >= term.warmup).to(value.device)
+                    value = torch.where(warm, value, torch.zeros_like(value))
+                values[name] = value
+        if balanced and training:
+            self._counter.call()
+        return self._add(values, training)
+
+    @property
+    def _rated(self) -> list[RatingTerm]:
+        return [term for term in self.terms if isinstance(term, RatingTerm)]
+
+    def _start_step(
+        self, prediction: Tensor, target: Tensor | None, image: Tensor | None, origin: Any
+    ) -> list[RatingTerm]:
+        """The terms that take part in a training step; those that warm up look at the target meanwhile."""
+        if torch.compiler.is_compiling():
+            return self._rated
+        steps = self.steps_done
+        waiting = [term for term in self._rated if steps < term.warmup]
+        with torch.no_grad():
+            for term in waiting:
+                if not term.checked:  # what is wrong with the data is said now, not at the end of the warm-up
+                    term.evaluate(prediction, target, image, origin, activation=self._activation)
+                term.check_target(target, image, origin)
+        return [term for term in self._rated if term not in waiting]
+
+    def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
+        if self._rated:  # a rating is one value an exam; unreduced losses of MONAI have one a channel, or a voxel
+            values = {name: value.flatten(1).mean(1) if value.ndim > 1 else value for name, value in values.items()}
+        if len({value.shape for value in values.values()}) > 1:
+            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
+            raise ValueError(f"the terms' values do not add up: {shapes}; give all of them the same reduction")
+        noted = {name: value.detach().mean() for name, value in values.items()}
+        if training:
+            self._values = noted
+        else:
+            self._validation = noted
+        weights = dict(zip(self.names, self.weights, strict=True))
+        return reduce(operator.add, (weights[name] * value for name, value in values.items()))
+
+    def _read_activation(self) -> str | None:
+        """What the other terms apply to the prediction, by which a rating reads it unless it was told otherwise.
+
+        Raises:
+            ValueError: if they do not agree, or it cannot be known, and a rating was not told.
+
+        Warns:
+            UserWarning: a rating was told something else than the others do.
+        """
+        told = {term.activation for term in self._rated if term.activation is not None}
+        try:
+            common = common_activation([term for term in self.terms if not isinstance(term, RatingTerm)])
+        except ValueError:
+            if any(term.activation is None for term in self._rated):
+                raise
+            return None
+        if common is not None and told - {common}:
+            tell(
+                f"a DQELoss was told that the prediction is {' and '.join(MEANING[one] for one in sorted(told))}, but "
+                f"the losses beside it take {MEANING[common]}: one of them reads it wrongly"
+            )
+        return common
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if any(term.warmup for term in self._rated):
+            destination[prefix + STEPS] = self._counter.steps.clone()
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
+        own = {key: value for key, value in state_dict.items() if key != prefix + STEPS}
+        super()._load_from_state_dict(own, prefix, *arguments)
+        if prefix + STEPS in state_dict:
+            self.steps_done = int(state_dict[prefix + STEPS])
+        elif any(term.warmup for term in self._rated):
+            tell(
+                f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
+                f"{self.steps_done}; set criterion.steps_done to the steps that training has taken"
+            )
+
+
+def _is_no_weight(weight: object) -> bool:
+    return isinstance(weight, bool) or not isinstance(weight, Real | Tensor)
+
+
+def _read_weight(weight: object) -> float:
+    """A loss's weight as a number.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if it is negative, not finite, or a tensor that is to be learned or has several elements.
+    """
+    if isinstance(weight, Tensor) and (weight.requires_grad or weight.numel() != 1):
+        raise ValueError(
+            "the weight of a loss must be one number that is not learned (a learned one would go to 0), got a tensor "
+            f"of shape {tuple(weight.shape)}" + (" that requires gradient" if weight.requires_grad else "")
+        )
+    if _is_no_weight(weight):
+        raise TypeError(f"the weight of a loss must be a number, got {type(weight).__name__}")
+    number = float(weight)  # type: ignore[arg-type]
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"the weight of a loss must be a finite number >= 0, got {number:g}")
+    return number

@@ -1,0 +1,1 @@
+"""Stars as metrics of MONAI and torchmetrics, and overlap with a reference."""

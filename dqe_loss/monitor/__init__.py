@@ -1,0 +1,1 @@
+"""Watch stars after deployment."""

@@ -1,0 +1,290 @@
+"""The command ``python -m dqe_loss.rate``: stars for the segmentations of one exam, or of a whole data set."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from dqe_loss.command_line import SchemeOption, available_cores, check_device, run_command
+from dqe_loss.core.centers import check_looks, told_looks
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.label_schemes import LABEL_SCHEMES
+from dqe_loss.core.mask import LabelMask
+from dqe_loss.core.planes import Rater
+from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.explain.files import explain_exam, plan_explanations
+from dqe_loss.extras import import_extra
+from dqe_loss.files import check_outputs, write_together
+from dqe_loss.processes import launched, own_device
+from dqe_loss.rate.exam import rate_exam
+from dqe_loss.rate.files import prepare_planes, rate_planes
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.describe import (
+    Ratings,
+    describe_dice,
+    describe_ratings,
+    format_table,
+    map_for,
+    ratings_as_csv,
+    ratings_as_json,
+    star_unit,
+    with_dice,
+)
+from dqe_loss.surrogate.lowest import lowest_planes
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.survey import is_surveyed
+
+__all__ = ["Arguments", "main", "rate_exam"]
+
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+Place = Literal["mask", "flair", "brain"]
+FIGURE_FORMATS = (".png", ".pdf", ".svg")
+TABLE_FORMATS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
+
+    One exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). A data set (--data and
+    --out) is a tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
+    to go on after a stop, and under torchrun or srun to share the work out. Exams are expected as in BraTS:
+    skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+
+    Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of TC, WT and ET
+    that masks of these mean stars have, and dice_low, which most of them reach (how many, the output says).
+    Both were learned from references, not from humans, and are valid for the kinds of masks learned from.
+
+    Exit code: 0; 1 if a segmentation of the data set could not be rated; 2 after an error; 128 + its number after a
+    signal.
+
+    Attributes:
+        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation, t1c, t1, t2, flair.
+        out: Table to write for --data, .csv or .parquet; its journal is kept beside it.
+        predictions: Folders with a file for each exam of --data, called as the exam: rated instead of its own.
+        channels: Modality of each of nnU-Net's channels, if its dataset.json does not say. Default: t1 t1c t2 flair.
+        workers: Threads that read ahead for --data. Default: one for each core, at most 8.
+        retry: Rate those exams of --data again that failed.
+        exam: Folder of one exam.
+        t1c: T1 with contrast agent, instead of --exam.
+        t1: Native T1, instead of --exam.
+        t2: T2, instead of --exam.
+        flair: T2 FLAIR, instead of --exam.
+        segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
+        label_scheme: Which label is which tissue.
+        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
+            .pth file.
+        look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
+            center; of several, each view's lowest stars count.
+        thorough: Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count.
+            Takes up to a second a segmentation; a checkpoint without a refiner rates without.
+        device: Where the network runs, such as cpu or cuda.
+        engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
+        json: Write the ratings as JSON.
+        csv: Write the ratings as CSV.
+        figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
+        explain: Write where the stars of the planes by themselves would rise with another label, as .png, .pdf, .svg or
+            as numbers in .json; a picture for each segmentation, called FILE_SEGMENTATION if there are several.
+        reference: With --explain, the segmentation that is true: its name, the end of its name (seg for
+            CASE-seg.nii.gz) or a pattern ('*-seg'). The others' errors are shown, and what share of the explanation
+            falls on them.
+    """
+
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
+    out: File = None
+    predictions: Folders = ()
+    channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    retry: bool = False
+    exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
+    t1c: File = None
+    t1: File = None
+    t2: File = None
+    flair: File = None
+    segmentation: Files = ()
+    label_scheme: SchemeOption = "brats"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
+    look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
+        "mask",
+    )
+    thorough: bool = True
+    device: str = "cpu"
+    engine: Literal["torch", "openvino"] = "torch"
+    json: File = None
+    csv: File = None
+    figure: File = None
+    explain: File = None
+    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
+        standard error; 128 + its number after a signal.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
+    code = 0
+
+    def work() -> None:
+        nonlocal code
+        check_looks(arguments.look)
+        code = _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
+
+    return run_command("dqe_loss.rate", work) or code
+
+
+def _rate_data(arguments: Arguments) -> int:
+    """Rate a data set, or this process's share of it; returns the exit code."""
+    single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure", "explain", "reference")
+    if given := [name for name in single if getattr(arguments, name)]:
+        raise ValueError(f"--{given[0]} is for a single exam, --data and --out for a data set; leave one out")
+    if not (arguments.data and arguments.out):
+        raise ValueError(f"expected --data and --out, found only --{'data' if arguments.data else 'out'}")
+    if arguments.out.suffix not in TABLE_FORMATS:
+        raise ValueError(f"{arguments.out}: expected a table that ends in {' or '.join(TABLE_FORMATS)}")
+    workers = min(available_cores(), 8) if arguments.workers is None else arguments.workers
+    if workers < 1:
+        raise ValueError(f"--workers must be 1 or more, got {workers}")
+    check_outputs([arguments.out])
+    rank, world = launched()
+    device = own_device(arguments.device)
+    check_device(device)
+    run = import_extra("dqe_loss.rate.data_set", "rate")
+    from dqe_loss.data.discovery.nnunet import is_nnunet
+    from dqe_loss.data.discovery.nnunet_labels import settle_scheme
+    from dqe_loss.rate.plan import Plan
+
+    scheme = arguments.label_scheme
+    if is_nnunet(arguments.data):
+        scheme = settle_scheme(arguments.data, scheme)
+        if scheme != arguments.label_scheme:
+            print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
+    plan = Plan(
+        arguments.data,
+        arguments.out,
+        arguments.checkpoint,
+        scheme,
+        arguments.predictions,
+        arguments.channels,
+        workers,
+        arguments.retry,
+        arguments.look,
+        arguments.thorough,
+        rank,
+        world,
+    )
+    surrogate = load_surrogate(arguments.checkpoint).to(device)
+    rater = _in_engine(surrogate, arguments.engine)
+    config = surrogate.config
+    description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, plan.told(config))]
+    code: int = run.tell(run.rate_data(plan, surrogate, rater), plan, "\n".join(description))
+    return code
+
+
+def _rate_exam(arguments: Arguments) -> int:
+    """Rate the segmentations of one exam."""
+    many = ("predictions", "channels", "workers", "retry")
+    if given := [name for name in many if getattr(arguments, name)]:
+        raise ValueError(f"--{given[0]} is for a data set; give it with --data and --out")
+    outputs = [path for path in (arguments.json, arguments.csv, arguments.figure) if path]
+    check_outputs(outputs)
+    if arguments.figure and arguments.figure.suffix.lower() not in FIGURE_FORMATS:
+        raise ValueError(f"{arguments.figure}: expected a figure that ends in {' or '.join(FIGURE_FORMATS)}")
+    if arguments.figure:
+        import_extra("dqe_loss.viz.planes", "report")
+    check_device(arguments.device)
+
+    paths = _exam_paths(arguments)
+    names, reference = unique_names(paths.segmentations), arguments.reference
+    if reference is not None:
+        reference = choose_reference_name(str(paths.t1c.parent), names, [reference])
+    explanations = plan_explanations(arguments.explain, names, reference)
+    check_outputs([*outputs, *dict.fromkeys(explanations.values())])
+    surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
+    rater = _in_engine(surrogate, arguments.engine)
+    exam = open_exam(paths, label_scheme=arguments.label_scheme)
+    planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look, arguments.thorough)
+    look = told_looks(arguments.look, is_surveyed(surrogate.config, arguments.thorough))
+    ratings = with_dice(rate_planes(planes, rater), map_for(surrogate.config, look))
+    caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
+    contents: dict[Path, bytes] = {}
+    if arguments.json:
+        contents[arguments.json] = ratings_as_json(
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, look
+        )
+    if arguments.csv:
+        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, look)
+    whole = None
+    if arguments.figure or explanations:
+        whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
+    if arguments.figure and whole:
+        contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
+    text = "\n".join([caption, *describe_dice(surrogate.config, look), "", format_table(ratings)])
+    if explanations and whole:
+        explained, table = explain_exam(
+            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.look
+        )
+        contents |= explained
+        text += f"\n\n{table}" if table else ""
+    write_together(contents)
+    print(text)
+    return 0
+
+
+def _in_engine(surrogate: Surrogate, engine: str) -> Rater:
+    if engine == "torch":
+        return surrogate
+    rater: Rater = import_extra("dqe_loss.surrogate.openvino", "engine").OpenVINORater(surrogate)
+    return rater
+
+
+def _exam_paths(arguments: Arguments) -> ExamPaths:
+    """Find the files from --exam or from the single paths."""
+    given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
+    modalities = {modality: path for modality, path in given.items() if path}
+    flags = " ".join(f"--{modality}" for modality in MODALITIES)
+    if arguments.exam:
+        if modalities:
+            raise ValueError(f"expected --exam or {flags}, found both; leave one out")
+        paths = find_exam(arguments.exam)
+        if arguments.segmentation:
+            paths = replace(paths, segmentations=arguments.segmentation)
+        if not paths.segmentations:
+            raise ValueError(
+                f'{arguments.exam}: expected a segmentation with "seg" in its name, found none; '
+                "give it with --segmentation"
+            )
+        return paths
+    if len(modalities) < len(MODALITIES):
+        missing = " ".join(f"--{modality}" for modality in MODALITIES if modality not in modalities)
+        raise ValueError(f"expected --exam FOLDER or all of {flags}; missing: {missing}")
+    if not arguments.segmentation:
+        raise ValueError("expected at least one segmentation, found none; give it with --segmentation")
+    t1c, t1, t2, flair = (modalities[modality] for modality in MODALITIES)
+    return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
+
+
+def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments, caption: str) -> bytes:
+    image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
+    masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
+    planes = {
+        name: lowest_planes(rater, image, mask, arguments.look, thorough=arguments.thorough)
+        for name, mask in masks.items()
+    }
+    figure = import_extra("dqe_loss.viz.planes", "report").plot_planes(
+        exam, ratings, label_scheme=scheme, planes=planes, unit=star_unit(rater.config), caption=caption
+    )
+    content = io.BytesIO()
+    figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)
+    return content.getvalue()

@@ -1,0 +1,163 @@
+"""Rate one exam: from files to rows of the table, in two halves, of which threads do the first ahead of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from nibabel.affines import voxel_sizes
+
+from dqe_loss.core.labels import REGIONS
+from dqe_loss.core.mask import LabelMask, center_of_mask, label_box
+from dqe_loss.core.pipeline import mask_inputs
+from dqe_loss.core.planes import Rater
+from dqe_loss.core.slicing import VIEWS
+from dqe_loss.data.discovery.cohort import Case
+from dqe_loss.data.exams import Exam, open_exam
+from dqe_loss.data.file_names import printable
+from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
+from dqe_loss.data.label_sets import LABELS
+from dqe_loss.rate.files import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
+from dqe_loss.surrogate.describe import Ratings
+from dqe_loss.surrogate.network import Surrogate, surrogate_on
+from dqe_loss.surrogate.survey import is_surveyed, show, survey_scans
+
+Row = dict[str, Any]
+"""What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, labels, ``warnings``, ``error``."""
+
+_STAR_DIGITS, _VOLUME_DIGITS = 5, 3
+
+
+@dataclass(frozen=True)
+class PreparedMask:
+    """A segmentation on its way to the network.
+
+    Attributes:
+        row: all but its stars.
+        planes: as the network takes them; None where there is an error.
+    """
+
+    row: Row
+    planes: PreparedPlanes | None
+
+
+def rate_exam(
+    exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu", thorough: bool = True
+) -> Ratings:
+    """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
+
+    Args:
+        exam: the exam, as `dqe_loss.data.exams.read_exam` gives it.
+        surrogate: the network; a copy of it rates if it is on another device.
+        label_scheme: name of the label maps' scheme.
+        device: where to compute.
+        thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.surrogate.survey`).
+
+    Returns:
+        For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
+        ``"mean"``. Not clamped to the scale.
+    """
+    surrogate = surrogate_on(surrogate, device)
+    image = torch.from_numpy(exam.image)[None].to(device)
+    ratings: Ratings = {}
+    with torch.no_grad():
+        cut = survey_scans(surrogate.config, image) if is_surveyed(surrogate.config, thorough) else None
+        # One at a time: a larger batch does not save the network time, and costs memory for the masks.
+        for name, labels in exam.segmentations.items():
+            mask = LabelMask(torch.from_numpy(labels)[None, None].to(device), label_scheme)
+            planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))
+            prepared = PreparedPlanes(planes, None if cut is None else show(surrogate.config, cut, mask))
+            ratings |= rate_planes({name: prepared}, surrogate)
+    return ratings
+
+
+def prepare_case(
+    case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
+) -> list[PreparedMask]:
+    """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
+
+    Nothing that is wrong with the exam is raised: it becomes the rows' ``error``. What is wrong with an image is wrong
+    with all rows; what is wrong with one segmentation, with its row alone.
+
+    Args:
+        case: the exam.
+        surrogate: says how planes are made; its network is not asked.
+        label_scheme: scheme of the label maps.
+        look: where to look, see `dqe_loss.core.centers.LOOKS`.
+        thorough: whether to survey, if there is a second reader.
+
+    Returns:
+        One for each segmentation; one without a name if there is none.
+    """
+    if case.error:
+        return _failed(case, case.error)
+    if not case.masks:
+        return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
+    try:
+        return _prepare(case, surrogate, label_scheme, look, thorough)
+    except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
+        reason = _reason(error)
+    if len(case.masks) == 1:
+        return _failed(case, reason)
+    try:
+        open_exam(replace(case.paths, segmentations=()), label_scheme=label_scheme, warn=False)
+    except Exception as error:
+        return _failed(case, _reason(error))
+    alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
+    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme, look, thorough)]
+
+
+def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
+    """The second half: ask the network.
+
+    Args:
+        prepared: the segmentation.
+        surrogate: the network, on any device.
+
+    Returns:
+        The row, with stars for each view, ``mean`` and ``spread`` unless there is an error.
+    """
+    if prepared.planes is None:
+        return prepared.row
+    stars = rate_looks(surrogate, prepared.planes)[0].tolist()
+    if not np.isfinite(stars).all():
+        return prepared.row | {"error": f"the surrogate gives {', '.join(map(str, stars))}, which are no stars"}
+    named = dict(zip(VIEWS, stars, strict=True)) | {"mean": sum(stars) / len(stars), "spread": max(stars) - min(stars)}
+    return prepared.row | _rounded(named, _STAR_DIGITS)
+
+
+def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool) -> list[PreparedMask]:
+    exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
+    common = image_findings(exam, case.images)
+    voxel = float(voxel_sizes(exam.affine).prod())
+    prepared = []
+    taken = prepare_planes(exam, surrogate, label_scheme, look, thorough).values()
+    read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
+    for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
+        mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
+        volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
+        found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
+        named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
+        row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)
+        prepared.append(PreparedMask(row | {LABELS: " ".join(map(str, present))}, planes))
+    return prepared
+
+
+def _row(segmentation: str, warnings: str = "", error: str = "") -> Row:
+    return {"segmentation": segmentation, "warnings": printable(warnings), "error": printable(error)}
+
+
+def _failed(case: Case, reason: str) -> list[PreparedMask]:
+    return [PreparedMask(_row(name, error=reason), None) for name in case.masks or ("",)]
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line; by its type where nobody thought of it."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}"
+
+
+def _rounded(values: Mapping[str, float], digits: int) -> dict[str, float | None]:
+    """Rounded, for JSON: what is not finite (a volume by a damaged header) is nothing."""
+    return {name: round(float(value), digits) if np.isfinite(value) else None for name, value in values.items()}

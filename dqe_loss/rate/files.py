@@ -1,0 +1,122 @@
+"""From an exam's files to its stars in two halves: planes, which threads can prepare ahead, and the network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.centers import image_centers
+from dqe_loss.core.mask import LabelMask, center_of_mask
+from dqe_loss.core.pipeline import mask_inputs, rate_inputs
+from dqe_loss.core.planes import Rater
+from dqe_loss.core.slicing import VIEWS
+from dqe_loss.data.exams import ExamPaths, OpenExam, open_exam
+from dqe_loss.surrogate.describe import Ratings
+from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
+
+Look = tuple[str, ...]
+"""Where to look, see `dqe_loss.core.centers.LOOKS`."""
+
+
+class PreparedPlanes(NamedTuple):
+    """All that the network is shown of a segmentation.
+
+    Attributes:
+        looks: ``(1, V, L, C, H, W)`` float32, a plane for each view and place: 4.8 MB with regions and one place.
+        survey: planes all over the head, their scans shared by all segmentations of an exam (33 MB), their regions not
+            (6 MB); None for none.
+    """
+
+    looks: Tensor
+    survey: SurveyPlanes | None = None
+
+
+def rate_files(
+    source: str | Path | ExamPaths,
+    rater: Rater,
+    label_scheme: str = "brats",
+    look: Look = ("mask",),
+    thorough: bool = True,
+) -> Ratings:
+    """Rate each segmentation of an exam in each view from its files, with the published slicing (``"hard"``).
+
+    The stars are those of `dqe_loss.rate_segmentation` on the arrays of `dqe_loss.data.exams.read_exam`, and so are the
+    errors and warnings; but no more is copied than the planes.
+
+    Args:
+        source: the exam's folder or its paths.
+        rater: the network.
+        label_scheme: name of the label maps' scheme.
+        look: where to look; of several places, each view's lowest stars count.
+        thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.surrogate.survey`).
+
+    Returns:
+        For each segmentation the stars of the views and their ``"mean"``. Not clamped to the scale.
+
+    Raises:
+        ExamError: as of `read_exam`.
+        ValueError: the label scheme or a place is not known, or a plane does not fit the field of view.
+    """
+    exam = open_exam(source, label_scheme=label_scheme)
+    return rate_planes(prepare_planes(exam, rater, label_scheme, look, thorough), rater)
+
+
+def prepare_planes(
+    exam: OpenExam, rater: Rater, label_scheme: str = "brats", look: Look = ("mask",), thorough: bool = True
+) -> dict[str, PreparedPlanes]:
+    """The first half: all but the network, on the CPU; safe in a thread, and most of it without the interpreter lock.
+
+    Args:
+        exam: the exam; may be dropped afterwards.
+        rater: says how planes are made; its network is not asked.
+        label_scheme: name of the label maps' scheme.
+        look: where to look; other places than the mask need the whole image read.
+        thorough: whether to cut the planes of a survey, too, if there is a second reader to show them to.
+
+    Returns:
+        For each segmentation its planes as the network takes them.
+
+    Raises:
+        ValueError: a place is not known, or a plane does not fit the field of view.
+    """
+    prepared = {}
+    with torch.no_grad():
+        image = torch.from_numpy(exam.image.read())[None] if set(look) - {"mask"} else torch.empty(0)
+        found = image_centers(image, look)
+        cut = survey_scans(rater.config, exam.image) if is_surveyed(rater.config, thorough) else None
+        for name, labels in exam.segmentations.items():
+            mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
+            centers = [center_of_mask(mask, hard=True) if place == "mask" else found[place] for place in look]
+            looks = torch.cat([mask_inputs(rater, exam.image, mask, center) for center in centers], 2)
+            prepared[name] = PreparedPlanes(looks, None if cut is None else show(rater.config, cut, mask))
+    return prepared
+
+
+def rate_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> Ratings:
+    """The second half: ask the network.
+
+    One segmentation at a time, which keeps memory small; whether more planes in a call are faster was not measured.
+
+    Args:
+        planes: as `prepare_planes` gives them.
+        rater: the network, on any device.
+
+    Returns:
+        For each segmentation the stars of the views and their ``"mean"``.
+    """
+    ratings = {}
+    for name, prepared in planes.items():
+        stars = rate_looks(rater, prepared)[0]
+        ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
+    return ratings
+
+
+def rate_looks(rater: Rater, prepared: PreparedPlanes) -> Tensor:
+    """Stars ``(1, V)`` without gradient: each view's lowest of all places, under the ceiling of the survey."""
+    with torch.no_grad():
+        looks = prepared.looks.to(rater.device)
+        ceiling = None if prepared.survey is None else ceiling_of(rater, survey_planes(rater, prepared.survey))
+        places = [rate_inputs(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
+        return torch.stack(places).amin(0)

@@ -1,0 +1,118 @@
+"""What a run rates: which exams there are, in which state their files are, and what every row depends on."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dqe_loss.core.centers import told_looks
+from dqe_loss.data.discovery.cohort import Case, find_tree, with_predictions
+from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
+from dqe_loss.data.discovery.nnunet_labels import settle_scheme
+from dqe_loss.data.discovery.path_table import find_in_table
+from dqe_loss.data.file_names import printable, written
+from dqe_loss.data.tables.table import relative_path
+from dqe_loss.surrogate.checkpoint import fingerprint
+from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.surrogate.describe import star_unit
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.survey import is_surveyed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is rated, and how.
+
+    Attributes:
+        data: a tree of exams, a data set of nnU-Net, or a table of paths.
+        out: the table to write, ``.csv`` or ``.parquet``.
+        checkpoint: name of the surrogate.
+        label_scheme: of the label maps.
+        predictions: folders with segmentations to rate instead of the exams' own.
+        channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
+        workers: threads that read ahead.
+        retry: whether to rate again what failed.
+        look: where to look, see `dqe_loss.core.centers.LOOKS`.
+        thorough: whether to survey the whole volume, if the surrogate has a second reader.
+        rank: number of this process.
+        world: number of processes.
+    """
+
+    data: Path
+    out: Path
+    checkpoint: str
+    label_scheme: str = "brats"
+    predictions: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
+    workers: int = 2
+    retry: bool = False
+    look: tuple[str, ...] = ("mask",)
+    thorough: bool = True
+    rank: int = 0
+    world: int = 1
+
+    def told(self, config: SurrogateConfig) -> tuple[str, ...]:
+        """What the table says of where stars come from, see `dqe_loss.core.centers.told_looks`."""
+        return told_looks(self.look, is_surveyed(config, self.thorough))
+
+    def origin(self, surrogate: Surrogate) -> dict[str, str]:
+        """What the stars are: the columns that are the same in all rows."""
+        return {
+            "label_scheme": self.label_scheme,
+            "unit": star_unit(surrogate.config),
+            "look": " ".join(self.told(surrogate.config)),
+            "checkpoint": printable(Path(self.checkpoint).name),
+            "checkpoint_sha256": fingerprint(surrogate),
+        }
+
+    def settings(self, surrogate: Surrogate) -> dict[str, Any]:
+        """What a continuation must share, JSON-ready. A checkpoint is what it does, whatever its name."""
+        folder = self.out.parent
+        origin = self.origin(surrogate)
+        del origin["checkpoint"]
+        return origin | {
+            "data": relative_path(written(str(self.data)), folder),
+            "predictions": [relative_path(written(str(path)), folder) for path in self.predictions],
+            "channels": list(self.channels),
+        }
+
+
+def find_cases(plan: Plan) -> list[Case]:
+    """Find the exams of a plan, in the order of names: the same in every process.
+
+    Raises:
+        ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
+    """
+    if plan.data.suffix.lower() in (".csv", ".parquet"):
+        cases = find_in_table(plan.data)
+    elif is_nnunet(plan.data):
+        if (scheme := settle_scheme(plan.data, plan.label_scheme)) != plan.label_scheme:
+            raise ValueError(
+                f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
+            )
+        cases = find_nnunet(plan.data, plan.channels)
+    else:
+        cases = find_tree(plan.data)
+    return with_predictions(cases, plan.predictions) if plan.predictions else cases
+
+
+def stamp(case: Case, folder: Path) -> str:
+    """A checksum of an exam's files by path, size and time: another prediction of the same name is another exam.
+
+    Args:
+        case: the exam.
+        folder: what paths are relative to, so that a data set and its table may move together.
+    """
+    files = {**case.images, **{f"mask {name}": path for name, path in case.masks.items()}}
+    states = [[name, relative_path(written(str(path)), folder), *_size_and_time(path)] for name, path in files.items()]
+    return hashlib.sha256(json.dumps([case.error, states]).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # one that is missing or may not be read is told when the exam's turn comes
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

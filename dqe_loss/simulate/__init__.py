@@ -1,0 +1,1 @@
+"""The command simulate: ratings for labs that have none yet."""

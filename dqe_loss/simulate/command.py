@@ -1,0 +1,216 @@
+"""The command ``python -m dqe_loss.simulate``: simulated ratings for labs that have none yet."""
+
+import json
+import signal
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import tyro
+from tqdm import tqdm
+
+from dqe_loss.command_line import SchemeOption, run_command
+from dqe_loss.data.exams import choose_reference, find_exam
+from dqe_loss.data.label_sets import LabelSurvey
+from dqe_loss.extras import import_extra
+from dqe_loss.files import check_output_folder, write_together
+
+if TYPE_CHECKING:
+    from dqe_loss.simulate.simulation import Settings, SimulatedExam
+
+RECORD = "simulation.json"
+"""What a folder was simulated with: a run that continues must not mix two simulations."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Make simulated ratings: graded segmentation errors, scored against a reference, judged by simulated raters.
+
+    From phantoms (--phantoms) or exams with a reference (--exams and --reference). The table ratings.csv in
+    the folder --out is what the training takes. No human gave these stars. Run it again to continue.
+
+    Attributes:
+        out: Folder for the table and the segmentations; made if need be.
+        phantoms: Number of synthetic exams to draw.
+        first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
+        exams: Folders of exams with BraTS file names.
+        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
+            '*-seg'; several where exams differ.
+        segmentations: Segmentations of each exam, the reference among them.
+        raters: Simulated raters.
+        seed: Seed of errors and raters.
+        label_scheme: Which label is which tissue.
+        workers: Processes; what comes out does not depend on it.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    phantoms: int = 0
+    first_phantom: int = 0
+    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
+    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    segmentations: int = 5
+    raters: int = 3
+    seed: int = 0
+    label_scheme: SchemeOption = "brats"
+    workers: int = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+    """
+    arguments = tyro.cli(Arguments, prog="dqe_loss.simulate", args=argv)
+    return run_command("dqe_loss.simulate", lambda: _run(arguments))
+
+
+def _run(arguments: Arguments) -> None:
+    _check(arguments)
+    import_extra("dqe_loss.simulate.simulation", "train")
+    from dqe_loss.data.tables.ratings import read_ratings, write_ratings
+    from dqe_loss.simulate.simulation import Settings, part_path, simulate_exam, write_phantom
+
+    out = arguments.out
+    seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
+    exams = _exams(arguments, seeds)
+    settings = Settings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
+    _claim(out, settings, exams)
+    with _workers(min(arguments.workers, len(exams))) as pool:
+        if seeds:
+            _each(partial(write_phantom, folder=out / "exams"), seeds, pool, "phantoms")
+        survey = LabelSurvey(settings.label_scheme)
+        _each(
+            partial(simulate_exam, settings=settings, out=out),
+            exams,
+            pool,
+            "segmentations",
+            note=lambda exam, labels: survey.add(exam.paths.name, labels),
+        )
+    table = read_ratings([part_path(exam.paths.name, out) for exam in exams])
+    write_ratings(table, out / "ratings.csv")
+    counts = table["stars"].round().astype(int).value_counts()
+    print(
+        f"{out / 'ratings.csv'}: {len(table)} simulated ratings of {table['segmentation'].nunique()} segmentations of "
+        f"{len(exams)} exam{'s' * (len(exams) > 1)}, by {settings.raters} simulated raters\n"
+        f"simulated stars 1 to 6: {', '.join(str(counts.get(star, 0)) for star in range(1, 7))}"
+    )
+
+
+def _check(arguments: Arguments) -> None:
+    if (arguments.phantoms > 0) == bool(arguments.exams):
+        raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
+    if arguments.exams and not (arguments.reference and all(arguments.reference)):
+        raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
+    if arguments.phantoms and arguments.label_scheme not in ("brats", "brats23"):
+        raise ValueError(f"--label-scheme {arguments.label_scheme} is for --exams; phantoms are labeled as in brats23")
+    for name, low in (("segmentations", 2), ("raters", 1), ("workers", 1), ("seed", 0), ("first_phantom", 0)):
+        if getattr(arguments, name) < low:
+            raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(arguments, name)}")
+
+
+def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
+    """All exams by name; each one's ``others`` begin with the next."""
+    from dqe_loss.simulate.simulation import SimulatedExam, phantom_paths
+
+    found = [phantom_paths(seed, arguments.out / "exams") for seed in seeds]
+    for folder in arguments.exams:
+        exam = find_exam(folder)
+        reference = choose_reference(folder, exam.segmentations, arguments.reference)
+        found.append(replace(exam, segmentations=(reference,)))
+    paths = {exam.name: exam for exam in found}
+    if len(paths) < len(found):
+        names = Counter(exam.name for exam in found)
+        twice = names.most_common(1)[0][0]
+        raise ValueError(f"expected exams of different names, found two folders named {twice}; rename one")
+    references = [paths[name].segmentations[0] for name in sorted(paths)]
+    return [
+        SimulatedExam(paths[name], tuple(references[i + 1 :] + references[:i])) for i, name in enumerate(sorted(paths))
+    ]
+
+
+def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) -> None:
+    """Note what the folder is for, or see that it was for the same."""
+    record = json.loads(json.dumps(asdict(settings) | {"exams": [exam.paths.name for exam in exams]}))
+    check_output_folder(out)
+    path = out / RECORD
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        write_together({path: (json.dumps(record, indent=2) + "\n").encode()})
+        return
+    try:
+        before = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: cannot be read as JSON ({error}); delete the folder or give another --out"
+        ) from error
+    differing = [key for key in record if before.get(key) != record[key]]
+    if differing:
+        raise ValueError(
+            f"{out}: holds a simulation with another {' and '.join(differing)}; "
+            f"repeat it as {RECORD} there says to continue it, or give another --out"
+        )
+
+
+def _workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    """Processes for the work, or None where this one does it; spawned, not forked, for torch has threads."""
+    if count == 1:
+        return nullcontext()
+    return ProcessPoolExecutor(count, get_context("spawn"), _start_worker)
+
+
+def _each(
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    pool: ProcessPoolExecutor | None,
+    title: str,
+    note: Callable[[Any, Any], None] = lambda job, result: None,
+) -> None:
+    """Do all jobs, and note each with its result; the first error ends it."""
+    with tqdm(total=len(jobs), desc=title, disable=None) as bar:
+        if pool is None:
+            for job in jobs:
+                note(job, function(job))
+                bar.update()
+            return
+        try:
+            futures = {pool.submit(_noting_warnings, function, job): job for job in jobs}
+            for future in as_completed(futures):
+                result, messages = future.result()
+                for message in messages:
+                    warnings.warn(message, stacklevel=2)
+                note(futures[future], result)
+                bar.update()
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker was killed, perhaps for want of memory; run the same command again to continue, with fewer "
+                "--workers"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
+    torch.set_num_threads(1)
+
+
+def _noting_warnings(function: Callable[[Any], Any], job: Any) -> tuple[Any, list[str]]:
+    """Do a job and return its result and its warnings, for the parent to show them as one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        result = function(job)
+    return result, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]

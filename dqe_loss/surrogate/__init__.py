@@ -1,0 +1,1 @@
+"""The frozen network, its refiner, and their checkpoints."""

@@ -1,0 +1,71 @@
+"""Which planes gave the stars: those of the only place that was looked at, or of the place with a view's lowest stars.
+
+`rate_segmentation` and the command rate look through one or several places (`dqe_loss.core.centers`). Whatever shows or
+explains stars must take the planes that they are of.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.mask import Mask
+from dqe_loss.core.pipeline import look_at, mask_inputs, rate_inputs
+from dqe_loss.core.planes import Rater
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.surrogate.survey import ceiling_of, is_surveyed, survey
+
+
+@dataclass(frozen=True)
+class LowestPlanes:
+    """The whole planes that a batch of segmentations has its stars from.
+
+    Attributes:
+        center: ``(B, 3)`` int64: along each view's axis the coordinate of its plane, so that `rate_segmentation` gives
+            the same stars through this center.
+        places: for each segmentation the view to the place that its plane goes through, of
+            `dqe_loss.core.centers.LOOKS`.
+    """
+
+    center: Tensor
+    places: tuple[dict[str, str], ...]
+
+
+@torch.no_grad()
+def lowest_planes(
+    rater: Rater,
+    image: Tensor,
+    mask: Mask,
+    look: tuple[str, ...] = ("mask",),
+    modalities: tuple[str, ...] = MODALITIES,
+    thorough: bool = False,
+) -> LowestPlanes:
+    """Find the planes that count.
+
+    Args:
+        rater: the network; asked only if there are several places to choose from.
+        image: intensities ``(B, 4, X, Y, Z)``.
+        mask: the segmentations, of the image's size.
+        look: where to look, see `dqe_loss.rate_segmentation`.
+        modalities: the image's channel order.
+        thorough: whether the stars are those under a survey's ceiling, if there is a second reader.
+
+    Raises:
+        ValueError: if shapes or names are not as said.
+    """
+    centers = look_at(image, mask, look, True, modalities)
+    chosen = torch.zeros(len(VIEWS), image.shape[0], dtype=torch.int64)
+    if len(centers) > 1:
+        ceiling = None
+        if is_surveyed(rater.config, thorough):
+            ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
+        inputs = (mask_inputs(rater, image, mask, center, modalities=modalities) for center in centers)
+        stars = [rate_inputs(rater, planes.to(rater.device), ceiling=ceiling) for planes in inputs]
+        chosen = torch.stack(stars).argmin(0).T.cpu()
+    center = centers[0].clone()
+    for view, row in zip(VIEWS, chosen.tolist(), strict=True):
+        for exam, place in enumerate(row):
+            center[exam, VIEW_AXIS[view]] = centers[place][exam, VIEW_AXIS[view]]
+    names = ({view: look[i] for view, i in zip(VIEWS, column, strict=True)} for column in chosen.T.tolist())
+    return LowestPlanes(center, tuple(names))

@@ -1,0 +1,205 @@
+"""The surrogate: a frozen 2D network that rates planes, with a refiner beside it."""
+
+import copy
+from collections import OrderedDict
+
+import torch
+from monai.networks import nets
+from torch import Tensor, nn
+
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.labels import REGIONS
+from dqe_loss.surrogate.config import ENCODINGS, SurrogateConfig
+from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
+from dqe_loss.surrogate.refiner import Opinion, ReaderConfig, SecondReader, form_opinion, worth
+
+# MONAI's classifiers call their numbers of channels by these names.
+_ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))
+
+
+class Surrogate(nn.Module):
+    """A network that rates planes, frozen for good; with a second reader beside it if the configuration says so.
+
+    Its parameters need no gradient, and it stays in evaluation mode whatever ``train()`` says, so that neither an
+    optimizer nor batch statistics can change it. It passes gradients on to its input.
+
+    Args:
+        config: how the network is built and fed.
+        reader: the second reader, if the configuration has one. It is never made here: a reader that knows nothing
+            would lower stars at random, and nothing would show it.
+
+    Raises:
+        ValueError: if the architecture cannot be built as a 2D classifier, or only one of configuration and ``reader``
+            has a second reader.
+    """
+
+    def __init__(self, config: SurrogateConfig | None = None, reader: SecondReader | None = None) -> None:
+        super().__init__()
+        self.config = config or SurrogateConfig()
+        if (reader is None) != (self.config.reader is None):
+            raise ValueError(
+                f"the configuration has {'no' if self.config.reader is None else 'a'} second reader, and "
+                f"{'none' if reader is None else 'one'} was given; load_surrogate loads both, assemble builds both "
+                "from weights"
+            )
+        self.network = build_network(self.config)
+        self.reader = reader
+        self.requires_grad_(False)
+        self.eval()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights, and of the planes that reach them."""
+        return next(self.network.parameters()).dtype
+
+    def train(self, mode: bool = True) -> "Surrogate":
+        """Stay in evaluation mode: batch statistics must not move (contract C8)."""
+        return super().train(False)
+
+    def forward(self, planes: Tensor, opinion: Opinion | None = None, ceiling: Tensor | None = None) -> Tensor:
+        """Rate planes.
+
+        The gradient is that of the stars, with the second reader's opinion held fixed (contract C14). To be optimized
+        against, it wants a guard: see `dqe_loss.losses.guards`.
+
+        Args:
+            planes: ``(N, C, H, W)``: scaled modalities in `config.modalities`' order, then the encoded mask, padded
+                to the field of view.
+            opinion: what `consult` says of these planes, where it was asked already.
+            ceiling: ``(N,)`` in [0, 1], largest share of its stars that each plane may keep: what the whole mask is
+                worth (`dqe_loss.surrogate.survey`). The second reader's opinion of the plane can only lower it.
+
+        Returns:
+            ``(N,)`` stars. Without a second reader they are unbounded: the published network can leave [1, 6], most of
+            all under attack. With one they are within the scale, for what lies outside of it is no judgment.
+
+        Raises:
+            ValueError: there is a ceiling, and no second reader whose it could be.
+        """
+        planes = planes.to(self.dtype)
+        stars = stars_of_output(self.config, self._run(planes))
+        if self.config.reader is None:
+            if ceiling is not None:
+                raise ValueError("a ceiling is for stars that a second reader lowers; this surrogate has none")
+            return stars
+        share = self._worth(self.config.reader, planes, opinion)
+        if ceiling is not None:
+            share = torch.minimum(share, ceiling.to(share))
+        low, high = self.config.stars
+        return low + (stars.clamp(low, high) - low) * share
+
+    def consult(self, planes: Tensor) -> Opinion | None:
+        """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
+        if self.reader is None or self.config.reader is None:
+            return None
+        return form_opinion(self.reader, self.config.reader, *split_planes(planes.to(self.dtype)))
+
+    def distribution(self, planes: Tensor) -> Tensor:
+        """Probability of each whole number of stars; the spread says how sure the network is.
+
+        Where a second reader leaves a mask a share of its stars, that share of the distribution stays where it is and
+        the rest moves to the lowest rating, so that the mean is what `forward` gives.
+
+        Args:
+            planes: as in `forward`.
+
+        Returns:
+            ``(N, 6)``, for 1 to 6 stars.
+
+        Raises:
+            ValueError: if the surrogate has no ordinal head.
+        """
+        if self.config.head != "ordinal":
+            raise ValueError(
+                "a surrogate with a regression head gives stars and no distribution; train one with --head ordinal"
+            )
+        planes = planes.to(self.dtype)
+        distribution = distribution_of_logits(self._run(planes))
+        if self.config.reader is None:
+            return distribution
+        share = self._worth(self.config.reader, planes, None)[:, None]
+        lowest = torch.zeros_like(distribution)
+        lowest[:, 0] = 1
+        return share * distribution + (1 - share) * lowest
+
+    def _worth(self, config: ReaderConfig, planes: Tensor, opinion: Opinion | None) -> Tensor:
+        formed = self.consult(planes) if opinion is None else opinion
+        assert formed is not None  # there is a reader where there is a configuration of one
+        return worth(config, split_planes(planes)[1], formed.regions)
+
+    def _run(self, planes: Tensor) -> Tensor:
+        output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
+        return output
+
+
+def split_planes(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Scans ``(N, 4, H, W)`` and regions ``(N, 3, H, W)`` of planes in the encoding ``"regions"``."""
+    scans, regions = planes.tensor_split([len(MODALITIES)], 1)
+    return scans, regions
+
+
+def surrogate_on(surrogate: Surrogate, device: torch.device | str, dtype: torch.dtype | None = None) -> Surrogate:
+    """A surrogate where it is needed: itself if it is there, else a copy.
+
+    Losses and metrics may share a surrogate, so that none of them moves or casts it: each asks here for its own.
+
+    Args:
+        surrogate: what others may hold, too.
+        device: where it is needed.
+        dtype: in which precision, its own if None.
+    """
+    device, dtype = torch.empty(0, device=device).device, dtype or surrogate.dtype  # "cuda" is some "cuda:0"
+    if (surrogate.device, surrogate.dtype) == (device, dtype):
+        return surrogate
+    return copy.deepcopy(surrogate).to(device=device, dtype=dtype)
+
+
+def build_network(config: SurrogateConfig) -> nn.Module:
+    """Build a surrogate's network, not frozen, with random weights.
+
+    Raises:
+        ValueError: if the architecture cannot be built as a 2D classifier.
+    """
+    channels = len(config.modalities) + ENCODINGS[config.encoding]
+    architecture = getattr(nets, config.architecture)
+    for inputs, outputs in _ARGUMENTS:
+        try:
+            backbone: nn.Module = architecture(spatial_dims=2, **{inputs: channels, outputs: 1})
+        except TypeError:
+            continue
+        if config.head == "regression":
+            return backbone
+        low, high = config.stars
+        return nn.Sequential(OrderedDict(backbone=backbone, link=CumulativeLink(round(high - low), low + 0.5)))
+    raise ValueError(
+        f"{config.architecture!r} cannot be built as a 2D classifier from spatial_dims and its numbers of input and "
+        "output channels; expected one of MONAI's such as 'DenseNet121', 'resnet18' or 'SEResNet50'"
+    )
+
+
+def stars_of_output(config: SurrogateConfig, output: Tensor) -> Tensor:
+    """Stars ``(N,)`` of what the network puts out: ``(N, 1)``, or cumulative logits ``(N, 5)``."""
+    return output.squeeze(1) if config.head == "regression" else stars_of_logits(output, config.stars[0])
+
+
+def encode_mask(regions: Tensor, encoding: str) -> Tensor:
+    """Present region planes in a surrogate's encoding, differentiably.
+
+    Args:
+        regions: ``(..., 3, H, W)`` in the order TC, WT, ET, floating point.
+        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of BraTS 2023 labels
+            (1 necrosis, 2 edema, 3 enhancing), where soft regions give fractional labels.
+
+    Returns:
+        ``(..., 3, H, W)`` or ``(..., 1, H, W)``.
+    """
+    if encoding == "regions":
+        return regions
+    core, whole, enhancing = (regions[..., i : i + 1, :, :] for i in range(len(REGIONS)))
+    return (core - enhancing) + 2 * (whole - core) + 3 * enhancing

@@ -1,0 +1,243 @@
+"""A second reader: a small network that says what the mask of a plane should be, and how well a given one agrees.
+
+A rating network that was trained on good masks has no idea of bad ones, and an optimizer finds those that it likes. A
+second reader looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
+starts from the given mask and changes what the scans contradict, so that a mask that fits the scans is left alone.
+Stars are then worth as much as the two agree. Where a loss has no target, the second reader's opinion takes its place
+in the guard (`dqe_loss.losses.guards`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from monai.networks.nets import BasicUNet
+from monai.networks.nets.basic_unet import UpCat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dqe_loss.core.labels import REGIONS
+
+SMOOTHING = 20.0
+"""Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
+NORMS: dict[str, tuple[str, dict[str, bool]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
+"""MONAI's name and arguments of each way to normalize activations."""
+TRUSTS = ("region", "voxel", "none")
+"""How much of the given mask is added to what the U-Net says: see `ReaderConfig`."""
+FIRST_TRUST = 2.0
+"""Logit that a voxel of the given mask is worth before anything is learned."""
+SMALLEST_PLANE = 64
+"""Voxels a side: halved five times it leaves two, and a normalization over one voxel leaves nothing."""
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """How a second reader is built, and what it has to say.
+
+    Attributes:
+        features: channels of the U-Net's five levels, and of its last layer.
+        norm: ``"instance"`` (statistics of the plane itself) or ``"batch"`` (those of the teaching: a third cheaper).
+        trust: how far the given mask is believed: by one number for each ``"region"``, by a map with a number for each
+            ``"voxel"``, or ``"none"``, where the mask is but a part of what is looked at.
+        confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
+            ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
+        full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
+            on each voxel either.
+        survey_full_marks: the same of a survey's agreement (`dqe_loss.surrogate.survey`): in planes at a tumor's ends,
+            which no rating looks at, readers agree less.
+        exponent: of the agreement below it, at least 1; stars above the lowest are multiplied by the result.
+    """
+
+    features: tuple[int, ...] = (24, 32, 64, 96, 128, 24)
+    norm: str = "instance"
+    trust: str = "region"
+    confidence: float = 0.8
+    full_marks: float = 0.94
+    survey_full_marks: float = 0.84
+    exponent: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: naming the field, its value and what it may be.
+        """
+        if len(self.features) != 6 or min(self.features) < 1:
+            raise ValueError(f"features must be six numbers of channels, got {self.features}")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {tuple(NORMS)}, got {self.norm!r}")
+        if self.trust not in TRUSTS:
+            raise ValueError(f"trust must be one of {TRUSTS}, got {self.trust!r}")
+        if not (0.5 <= self.confidence < 1 and 0 < self.full_marks <= 1 and self.exponent >= 1):
+            raise ValueError(
+                "expected confidence in [0.5, 1), full_marks in (0, 1] and exponent >= 1, got "
+                f"{self.confidence}, {self.full_marks} and {self.exponent}"
+            )
+        if not 0 < self.survey_full_marks <= 1:
+            raise ValueError(f"survey_full_marks must be in (0, 1], got {self.survey_full_marks}")
+
+
+class PlaneUNet(BasicUNet):  # type: ignore[misc]
+    """MONAI's U-Net for planes; its own ``forward`` asks TorchScript for types, which `torch.compile` cannot trace."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map planes ``(N, C, H, W)`` to planes of as many channels as asked for."""
+        x0 = self.conv_0(x)
+        x1 = self.down_1(x0)
+        x2 = self.down_2(x1)
+        x3 = self.down_3(x2)
+        x = _join(self.upcat_4, self.down_4(x3), x3)
+        for block, skip in ((self.upcat_3, x2), (self.upcat_2, x1), (self.upcat_1, x0)):
+            x = _join(block, x, skip)
+        result: Tensor = self.final_conv(x)
+        return result
+
+
+def _join(block: UpCat, x: Tensor, skip: Tensor) -> Tensor:
+    """Upsample by two, prolong by a row or column where the skip's size is odd, and merge."""
+    upper: Tensor = block.upsample(x)
+    missing = [skip.shape[-1] - upper.shape[-1], skip.shape[-2] - upper.shape[-2]]
+    if any(missing):
+        upper = F.pad(upper, (0, missing[0], 0, missing[1]), "replicate")
+    merged: Tensor = block.convs(torch.cat((skip, upper), 1))
+    return merged
+
+
+class SecondReader(nn.Module):
+    """A 2D U-Net from scans and a mask to the mask that it should be.
+
+    It works at half resolution, with the four voxels of each square as channels, which costs a quarter and loses no
+    detail. The given mask is added to its output as far as it is trusted, so that what is learned are corrections, and
+    a mask that fits the scans is left as it is to the voxel.
+
+    Args:
+        config: how it is built.
+        modalities: number of scans.
+    """
+
+    def __init__(self, config: ReaderConfig, modalities: int = 4) -> None:
+        super().__init__()
+        channels = modalities + len(REGIONS)
+        self.corrections = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            PlaneUNet(
+                spatial_dims=2,
+                in_channels=4 * channels,
+                out_channels=4 * len(REGIONS) * (2 if config.trust == "voxel" else 1),
+                features=config.features,
+                norm=NORMS[config.norm],
+                act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
+                upsample="nontrainable",
+            ),
+            nn.PixelShuffle(2),
+        )
+        self.trust: nn.Parameter | None = None
+        if config.trust == "region":
+            self.trust = nn.Parameter(torch.full((len(REGIONS), 1, 1), FIRST_TRUST))
+
+    def forward(self, scans: Tensor, regions: Tensor) -> Tensor:
+        """Logits of the regions that should be there.
+
+        Args:
+            scans: ``(N, 4, H, W)`` in [0, 1], H and W even, `SMALLEST_PLANE` or more.
+            regions: ``(N, 3, H, W)`` in [0, 1], in the order TC, WT, ET.
+
+        Returns:
+            ``(N, 3, H, W)``.
+        """
+        planes = torch.cat((scans, regions), 1).contiguous(memory_format=torch.channels_last)
+        said: Tensor = self.corrections(planes)
+        if self.trust is not None:
+            return said + self.trust * (2 * regions - 1)
+        if said.shape[1] == len(REGIONS):
+            return said
+        corrections, trust = said.chunk(2, 1)
+        return corrections + F.softplus(trust + FIRST_TRUST) * (2 * regions - 1)
+
+
+class Overlap(NamedTuple):
+    """What an agreement is made of, region by region: sums over voxels, which add up over planes.
+
+    Attributes:
+        both: ``(..., 3)``, of the products of mask and opinion.
+        total: the same shape, of their squares.
+    """
+
+    both: Tensor
+    total: Tensor
+
+
+def overlap(regions: Tensor, opinion: Tensor) -> Overlap:
+    """Sums over each plane. Probabilities count by the smooth step ``p^2 (3 - 2p)``: a network's 0.05 is no tumor.
+
+    Args:
+        regions: ``(N, 3, H, W)`` in [0, 1].
+        opinion: the same shape, 0 or 1.
+
+    Returns:
+        Sums ``(N, 3)``, differentiable by the mask.
+    """
+    weight = regions.square() * (3 - 2 * regions)
+    return Overlap((weight * opinion).sum((-2, -1)), (weight.square() + opinion).sum((-2, -1)))
+
+
+def agreement_of(sums: Overlap) -> Tensor:
+    """Soft Dice ``2 sum(p q) / sum(p^2 + q^2)`` of a mask and an opinion, mean over the regions that either has.
+
+    A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
+    nothing is known, and agreement on nothing would flatter a mask that is wrong in another one.
+
+    Args:
+        sums: ``(N, 3)`` each, of planes or of whole exams.
+
+    Returns:
+        ``(N,)`` in [0, 1]; 1 where both are empty.
+    """
+    size = sums.total.detach() / 2
+    counts = size / (size + SMOOTHING)
+    present = counts.sum(1)
+    mean = (counts * 2 * sums.both / sums.total.clamp(min=1e-6)).sum(1) / present.clamp(min=1e-6)
+    return torch.where(present > 0, mean, torch.ones_like(mean))
+
+
+def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
+    """How well a mask and an opinion agree in each plane; see `overlap` and `agreement_of`.
+
+    Example:
+        >>> mask = torch.zeros(1, 3, 4, 4)
+        >>> mask[:, 1, :2] = 1
+        >>> agreement(mask, mask).item(), agreement(mask, 0 * mask).item()
+        (1.0, 0.0)
+    """
+    return agreement_of(overlap(regions, opinion))
+
+
+class Opinion(NamedTuple):
+    """What a second reader makes of a mask, without gradient.
+
+    Attributes:
+        regions: ``(N, 3, H, W)``, 0 or 1: the mask that it would have drawn.
+        sure: the same shape, boolean: where it is sure of that (see `ReaderConfig.confidence`).
+    """
+
+    regions: Tensor
+    sure: Tensor
+
+
+def form_opinion(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: Tensor) -> Opinion:
+    """Let the second reader look at a mask ``(N, 3, H, W)`` in [0, 1] on its scans ``(N, 4, H, W)`` in [0, 1]."""
+    with torch.no_grad():
+        # Its gradient is not followed: a network's own opinion, optimized, is as easily fooled as a rating.
+        estimate = reader(scans.detach(), regions.detach()).sigmoid()
+        sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
+        return Opinion((estimate > 0.5).to(regions.dtype), sure)
+
+
+def worth(config: ReaderConfig, regions: Tensor, opinion: Tensor) -> Tensor:
+    """What share of its stars a mask keeps, given an opinion: ``(N,)`` in [0, 1], differentiable by the mask."""
+    return share_of(agreement(regions, opinion), config.full_marks, config.exponent)
+
+
+def share_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
+    """What share of its stars an agreement leaves to a mask, in [0, 1]."""
+    return (agreement / full_marks).clamp(max=1) ** exponent

@@ -1,0 +1,1 @@
+"""The command train: surrogates from star ratings, by the recipe of Kofler et al. 2022."""

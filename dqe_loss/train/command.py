@@ -1,0 +1,62 @@
+"""The command ``python -m dqe_loss.train``: a surrogate from star ratings."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from dqe_loss.command_line import run_command
+from dqe_loss.extras import import_extra
+from dqe_loss.train.config import PRESETS, TrainConfig, from_yaml
+
+_USAGE = """usage: python -m dqe_loss.train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
+
+{about} A preset or a YAML file says how; options change it.
+
+{presets}
+
+Options: python -m dqe_loss.train {first} --help"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments, without the program's name; those of the process if None.
+
+    Returns:
+        Exit code: 0; 2 after an error, which is one line on standard error (for a table of ratings, one line a
+        problem); 128 + signal after SIGTERM or Ctrl-C, with the state saved.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    code = 0
+
+    def work() -> None:
+        nonlocal code
+        config = read_arguments(arguments)
+        if config:
+            code = import_extra("dqe_loss.train.training", "train").train(config)
+
+    return run_command("dqe_loss.train", work) or code
+
+
+def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
+    """The configuration of a command line; None if it only asks for help.
+
+    Raises:
+        ValueError: if the first argument is no preset and no YAML file, or a value does not fit.
+    """
+    first, *options = arguments or ["--help"]
+    if first in ("-h", "--help"):
+        presets = "\n".join(f"  {name:12} {text}" for name, (text, _) in PRESETS.items())
+        about = (TrainConfig.__doc__ or "").partition("\n")[0]
+        print(_USAGE.format(about=about, presets=presets, first=next(iter(PRESETS))))
+        return None
+    if first in PRESETS:
+        default = PRESETS[first][1]
+    elif first.endswith((".yaml", ".yml")):
+        default = from_yaml(Path(first))
+    else:
+        raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or a .yaml file first, got {first!r}")
+    return tyro.cli(TrainConfig, prog=f"dqe_loss.train {first}", default=default, args=options)

@@ -1,1 +1,0 @@
-"""Training of surrogates from star ratings, by the recipe of Kofler et al. 2022."""

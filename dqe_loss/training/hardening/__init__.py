@@ -1,1 +1,0 @@
-"""Hardening: a second reader for a checkpoint, taught on exams with references."""

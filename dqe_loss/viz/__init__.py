@@ -1,0 +1,1 @@
+"""How planes, outlines, plots and pages are drawn."""

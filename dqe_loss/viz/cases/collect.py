@@ -1,0 +1,40 @@
+"""The pictures of rated segmentations, from the files that a rated table names."""
+
+import warnings
+
+import pandas as pd
+from tqdm import tqdm
+
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.data.exams import ExamError, ExamPaths, read_exam
+from dqe_loss.data.file_names import file_at
+from dqe_loss.viz.cases.page import Pictures
+from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases
+
+
+def read_pictures(rows: pd.DataFrame) -> Pictures:
+    """Draw segmentations; each exam is read once, one at a time.
+
+    Args:
+        rows: rows of a rated table that have stars, with absolute paths.
+
+    Returns:
+        Exam and segmentation to pictures, or to the reason why there are none: a file that has gone since, say.
+    """
+    pictures: dict[tuple[str, str], list[ViewPicture] | str] = {}
+    groups = rows.groupby(["exam", *MODALITIES, "label_scheme"], sort=False)
+    for (name, t1c, t1, t2, flair, scheme), part in tqdm(
+        groups, desc="pictures", unit="exam", leave=False, disable=None
+    ):
+        keys = [(str(name), str(segmentation)) for segmentation in part["segmentation"]]
+        masks = tuple(map(file_at, part["mask"]))
+        paths = ExamPaths(file_at(t1c), file_at(t1), file_at(t2), file_at(flair), masks, str(name))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the table tells them
+                exam = read_exam(paths, label_scheme=str(scheme))
+        except ExamError as error:
+            pictures |= dict.fromkeys(keys, str(error))
+            continue
+        pictures |= dict(zip(keys, draw_cases(exam, str(scheme)).values(), strict=True))
+    return pictures

@@ -1,0 +1,123 @@
+"""The rated planes of a segmentation for a page: gray images as WebP, outlines as SVG paths on top of them."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import contourpy
+import numpy as np
+import torch
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import aff2axcodes
+from numpy.typing import NDArray
+from PIL import Image
+
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.labels import REGIONS, regions_from_labels
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.data.corruption.shapes import Box
+from dqe_loss.data.exams import Exam
+from dqe_loss.viz.planes import OUTLINES, bounding_box, take_plane, window
+
+SHOWN = {"flair": "FLAIR", "t1c": "T1c", "t1": "T1", "t2": "T2"}
+"""Modalities from left to right: those first on which edema, core and enhancement are read."""
+
+_QUALITY = 70  # of 100; at 80 a case is a third larger, and looks the same
+
+
+@dataclass(frozen=True)
+class ViewPicture:
+    """One view of a segmentation: the plane through its center in all modalities.
+
+    Attributes:
+        view: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+        index: voxel coordinate of the plane.
+        size: width and height of one modality's panel in voxels.
+        spacing: mm of a voxel along both.
+        strip: WebP of the panels of `SHOWN`, side by side.
+        outlines: region to an SVG path in half voxels from the panel's upper left corner; empty where it is not cut.
+        letters: the patient's side at the panel's left and top, or nothing where the header is not to be trusted.
+    """
+
+    view: str
+    index: int
+    size: tuple[int, int]
+    spacing: tuple[float, float]
+    strip: bytes
+    outlines: dict[str, str]
+    letters: tuple[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the page's script draws."""
+        image = f"data:image/webp;base64,{base64.b64encode(self.strip).decode()}"
+        return vars(self) | {"strip": image}
+
+
+def draw_cases(exam: Exam, label_scheme: str = "brats") -> dict[str, list[ViewPicture]]:
+    """Draw the planes that segmentations were rated in, as radiologists hang them (see `dqe_loss.viz.planes`).
+
+    Args:
+        exam: the exam, with the segmentations that are drawn; all pictures have one frame.
+        label_scheme: name of the label maps' scheme.
+
+    Returns:
+        Segmentation to a picture for each of `VIEWS`.
+    """
+    box = bounding_box(exam, exam.segmentations)
+    cases = {}
+    for name, labels in exam.segmentations.items():
+        regions = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
+        center = hard_center_of_mass(regions)[0].tolist()
+        masks = dict(zip(REGIONS, regions[0].numpy(), strict=True))
+        cases[name] = [_draw_view(exam, masks, view, center, box) for view in VIEWS]
+    return cases
+
+
+def _draw_view(exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box) -> ViewPicture:
+    panels = [_gray(_hang(take_plane(exam.image[MODALITIES.index(m)], view, center, box), view)) for m in SHOWN]
+    height, width = panels[0].shape
+    content = io.BytesIO()
+    Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=_QUALITY)
+    axis = VIEW_AXIS[view]
+    across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
+    trusted = aff2axcodes(exam.affine) == ("L", "P", "S")
+    letters = ("A" if view == "sagittal" else "R", "A" if view == "axial" else "S") if trusted else ("", "")
+    outlines = {region: outline_path(_hang(take_plane(masks[region], view, center, box), view)) for region in OUTLINES}
+    return ViewPicture(view, center[axis], (width, height), (across, down), content.getvalue(), outlines, letters)
+
+
+def outline_path(mask: NDArray[np.bool_]) -> str:
+    """The outline of a mask (height, width) as an SVG path, in half pixels from the upper left corner.
+
+    Example:
+        >>> outline_path(np.array([[False, False], [False, True]]))
+        'M2 3l1-1 1 1-1 1z'
+    """
+    # Padded, so that a region that the frame cuts is closed; on a binary mask all crossings are at half pixels.
+    generator = contourpy.contour_generator(z=np.pad(mask, 1).astype(np.float32), line_type=contourpy.LineType.Separate)
+    return "".join(_path(np.rint(2 * np.asarray(line)).astype(int) - 1) for line in generator.lines(0.5))
+
+
+def _path(points: NDArray[np.int64]) -> str:
+    """A closed line: an absolute start and relative steps, those of one direction joined."""
+    steps = np.diff(points, axis=0)
+    turns = np.flatnonzero((steps[1:] != steps[:-1]).any(1))
+    corners = np.concatenate(([0], turns + 1, [len(points) - 1]))
+    moves = np.diff(points[corners], axis=0)[:-1].ravel().tolist()
+    text = " ".join(map(str, moves)).replace(" -", "-")
+    return f"M{points[0, 0]} {points[0, 1]}l{text}z"
+
+
+def _hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
+    """Rows from the top, as shown: axial arrays run from anterior to posterior, the others from inferior upward."""
+    rows: NDArray[Any] = plane.T
+    return rows if view == "axial" else rows[::-1]
+
+
+def _gray(plane: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = window(plane)
+    scaled = (plane.astype(np.float32) - low) / max(high - low, 1e-6)
+    gray: NDArray[np.uint8] = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+    return gray

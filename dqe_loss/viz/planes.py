@@ -1,0 +1,174 @@
+"""A picture of what the surrogate saw: the rated planes with the outlines of the three regions.
+
+Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import aff2axcodes
+from numpy.typing import NDArray
+
+from dqe_loss.core.center_of_mass import hard_center_of_mass
+from dqe_loss.core.centers import plane_title
+from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.core.labels import REGIONS, regions_from_labels
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.data.corruption.shapes import Box, tumor_box
+from dqe_loss.data.exams import Exam
+from dqe_loss.surrogate.lowest import LowestPlanes
+
+SHOWN = {"flair": "FLAIR", "t1c": "T1c"}
+"""Modalities of the picture: edema is read on FLAIR, core and enhancement on T1c."""
+
+OUTLINES = {
+    "WT": ("whole tumor", "#56B4E9", 1.2),
+    "TC": ("tumor core", "#F0E442", 1.9),
+    "ET": ("enhancing tumor", "#FF4A26", 0.7),
+}
+"""Name, color and line width (points) of each region, in the order of drawing.
+
+The colors are of Okabe and Ito's palette (one brightened), told apart on gray and by color-blind readers.
+Core and enhancing tumor share much of their outline: the thin line lies on the wide one, and both are seen.
+"""
+
+WINDOW = (0.5, 99.5)
+"""Percentiles of the brain's intensities in the plane that are black and white."""
+
+# Inches.
+_INCHES_PER_MM = 0.0155
+_HEADER, _TITLE, _GAP, _VIEW_GAP, _MARGIN = 0.85, 0.72, 0.04, 0.24, 0.14
+_BOX_MARGIN = 5  # voxels
+
+
+def plot_planes(
+    exam: Exam,
+    ratings: Mapping[str, Mapping[str, float]],
+    *,
+    label_scheme: str = "brats",
+    planes: Mapping[str, LowestPlanes] | None = None,
+    unit: str = "stars",
+    caption: str = "",
+) -> Figure:
+    """Draw the rated planes of an exam on FLAIR and T1c, one row for each rated segmentation.
+
+    Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up
+    in the others, the patient's right (in sagittal planes anterior) at the left. All planes have one scale.
+
+    Args:
+        exam: the exam, with the segmentations that are rated.
+        ratings: segmentation to a rating for each of `VIEWS` and ``"mean"``.
+        label_scheme: name of the label maps' scheme.
+        planes: segmentation to the planes that its ratings are of; those through its own center if None.
+        unit: what the ratings are called, e.g. ``"metric stars"`` (contract C12).
+        caption: a line above the picture.
+
+    Returns:
+        The figure, to be written with ``figure.savefig``.
+
+    Raises:
+        ValueError: if there is no rating.
+    """
+    if not ratings:
+        raise ValueError("expected the rating of at least one segmentation, got none")
+    box = bounding_box(exam, ratings)
+    spacing = voxel_sizes(exam.affine)
+    extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
+    sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in VIEWS}
+    pair_widths = {view: len(SHOWN) * (size[0] + _GAP) - _GAP for view, size in sizes.items()}
+    row_height = _TITLE + max(height for _, height in sizes.values())
+    width = 2 * _MARGIN + sum(pair_widths.values()) + _VIEW_GAP * (len(VIEWS) - 1)
+    height = _HEADER + row_height * len(ratings) + _MARGIN
+    figure = Figure(figsize=(width, height), facecolor="black")
+    # The letters would mislead where the header says that the arrays are not what they are taken for.
+    letters = aff2axcodes(exam.affine) == ("L", "P", "S")
+
+    def write(x: float, from_top: float, text: str, **style: Any) -> None:
+        figure.text(x / width, 1 - from_top / height, text, color="white", va="baseline", **style)
+
+    write(_MARGIN, 0.27, caption, size=11)
+    # Below the caption, which is long where it has to say that no human gave the stars.
+    handles = [Line2D([], [], color=c, lw=lw + 0.6, label=f"{n} ({r})") for r, (n, c, lw) in OUTLINES.items()]
+    figure.legend(
+        handles=handles,
+        loc="upper right",
+        bbox_to_anchor=(1 - _MARGIN / width, 1 - 0.33 / height),
+        borderaxespad=0,
+        ncols=len(OUTLINES),
+        frameon=False,
+        labelcolor="white",
+        fontsize=11,
+        handlelength=1.4,
+    )
+    for row, (name, stars) in enumerate(ratings.items()):
+        top = _HEADER + row * row_height
+        write(_MARGIN, top, f"{name}: mean {stars['mean']:.2f} {unit}", size=12, weight="bold")
+        regions = regions_from_labels(torch.from_numpy(exam.segmentations[name])[None, None], label_scheme)
+        center = (planes[name].center if planes else hard_center_of_mass(regions))[0].tolist()
+        left = _MARGIN
+        for view in VIEWS:
+            axis, (panel_width, panel_height) = VIEW_AXIS[view], sizes[view]
+            place = planes[name].places[0][view] if planes else "mask"
+            title = f"{plane_title(view, center[axis], place)}: {stars[view]:.2f} {unit}"
+            write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
+            down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
+            outlines = {r: take_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
+            for modality, label in SHOWN.items():
+                bottom = 1 - (down + panel_height) / height
+                ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
+                plane = take_plane(exam.image[MODALITIES.index(modality)], view, center, box)
+                _draw(ax, plane, outlines, view)
+                _annotate(ax, label, view, letters)
+                left += panel_width + _GAP
+            left += _VIEW_GAP - _GAP
+    return figure
+
+
+def _draw(ax: Axes, plane: NDArray[Any], outlines: Mapping[str, NDArray[Any]], view: str) -> None:
+    """Show one plane (width, height) with the outlines of the regions that it cuts."""
+    low, high = window(plane)
+    # Rows of an axial array run from anterior to posterior, those of the other two from inferior to superior.
+    origin: Literal["upper", "lower"] = "upper" if view == "axial" else "lower"
+    ax.imshow(plane.T, "gray", vmin=low, vmax=high, origin=origin, aspect="auto", interpolation="bilinear")
+    for region, (_, color, width) in OUTLINES.items():
+        mask = outlines[region]
+        if mask.any() and not mask.all():
+            ax.contour(mask.T.astype(np.float32), levels=[0.5], colors=[color], linewidths=width)
+    ax.set_axis_off()
+
+
+def _annotate(ax: Axes, label: str, view: str, letters: bool) -> None:
+    """Write the modality, and the side of the patient at the left and at the top."""
+    style: dict[str, Any] = {"transform": ax.transAxes, "color": "0.8", "size": 9}
+    ax.text(0.02, 0.02, label, ha="left", va="bottom", **style)
+    if letters:
+        ax.text(0.01, 0.5, "A" if view == "sagittal" else "R", ha="left", va="center", **style)
+        ax.text(0.5, 0.99, "A" if view == "axial" else "S", ha="center", va="top", **style)
+
+
+def take_plane(volume: NDArray[Any], view: str, center: list[int], box: Box) -> NDArray[Any]:
+    """Take one plane (width, height) of an (X, Y, Z) array, cropped to the box; not flipped for display yet."""
+    axis = VIEW_AXIS[view]
+    return volume[tuple(center[axis] if a == axis else box[a] for a in range(3))]
+
+
+def window(plane: NDArray[Any]) -> tuple[float, float]:
+    """The intensities of a plane that are shown black and white."""
+    values = plane[plane > 0]
+    low, high = np.percentile(values, WINDOW) if values.size else (0, 1)
+    return float(low), float(high)
+
+
+def bounding_box(exam: Exam, names: Iterable[str]) -> Box:
+    """Box around the head and all that is segmented (a failed mask can leave the head), with a margin."""
+    occupied: NDArray[np.bool_] = np.any(exam.image > 0, axis=0)
+    for name in names:
+        occupied |= exam.segmentations[name] > 0
+    x, y, z = occupied.shape
+    return tumor_box(occupied, _BOX_MARGIN) or (slice(0, x), slice(0, y), slice(0, z))
