@@ -19,7 +19,8 @@ _SHORT = {
     "ROC AUC for a mean Dice below .7": "ROC AUC of stars for a mean Dice below 0.7",
     "absurd masks, least distance below the expert's": "absurd mask that comes closest: stars below the expert's",
     "z-scores of the head, stars moved": "z-scores of the head: stars moved at most",
-    "one modality x 4 or / 4, stars moved": "one modality times 4 or by 4: stars moved at most",
+    "z-scores of the volume, stars moved": "z-scores of the volume: stars moved at most",
+    "one modality x 4 or / 4, stars moved": "one modality multiplied or divided by 4: stars moved at most",
 }
 _GROUPS = {"first": "first three"}
 _BY_GROUP = [
@@ -100,7 +101,7 @@ def _goals(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
         relation = re.fullmatch(r"([<>]=) ([\d.]+)", goal or "")
         limit = float(relation[2]) if relation else 0.0
         met = None if relation is None else value <= limit if relation[1] == "<=" else value >= limit
-        said = goal.replace("<=", "≤").replace(">=", "≥") if relation else "–"
+        said = goal.replace("<= ", "≤\u00a0").replace(">= ", "≥\u00a0") if relation else "–"
         name = re.sub(r"(?<![\d])\.(\d)", r"0.\1", _SHORT.get(row["measure"], row["measure"]))
         published = row["beside"].get("published")
         yield [name, said, number(value), {True: "yes", False: "**no**", None: "–"}[met], number(published)]
