@@ -41,7 +41,7 @@ def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
 
 def percent(share: float) -> str:
     """A share in whole percent."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def triple(values: Iterable[float], digits: int = 2) -> str:
@@ -56,7 +56,7 @@ def median(values: Sequence[float], digits: int = 2) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; a cell must not hold a line break."""
-    lines = [list(header), ["---"] * len(header), *map(list, rows)]
+    lines = [list(header), ["---"] * len(header), *(list(map(_together, row)) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -74,6 +74,12 @@ def stored_tables(name: str) -> list[list[dict[str, str]]]:
 def select(rows: Iterable[Mapping[str, str]], columns: Mapping[str, str]) -> str:
     """Some columns of a stored table, by what they are called in the page."""
     return table(list(columns), ([_typeset(row[column]) for column in columns.values()] for row in rows))
+
+
+def _together(cell: str) -> str:
+    """A cell whose numbers are not parted from their spread, range or unit at the end of a line."""
+    cell = re.sub(r"(?<=\d) (±|%|s|ms|MB)(?![a-z])", "\u00a0\\1", cell).replace("± ", "±\u00a0")
+    return re.sub(r"\([^()]*\d[^()]*\)", lambda found: found[0].replace(" ", "\u00a0"), cell)
 
 
 def _typeset(cell: str) -> str:
