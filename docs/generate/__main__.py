@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import hardening
 import safety
 import speed
 import use
@@ -25,8 +26,8 @@ from stored import ROOT, Figures
 SOURCES: dict[str, Callable[[], Figures]] = {
     function.__name__: function
     for function in (
-        safety.hardening,
-        safety.shipped,
+        hardening.hardening,
+        hardening.shipped,
         safety.attacks,
         safety.safety,
         safety.audits,
