@@ -9,7 +9,7 @@ from _hardening_attacks import GUARDS
 from _hardening_figures import Figure, Goal, extreme
 from _hardening_units import RAW, SCORED
 
-from dqe_loss.core.labels import REGIONS
+from dqe_loss.task import REGIONS
 
 LEFT = {"TC": 0.9, "WT": 0.95, "ET": 0.85}
 """Dice that an attack from the expert's mask is to leave."""

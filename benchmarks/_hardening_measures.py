@@ -18,11 +18,10 @@ from dqe_loss.audit.case import Case, Source
 from dqe_loss.audit.measure import plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.mask import RegionMask, center_of_mask
-from dqe_loss.core.pipeline import mask_inputs
-from dqe_loss.core.planes import CPU_BATCH, join_planes, presented_regions
+from dqe_loss.core.pipeline import CPU_BATCH, cut_planes, read_inputs
+from dqe_loss.core.planes import join_planes, presented_regions, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.metrics.overlap import region_dice
-from dqe_loss.surrogate.network import split_planes
 from dqe_loss.surrogate.refiner import Opinion, overlap
 from dqe_loss.surrogate.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
 
@@ -100,8 +99,9 @@ def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: Surve
         ``network``: stars of the views before the gate; ``views`` and ``survey``: `plane_sums` of mask and opinion.
     """
     mask = RegionMask(regions, hard=True)
-    planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))[0, :, 0]
-    shown = split_planes(planes)[1]
+    inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
+    planes = cut_planes(surrogate.config, inputs)[0, :, 0]
+    shown = split_planes(surrogate.config, planes)[1]
     # Its own opinion is what a mask agrees with fully: the gate stays open, and the stars are the network's.
     network = surrogate(planes, Opinion(shown, shown > 0))
     survey = show(surrogate.config, cut, mask)
@@ -152,13 +152,14 @@ def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row:
 def planes_of(surrogate: Surrogate, case: Case) -> Tensor:
     """The three planes of the expert's mask ``(3, C, H, W)``, for timing."""
     mask = RegionMask(case.regions, hard=True)
-    return mask_inputs(surrogate, case.image, mask, center_of_mask(mask, hard=True))[0, :, 0]
+    inputs = read_inputs(surrogate.config, case.image, mask, center_of_mask(mask, hard=True))
+    return cut_planes(surrogate.config, inputs)[0, :, 0]
 
 
 def _with_opinion(surrogate: Surrogate, planes: Tensor) -> tuple[Tensor, Tensor]:
     opinion = surrogate.consult(planes)
     assert opinion is not None  # `survey_scans` is only asked for a surrogate with a reader
-    return split_planes(planes)[1], opinion.regions
+    return split_planes(surrogate.config, planes)[1], opinion.regions
 
 
 def _region_planes(surrogate: Surrogate, mask: RegionMask, positions: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from _hardening_gate import HIGHEST, LOWEST, Gate, agreement_of, region_agreemen
 from _hardening_groups import Group
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured_path
 
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.slicing import VIEWS
+from dqe_loss.task import REGIONS
 
 Json = dict[str, Any]
 NETWORK, AGREEMENT, TRUE = (tuple(f"{what}_{view}" for view in VIEWS) for what in ("network", "agreement", "true"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from dqe_loss.core.intensity import MODALITIES
+from dqe_loss.task import MODALITIES
 
 FACTORS = {"x 4": 4.0, "/ 4": 0.25}
 """By which one modality at a time is multiplied."""

@@ -27,12 +27,12 @@ from _upstream import arguments, exam_files, upstream
 
 from dqe_loss import VIEWS, load_surrogate
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.planes import Rater
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
 from dqe_loss.data.exams import ExamPaths, open_exam
 from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
 from dqe_loss.rate.read_ahead import read_ahead
+from dqe_loss.surrogate.rater import Rater
 
 TARGETS = {"gz": 5.0, "plain": 20.0}
 STAGES = ("read, inflate", "decode, check", "center", "planes", "scale, pad", "worker processes", "network")

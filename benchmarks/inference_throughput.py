@@ -26,7 +26,7 @@ from _upstream import arguments, exam_files, upstream
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, extract_planes, load_surrogate, rate_segmentation, scale_planes
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.planes import network_input
+from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam, ExamPaths, read_exam
 from dqe_loss.rate.files import rate_files
@@ -170,9 +170,8 @@ class Bench:
 
     def _network_input(self, image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         mask = LabelMask(labels, "brats")
-        center, order = center_of_mask(mask, hard=True), list(range(len(MODALITIES)))
-        at = {view: center[:, VIEW_AXIS[view], None] for view in VIEWS}
-        return torch.cat([network_input(self.surrogate, image, mask, at[v], v, order)[:, 0] for v in VIEWS])
+        inputs = read_inputs(self.surrogate.config, image, mask, center_of_mask(mask, hard=True))
+        return cut_planes(self.surrogate.config, inputs).flatten(0, 2)
 
     def _network(self, planes: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dqe_loss.core.center_of_mass import hard_center_of_mass, soft_center_of_mass
-    from dqe_loss.core.intensity import MODALITIES, scale_planes
-    from dqe_loss.core.labels import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, regions_from_tissues
+    from dqe_loss.core.intensity import scale_planes
+    from dqe_loss.core.labels import LABEL_SCHEMES, check_labels, regions_from_labels, regions_from_tissues
     from dqe_loss.core.origin import crop_origin
-    from dqe_loss.core.pipeline import rate_segmentation
     from dqe_loss.core.slicing import VIEWS, extract_planes, pad_planes
     from dqe_loss.losses.dqe import DQELoss, dqe_loss
     from dqe_loss.losses.sum import LossSum
@@ -16,10 +15,13 @@ if TYPE_CHECKING:
     from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
     from dqe_loss.surrogate.config import SurrogateConfig
     from dqe_loss.surrogate.network import Surrogate
+    from dqe_loss.surrogate.rating import rate_segmentation
+    from dqe_loss.task import GLIOMA, MODALITIES, REGIONS, Task
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GLIOMA",
     "LABEL_SCHEMES",
     "MODALITIES",
     "REGIONS",
@@ -29,6 +31,7 @@ __all__ = [
     "LossSum",
     "Surrogate",
     "SurrogateConfig",
+    "Task",
     "check_labels",
     "crop_origin",
     "dqe_loss",
@@ -47,10 +50,9 @@ __all__ = [
 # Imported when they are first used: torch and MONAI take seconds, which `dqe --help` must not.
 _NAMES_OF = {
     "core.center_of_mass": "hard_center_of_mass soft_center_of_mass",
-    "core.intensity": "MODALITIES scale_planes",
-    "core.labels": "LABEL_SCHEMES REGIONS check_labels regions_from_labels regions_from_tissues",
+    "core.intensity": "scale_planes",
+    "core.labels": "LABEL_SCHEMES check_labels regions_from_labels regions_from_tissues",
     "core.origin": "crop_origin",
-    "core.pipeline": "rate_segmentation",
     "core.slicing": "VIEWS extract_planes pad_planes",
     "losses.dqe": "DQELoss dqe_loss",
     "losses.sum": "LossSum",
@@ -58,6 +60,8 @@ _NAMES_OF = {
     "surrogate.checkpoint": "load_surrogate save_surrogate",
     "surrogate.config": "SurrogateConfig",
     "surrogate.network": "Surrogate",
+    "surrogate.rating": "rate_segmentation",
+    "task": "GLIOMA MODALITIES REGIONS Task",
 }
 _HOME_OF = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
 

@@ -38,8 +38,8 @@ from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.softness import soft_mask
 from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
 from dqe_loss.core.mask import center_of_mask
-from dqe_loss.core.pipeline import rate_mask
 from dqe_loss.data.corruption import CORRUPTIONS
+from dqe_loss.surrogate.rating import rate_mask
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -12,8 +12,6 @@ import pytest
 from golden import measure
 
 from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.harden.config import HardenConfig
@@ -21,6 +19,7 @@ from dqe_loss.losses.dqe import MINIMUM_CROP
 from dqe_loss.rate import command as rate
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint
 from dqe_loss.surrogate.refiner import ReaderConfig
+from dqe_loss.task import MODALITIES, REGIONS
 
 GOLDEN = json.loads(measure.FILE.read_text())
 # Another processor or number of threads sums in another order, which moves stars by about 1e-5, and gradients by about
@@ -101,7 +100,7 @@ def test_the_shipped_configuration(hardened, surrogate):
         assert (config.field_of_view, config.stars) == ((240, 240), (1.0, 6.0))
 
 
-RATED = {"label_scheme": "brats", "region_order": REGIONS, "modalities": MODALITIES, "views": VIEWS}
+RATED = {"label_scheme": "brats", "region_order": None, "modalities": None, "views": VIEWS}
 
 
 def deep_quality_estimation():
@@ -124,7 +123,7 @@ def deep_quality_estimation():
         (
             lambda: rate_segmentation,
             {"slicing": "hard", "label_scheme": "brats", "center": None, "look": ("mask",), "views": VIEWS}
-            | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": MODALITIES}
+            | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": None}
             | {"thorough": False, "survey_planes": 12},
         ),
     ],

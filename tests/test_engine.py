@@ -12,8 +12,9 @@ from test_second_reader import guarded_surrogate
 from torch import nn
 
 from dqe_loss import Surrogate, SurrogateConfig, save_surrogate
+from dqe_loss.core import pipeline
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import mask_inputs, rate_inputs
+from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.data.exams import find_exam, open_exam
 from dqe_loss.rate import command as rate
 from dqe_loss.rate.files import prepare_planes, rate_planes
@@ -28,7 +29,8 @@ TOLERANCE = 1e-5
 def planes_of(surrogate):
     image, labels, *_ = make_case()
     mask = LabelMask(labels, "brats23")
-    return mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True)).flatten(0, 2)
+    inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
+    return cut_planes(surrogate.config, inputs).flatten(0, 2)
 
 
 def ordinal():
@@ -77,9 +79,12 @@ def test_published_weights_on_a_phantom(surrogate, published, phantom):
     image = torch.from_numpy(phantom.image)[None]
     for labels in phantom.segmentations.values():
         mask = LabelMask(torch.from_numpy(labels)[None, None], "brats")
-        planes = mask_inputs(published, image, mask, center_of_mask(mask, hard=True))
+        inputs = read_inputs(published.config, image, mask, center_of_mask(mask, hard=True))
+        planes = cut_planes(published.config, inputs)
         with torch.no_grad():
-            assert (rate_inputs(published, planes) - rate_inputs(surrogate, planes)).abs().max() < TOLERANCE
+            assert (
+                pipeline.rate_planes(published, planes) - pipeline.rate_planes(surrogate, planes)
+            ).abs().max() < TOLERANCE
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.exams import ExamError, ExamPaths, find_exam, read_exam, read_volume
+from dqe_loss.task import MODALITIES
 
 SHAPE = (5, 6, 7)
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -69,7 +69,9 @@ import sys
 for name in ("pandas", "pandera", "pyarrow", "yaml", "pydantic", "sklearn", "torchio", "batchgenerators", "SimpleITK",
              "matplotlib", "jinja2", "pytorch_optimizer", "tensorboard"):
     sys.modules[name] = None
-from dqe_loss import audit, curate, evaluate, harden, rate, simulate, train
+from importlib import import_module
+names = ("audit", "curate", "evaluate", "harden", "rate", "simulate", "train")
+audit, curate, evaluate, harden, rate, simulate, train = (import_module(f"dqe_loss.{name}.command") for name in names)
 for command in (train, harden, simulate, evaluate, audit, curate):
     try:
         command.main(["paper", "--help"] if command is train else ["--help"])

@@ -74,11 +74,11 @@ def test_nan_counts_as_zero(planes):
 
 
 def test_modalities_are_found_by_name():
-    assert modality_index(MODALITIES) == [0, 1, 2, 3]
-    assert modality_index(("flair", "t1", "t1c", "t2")) == [2, 1, 3, 0]
+    assert modality_index(MODALITIES, MODALITIES) == [0, 1, 2, 3]
+    assert modality_index(("flair", "t1", "t1c", "t2"), MODALITIES) == [2, 1, 3, 0]
     for given_ in (("t1c", "t1", "t2"), ("t1c", "t1", "t2", "t2"), ("t1ce", "t1", "t2", "flair")):
         with pytest.raises(ValueError, match="modalities must name each of"):
-            modality_index(given_)
+            modality_index(given_, MODALITIES)
 
 
 def test_an_unknown_normalization_is_named():

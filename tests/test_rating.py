@@ -13,7 +13,7 @@ from dqe_loss import (
     regions_from_labels,
     soft_center_of_mass,
 )
-from dqe_loss.core.pipeline import draw_moves
+from dqe_loss.core.pipeline import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_jitter_is_drawn_from_the_generator(batch, slicing):
 def test_several_planes_are_averaged_and_the_first_is_at_the_center(batch, slicing):
     image, _, regions = batch
     center = (hard_center_of_mass if slicing == "hard" else soft_center_of_mass)(regions)
-    moves = draw_moves(3, 4, 2.0, center, torch.Generator().manual_seed(5))
+    moves = Sampling(planes=4, jitter=2.0, generator=torch.Generator().manual_seed(5)).moves(center)
     assert moves.shape == (3, 3, 4)
     assert moves[..., 0].eq(0).all()
     assert moves[..., 1:].float().std() > 1

@@ -11,9 +11,10 @@ from helpers import SHAPE, gradient_of, make_case, make_image, make_labels, make
 from torch import nn
 
 from dqe_loss import DQELoss, DQEMetric, SurrogateConfig
+from dqe_loss.core.planes import encode_mask
 from dqe_loss.data.exams import Exam
 from dqe_loss.rate.exam import rate_exam
-from dqe_loss.surrogate.network import encode_mask, surrogate_on
+from dqe_loss.surrogate.network import surrogate_on
 
 
 def test_nothing_of_it_can_be_trained():

@@ -236,7 +236,7 @@ def test_without_the_libraries_the_extra_is_named():
     program = """
 import sys
 sys.modules["torchmetrics"] = sys.modules["ignite"] = sys.modules["ignite.engine"] = None
-for name in ("torchmetric", "handler"):
+for name in ("metrics.torchmetrics", "integrations.monai"):
     try:
         __import__(f"dqe_loss.{name}")
     except ImportError as error:

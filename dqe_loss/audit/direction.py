@@ -9,11 +9,11 @@ from dqe_loss.audit.exploitation import GRADIENT_COST
 from dqe_loss.audit.free import as_logits, free_box, free_mask
 from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, flat_planes, mean, plane_dice
 from dqe_loss.core.mask import Mask, center_of_mask
-from dqe_loss.core.pipeline import rate_mask
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, interpolate_planes
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rating import rate_mask
 
 SEVERITY = 0.5
 """How bad the corrupted masks are (our choice): plainly wrong, plainly of this tumor."""

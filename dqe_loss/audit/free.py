@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dqe_loss.audit.case import Case
 from dqe_loss.core.center_of_mass import Profiles
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.task import REGIONS
 
 CONFIDENCE = 3.0
 """Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""

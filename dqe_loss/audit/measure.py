@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.audit.case import Case
-from dqe_loss.core.pipeline import rate_segmentation
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, extract_planes
 from dqe_loss.data.corruption.shapes import tumor_box
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 
 CENTERS = ("own", "reference")

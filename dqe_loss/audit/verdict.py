@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from dqe_loss.audit.exploitation import GUARDS, JITTERS
 from dqe_loss.audit.measure import CENTERS, Numbers, mean
-from dqe_loss.core.labels import REGIONS
+from dqe_loss.task import REGIONS
 
 Results = Mapping[str, Numbers]
 """Exam to what a part measured on it."""

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import MODALITIES, modality_index
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.task import MODALITIES
 
 PLACES = {
     "mask": "the center of the segmentation's tumor core",
@@ -62,7 +62,7 @@ def check_looks(look: tuple[str, ...]) -> None:
         raise ValueError(f"look must be one or more of {LOOKS}, each once, got {tuple(look)}")
 
 
-def image_centers(image: Tensor, look: tuple[str, ...], modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
+def image_centers(image: Tensor, look: tuple[str, ...], modalities: tuple[str, ...] | None = None) -> dict[str, Tensor]:
     """Those of the named centers that do not depend on a segmentation, each ``(B, 3)`` int64.
 
     Raises:
@@ -86,7 +86,7 @@ def brain_center(image: Tensor) -> Tensor:
     return center_of_profiles(brain, lambda: brain, hard=True)
 
 
-def bright_center(image: Tensor, modalities: tuple[str, ...] = MODALITIES) -> Tensor:
+def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None) -> Tensor:
     """Where FLAIR is brightest, averaged over cubes of 16 voxels: in edema, if there is any.
 
     Args:
@@ -96,7 +96,7 @@ def bright_center(image: Tensor, modalities: tuple[str, ...] = MODALITIES) -> Te
     Returns:
         ``(B, 3)`` int64 voxel coordinates.
     """
-    flair = image[:, modality_index(modalities)[MODALITIES.index("flair")], None]
+    flair = image[:, (modalities or MODALITIES).index("flair"), None]
     # Air counts as 0, so that the rim of the brain, which is bright in many exams, is at a disadvantage.
     cells = F.avg_pool3d(at_least_float32(flair).nan_to_num(0, 0, 0), CELL, ceil_mode=True, count_include_pad=False)
     cubes = F.avg_pool3d(cells, BRIGHT_CELLS, 1, BRIGHT_CELLS // 2)

@@ -4,9 +4,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-MODALITIES = ("t1c", "t1", "t2", "flair")
-"""Channel order of images: contrast-enhanced T1, native T1, T2, T2-FLAIR (the published surrogate's order)."""
-
 NORMALIZATIONS = ("percentile", "minmax", "head_mean")
 
 MEAN_OF_HEAD = 0.3
@@ -20,7 +17,7 @@ AIR_SHARE = 0.01
 """Share of a plane that must have its lowest value for that to be the air's."""
 
 
-def modality_index(given: tuple[str, ...], wanted: tuple[str, ...] = MODALITIES) -> list[int]:
+def modality_index(given: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
     """Where each wanted modality lies in an image.
 
     Args:
@@ -31,10 +28,10 @@ def modality_index(given: tuple[str, ...], wanted: tuple[str, ...] = MODALITIES)
         The channel index of each wanted modality.
 
     Raises:
-        ValueError: if ``given`` does not name each of `MODALITIES` once.
+        ValueError: if ``given`` does not name each of ``wanted`` once.
     """
-    if sorted(given) != sorted(MODALITIES):
-        raise ValueError(f"modalities must name each of {MODALITIES} once, got {tuple(given)}")
+    if sorted(given) != sorted(wanted):
+        raise ValueError(f"modalities must name each of {tuple(wanted)} once, got {tuple(given)}")
     return [given.index(name) for name in wanted]
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
 from dqe_loss.core.label_schemes import LABEL_SCHEMES, LabelScheme, check_labels, label_scheme
+from dqe_loss.task import REGIONS
 
 __all__ = [
     "LABEL_SCHEMES",
-    "REGIONS",
     "LabelScheme",
     "check_labels",
     "check_region_order",
@@ -24,9 +24,6 @@ __all__ = [
     "reorder_regions",
     "tissues_from_regions",
 ]
-
-REGIONS = ("TC", "WT", "ET")
-"""Channel order of every region tensor: tumor core, whole tumor, enhancing tumor."""
 
 
 def region_from_labels(labels: Tensor, region: str, scheme: str = "brats") -> Tensor:

@@ -14,11 +14,9 @@ from torch.nn.functional import pad
 
 from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_profiles, sharpen
 from dqe_loss.core.dtypes import as_signed, at_least_float32
-from dqe_loss.core.labels import REGIONS, region_from_labels, regions_from_labels, regions_from_tissues, reorder_regions
+from dqe_loss.core.labels import region_from_labels, regions_from_labels, regions_from_tissues, reorder_regions
 from dqe_loss.core.slicing import take_planes
-
-TISSUES = 4
-"""Channels of a tissue head: background, and three tissues in ascending order of their labels."""
+from dqe_loss.task import GLIOMA, REGIONS
 
 
 class Mask(Protocol):
@@ -29,10 +27,10 @@ class Mask(Protocol):
         """Shape of the volumes, ``(B, channels, X, Y, Z)``."""
 
     def profiles(self, region: str) -> Profiles:
-        """Mass profiles of a region, named as in `REGIONS`."""
+        """Mass profiles of a region of the task."""
 
     def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes ``(B, P, 3, H, W)`` at integer positions ``(B, P)``, in the order of `REGIONS`."""
+        """Region planes ``(B, P, R, H, W)`` at integer positions ``(B, P)``, in the task's order."""
 
 
 class VolumeMask(Mask, Protocol):
@@ -140,7 +138,7 @@ class RegionMask:
         return regions_from_tissues(self.activate(channels), self.label_scheme)[:, REGIONS.index(region)]
 
     def regions_of(self, values: Tensor) -> Tensor:
-        """All rated regions ``(B, 3, ...)`` of values ``(B, C, ...)``, in the order of `REGIONS`."""
+        """All rated regions ``(B, 3, ...)`` of values ``(B, C, ...)``, in the task's order."""
         if self.tissues:
             return regions_from_tissues(self.activate(values), self.label_scheme)
         return reorder_regions(self.activate(values), self.region_order)
@@ -185,6 +183,7 @@ def profiles_of(volume: Tensor, hard: bool) -> Profiles:
     return mass_profiles(volume > 0.5 if hard else sharpen(volume))
 
 
-def center_of_mask(mask: Mask, *, hard: bool) -> Tensor:
-    """Center of tumor core, else whole tumor, else volume: ``(B, 3)``, see `center_of_profiles`."""
-    return center_of_profiles(mask.profiles("TC"), lambda: mask.profiles("WT"), hard=hard)
+def center_of_mask(mask: Mask, *, hard: bool, regions: tuple[str, str] = GLIOMA.centers) -> Tensor:
+    """Center of the first of two regions that a mask has, else of the volume: ``(B, 3)``; see `center_of_profiles`."""
+    first, second = regions
+    return center_of_profiles(mask.profiles(first), lambda: mask.profiles(second), hard=hard)

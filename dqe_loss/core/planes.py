@@ -1,74 +1,79 @@
-"""From volumes to what the network takes: planes cut, scaled, padded, joined with the mask; and who is asked of them.
+"""Planes as a network takes them: cut, scaled, padded, joined with the mask."""
 
-Both the planes that are rated (`dqe_loss.core.pipeline`) and those of a survey (`dqe_loss.surrogate.survey`) are made
-here.
-"""
-
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import scale_planes
+from dqe_loss.core.intensity import NORMALIZATIONS, scale_planes
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource, interpolate_planes, pad_planes, take_planes
-from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.surrogate.network import encode_mask
-from dqe_loss.surrogate.refiner import Opinion
+from dqe_loss.task import GLIOMA, REGIONS, Task
 
-CPU_BATCH = 12
-"""Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
+ENCODINGS = {"regions": len(REGIONS), "tissue": 1}
+"""How the segmentation is presented, and in how many channels: binary regions, or one channel of labels."""
 
 
-class Rater(Protocol):
-    """What gives planes stars: a `Surrogate`, or the same network in another engine (`dqe_loss.surrogate.openvino`)."""
+@dataclass(frozen=True)
+class PlaneFormat:
+    """How a network wants its planes: the part of `dqe_loss.SurrogateConfig` that the core needs.
 
-    @property
-    def config(self) -> SurrogateConfig:
-        """How planes are made."""
+    Attributes:
+        encoding: ``"regions"`` (a channel for each) or ``"tissue"`` (one channel of BraTS 2023 labels).
+        modalities: order of the image channels that the network was trained with.
+        normalization: ``"percentile"``, ``"minmax"`` or ``"head_mean"``, see `dqe_loss.core.intensity.scale_planes`.
+        percentiles: lower and upper percentile of the former.
+        field_of_view: height and width in voxels (1 mm) that planes are padded to.
+        center_gradient: whether the stars' gradient reaches where the planes lie, and through it every voxel of the
+            tumor core. A guarded surrogate has it off: an optimizer would erode one side of the core to move the
+            planes where stars are higher.
+        task: what is rated.
+    """
 
-    @property
-    def device(self) -> torch.device:
-        """Where planes must lie."""
+    encoding: str = "regions"
+    modalities: tuple[str, ...] = GLIOMA.modalities
+    normalization: str = "percentile"
+    percentiles: tuple[float, float] = (0.5, 99.5)
+    field_of_view: tuple[int, int] = GLIOMA.field_of_view
+    center_gradient: bool = True
+    task: Task = GLIOMA
 
-    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
-        """Stars ``(N,)`` of planes ``(N, C, H, W)``; see `Surrogate.forward`."""
+    def __post_init__(self) -> None:
+        """Check every choice that has a fixed set of values.
 
-    def consult(self, planes: Tensor) -> Opinion | None:
-        """What the second reader would have drawn on planes ``(N, C, H, W)``; None without one."""
-
-
-def network_input(
-    surrogate: Rater, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
-) -> Tensor:
-    """Planes of one view as the surrogate takes them, ``(B, P, C, H, W)``; `presented_planes` says of what."""
-    scans, regions = presented_planes(surrogate.config, image, mask, positions, view, channels)
-    return join_planes(surrogate.config, scans, regions)
+        Raises:
+            ValueError: naming the field, the value and what it may be.
+        """
+        for name, allowed in (("encoding", tuple(ENCODINGS)), ("normalization", NORMALIZATIONS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if sorted(self.modalities) != sorted(self.task.modalities):
+            raise ValueError(f"modalities must name each of {self.task.modalities} once, got {self.modalities}")
 
 
 def presented_planes(
-    config: SurrogateConfig, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
+    config: PlaneFormat, image: Tensor | PlaneSource, mask: Mask, positions: Tensor, view: str, channels: list[int]
 ) -> tuple[Tensor, Tensor]:
     """Planes of one view, scaled and padded, image and mask apart: what training caches and augments.
 
     Args:
         config: says how planes are scaled and padded.
-        image: ``(B, 4, X, Y, Z)``, in memory or not.
+        image: ``(B, C, X, Y, Z)``, in memory or not.
         mask: the segmentation.
         positions: ``(B, P)`` voxel coordinates along the view's axis.
         view: the view.
         channels: where each of the surrogate's modalities lies in the image.
 
     Returns:
-        Scans ``(B, P, 4, H, W)`` in [0, 1], and regions ``(B, P, 3, H, W)`` in the order TC, WT, ET, of the mask's
-        own type (boolean for hard planes of a label map).
+        Scans ``(B, P, C, H, W)`` in [0, 1], and regions ``(B, P, R, H, W)`` in the task's order, of the mask's own
+        type (boolean for hard planes of a label map).
     """
     return presented_scans(config, image, positions, view, channels), presented_regions(config, mask, positions, view)
 
 
 def presented_scans(
-    config: SurrogateConfig, image: Tensor | PlaneSource, positions: Tensor, view: str, channels: list[int]
+    config: PlaneFormat, image: Tensor | PlaneSource, positions: Tensor, view: str, channels: list[int]
 ) -> Tensor:
     """The first half of `presented_planes`, for several masks of one image.
 
@@ -85,7 +90,7 @@ def presented_scans(
     return pad_planes(scale_planes(scans, config.normalization, *config.percentiles), config.field_of_view)
 
 
-def presented_regions(config: SurrogateConfig, mask: Mask, positions: Tensor, view: str) -> Tensor:
+def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: str) -> Tensor:
     """The second half of `presented_planes`."""
     regions = interpolate_planes(lambda index: mask.take(index, view), positions, mask.shape[2 + VIEW_AXIS[view]])
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
@@ -93,7 +98,30 @@ def presented_regions(config: SurrogateConfig, mask: Mask, positions: Tensor, vi
     return pad_planes(regions, config.field_of_view, 0.0 if positions.is_floating_point() else None)
 
 
-def join_planes(config: SurrogateConfig, scans: Tensor, regions: Tensor) -> Tensor:
-    """Scans and encoded regions as one input of the network, ``(..., 4 + encoded, H, W)``, floating point."""
+def join_planes(config: PlaneFormat, scans: Tensor, regions: Tensor) -> Tensor:
+    """Scans and encoded regions as one input of the network, ``(..., C + encoded, H, W)``, floating point."""
     encoded = encode_mask(at_least_float32(regions), config.encoding)
     return torch.cat((scans.to(encoded.dtype), encoded), -3)
+
+
+def split_planes(config: PlaneFormat, planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `join_planes`: scans ``(N, C, H, W)`` and regions ``(N, R, H, W)``, in the encoding ``"regions"``."""
+    scans, regions = planes.tensor_split([len(config.modalities)], 1)
+    return scans, regions
+
+
+def encode_mask(regions: Tensor, encoding: str) -> Tensor:
+    """Present region planes in a surrogate's encoding, differentiably.
+
+    Args:
+        regions: ``(..., 3, H, W)`` in the order TC, WT, ET, floating point.
+        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of BraTS 2023 labels
+            (1 necrosis, 2 edema, 3 enhancing), where soft regions give fractional labels.
+
+    Returns:
+        ``(..., 3, H, W)`` or ``(..., 1, H, W)``.
+    """
+    if encoding == "regions":
+        return regions
+    core, whole, enhancing = regions.unbind(-3)
+    return ((core - enhancing) + 2 * (whole - core) + 3 * enhancing).unsqueeze(-3)

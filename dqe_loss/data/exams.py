@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.labels import LABEL_SCHEMES, check_labels
 from dqe_loss.data.alignment import Misalignment, misalignment
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume, read_volume
 from dqe_loss.data.stored_image import StoredImage
+from dqe_loss.task import MODALITIES
 
 __all__ = [
     "Exam",

@@ -7,11 +7,10 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.exams import MODALITY_TOKENS, OpenExam, last_part
 from dqe_loss.data.tables.warning_kinds import Finding
+from dqe_loss.task import MODALITIES, REGIONS
 
 BRATS_SHAPE = (240, 240, 155)
 LARGEST_SHARE = 1 / 3

@@ -11,8 +11,7 @@ import torch
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS, regions_from_labels
+from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exams import (
     Exam,
@@ -29,6 +28,7 @@ from dqe_loss.data.findings import region_volumes
 from dqe_loss.data.tables.ratings import judgments_by_view, mean_ratings
 from dqe_loss.metrics.overlap import region_dice, region_surface_dice
 from dqe_loss.surrogate.describe import Ratings
+from dqe_loss.task import MODALITIES, REGIONS
 
 COLUMNS = (*VIEWS, "mean")
 """What is rated: each view, and the mean of the views."""

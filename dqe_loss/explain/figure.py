@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.explain.saliency import Saliency
+from dqe_loss.task import REGIONS
 from dqe_loss.viz.planes import OUTLINES
 
 MISSED, EXTRA = "#56B4E9", "#E69F00"

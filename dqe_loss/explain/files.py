@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.centers import plane_title
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
@@ -20,6 +19,7 @@ from dqe_loss.extras import import_extra
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.task import REGIONS
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 """Pictures; ``.json`` holds the numbers."""

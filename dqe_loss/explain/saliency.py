@@ -19,14 +19,15 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import MODALITIES, modality_index
+from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import LabelMask
-from dqe_loss.core.pipeline import check_devices
 from dqe_loss.core.planes import join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, check_views
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rating import check_devices
+from dqe_loss.task import MODALITIES
 
 SMOOTHING = 2.0
 """Default standard deviation of the Gaussian in voxels: the best of 0, 2 and 4 on phantoms."""

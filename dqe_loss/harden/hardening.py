@@ -131,7 +131,7 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
     )
     torch.manual_seed(config.seed)
     build_network(surrogate_config)  # draws what comes before the reader, whose weights by a seed are to stay
-    surrogate = Surrogate(surrogate_config, SecondReader(reader, len(surrogate_config.modalities)))
+    surrogate = Surrogate(surrogate_config, SecondReader(reader, surrogate_config.task))
     surrogate.network.load_state_dict(start.network.state_dict())
     return surrogate
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.harden.exams import TaughtExam, label_plane, scaled_plane
+from dqe_loss.task import MODALITIES
 
 SIZE = 160
 """Side in voxels of the taught planes, cut out of the field of view: most of a brain, at less than half the cost."""

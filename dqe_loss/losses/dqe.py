@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import cannot_wait, check_image, says_something, tell
-from dqe_loss.core.intensity import MODALITIES, modality_index
-from dqe_loss.core.labels import REGIONS, check_region_order
+from dqe_loss.core.intensity import modality_index
+from dqe_loss.core.labels import check_region_order
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.core.origin import check_origin
-from dqe_loss.core.pipeline import check_devices, check_moves, rate_mask, rate_segmentation
-from dqe_loss.core.planes import Rater
-from dqe_loss.core.slicing import VIEWS, check_views
+from dqe_loss.core.pipeline import Sampling
+from dqe_loss.core.slicing import VIEWS
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
@@ -24,6 +23,9 @@ from dqe_loss.losses.self_check import TargetStars
 from dqe_loss.losses.sum import RatingTerm, full_resolution
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
+from dqe_loss.surrogate.rater import Rater
+from dqe_loss.surrogate.rating import check_devices, rate_mask, rate_segmentation
+from dqe_loss.task import Task
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
@@ -71,11 +73,11 @@ class DQELoss(RatingTerm):
         softmax: the input is logits of background and three tissues. With both None (default), the input is what the
             other losses of the sum take it for; where none says, it is logits, of regions if it has three channels, of
             tissues if four. With both False it is probabilities.
-        region_order: the prediction's and the target's region channels; nnU-Net's region-based heads have
-            ``("WT", "TC", "ET")``. It may name more than are rated, such as ``("WT", "TC", "ET", "RC")`` with a
-            resection cavity.
+        region_order: the prediction's and the target's region channels; the task's (TC, WT, ET) if None. nnU-Net's
+            region-based heads have ``("WT", "TC", "ET")``. It may name more than are rated, such as ``("WT", "TC",
+            "ET", "RC")`` with a resection cavity.
         label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
-        modalities: the image's channels; MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
+        modalities: the image's channels; the task's if None. MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
         views: which of axial, coronal, sagittal to rate.
         slicing: ``"soft"``, with a gradient for the mask and for where it lies, or ``"hard"``, upstream's planes with
             a gradient for the mask alone.
@@ -118,9 +120,9 @@ class DQELoss(RatingTerm):
         *,
         sigmoid: bool | None = None,
         softmax: bool | None = None,
-        region_order: tuple[str, ...] = REGIONS,
+        region_order: tuple[str, ...] | None = None,
         label_scheme: str = "brats",
-        modalities: tuple[str, ...] = MODALITIES,
+        modalities: tuple[str, ...] | None = None,
         views: tuple[str, ...] = VIEWS,
         slicing: str = "soft",
         center: str = "prediction",
@@ -149,17 +151,17 @@ class DQELoss(RatingTerm):
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
         find_scheme(label_scheme)
-        modality_index(modalities)
-        check_views(views)
-        check_moves(planes, jitter)
-        check_region_order(region_order)
+        self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
         told = sigmoid is not None or softmax is not None
         self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
-        self.region_order, self.label_scheme, self.modalities = region_order, label_scheme, modalities
-        self.views, self.slicing, self.center, self.center_grad = views, slicing, center, center_grad
-        self.planes, self.jitter, self.generator = planes, jitter, torch.Generator().manual_seed(seed)
+        self.region_order = self.task.regions if region_order is None else region_order
+        self.modalities = self.task.modalities if modalities is None else modalities
+        check_region_order(self.region_order)
+        modality_index(self.modalities, self.task.modalities)
+        self.label_scheme = label_scheme
+        self.slicing, self.center, self.center_grad = slicing, center, center_grad
         self.guard, self.refiner_guard = guard, refiner_guard
         self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
@@ -173,6 +175,11 @@ class DQELoss(RatingTerm):
     def surrogate(self) -> Surrogate:
         """The frozen network that rates."""
         return self._frozen[0]
+
+    @property
+    def task(self) -> Task:
+        """What is rated."""
+        return self.surrogate.config.task
 
     def forward(self, input: Prediction, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
         """Stars that the prediction lacks, by the loss alone; beside others it belongs in a sum, see `LossSum`.
@@ -268,15 +275,14 @@ class DQELoss(RatingTerm):
             return
         whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
         case = Case(whole, whole, in_place=origin is not None)
-        sound = whole.volume("WT").flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
+        sound = whole.volume(self.task.whole).flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
         with torch.no_grad():
-            center = center_of_mask(whole, hard=True)
-            stars = rate_mask(
-                self.surrogate, _plain(image), whole, center, views=self.views, modalities=self.modalities
-            ).mean(1)
+            center = center_of_mask(whole, hard=True, regions=self.task.centers)
+            views = Sampling(self.sampling.views)
+            stars = rate_mask(self.surrogate, _plain(image), whole, center, views, modalities=self.modalities).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if self.surrogate.config.reader is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
@@ -343,16 +349,13 @@ class DQELoss(RatingTerm):
 
     def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
         seen = case.predicted if self.center == "prediction" or case.target is None else case.target
-        center = center_of_mask(seen, hard=self.slicing == "hard")
+        center = center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
         return rate_mask(
             rater,
             _plain(image),
             case.predicted,
             center if self.center_grad else center.detach(),
-            views=self.views,
-            planes=self.planes,
-            jitter=self.jitter,
-            generator=self.generator,
+            self.sampling,
             modalities=self.modalities,
             checkpointing=self.checkpointing,
         )
@@ -369,7 +372,7 @@ class DQELoss(RatingTerm):
         large_enough = _large_enough(size, case.in_place)
         rated = torch.full((batch,), large_enough, device=self.surrogate.device)
         if case.target is not None:
-            rated = rated & (case.target.volume("WT") > 0).flatten(1).any(1)
+            rated = rated & (case.target.volume(self.task.whole) > 0).flatten(1).any(1)
         if self.on_small == "error" and not rated.all():
             raise ValueError(
                 f"a crop of {tuple(size)} voxels "
@@ -398,10 +401,10 @@ class DQELoss(RatingTerm):
 
     def extra_repr(self) -> str:
         """What distinguishes this loss in a print-out."""
-        config = self.surrogate.config
+        config, sampling = self.surrogate.config, self.sampling
         return (
             f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
-            f"center={self.center!r}, views={self.views}, planes={self.planes}, jitter={self.jitter}"
+            f"center={self.center!r}, views={sampling.views}, planes={sampling.planes}, jitter={sampling.jitter}"
         )
 
 

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.center_of_mass import Profiles
-from dqe_loss.core.labels import REGIONS, reorder_regions, tissues_from_regions
+from dqe_loss.core.labels import reorder_regions, tissues_from_regions
 from dqe_loss.core.mask import RegionMask, VolumeMask, profiles_of
+from dqe_loss.core.planes import split_planes
 from dqe_loss.core.slicing import take_planes
 from dqe_loss.losses.gradients import GradientLog, guard
 from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.surrogate.network import Surrogate, split_planes
+from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import Opinion
+from dqe_loss.task import REGIONS
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class GuardedSurrogate:
         opinion = self.consult(planes)
         if opinion is None:
             return self._rate(planes, None, ceiling)
-        scans, regions = split_planes(planes)
+        scans, regions = split_planes(self.config, planes)
         toward = torch.where(opinion.sure, opinion.regions - regions.detach(), torch.zeros_like(regions))
         return self._rate(torch.cat((scans, guard(regions, toward)), 1), opinion, ceiling)
 

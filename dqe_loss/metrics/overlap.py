@@ -7,7 +7,7 @@ import torch
 from monai.metrics import compute_dice, compute_surface_dice
 from torch import Tensor
 
-from dqe_loss.core.labels import REGIONS
+from dqe_loss.task import REGIONS
 
 TOLERANCE = 2.0
 """Default distance in mm up to which two surfaces count as one (our choice: about what expert readers differ by)."""

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.extras import import_extra
-from dqe_loss.metrics.monai import PredictionRater
+from dqe_loss.metrics.rater import PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 
@@ -32,8 +30,9 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
         label_scheme: scheme of a predicted label map, or of one-hot channels.
-        region_order: order of predicted region channels; it may name further regions, which are not rated.
-        modalities: the image's channel order.
+        region_order: order of predicted region channels; it may name further regions, which are not rated; the
+            task's if None.
+        modalities: the image's channel order; the task's if None.
         views: which views to rate.
         thorough: whether to ask the checkpoint's second reader, if it has one, all over the head, so that errors far
             from the rated planes count (`dqe_loss.surrogate.survey`); as ``python -m dqe_loss.rate`` does.
@@ -68,23 +67,24 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
         label_scheme: str = "brats",
-        region_order: tuple[str, ...] = REGIONS,
-        modalities: tuple[str, ...] = MODALITIES,
+        region_order: tuple[str, ...] | None = None,
+        modalities: tuple[str, ...] | None = None,
         views: tuple[str, ...] = VIEWS,
         thorough: bool = True,
         per_view: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.rater = PredictionRater(label_scheme, region_order, modalities, views, thorough)
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
+        task = self.surrogate.config.task
+        self.rater = PredictionRater(task, label_scheme, region_order, modalities, views, thorough)
         self.views, self.per_view = views, per_view
         # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
         # A collection takes metrics of equal states for the same, and two may well give a first batch one star each.
-        names = tuple(region_order), tuple(modalities), tuple(views)
+        names = tuple(self.rater.region_order), tuple(self.rater.modalities), tuple(views)
         decisive = (fingerprint(self.surrogate), label_scheme, *names, thorough)
         self.add_state("identity", torch.tensor(zlib.crc32(repr(decisive).encode())), dist_reduce_fx="max")
 

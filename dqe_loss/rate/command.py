@@ -11,10 +11,8 @@ import tyro
 
 from dqe_loss.command_line import SchemeOption, available_cores, check_device, run_command
 from dqe_loss.core.centers import check_looks, told_looks
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
 from dqe_loss.core.mask import LabelMask
-from dqe_loss.core.planes import Rater
 from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
@@ -36,7 +34,9 @@ from dqe_loss.surrogate.describe import (
 )
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import is_surveyed
+from dqe_loss.task import MODALITIES
 
 __all__ = ["Arguments", "main", "rate_exam"]
 

@@ -10,8 +10,6 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.planes import Rater
 from dqe_loss.data.discovery.cohort import Case
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
@@ -24,6 +22,8 @@ from dqe_loss.rate.plan import Plan, find_cases, stamp
 from dqe_loss.rate.read_ahead import read_ahead
 from dqe_loss.surrogate.describe import map_for
 from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rater import Rater
+from dqe_loss.task import MODALITIES
 
 _SHOWN = 5
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"

@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
 
-from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.mask import LabelMask, center_of_mask, label_box
-from dqe_loss.core.pipeline import mask_inputs
-from dqe_loss.core.planes import Rater
+from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.cohort import Case
 from dqe_loss.data.exams import Exam, open_exam
@@ -21,7 +19,9 @@ from dqe_loss.data.label_sets import LABELS
 from dqe_loss.rate.files import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
 from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
+from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import is_surveyed, show, survey_scans
+from dqe_loss.task import REGIONS
 
 Row = dict[str, Any]
 """What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, labels, ``warnings``, ``error``."""
@@ -66,7 +66,8 @@ def rate_exam(
         # One at a time: a larger batch does not save the network time, and costs memory for the masks.
         for name, labels in exam.segmentations.items():
             mask = LabelMask(torch.from_numpy(labels)[None, None].to(device), label_scheme)
-            planes = mask_inputs(surrogate, image, mask, center_of_mask(mask, hard=True))
+            inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
+            planes = cut_planes(surrogate.config, inputs)
             prepared = PreparedPlanes(planes, None if cut is None else show(surrogate.config, cut, mask))
             ratings |= rate_planes({name: prepared}, surrogate)
     return ratings

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from dqe_loss.core.centers import image_centers
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import mask_inputs, rate_inputs
-from dqe_loss.core.planes import Rater
+from dqe_loss.core.pipeline import cut_planes, read_inputs
+from dqe_loss.core.pipeline import rate_planes as rate_planes_of
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exams import ExamPaths, OpenExam, open_exam
 from dqe_loss.surrogate.describe import Ratings
+from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
 
 Look = tuple[str, ...]
@@ -89,7 +90,8 @@ def prepare_planes(
         for name, labels in exam.segmentations.items():
             mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
             centers = [center_of_mask(mask, hard=True) if place == "mask" else found[place] for place in look]
-            looks = torch.cat([mask_inputs(rater, exam.image, mask, center) for center in centers], 2)
+            inputs = (read_inputs(rater.config, exam.image, mask, center) for center in centers)
+            looks = torch.cat([cut_planes(rater.config, one) for one in inputs], 2)
             prepared[name] = PreparedPlanes(looks, None if cut is None else show(rater.config, cut, mask))
     return prepared
 
@@ -118,5 +120,5 @@ def rate_looks(rater: Rater, prepared: PreparedPlanes) -> Tensor:
     with torch.no_grad():
         looks = prepared.looks.to(rater.device)
         ceiling = None if prepared.survey is None else ceiling_of(rater, survey_planes(rater, prepared.survey))
-        places = [rate_inputs(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
+        places = [rate_planes_of(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
         return torch.stack(places).amin(0)

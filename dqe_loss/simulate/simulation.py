@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.labels import label_scheme, regions_from_labels
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
@@ -29,6 +28,7 @@ from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.files import write_together
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
+from dqe_loss.task import MODALITIES
 
 CHAIN = (0.4, 0.35, 0.25)
 """How often a segmentation has one, two, three errors (our choice)."""

@@ -20,6 +20,7 @@ from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.dice_map import CARD_TITLE, DiceMap
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.task import GLIOMA
 
 BRAINLESION = SurrogateConfig(
     kind_of_ratings="human",
@@ -91,7 +92,7 @@ def assemble(config: SurrogateConfig, weights: Mapping[str, Tensor]) -> Surrogat
         RuntimeError: a weight is missing, is of another shape, or is one too many.
     """
     with torch.random.fork_rng(devices=[]):  # building initializes weights; this must not move the global seed
-        reader = None if config.reader is None else SecondReader(config.reader, len(config.modalities))
+        reader = None if config.reader is None else SecondReader(config.reader, config.task)
         surrogate = Surrogate(config, reader)
     parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name, tensor in weights.items():
@@ -170,6 +171,8 @@ def add_dice_map(path: str | Path, dice_map: DiceMap) -> None:
 def fingerprint(surrogate: Surrogate) -> str:
     """A checksum of what decides a surrogate's stars, weights and configuration."""
     decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _NOT_DECISIVE}
+    if surrogate.config.task == GLIOMA:  # checkpoints from before there were tasks keep their fingerprints
+        del decisive["task"]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for name, tensor in weights_of(surrogate).items():
         digest.update(name.encode())

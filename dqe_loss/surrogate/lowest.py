@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.pipeline import look_at, mask_inputs, rate_inputs
-from dqe_loss.core.planes import Rater
+from dqe_loss.core.pipeline import cut_planes, rate_planes, read_inputs
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.surrogate.rater import Rater
+from dqe_loss.surrogate.rating import look_at
 from dqe_loss.surrogate.survey import ceiling_of, is_surveyed, survey
 
 
@@ -38,7 +38,7 @@ def lowest_planes(
     image: Tensor,
     mask: Mask,
     look: tuple[str, ...] = ("mask",),
-    modalities: tuple[str, ...] = MODALITIES,
+    modalities: tuple[str, ...] | None = None,
     thorough: bool = False,
 ) -> LowestPlanes:
     """Find the planes that count.
@@ -48,7 +48,7 @@ def lowest_planes(
         image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
         look: where to look, see `dqe_loss.rate_segmentation`.
-        modalities: the image's channel order.
+        modalities: the image's channel order; the task's if None.
         thorough: whether the stars are those under a survey's ceiling, if there is a second reader.
 
     Raises:
@@ -60,8 +60,9 @@ def lowest_planes(
         ceiling = None
         if is_surveyed(rater.config, thorough):
             ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
-        inputs = (mask_inputs(rater, image, mask, center, modalities=modalities) for center in centers)
-        stars = [rate_inputs(rater, planes.to(rater.device), ceiling=ceiling) for planes in inputs]
+        inputs = (read_inputs(rater.config, image, mask, center, modalities) for center in centers)
+        planes = (cut_planes(rater.config, one).to(rater.device) for one in inputs)
+        stars = [rate_planes(rater, one, ceiling=ceiling) for one in planes]
         chosen = torch.stack(stars).argmin(0).T.cpu()
     center = centers[0].clone()
     for view, row in zip(VIEWS, chosen.tolist(), strict=True):

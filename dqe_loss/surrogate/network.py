@@ -7,9 +7,8 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS
-from dqe_loss.surrogate.config import ENCODINGS, SurrogateConfig
+from dqe_loss.core.planes import ENCODINGS, split_planes
+from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
 from dqe_loss.surrogate.refiner import Opinion, ReaderConfig, SecondReader, form_opinion, worth
 
@@ -98,7 +97,7 @@ class Surrogate(nn.Module):
         """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
         if self.reader is None or self.config.reader is None:
             return None
-        return form_opinion(self.reader, self.config.reader, *split_planes(planes.to(self.dtype)))
+        return form_opinion(self.reader, self.config.reader, *split_planes(self.config, planes.to(self.dtype)))
 
     def distribution(self, planes: Tensor) -> Tensor:
         """Probability of each whole number of stars; the spread says how sure the network is.
@@ -131,17 +130,11 @@ class Surrogate(nn.Module):
     def _worth(self, config: ReaderConfig, planes: Tensor, opinion: Opinion | None) -> Tensor:
         formed = self.consult(planes) if opinion is None else opinion
         assert formed is not None  # there is a reader where there is a configuration of one
-        return worth(config, split_planes(planes)[1], formed.regions)
+        return worth(config, split_planes(self.config, planes)[1], formed.regions)
 
     def _run(self, planes: Tensor) -> Tensor:
         output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
         return output
-
-
-def split_planes(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Scans ``(N, 4, H, W)`` and regions ``(N, 3, H, W)`` of planes in the encoding ``"regions"``."""
-    scans, regions = planes.tensor_split([len(MODALITIES)], 1)
-    return scans, regions
 
 
 def surrogate_on(surrogate: Surrogate, device: torch.device | str, dtype: torch.dtype | None = None) -> Surrogate:
@@ -186,20 +179,3 @@ def build_network(config: SurrogateConfig) -> nn.Module:
 def stars_of_output(config: SurrogateConfig, output: Tensor) -> Tensor:
     """Stars ``(N,)`` of what the network puts out: ``(N, 1)``, or cumulative logits ``(N, 5)``."""
     return output.squeeze(1) if config.head == "regression" else stars_of_logits(output, config.stars[0])
-
-
-def encode_mask(regions: Tensor, encoding: str) -> Tensor:
-    """Present region planes in a surrogate's encoding, differentiably.
-
-    Args:
-        regions: ``(..., 3, H, W)`` in the order TC, WT, ET, floating point.
-        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of BraTS 2023 labels
-            (1 necrosis, 2 edema, 3 enhancing), where soft regions give fractional labels.
-
-    Returns:
-        ``(..., 3, H, W)`` or ``(..., 1, H, W)``.
-    """
-    if encoding == "regions":
-        return regions
-    core, whole, enhancing = (regions[..., i : i + 1, :, :] for i in range(len(REGIONS)))
-    return (core - enhancing) + 2 * (whole - core) + 3 * enhancing

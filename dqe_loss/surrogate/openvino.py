@@ -11,7 +11,7 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.surrogate.config import ENCODINGS
+from dqe_loss.core.planes import ENCODINGS
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import Opinion
 
@@ -19,7 +19,7 @@ _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 
 
 class OpenVINORater:
-    """A `dqe_loss.core.planes.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
+    """A `dqe_loss.surrogate.rater.Rater` that runs a surrogate as a whole, whatever its head and its parts, on the CPU.
 
     Converting takes seconds, once; a rater is for one thread at a time.
 

@@ -16,7 +16,7 @@ from monai.networks.nets.basic_unet import UpCat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqe_loss.core.labels import REGIONS
+from dqe_loss.task import GLIOMA, Task
 
 SMOOTHING = 20.0
 """Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
@@ -112,18 +112,19 @@ class SecondReader(nn.Module):
 
     Args:
         config: how it is built.
-        modalities: number of scans.
+        task: which scans it sees, and which regions it draws.
     """
 
-    def __init__(self, config: ReaderConfig, modalities: int = 4) -> None:
+    def __init__(self, config: ReaderConfig, task: Task = GLIOMA) -> None:
         super().__init__()
-        channels = modalities + len(REGIONS)
+        regions = self.regions = len(task.regions)
+        channels = len(task.modalities) + regions
         self.corrections = nn.Sequential(
             nn.PixelUnshuffle(2),
             PlaneUNet(
                 spatial_dims=2,
                 in_channels=4 * channels,
-                out_channels=4 * len(REGIONS) * (2 if config.trust == "voxel" else 1),
+                out_channels=4 * regions * (2 if config.trust == "voxel" else 1),
                 features=config.features,
                 norm=NORMS[config.norm],
                 act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
@@ -133,7 +134,7 @@ class SecondReader(nn.Module):
         )
         self.trust: nn.Parameter | None = None
         if config.trust == "region":
-            self.trust = nn.Parameter(torch.full((len(REGIONS), 1, 1), FIRST_TRUST))
+            self.trust = nn.Parameter(torch.full((regions, 1, 1), FIRST_TRUST))
 
     def forward(self, scans: Tensor, regions: Tensor) -> Tensor:
         """Logits of the regions that should be there.
@@ -149,7 +150,7 @@ class SecondReader(nn.Module):
         said: Tensor = self.corrections(planes)
         if self.trust is not None:
             return said + self.trust * (2 * regions - 1)
-        if said.shape[1] == len(REGIONS):
+        if said.shape[1] == self.regions:
             return said
         corrections, trust = said.chunk(2, 1)
         return corrections + F.softplus(trust + FIRST_TRUST) * (2 * regions - 1)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from dqe_loss.core.center_of_mass import mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import MODALITIES, air_of, has_offset, modality_index
+from dqe_loss.core.intensity import air_of, has_offset, modality_index
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.planes import CPU_BATCH, Rater, join_planes, presented_regions, presented_scans
+from dqe_loss.core.pipeline import CPU_BATCH
+from dqe_loss.core.planes import join_planes, presented_regions, presented_scans, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource
 from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.surrogate.network import split_planes
+from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.refiner import Overlap, ReaderConfig, agreement_of, overlap, share_of
 
 PLANES = 12
@@ -69,7 +70,7 @@ class SurveyPlanes(NamedTuple):
 
 
 def survey(
-    surrogate: Rater, image: Tensor, mask: Mask, *, planes: int = PLANES, modalities: tuple[str, ...] = MODALITIES
+    surrogate: Rater, image: Tensor, mask: Mask, *, planes: int = PLANES, modalities: tuple[str, ...] | None = None
 ) -> Survey:
     """Ask the second reader all over the head, without gradient.
 
@@ -94,11 +95,11 @@ def survey_scans(
     image: Tensor | PlaneSource,
     *,
     planes: int = PLANES,
-    modalities: tuple[str, ...] = MODALITIES,
+    modalities: tuple[str, ...] | None = None,
 ) -> SurveyScans:
     """The part of a survey that no mask is needed for; `survey` says what the arguments mean."""
     positions = survey_positions(image, planes)
-    channels = modality_index(modalities, config.modalities)
+    channels = modality_index(modalities or config.task.modalities, config.modalities)
     views = [presented_scans(config, image, positions[:, VIEW_AXIS[view]], view, channels) for view in VIEWS]
     return SurveyScans(torch.cat(views, 1), positions)
 
@@ -124,7 +125,7 @@ def survey_planes(surrogate: Rater, planes: SurveyPlanes) -> Survey:
             shown = join_planes(surrogate.config, scans.to(surrogate.device), regions.to(surrogate.device))
             opinion = surrogate.consult(shown)
             assert opinion is not None  # there is a reader where there is a configuration of one
-            sums.append(overlap(split_planes(shown)[1].to(opinion.regions), opinion.regions))
+            sums.append(overlap(split_planes(surrogate.config, shown)[1].to(opinion.regions), opinion.regions))
         pooled = Overlap(*(torch.cat(parts).view(exams, count, -1).sum(1) for parts in zip(*sums, strict=True)))
         dice = 2 * pooled.both / pooled.total
     return Survey(agreement_of(pooled), dice, count)

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from dqe_loss.core.planes import CPU_BATCH
+from dqe_loss.core.pipeline import CPU_BATCH
 from dqe_loss.evaluate.agreement import agreement
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.surrogate.network import Surrogate, stars_of_output

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from dqe_loss.core.intensity import MODALITIES, modality_index
+from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
@@ -28,6 +28,7 @@ from dqe_loss.data.file_names import file_at
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.files import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.task import MODALITIES
 
 _FORMAT = 1
 """To be raised when planes of the same content change."""
@@ -105,7 +106,7 @@ class PlaneCache:
     def _extract(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         mask = LabelMask(labels, self.label_scheme)
         center = center_of_mask(mask, hard=True)
-        channels = modality_index(MODALITIES, self.config.modalities)
+        channels = modality_index(self.config.task.modalities, self.config.modalities)
         planes = [
             presented_planes(self.config, image, mask, center[:, VIEW_AXIS[view], None], view, channels)
             for view in VIEWS

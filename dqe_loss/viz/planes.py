@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.centers import plane_title
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS, regions_from_labels
+from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.corruption.shapes import Box, tumor_box
 from dqe_loss.data.exams import Exam
 from dqe_loss.surrogate.lowest import LowestPlanes
+from dqe_loss.task import MODALITIES, REGIONS
 
 SHOWN = {"flair": "FLAIR", "t1c": "T1c"}
 """Modalities of the picture: edema is read on FLAIR, core and enhancement on T1c."""

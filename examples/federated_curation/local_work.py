@@ -16,11 +16,11 @@ from planes import take_training_planes
 from torch import Tensor
 
 from dqe_loss import Surrogate, load_surrogate
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.exams import ExamPaths, read_exam
 from dqe_loss.files import write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.describe import star_unit
+from dqe_loss.task import MODALITIES
 
 DEVIATIONS = 4.0
 """How many standard deviations (a robust estimate) of the site's own stars an exam may lie from their median."""

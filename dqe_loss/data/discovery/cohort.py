@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.exams import (
     MODALITY_TOKENS,
     ExamError,
@@ -18,6 +17,7 @@ from dqe_loss.data.exams import (
     unique_names,
 )
 from dqe_loss.data.file_names import written
+from dqe_loss.task import MODALITIES
 
 _TOKENS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens}
 NIFTI = (".nii.gz", ".nii")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.discovery.cohort import Case, name_masks
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.tables.table import absolute_path, raise_problems, read_table
+from dqe_loss.task import MODALITIES
 
 COLUMNS = ("exam", "segmentation", *MODALITIES)
 

@@ -24,11 +24,11 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import LABEL_SCHEMES, REGIONS
+from dqe_loss.core.labels import LABEL_SCHEMES
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.tables.table import absolute_path, check_table, raise_problems, read_table, write_table
 from dqe_loss.surrogate.dice_map import DICE_COLUMNS
+from dqe_loss.task import MODALITIES, REGIONS
 
 STARS = (*VIEWS, "mean", "spread")
 """Columns that an error leaves empty."""

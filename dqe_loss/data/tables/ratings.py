@@ -21,10 +21,10 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
-from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.table import TableError, check_table, raise_problems, read_table, write_table
+from dqe_loss.task import MODALITIES
 
 PATHS = ("segmentation", *MODALITIES)
 """Columns that hold paths."""

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dqe_loss.core.center_of_mass import hard_center_of_mass
-from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.core.labels import REGIONS, regions_from_labels
+from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.corruption.shapes import Box
 from dqe_loss.data.exams import Exam
+from dqe_loss.task import MODALITIES, REGIONS
 from dqe_loss.viz.planes import OUTLINES, bounding_box, take_plane, window
 
 SHOWN = {"flair": "FLAIR", "t1c": "T1c", "t1": "T1", "t2": "T2"}

@@ -1,0 +1,111 @@
+"""A network's predictions, rated as what would be saved of them: what the metrics of MONAI and torchmetrics share."""
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
+from dqe_loss.core.intensity import modality_index
+from dqe_loss.core.labels import check_labels, check_region_order, regions_from_tissues, reorder_regions
+from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.slicing import check_views
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rating import rate_segmentation
+from dqe_loss.surrogate.survey import is_surveyed
+from dqe_loss.task import Task
+
+
+class PredictionRater:
+    """Rates a network's predictions as what would be saved of them: binarized, whole planes, without gradient.
+
+    What MONAI's and torchmetrics' metric have in common. Every prediction is
+    checked, the first image, too: a metric is asked seldom enough to look at the values.
+
+    Args:
+        task: what is rated.
+        label_scheme: scheme of a label map, or of one-hot channels.
+        region_order: order of region channels; it may name further regions, which are not rated; the task's if None.
+        modalities: the image's channel order; the task's if None.
+        views: which views to rate.
+        thorough: whether to ask the second reader all over the head, if the surrogate has one
+            (`dqe_loss.surrogate.survey`).
+
+    Raises:
+        ValueError: if a name is unknown, when it is made and not after the first epoch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        label_scheme: str,
+        region_order: tuple[str, ...] | None,
+        modalities: tuple[str, ...] | None,
+        views: tuple[str, ...],
+        thorough: bool,
+    ) -> None:
+        find_scheme(label_scheme)
+        check_views(views)
+        self.region_order = task.regions if region_order is None else region_order
+        self.modalities = task.modalities if modalities is None else modalities
+        check_region_order(self.region_order)
+        modality_index(self.modalities, task.modalities)
+        self.task, self.label_scheme, self.views, self.thorough = task, label_scheme, views, thorough
+        self.seen_an_image = False
+
+    def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:
+        """Rate a batch.
+
+        Args:
+            surrogate: the frozen network.
+            prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+            image: ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped.
+
+        Returns:
+            Stars ``(B, V)``.
+
+        Raises:
+            ValueError: if a shape or label is not as said, the prediction holds NaN or logits, or the image is a label
+                map.
+
+        Warns:
+            UserWarning: a modality of the first image is empty, or twice the same.
+        """
+        regions = self._binarize(prediction)
+        if not self.seen_an_image:
+            check_image(image, self.modalities)
+            self.seen_an_image = True
+        with torch.no_grad():
+            return rate_segmentation(
+                surrogate,
+                image,
+                regions,
+                label_scheme=self.label_scheme,
+                modalities=self.modalities,
+                views=self.views,
+                thorough=is_surveyed(surrogate.config, self.thorough),
+            )
+
+    def _binarize(self, prediction: Tensor) -> Tensor:
+        """A prediction as a label map, or as binary regions in the task's order."""
+        if prediction.ndim != 5:
+            raise ValueError(
+                f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
+            )
+        channels, regions, tissues = prediction.shape[1], len(self.region_order), 1 + len(self.task.tissues)
+        if channels == 1:
+            check_labels(prediction, self.label_scheme)
+            return prediction
+        if channels == regions:
+            check_probabilities(prediction, "the prediction", "pass torch.sigmoid(logits), or logits > 0")
+            return reorder_regions(prediction, self.region_order) > 0.5
+        if channels != tissues or regions > len(self.task.regions):
+            raise ValueError(
+                f"expected a prediction of 1 channel (label map), {regions} ({', '.join(self.region_order)}) or "
+                f"{tissues} (background and tissues), got {channels} channels: name the region of each channel in "
+                "region_order=, or pass a label map"
+            )
+        check_probabilities(
+            prediction, "the prediction", "pass torch.softmax(logits, 1), or the label map of its argmax"
+        )
+        check_exclusive(prediction)
+        return regions_from_tissues(prediction, self.label_scheme) > 0.5

@@ -1,0 +1,27 @@
+"""What gives planes stars."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.surrogate.refiner import Opinion
+
+
+class Rater(Protocol):
+    """A `dqe_loss.Surrogate`, guarded or not, or the same network in another engine."""
+
+    @property
+    def config(self) -> SurrogateConfig:
+        """How planes are made."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where planes must lie."""
+
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
+        """Stars ``(N,)`` of planes ``(N, C, H, W)``; see `Surrogate.forward`."""
+
+    def consult(self, planes: Tensor) -> Opinion | None:
+        """What the second reader would have drawn on planes ``(N, C, H, W)``; None without one."""

@@ -1,0 +1,159 @@
+"""Stars of whole segmentations: one path for what a user asks for, and for what the loss, metrics and commands do."""
+
+import torch
+from torch import Tensor
+
+from dqe_loss.core.centers import image_centers
+from dqe_loss.core.checks import cannot_wait, check_probabilities
+from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
+from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.slicing import VIEWS
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rater import Rater
+from dqe_loss.surrogate.survey import PLANES, ceiling_of, survey
+
+
+def rate_segmentation(
+    surrogate: Surrogate,
+    image: Tensor,
+    segmentation: Tensor,
+    *,
+    slicing: str = "hard",
+    label_scheme: str = "brats",
+    center: Tensor | None = None,
+    look: tuple[str, ...] = ("mask",),
+    views: tuple[str, ...] = VIEWS,
+    planes: int = 1,
+    jitter: float = 0.0,
+    generator: torch.Generator | None = None,
+    modalities: tuple[str, ...] | None = None,
+    thorough: bool = False,
+    survey_planes: int = PLANES,
+) -> Tensor:
+    """Rate segmentations as the surrogate would.
+
+    With ``slicing="hard"`` the ratings are those of the published package to 1e-4; ``"soft"`` is differentiable with
+    respect to the mask and to where its center lies.
+
+    Args:
+        surrogate: the frozen network.
+        image: intensities ``(B, 4, X, Y, Z)`` of any real dtype, raw or z-scores, skull-stripped, 1 mm, as BraTS arrays
+            lie.
+        segmentation: label map ``(B, 1, X, Y, Z)`` of any real dtype (its values are not checked here, see
+            `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
+        slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
+        label_scheme: scheme of a label map.
+        center: ``(B, 3)`` voxel coordinates to look at, instead of ``look``.
+        look: where to look (`dqe_loss.core.centers`): one or more of ``"mask"`` (the segmentation's own center, as
+            published), ``"flair"`` (where FLAIR is brightest) and ``"brain"``; of several, each view's lowest stars
+            count.
+        views: which views to rate.
+        planes: parallel planes per view, over which the rating is averaged; see ``jitter``.
+        jitter: standard deviation in voxels by which planes are moved along their axis: every plane but the first,
+            which keeps to the center; the only one if ``planes`` is 1.
+        generator: CPU generator that draws the moves.
+        modalities: the image's channel order; the task's (`dqe_loss.MODALITIES`) if None.
+        thorough: whether to ask the surrogate's second reader all over the head (`dqe_loss.surrogate.survey`), too, so
+            that errors far from the rated planes count. Their gradient is not followed.
+        survey_planes: planes a view that it is asked in.
+
+    Returns:
+        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
+        without a second reader, see `Surrogate.forward`.
+
+    Raises:
+        ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
+            ``thorough`` is asked of a surrogate without a second reader.
+    """
+    if slicing not in ("hard", "soft"):
+        raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
+    regions = len(surrogate.config.task.regions)
+    if segmentation.ndim != 5 or segmentation.shape[1] not in (1, regions):
+        raise ValueError(
+            f"expected a label map (B, 1, X, Y, Z) or regions (B, {regions}, X, Y, Z), "
+            f"got a segmentation of shape {tuple(segmentation.shape)}"
+        )
+    if segmentation.shape[1] == regions and not cannot_wait(segmentation):
+        check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
+    find_scheme(label_scheme)
+    sampling = Sampling(views, planes, jitter, generator)
+    check_devices(surrogate, image=image, segmentation=segmentation)
+    mask: Mask = (
+        LabelMask(segmentation, label_scheme)
+        if segmentation.shape[1] == 1
+        else RegionMask(segmentation, hard=slicing == "hard")
+    )
+    centers = [center] if center is not None else look_at(image, mask, look, slicing == "hard", modalities)
+    inputs = [read_inputs(surrogate.config, image, mask, center, modalities) for center in centers]
+    ceiling = None
+    if thorough:
+        found = survey(surrogate, image, mask, planes=survey_planes, modalities=modalities)
+        ceiling = ceiling_of(surrogate, found)
+    stars = [rate_planes(surrogate, cut_planes(surrogate.config, one, sampling), ceiling=ceiling) for one in inputs]
+    return torch.stack(stars).amin(0)
+
+
+def look_at(
+    image: Tensor, mask: Mask, look: tuple[str, ...], hard: bool, modalities: tuple[str, ...] | None = None
+) -> list[Tensor]:
+    """Centers ``(B, 3)`` to rate through, one for each place of ``look``; see `rate_segmentation`.
+
+    Raises:
+        ValueError: if a place is unknown.
+    """
+    found = image_centers(image, look, modalities)
+    centers = [center_of_mask(mask, hard=hard) if name == "mask" else found[name] for name in look]
+    return centers if hard else [at_least_float32(center) for center in centers]
+
+
+def rate_mask(
+    rater: Rater,
+    image: Tensor,
+    mask: Mask,
+    center: Tensor,
+    sampling: Sampling = THREE_PLANES,
+    *,
+    modalities: tuple[str, ...] | None = None,
+    checkpointing: bool = False,
+    ceiling: Tensor | None = None,
+) -> Tensor:
+    """Rate any `Mask` through a given center: the three steps of `dqe_loss.core.pipeline` in a row.
+
+    Args:
+        rater: the frozen network, guarded or not.
+        image: intensities ``(B, 4, X, Y, Z)``.
+        mask: the segmentation, of the image's size.
+        center: ``(B, 3)`` voxel coordinates: integers give whole planes, fractions interpolated ones.
+        sampling: which planes are cut around it.
+        modalities: the image's channel order; the task's if None.
+        checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
+        ceiling: ``(B,)``, largest share of its stars that each mask keeps (`dqe_loss.surrogate.survey.ceiling_of`).
+
+    Returns:
+        Stars ``(B, V)``.
+
+    Raises:
+        ValueError: if shapes, names or devices are not as said.
+    """
+    check_devices(rater, image=image, segmentation=center)
+    inputs = read_inputs(rater.config, image, mask, center, modalities)
+    return rate_planes(rater, cut_planes(rater.config, inputs, sampling), checkpointing, ceiling)
+
+
+def check_devices(rater: Rater, **tensors: Tensor) -> None:
+    """Check that all lies where the surrogate lies: losses without weights need no moving, but this one does.
+
+    Raises:
+        TypeError: if something is no tensor.
+        ValueError: naming what lies where.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use torch.from_numpy")
+        if tensor.device != rater.device:
+            raise ValueError(
+                f"the {name} is on {tensor.device}, the surrogate on {rater.device}; move the loss with "
+                f"criterion.to({str(tensor.device)!r}), or the {name} to the surrogate's device"
+            )
