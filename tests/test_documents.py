@@ -152,3 +152,10 @@ def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if Path(page).is_relative_to(ROOT / "docs")]
     assert [page for page in pages if f": {page}\n" not in f"{navigation}\n"] == []
+
+
+def test_the_api_pages_name_what_there_is():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    shown = re.findall(r"^::: (\S+)\.(\w+)$", text, re.MULTILINE)
+    assert [f"{module}.{name}" for module, name in shown if not hasattr(importlib.import_module(module), name)] == []
+    assert set(dqe_loss.__all__) <= {name for _, name in shown}
