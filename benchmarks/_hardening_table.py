@@ -16,7 +16,7 @@ from _hardening_tune import tune
 from _report import markdown_table, write_json
 
 from dqe_loss.core.labels import REGIONS
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 READINGS = {
     "thorough": {"thorough": True},

@@ -21,7 +21,7 @@ from dqe_loss import load_surrogate
 from dqe_loss.core.pipeline import rate_segmentation
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.files import check_outputs, write_together
+from dqe_loss.outputs import check_outputs, write_together
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "federated_curation"))
 from local_work import rated_alike

@@ -31,7 +31,7 @@ from dqe_loss.core.planes import Rater
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
 from dqe_loss.data.exams import ExamPaths, open_exam
-from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
 from dqe_loss.rate.read_ahead import read_ahead
 
 TARGETS = {"gz": 5.0, "plain": 20.0}
@@ -44,7 +44,7 @@ Stages = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class FileThroughputOptions:
     """Options of the command line."""
 
     exam: Path | None = None
@@ -59,7 +59,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: FileThroughputOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     raters: dict[str, Rater] = {"torch": load_surrogate("brainlesion")}
@@ -267,4 +267,4 @@ def _resident(files: list[ExamPaths], rater: Rater, exams: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(FileThroughputOptions, description=__doc__))

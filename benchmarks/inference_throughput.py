@@ -29,7 +29,7 @@ from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import network_input
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam, ExamPaths, read_exam
-from dqe_loss.rate.files import rate_files
+from dqe_loss.rate.rate_exam import rate_files
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}
 TARGETS = {"gz files": 2.5, "arrays": 4.0}
@@ -41,7 +41,7 @@ Load = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Settings:
+class InferenceThroughputOptions:
     """Options of the command line."""
 
     exam: Path | None = None
@@ -60,7 +60,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: InferenceThroughputOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
@@ -258,4 +258,4 @@ def _met(value: float, target: float) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(InferenceThroughputOptions, description=__doc__))

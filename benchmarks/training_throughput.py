@@ -24,7 +24,7 @@ from _report import machine, markdown_table, spread, timed, write_json
 from dqe_loss.data.augmentation.augment import augment
 from dqe_loss.data.tables.ratings import read_ratings, write_ratings
 from dqe_loss.processes import Processes, StopRequest
-from dqe_loss.simulate.simulation import phantom_paths, write_phantom
+from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.surrogate.checkpoint import assemble
 from dqe_loss.surrogate.network import build_network
 from dqe_loss.train.config import PRESETS, TrainConfig
@@ -37,7 +37,7 @@ PAPER = 33.0
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TrainingThroughputOptions:
     """Measure the throughput of a training.
 
     Attributes:
@@ -63,7 +63,7 @@ class Arguments:
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = tyro.cli(TrainingThroughputOptions, description=__doc__)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     where = Processes(0, 1, torch.device(name))
     config = replace(

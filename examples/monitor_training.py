@@ -30,7 +30,7 @@ from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
 from dqe_loss.command_line import check_device, run_command
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder
+from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.describe import star_unit
 
@@ -38,7 +38,7 @@ TEST_PHANTOM = 100
 
 
 @dataclass(frozen=True)
-class Arguments:
+class MonitorTrainingOptions:
     """Train a small network on phantoms, and log stars and Dice after each epoch.
 
     Attributes:
@@ -88,7 +88,7 @@ def make_evaluator(data: Dataset, network: torch.nn.Module, metric: DQEMetric, d
     )
 
 
-def monitor(arguments: Arguments) -> list[dict[str, float]]:
+def monitor(arguments: MonitorTrainingOptions) -> list[dict[str, float]]:
     """Train and log; the metrics of each epoch."""
     import_extra("dqe_loss.integrations.monai", "monitor")
     if min(arguments.phantoms, arguments.validation, arguments.epochs) < 1:
@@ -138,7 +138,7 @@ def monitor(arguments: Arguments) -> list[dict[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="monitor_training.py", args=argv)
+    arguments = tyro.cli(MonitorTrainingOptions, prog="monitor_training.py", args=argv)
     return run_command(
         "monitor_training.py", lambda: print(f"Written to {arguments.out}") if monitor(arguments) else None
     )

@@ -294,7 +294,15 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [rate.Arguments, evaluate.Arguments, audit.Arguments, simulate.Arguments, TrainConfig, HardenConfig]
+    "arguments",
+    [
+        rate.RateArguments,
+        evaluate.EvaluateArguments,
+        audit.AuditArguments,
+        simulate.SimulateArguments,
+        TrainConfig,
+        HardenConfig,
+    ],
 )
 def test_label_schemes_of_the_option_are_all_there_are(arguments, capsys):
     assert get_args(get_type_hints(arguments)["label_scheme"]) == tuple(LABEL_SCHEMES)

@@ -10,7 +10,7 @@ import tyro
 
 from dqe_loss.command_line import SchemeOption, check_device, run_command
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder
+from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
@@ -19,7 +19,7 @@ _LIST = "absurd|ladders|exploitation|direction|soft|invariance"
 
 
 @dataclass(frozen=True)
-class Arguments:
+class AuditArguments:
     """Say where a checkpoint can be fooled, before it is used as a loss.
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
@@ -72,13 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if a part named by ``--fail-on`` failed; 2 after an error, which is one line on standard
         error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.audit", args=argv)
+    arguments = tyro.cli(AuditArguments, prog="dqe_loss.audit", args=argv)
     failed: list[str] = []
     code = run_command("dqe_loss.audit", lambda: failed.extend(_run(arguments)))
     return code or int(bool(failed))
 
 
-def _run(arguments: Arguments) -> list[str]:
+def _run(arguments: AuditArguments) -> list[str]:
     """Do the audit; returns the failed parts of those that ``--fail-on`` names."""
     _check(arguments)
     check_device(arguments.device)
@@ -108,7 +108,7 @@ def _run(arguments: Arguments) -> list[str]:
     return counted
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: AuditArguments) -> None:
     """Refuse what cannot work before anything is read."""
     if bool(arguments.exams) != bool(arguments.reference):
         given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")

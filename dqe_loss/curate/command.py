@@ -11,7 +11,7 @@ import tyro
 from dqe_loss.command_line import run_command
 from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, encode, write_together
+from dqe_loss.outputs import check_output_folder, encode, write_together
 
 PAGE = "index.html"
 _Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
@@ -20,7 +20,7 @@ _Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="
 
 
 @dataclass(frozen=True)
-class Arguments:
+class CurateArguments:
     """Say which segmentations of a rated data set to keep, to review and to drop.
 
     The table is one of dqe_loss.rate. The threshold is given (--threshold), a share of the table (--quantile), or
@@ -95,19 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if ``--labels`` shows no threshold to do, so that nothing is kept; 2 after an error, which is
         one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.curate", args=argv)
+    arguments = tyro.cli(CurateArguments, prog="dqe_loss.curate", args=argv)
     failed: list[str] = []
     code = run_command("dqe_loss.curate", lambda: failed.extend(_run(arguments)))
     return code or int(bool(failed))
 
 
-def _run(arguments: Arguments) -> list[str]:
+def _run(arguments: CurateArguments) -> list[str]:
     """Curate; returns the statement that nothing could be shown, if so."""
     _check(arguments)
     run = import_extra("dqe_loss.curate.curation", "train")
-    record = import_extra("dqe_loss.curate.record", "train")
+    record = import_extra("dqe_loss.curate.lists_and_numbers", "train")
     page = import_extra("dqe_loss.curate.page", "train")
-    given = {field.name: getattr(arguments, field.name) for field in fields(run.Settings)}
+    given = {field.name: getattr(arguments, field.name) for field in fields(run.CurationSettings)}
     by_default = arguments.threshold is None and not arguments.labels and arguments.budget is None
     if by_default and arguments.quantile is None:
         given["quantile"] = 0.1
@@ -115,7 +115,7 @@ def _run(arguments: Arguments) -> list[str]:
         del given["center_pattern"]
     accepted = arguments.accept_warnings
     given["accept_warnings"] = () if accepted is None else accepted or REVIEW
-    settings = run.Settings(**given)
+    settings = run.CurationSettings(**given)
 
     curation = run.curate(arguments.table, settings)
     content = record.numbers(curation, arguments.table, settings)
@@ -134,7 +134,7 @@ def _run(arguments: Arguments) -> list[str]:
     return []
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: CurateArguments) -> None:
     """Refuse what cannot work before anything is read."""
     ways = {"--threshold": arguments.threshold, "--quantile": arguments.quantile, "--labels": arguments.labels}
     named = [name for name, value in ways.items() if value is not None]

@@ -11,7 +11,7 @@ import tyro
 from dqe_loss.command_line import SchemeOption, check_device, run_command
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
@@ -21,7 +21,7 @@ _Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", hel
 
 
 @dataclass(frozen=True)
-class Arguments:
+class EvaluateArguments:
     """Say how well a surrogate agrees with raters (--ratings), with references (--exams), or with both.
 
     Writes numbers (evaluation.json), a row for each segmentation (predictions.csv), the paper's figures as PNG and
@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.evaluate", args=argv)
+    arguments = tyro.cli(EvaluateArguments, prog="dqe_loss.evaluate", args=argv)
     return run_command("dqe_loss.evaluate", lambda: _run(arguments))
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: EvaluateArguments) -> None:
     _check(arguments)
     check_device(arguments.device)
     run = import_extra("dqe_loss.evaluate.evaluation", "train")
@@ -101,7 +101,7 @@ def _run(arguments: Arguments) -> None:
     print(f"{run.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: EvaluateArguments) -> None:
     """Refuse what cannot work before anything is read."""
     if not arguments.ratings and not arguments.exams:
         raise ValueError("expected --ratings TABLE, or --exams FOLDER with --reference NAME, or both; found neither")

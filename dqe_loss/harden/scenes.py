@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.harden.exams import TaughtExam, label_plane, scaled_plane
+from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 
 SIZE = 160
 """Side in voxels of the taught planes, cut out of the field of view: most of a brain, at less than half the cost."""

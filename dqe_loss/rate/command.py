@@ -18,10 +18,10 @@ from dqe_loss.core.planes import Rater
 from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_outputs, write_together
+from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
-from dqe_loss.rate.exam import rate_exam
-from dqe_loss.rate.files import prepare_planes, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
+from dqe_loss.rate.table_rows import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.describe import (
     Ratings,
@@ -38,7 +38,7 @@ from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.survey import is_surveyed
 
-__all__ = ["Arguments", "main", "rate_exam"]
+__all__ = ["RateArguments", "main", "rate_exam"]
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
@@ -49,7 +49,7 @@ TABLE_FORMATS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RateArguments:
     """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
 
     One exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). A data set (--data and
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
         standard error; 128 + its number after a signal.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
+    arguments = tyro.cli(RateArguments, prog="dqe_loss.rate", args=argv)
     code = 0
 
     def work() -> None:
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("dqe_loss.rate", work) or code
 
 
-def _rate_data(arguments: Arguments) -> int:
+def _rate_data(arguments: RateArguments) -> int:
     """Rate a data set, or this process's share of it; returns the exit code."""
     single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure", "explain", "reference")
     if given := [name for name in single if getattr(arguments, name)]:
@@ -160,17 +160,17 @@ def _rate_data(arguments: Arguments) -> int:
     rank, world = launched()
     device = own_device(arguments.device)
     check_device(device)
-    run = import_extra("dqe_loss.rate.data_set", "rate")
+    run = import_extra("dqe_loss.rate.rate_data_set", "rate")
     from dqe_loss.data.discovery.nnunet import is_nnunet
     from dqe_loss.data.discovery.nnunet_labels import settle_scheme
-    from dqe_loss.rate.plan import Plan
+    from dqe_loss.rate.plan import RatePlan
 
     scheme = arguments.label_scheme
     if is_nnunet(arguments.data):
         scheme = settle_scheme(arguments.data, scheme)
         if scheme != arguments.label_scheme:
             print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
-    plan = Plan(
+    plan = RatePlan(
         arguments.data,
         arguments.out,
         arguments.checkpoint,
@@ -188,11 +188,11 @@ def _rate_data(arguments: Arguments) -> int:
     rater = _in_engine(surrogate, arguments.engine)
     config = surrogate.config
     description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, plan.told(config))]
-    code: int = run.tell(run.rate_data(plan, surrogate, rater), plan, "\n".join(description))
+    code: int = run.tell(run.rate_data_set(plan, surrogate, rater), plan, "\n".join(description))
     return code
 
 
-def _rate_exam(arguments: Arguments) -> int:
+def _rate_exam(arguments: RateArguments) -> int:
     """Rate the segmentations of one exam."""
     many = ("predictions", "channels", "workers", "retry")
     if given := [name for name in many if getattr(arguments, name)]:
@@ -249,7 +249,7 @@ def _in_engine(surrogate: Surrogate, engine: str) -> Rater:
     return rater
 
 
-def _exam_paths(arguments: Arguments) -> ExamPaths:
+def _exam_paths(arguments: RateArguments) -> ExamPaths:
     """Find the files from --exam or from the single paths."""
     given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
     modalities = {modality: path for modality, path in given.items() if path}
@@ -275,7 +275,7 @@ def _exam_paths(arguments: Arguments) -> ExamPaths:
     return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
 
 
-def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments, caption: str) -> bytes:
+def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: RateArguments, caption: str) -> bytes:
     image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
     masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
     planes = {

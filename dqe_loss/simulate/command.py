@@ -22,17 +22,17 @@ from dqe_loss.command_line import SchemeOption, run_command
 from dqe_loss.data.exams import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.outputs import check_output_folder, write_together
 
 if TYPE_CHECKING:
-    from dqe_loss.simulate.simulation import Settings, SimulatedExam
+    from dqe_loss.simulate.simulate_exam import SimulatedExam, SimulationSettings
 
 RECORD = "simulation.json"
 """What a folder was simulated with: a run that continues must not mix two simulations."""
 
 
 @dataclass(frozen=True)
-class Arguments:
+class SimulateArguments:
     """Make simulated ratings: graded segmentation errors, scored against a reference, judged by simulated raters.
 
     From phantoms (--phantoms) or exams with a reference (--exams and --reference). The table ratings.csv in
@@ -73,20 +73,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.simulate", args=argv)
+    arguments = tyro.cli(SimulateArguments, prog="dqe_loss.simulate", args=argv)
     return run_command("dqe_loss.simulate", lambda: _run(arguments))
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: SimulateArguments) -> None:
     _check(arguments)
-    import_extra("dqe_loss.simulate.simulation", "train")
+    import_extra("dqe_loss.simulate.simulate_exam", "train")
     from dqe_loss.data.tables.ratings import read_ratings, write_ratings
-    from dqe_loss.simulate.simulation import Settings, part_path, simulate_exam, write_phantom
+    from dqe_loss.simulate.simulate_exam import SimulationSettings, part_path, simulate_exam, write_phantom
 
     out = arguments.out
     seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
     exams = _exams(arguments, seeds)
-    settings = Settings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
+    settings = SimulationSettings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
     _claim(out, settings, exams)
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
@@ -109,7 +109,7 @@ def _run(arguments: Arguments) -> None:
     )
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: SimulateArguments) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
     if arguments.exams and not (arguments.reference and all(arguments.reference)):
@@ -121,9 +121,9 @@ def _check(arguments: Arguments) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(arguments, name)}")
 
 
-def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
+def _exams(arguments: SimulateArguments, seeds: range) -> list["SimulatedExam"]:
     """All exams by name; each one's ``others`` begin with the next."""
-    from dqe_loss.simulate.simulation import SimulatedExam, phantom_paths
+    from dqe_loss.simulate.simulate_exam import SimulatedExam, phantom_paths
 
     found = [phantom_paths(seed, arguments.out / "exams") for seed in seeds]
     for folder in arguments.exams:
@@ -141,7 +141,7 @@ def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
     ]
 
 
-def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) -> None:
+def _claim(out: Path, settings: "SimulationSettings", exams: Sequence["SimulatedExam"]) -> None:
     """Note what the folder is for, or see that it was for the same."""
     record = json.loads(json.dumps(asdict(settings) | {"exams": [exam.paths.name for exam in exams]}))
     check_output_folder(out)

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nonlocal code
         config = read_arguments(arguments)
         if config:
-            code = import_extra("dqe_loss.train.training", "train").train(config)
+            code = import_extra("dqe_loss.train.train_surrogate", "train").train_surrogate(config)
 
     return run_command("dqe_loss.train", work) or code
 

@@ -26,7 +26,7 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import ExamPaths, read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
 
 _FORMAT = 1

@@ -18,7 +18,7 @@ from torch import Tensor
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.exams import ExamPaths, read_exam
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.describe import star_unit
 

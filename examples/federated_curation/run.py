@@ -31,8 +31,8 @@ from dqe_loss import REGIONS, load_surrogate
 from dqe_loss.command_line import run_command
 from dqe_loss.data.exams import read_exam
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
-from dqe_loss.simulate.simulation import phantom_paths
+from dqe_loss.outputs import check_output_folder, write_together
+from dqe_loss.simulate.simulate_exam import phantom_paths
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings
 
@@ -40,7 +40,7 @@ RULES = {"all": "no curation", "stars": "curation by stars", "truth": "oracle"}
 
 
 @dataclass(frozen=True)
-class Arguments:
+class FederatedCurationOptions:
     """Train a small network in a federation of phantoms with wrong masks: as they are, curated by stars, and by truth.
 
     Attributes:
@@ -72,7 +72,7 @@ class Arguments:
     processes: int = 2
 
 
-def run_federations(arguments: Arguments) -> None:
+def run_federations(arguments: FederatedCurationOptions) -> None:
     """Lay out, train, test, and tell."""
     started = time.monotonic()
     check(arguments)
@@ -132,7 +132,7 @@ def run_federations(arguments: Arguments) -> None:
     print(f"{time.monotonic() - started:.0f} s. Written to {arguments.out}: results.json")
 
 
-def check(arguments: Arguments) -> None:
+def check(arguments: FederatedCurationOptions) -> None:
     """Refuse what cannot work, before any work is done.
 
     Raises:
@@ -150,7 +150,7 @@ def check(arguments: Arguments) -> None:
     check_output_folder(arguments.out)
 
 
-def check_settings(arguments: Arguments, checkpoint: str, path: Path) -> None:
+def check_settings(arguments: FederatedCurationOptions, checkpoint: str, path: Path) -> None:
     """Refuse to mix runs of different settings in one folder.
 
     Args:
@@ -276,7 +276,7 @@ def as_text(summary: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="run.py", args=argv)
+    arguments = tyro.cli(FederatedCurationOptions, prog="run.py", args=argv)
     return run_command("run.py", lambda: run_federations(arguments))
 
 

@@ -26,8 +26,8 @@ from dqe_loss.data.exams import ExamPaths, read_exam, read_labels
 from dqe_loss.data.file_names import written
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.tables.ratings import write_ratings
-from dqe_loss.files import write_together
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
+from dqe_loss.outputs import write_together
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
 
 CHAIN = (0.4, 0.35, 0.25)
@@ -38,7 +38,7 @@ _MASKS, _RATERS = 0, 1  # separate streams of randomness: more raters must not c
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What all exams of a simulation share.
 
     Attributes:
@@ -109,7 +109,7 @@ def part_path(name: str, out: Path) -> Path:
     return out / "parts" / f"{name}.csv"
 
 
-def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> tuple[int, ...]:
+def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) -> tuple[int, ...]:
     """Write the segmentations of one exam, and last its part of the ratings table; done if all are there.
 
     Args:
@@ -178,7 +178,11 @@ def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True)
 
 
 def _judge(
-    exam: ExamPaths, paths: Sequence[Path], plans: Sequence[Sequence[Step]], stars: Sequence[list[float]], s: Settings
+    exam: ExamPaths,
+    paths: Sequence[Path],
+    plans: Sequence[Sequence[Step]],
+    stars: Sequence[list[float]],
+    s: SimulationSettings,
 ) -> pd.DataFrame:
     """Rows of the ratings table: a judgment for each segmentation, view and rater."""
     rows = []
