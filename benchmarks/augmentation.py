@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torchio as tio
 import tyro
+from _options import ResultFile
 from _report import interleave, machine, markdown_table, write_json
 from batchgenerators.augmentations.color_augmentations import (
     augment_brightness_multiplicative,
@@ -53,8 +54,7 @@ class AugmentationOptions:
     """Measured rounds; one more goes first."""
     draws: int = 600
     """Planes augmented with the default configuration."""
-    json: Path = Path("benchmarks/results/augmentation.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/augmentation.json")
 
 
 def main(settings: AugmentationOptions) -> None:

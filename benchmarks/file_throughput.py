@@ -22,6 +22,7 @@ from typing import Any
 import nibabel
 import torch
 import tyro
+from _options import ExamFolder, ResultFile
 from _report import interleave, machine, markdown_table, spread, write_json
 from _upstream import arguments, exam_files, upstream
 
@@ -47,16 +48,14 @@ Stages = dict[str, dict[str, list[float]]]
 class FileThroughputOptions:
     """Options of the command line."""
 
-    exam: Path | None = None
-    """Folder of an exam; without it the phantom is written to a temporary folder."""
+    exam: ExamFolder = None
     repeats: int = 5
     """Measured rounds."""
     ahead: int = 8
     """Exams of the cases that read ahead."""
     memory: int = 100
     """Exams whose planes are prepared to see whether memory grows."""
-    json: Path = Path("benchmarks/results/file_throughput.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/file_throughput.json")
 
 
 def main(settings: FileThroughputOptions) -> None:

@@ -16,6 +16,7 @@ from _attack import DEFENSES, STARTS, Attack, AttackSettings, run_attack
 from _attack_figure import draw_curves, draw_planes
 from _attack_table import detail_table, summary_table, verdicts
 from _cells import run_cells, with_checkpoint
+from _options import FirstReference, MoreExams
 from _references import PHANTOM, REFERENCES, exam_name
 
 
@@ -27,10 +28,8 @@ def _device() -> str:
 class HackingOptions:
     """Options of the command line."""
 
-    exam: tuple[Path, ...] = ()
-    """Folders of exams, beside the phantom."""
-    reference: tuple[str, ...] = REFERENCES
-    """Names of segmentations that count as the reference: the first that an exam has, or its only one."""
+    exam: MoreExams = ()
+    reference: FirstReference = REFERENCES
     phantom: bool = True
     """Whether to attack the phantom too."""
     phantom_seed: int = 0

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
+from _options import ResultFile
 from _report import interleave, machine, markdown_table, spread, write_json
 
 MODULES = ("torch", "monai.losses", "dqe_loss")
@@ -31,8 +32,7 @@ class ImportTimeOptions:
 
     repeats: int = 7
     """Measured rounds; one more goes first, to fill the disk cache."""
-    json: Path = Path("benchmarks/results/import_time.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/import_time.json")
 
 
 def main(settings: ImportTimeOptions) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
+from _options import AutoDevice, ExamFolder, ResultFile, Threads
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from _upstream import arguments, exam_files, upstream
 
@@ -44,20 +45,16 @@ Load = Callable[[], object]
 class InferenceThroughputOptions:
     """Options of the command line."""
 
-    exam: Path | None = None
-    """Folder of an exam; without it the phantom is written to a temporary folder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where both implementations run."""
+    exam: ExamFolder = None
+    device: AutoDevice = "auto"
     repeats: int = 7
     """Measured rounds."""
     batch: int | None = None
     """Exams in the batch of resident tensors: 4 on a CPU, 16 on a GPU."""
     variants: tuple[Variant, ...] | None = None
     """How the batch is run: float32 on a CPU, all of them on a GPU."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/inference_throughput.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/inference_throughput.json")
 
 
 def main(settings: InferenceThroughputOptions) -> None:

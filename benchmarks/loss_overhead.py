@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
+from _options import AutoDevice, ResultFile, Threads
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
@@ -42,6 +43,7 @@ from dqe_loss import (
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
+from dqe_loss.options import CheckpointName
 
 DICE, PLUS, LEAN = "DiceLoss", "DiceLoss + DQELoss", "DiceLoss + DQELoss(checkpointing=True)"
 PLACED, ALONE = "DiceLoss + DQELoss, origin=", "DQELoss"
@@ -58,12 +60,10 @@ class LossOverheadOptions:
 
     size: int | None = None
     """Edge of the crop in voxels: 96 on a CPU, 128 on a GPU."""
-    checkpoint: str = "brainlesion"
-    """What rates: brainlesion, hardened or a file."""
+    checkpoint: CheckpointName = "brainlesion"
     exam: Path | None = None
     """Folder of an exam, its first segmentation the target; the phantom if not given."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    device: AutoDevice = "auto"
     weight: float = 0.1
     """Weight of the DQE term."""
     repeats: int | None = None
@@ -77,10 +77,8 @@ class LossOverheadOptions:
     """Autocast to bfloat16; on by default on a GPU only."""
     parts: tuple[Part, ...] = ("memory", "step", "breakdown")
     """What to measure."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/loss_overhead.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/loss_overhead.json")
 
     def resolved(self) -> LossOverheadOptions:
         """The same with the defaults of the device filled in."""

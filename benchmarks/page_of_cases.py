@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tyro
+from _options import ResultFile
 from _report import machine, markdown_table, write_json
 from playwright.sync_api import Browser, sync_playwright
 
@@ -58,8 +59,7 @@ class PageOfCasesOptions:
     """How many of them have pictures, a page each."""
     repeats: int = 5
     """Times that each page is opened; medians are told."""
-    json: Path = Path("benchmarks/results/page_of_cases.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/page_of_cases.json")
 
 
 def make_pictures() -> list[list[ViewPicture]]:

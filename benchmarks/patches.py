@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from _options import ResultFile, Threads
 from _references import find_reference
 from _report import machine, markdown_table, write_json
 from scipy.ndimage import binary_erosion
@@ -53,10 +54,8 @@ class PatchesOptions:
     """Seed of the positions."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Where to rate."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/patches.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/patches.json")
 
 
 def main(settings: PatchesOptions) -> None:

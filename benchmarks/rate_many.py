@@ -27,6 +27,7 @@ import nibabel
 import numpy as np
 import torch
 import tyro
+from _options import ResultFile
 from _report import machine, markdown_table, write_json
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, load_surrogate
@@ -57,8 +58,7 @@ class RateManyOptions:
     """Threads that read ahead."""
     engine: Literal["torch", "openvino"] = "torch"
     """What runs the network in the command."""
-    json: Path = Path("benchmarks/results/rate_many.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/rate_many.json")
 
 
 def main(settings: RateManyOptions) -> None:

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import tyro
 from _cells import Result, run_cells, with_checkpoint
+from _options import FirstReference, MoreExams
 from _references import PHANTOM, REFERENCES
 from _report import markdown_table
 from _saliency import SaliencyCell, cell_name, measure_exam
 
 from dqe_loss import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS
+from dqe_loss.options import CheckpointName
 
 DEFAULT = "change, smoothed 2"
 """Reading that ``--explain`` shows."""
@@ -32,10 +34,8 @@ BASELINES = ("outline of the mask, no network", "random weights")
 class SaliencyOptions:
     """Options of the command line."""
 
-    exam: tuple[Path, ...] = ()
-    """Folders of exams, beside the phantoms."""
-    reference: tuple[str, ...] = REFERENCES
-    """Names of segmentations that count as the reference."""
+    exam: MoreExams = ()
+    reference: FirstReference = REFERENCES
     phantoms: int = 2
     """Number of phantoms."""
     kinds: tuple[str, ...] = tuple(CORRUPTIONS)
@@ -44,8 +44,7 @@ class SaliencyOptions:
     """Severity of each, in (0, 1]."""
     views: tuple[str, ...] = VIEWS
     """Views."""
-    checkpoint: str = "brainlesion"
-    """Surrogate, or a .safetensors file."""
+    checkpoint: CheckpointName = "brainlesion"
     smoothgrad: bool = False
     """Whether to try SmoothGrad too, at eight times the cost."""
     patch: int = 0

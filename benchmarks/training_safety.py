@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tyro
 from _cells import run_cells, with_checkpoint
+from _options import FirstReference
 from _planes_data import Split
 from _planes_table import results_table, verdict
 from _planes_training import VARIANTS, PlanesTrainingSettings, Training, run_training
@@ -26,8 +27,7 @@ class TrainingSafetyOptions:
     """Folder of exam folders: all but one to train on, and one to test on."""
     test: str | None = None
     """Name of the exam to test on; the last by name if not given."""
-    reference: tuple[str, ...] = REFERENCES
-    """Names of segmentations that count as the reference: the first that an exam has, or its only one."""
+    reference: FirstReference = REFERENCES
     phantom_train: tuple[int, ...] = (1, 2, 3, 4)
     """Seeds of the phantoms to train on; none to leave the phantoms out."""
     phantom_test: int = 0

@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+from _options import ResultFile
 from _report import machine, markdown_table, spread, timed, write_json
 
 from dqe_loss.data.augmentation.augment import augment
 from dqe_loss.data.tables.ratings import read_ratings, write_ratings
+from dqe_loss.options import TrainingDevice
 from dqe_loss.processes import Processes, StopRequest
 from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.surrogate.checkpoint import assemble
@@ -47,8 +49,6 @@ class TrainingThroughputOptions:
         micro_batch: Planes per forward pass.
         workers: Processes that read and augment, end to end.
         steps: Measured steps; one more goes first.
-        device: Where to train; auto takes the GPU if there is one.
-        json: Where the figures go.
     """
 
     preset: str = "paper"
@@ -57,8 +57,8 @@ class TrainingThroughputOptions:
     micro_batch: int = 10
     workers: int = 2
     steps: int = 5
-    device: str = "auto"
-    json: Path = Path("benchmarks/results/training_throughput.json")
+    device: TrainingDevice = "auto"
+    json: ResultFile = Path("benchmarks/results/training_throughput.json")
 
 
 def main() -> None:

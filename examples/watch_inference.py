@@ -27,6 +27,7 @@ import tyro
 
 from dqe_loss.command_line import run_command
 from dqe_loss.monitor.drift import DriftWatch
+from dqe_loss.options import OptionalFile, OptionalName
 from dqe_loss.outputs import check_outputs, write_together
 
 
@@ -48,12 +49,12 @@ class WatchInferenceOptions:
     """
 
     table: tyro.conf.Positional[Path]
-    reference: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    reference: OptionalFile = None
     first: int = 200
     skip: int = 0
     threshold: float = 3.0
     patience: int = 5000
-    segmentation: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    segmentation: OptionalName = None
     recent: int = 50
     alert: Path = Path("alert.json")
     follow: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
@@ -183,9 +184,7 @@ def describe(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the watch; exit code 1 on an alarm."""
-    arguments = tyro.cli(WatchInferenceOptions, prog="watch_inference.py", args=argv)
-    alarms: list[bool] = []
-    return run_command("watch_inference.py", lambda: alarms.append(watch(arguments))) or int(any(alarms))
+    return run_command("watch_inference.py", WatchInferenceOptions, lambda options: int(watch(options)), argv)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import tyro
 from dqe_loss.command_line import run_command
 from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
 from dqe_loss.extras import import_extra
+from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed
 from dqe_loss.outputs import check_output_folder, encode, write_together
 
 PAGE = "index.html"
 _Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
 _Share = Annotated[float | None, tyro.conf.arg(metavar="SHARE", help_behavior_hint="")]
-_Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class CurateArguments:
 
     Attributes:
         table: Rated table (CSV or Parquet).
-        out: Folder to write to; made if it is not there.
         threshold: Keep what has as many stars or more.
         quantile: Keep all but this share, the worst rated.
         labels: Table with the columns exam, segmentation and a quality, of a random sample of the exams: choose the
@@ -47,7 +46,6 @@ class CurateArguments:
         error_rate: Highest rate of unacceptable segmentations among the kept, to be shown by --labels.
         confidence: Confidence to show it with.
         start: First threshold that is tried with --labels. Default: by the stars of exams without a label.
-        seed: Seed of the draw of one labeled segmentation an exam.
         stars: Stars that decide: mean of the views, lowest of them, or one view.
         per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
         margin: Stars below the threshold that count as near it.
@@ -62,16 +60,16 @@ class CurateArguments:
     """
 
     table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    out: OutFolder
     threshold: _Number = None
     quantile: _Share = None
-    labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    quality: _Name = None
+    labels: OptionalFile = None
+    quality: OptionalName = None
     acceptable_from: _Share = None
     error_rate: float = 0.1
     confidence: float = 0.9
     start: _Number = None
-    seed: int = 0
+    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the draw of one labeled segmentation an exam.")] = 0
     stars: Literal["mean", "lowest", "axial", "coronal", "sagittal"] = "mean"
     per_exam: Literal["all", "best"] = "all"
     margin: float = 0.25
@@ -79,8 +77,8 @@ class CurateArguments:
     accept_warnings: Annotated[
         tuple[str, ...] | None, tyro.conf.arg(metavar=f"[{{{'|'.join(REVIEW)}}} ...]", help_behavior_hint="")
     ] = None
-    budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    center_column: _Name = None
+    budget: OptionalCount = None
+    center_column: OptionalName = None
     center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
     pictures: int = 300
 
@@ -95,14 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if ``--labels`` shows no threshold to do, so that nothing is kept; 2 after an error, which is
         one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(CurateArguments, prog="dqe_loss.curate", args=argv)
-    failed: list[str] = []
-    code = run_command("dqe_loss.curate", lambda: failed.extend(_run(arguments)))
-    return code or int(bool(failed))
+    return run_command("dqe_loss.curate", CurateArguments, _run, argv)
 
 
-def _run(arguments: CurateArguments) -> list[str]:
-    """Curate; returns the statement that nothing could be shown, if so."""
+def _run(arguments: CurateArguments) -> int:
     _check(arguments)
     run = import_extra("dqe_loss.curate.curation", "train")
     record = import_extra("dqe_loss.curate.lists_and_numbers", "train")
@@ -130,8 +124,8 @@ def _run(arguments: CurateArguments) -> list[str]:
     guarantee = content["guarantee"]
     if guarantee and not guarantee["reached"]:
         print(f"dqe_loss.curate: {guarantee['statement']}", file=sys.stderr)
-        return [guarantee["statement"]]
-    return []
+        return 1
+    return 0
 
 
 def _check(arguments: CurateArguments) -> None:

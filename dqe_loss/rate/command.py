@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from dqe_loss.command_line import SchemeOption, available_cores, check_device, run_command
+from dqe_loss.command_line import available_cores, check_device, run_command
 from dqe_loss.core.centers import check_looks, told_looks
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
@@ -18,6 +18,18 @@ from dqe_loss.core.planes import Rater
 from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
+from dqe_loss.options import (
+    CheckpointName,
+    DeviceName,
+    Files,
+    Folders,
+    OptionalCount,
+    OptionalFile,
+    OptionalFolder,
+    OptionalName,
+    SchemeOption,
+    Thorough,
+)
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
@@ -40,9 +52,6 @@ from dqe_loss.surrogate.survey import is_surveyed
 
 __all__ = ["RateArguments", "main", "rate_exam"]
 
-File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
-Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
 Place = Literal["mask", "flair", "brain"]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 TABLE_FORMATS = (".csv", ".parquet")
@@ -77,14 +86,8 @@ class RateArguments:
         t2: T2, instead of --exam.
         flair: T2 FLAIR, instead of --exam.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        label_scheme: Which label is which tissue.
-        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
-            .pth file.
         look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
             center; of several, each view's lowest stars count.
-        thorough: Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count.
-            Takes up to a second a segmentation; a checkpoint without a refiner rates without.
-        device: Where the network runs, such as cpu or cuda.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
@@ -97,30 +100,30 @@ class RateArguments:
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
-    out: File = None
+    out: OptionalFile = None
     predictions: Folders = ()
     channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
-    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    workers: OptionalCount = None
     retry: bool = False
-    exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
-    t1c: File = None
-    t1: File = None
-    t2: File = None
-    flair: File = None
+    exam: OptionalFolder = None
+    t1c: OptionalFile = None
+    t1: OptionalFile = None
+    t2: OptionalFile = None
+    flair: OptionalFile = None
     segmentation: Files = ()
     label_scheme: SchemeOption = "brats"
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
     )
-    thorough: bool = True
-    device: str = "cpu"
+    thorough: Thorough = True
+    device: DeviceName = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
-    json: File = None
-    csv: File = None
-    figure: File = None
-    explain: File = None
-    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    json: OptionalFile = None
+    csv: OptionalFile = None
+    figure: OptionalFile = None
+    explain: OptionalFile = None
+    reference: OptionalName = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,15 +136,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
         standard error; 128 + its number after a signal.
     """
-    arguments = tyro.cli(RateArguments, prog="dqe_loss.rate", args=argv)
-    code = 0
+    return run_command("dqe_loss.rate", RateArguments, _run, argv)
 
-    def work() -> None:
-        nonlocal code
-        check_looks(arguments.look)
-        code = _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
 
-    return run_command("dqe_loss.rate", work) or code
+def _run(arguments: RateArguments) -> int:
+    check_looks(arguments.look)
+    return _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
 
 
 def _rate_data(arguments: RateArguments) -> int:

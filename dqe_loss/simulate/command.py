@@ -18,10 +18,11 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command_line import SchemeOption, run_command
+from dqe_loss.command_line import run_command
 from dqe_loss.data.exams import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
+from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed
 from dqe_loss.outputs import check_output_folder, write_together
 
 if TYPE_CHECKING:
@@ -39,27 +40,23 @@ class SimulateArguments:
     the folder --out is what the training takes. No human gave these stars. Run it again to continue.
 
     Attributes:
-        out: Folder for the table and the segmentations; made if need be.
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
-        exams: Folders of exams with BraTS file names.
-        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
-            '*-seg'; several where exams differ.
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
-        seed: Seed of errors and raters.
-        label_scheme: Which label is which tissue.
         workers: Processes; what comes out does not depend on it.
     """
 
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    out: Annotated[
+        OutFolder, tyro.conf.arg(help="Folder for the table and the segmentations; made if it is not there.")
+    ]
     phantoms: int = 0
     first_phantom: int = 0
-    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
-    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    exams: ExamFolders = ()
+    reference: ReferenceNames = ()
     segmentations: int = 5
     raters: int = 3
-    seed: int = 0
+    seed: Seed = 0
     label_scheme: SchemeOption = "brats"
     workers: int = 1
 
@@ -71,10 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+        Exit code: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(SimulateArguments, prog="dqe_loss.simulate", args=argv)
-    return run_command("dqe_loss.simulate", lambda: _run(arguments))
+    return run_command("dqe_loss.simulate", SimulateArguments, _run, argv)
 
 
 def _run(arguments: SimulateArguments) -> None:
