@@ -31,7 +31,8 @@ from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import Rater
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
-from dqe_loss.data.exams import ExamPaths, open_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import open_exam
 from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
 from dqe_loss.rate.read_ahead import read_ahead
 

@@ -49,7 +49,7 @@ class HardeningOptions:
     exams: tuple[Path, ...]
     """Folders of exams with BraTS file names, each with a reference."""
     reference: tuple[str, ...]
-    """Names, ends or patterns of the references, see `dqe_loss.data.exams.match_reference`."""
+    """Names, ends or patterns of the references, see `dqe_loss.data.exam_files.match_reference`."""
     out: Path = Path("runs/hardening")
     """Folder for the trainings, and for what they measured."""
     results: Path = Path("benchmarks/results/hardening")

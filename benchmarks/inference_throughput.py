@@ -29,7 +29,8 @@ from dqe_loss import MODALITIES, VIEWS, Surrogate, extract_planes, load_surrogat
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import network_input
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.data.exams import Exam, ExamPaths, read_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.rate.rate_exam import rate_files
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}

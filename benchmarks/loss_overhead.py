@@ -41,7 +41,8 @@ from dqe_loss import (
     soft_center_of_mass,
 )
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.options import CheckpointName
 

@@ -27,7 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss import DQELoss, regions_from_labels
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 Labels = np.ndarray[Any, np.dtype[Any]]

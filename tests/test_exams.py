@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.data.exams import ExamError, ExamPaths, find_exam, read_exam, read_volume
+from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.nifti import ExamError, read_volume
 
 SHAPE = (5, 6, 7)
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -71,7 +71,7 @@ def expected(data):
 
 
 def module_paths(folder, file):
-    from dqe_loss.data.exams import ExamPaths
+    from dqe_loss.data.exam_files import ExamPaths
 
     t1c, t1, t2, flair = (folder / f"{folder.name}_{name}.nii.gz" for name in MODALITIES)
     return ExamPaths(t1c, t1, t2, flair, (folder / file,))

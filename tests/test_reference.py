@@ -14,7 +14,8 @@ from helpers import make_image, make_labels, small_surrogate, tiny_surrogate
 
 from dqe_loss import save_surrogate
 from dqe_loss.audit import command as audit
-from dqe_loss.data.exams import Exam, choose_reference, match_reference
+from dqe_loss.data.exam_files import choose_reference, match_reference
+from dqe_loss.data.exams import Exam
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.evaluate.predictions import find_all_segmentations
 from dqe_loss.harden import sources as hardening

@@ -15,7 +15,8 @@ pytest.importorskip("pandera")
 
 from dqe_loss import regions_from_labels
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.simulate import command as simulate

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.labels import REGIONS
 from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.data.exams import MODALITY_TOKENS, OpenExam, last_part
+from dqe_loss.data.exam_files import MODALITY_TOKENS, last_part
+from dqe_loss.data.exams import OpenExam
 from dqe_loss.data.tables.warning_kinds import Finding
 
 BRATS_SHAPE = (240, 240, 155)

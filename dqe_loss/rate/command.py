@@ -15,7 +15,8 @@ from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import Rater
-from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
+from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
 from dqe_loss.options import (

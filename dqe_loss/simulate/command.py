@@ -19,7 +19,7 @@ import tyro
 from tqdm import tqdm
 
 from dqe_loss.command_line import run_command
-from dqe_loss.data.exams import choose_reference, find_exam
+from dqe_loss.data.exam_files import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
 from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed

@@ -22,8 +22,10 @@ from dqe_loss.core.labels import label_scheme, regions_from_labels
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
 from dqe_loss.data.corruption.shapes import Labels
-from dqe_loss.data.exams import ExamPaths, read_exam, read_labels
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import written
+from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views

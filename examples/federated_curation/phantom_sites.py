@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
-from dqe_loss.data.exams import ExamPaths, read_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
 from dqe_loss.outputs import write_together
 from dqe_loss.simulate.simulate_exam import nifti_bytes, phantom_paths, write_phantom
 

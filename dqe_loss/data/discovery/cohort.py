@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.data.exams import (
+from dqe_loss.data.exam_files import (
     MODALITY_TOKENS,
-    ExamError,
     ExamPaths,
     find_exam,
     is_nifti_name,
@@ -18,6 +17,7 @@ from dqe_loss.data.exams import (
     unique_names,
 )
 from dqe_loss.data.file_names import written
+from dqe_loss.data.nifti import ExamError
 
 _TOKENS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens}
 NIFTI = (".nii.gz", ".nii")
@@ -49,7 +49,7 @@ class FoundExam:
 def find_tree(root: Path) -> list[FoundExam]:
     """Find all exams in a folder and below it.
 
-    A folder is an exam where it holds two modalities or more by BraTS's names (see `dqe_loss.data.exams.find_exam`),
+    A folder is an exam where it holds two modalities or more by BraTS's names (`dqe_loss.data.exam_files.find_exam`),
     or one modality or segmentation and no exam below it. What is called a segmentation in its subfolders belongs to
     it, named as its path in the exam's folder, such as ``failed/seg-x``. Links to folders are followed.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
-from dqe_loss.data.exams import MODALITY_TOKENS, ExamError
+from dqe_loss.data.exam_files import MODALITY_TOKENS
 from dqe_loss.data.file_names import written
+from dqe_loss.data.nifti import ExamError
 
 BRATS_CHANNELS = ("t1", "t1c", "t2", "flair")
 """Channels of nnU-Net's own conversions of BraTS (Dataset137_BraTS21.py: T1, T1ce, T2, Flair)."""
