@@ -32,7 +32,7 @@ Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Settings:
+class AttackSettings:
     """What every attack depends on.
 
     Attributes:
@@ -83,7 +83,7 @@ class Attack:
     steps: int
     marks: tuple[int, ...]
     planes: Path | None
-    settings: Settings
+    settings: AttackSettings
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     }
 
 
-def start_logits(regions: Tensor, start: str, settings: Settings) -> Tensor:
+def start_logits(regions: Tensor, start: str, settings: AttackSettings) -> Tensor:
     """Logits to start from.
 
     Args:

@@ -13,13 +13,13 @@ from typing import Any
 import loss_overhead
 import torch
 from _gpu_inference import CHECKPOINTS, before, phantom, set_tf32, small_surrogate
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _report import interleave, timed
 from loss_overhead import (
     DICE,
     PLUS,
     Batch,
-    Settings,
+    LossOverheadOptions,
     Variant,
     _breakdown,
     _criteria_alone,
@@ -43,7 +43,7 @@ BURST = 4
 GOAL = "goal 5 %"
 
 
-def loss(part: Part) -> None:
+def loss(part: GpuPart) -> None:
     """Eager steps of both networks, then SegResNet's captured in a CUDA graph, then the criterion by itself."""
     settings, batch = _data(part)
     twice = replace(batch, image=batch.image.repeat(2, 1, 1, 1, 1), target=batch.target.repeat(2, 1, 1, 1, 1))
@@ -61,7 +61,7 @@ def loss(part: Part) -> None:
     part.attempt("criterion", _alone, part, settings, batch, needs=0 if part.smoke else 8)
 
 
-def loss_compiled(part: Part) -> None:
+def loss_compiled(part: GpuPart) -> None:
     """The same steps with a compiled criterion, warm, and how long the first took; a CPU only traces."""
     settings, batch = _data(part)
     if part.smoke:
@@ -72,19 +72,21 @@ def loss_compiled(part: Part) -> None:
         part.attempt(label, _steps, part, name, _network(part), batch, settings, how, (label,), needs=needs)
 
 
-def _data(part: Part) -> tuple[Settings, Batch]:
+def _data(part: GpuPart) -> tuple[LossOverheadOptions, Batch]:
     set_tf32(True)
     torch.backends.cudnn.benchmark = True  # as nnU-Net has it
     size = 32 if part.smoke else 128
     device: Any = part.device
-    settings = Settings(size=size, device=device, bf16=not part.smoke, criterion_repeats=1 if part.smoke else 7)
+    settings = LossOverheadOptions(
+        size=size, device=device, bf16=not part.smoke, criterion_repeats=1 if part.smoke else 7
+    )
     settings = settings.resolved()
     with tempfile.TemporaryDirectory() as scratch:
         crop, _ = _save_batches(settings, Path(scratch))
         return settings, _load(crop, settings)
 
 
-def _network(part: Part) -> Callable[[str], nn.Module]:
+def _network(part: GpuPart) -> Callable[[str], nn.Module]:
     """SegResNet; a smoke test has almost no network, for the time a step takes."""
     return (lambda device: _Weights().to(device)) if part.smoke else _segresnet
 
@@ -106,11 +108,11 @@ def _nnunet(device: str) -> nn.Module:
 
 
 def _steps(
-    part: Part,
+    part: GpuPart,
     name: str,
     network: Callable[[str], nn.Module],
     batch: Batch,
-    settings: Settings,
+    settings: LossOverheadOptions,
     variant: Variant,
     checkpoints: tuple[str, ...] = tuple(CHECKPOINTS),
 ) -> None:
@@ -151,7 +153,7 @@ def _steps(
     part.note(**figures)
 
 
-def _rated_by(part: Part, settings: Settings, label: str) -> Settings:
+def _rated_by(part: GpuPart, settings: LossOverheadOptions, label: str) -> LossOverheadOptions:
     """The settings with a checkpoint; in a smoke test with a small field of view."""
     checkpoint: Any = CHECKPOINTS[label]
     if part.smoke:
@@ -168,7 +170,7 @@ def _burst(step: Callable[[], object], device: torch.device, count: int) -> Call
     return lambda: measure() / count
 
 
-def _alone(part: Part, settings: Settings, batch: Batch) -> None:
+def _alone(part: GpuPart, settings: LossOverheadOptions, batch: Batch) -> None:
     """Forward and backward of the criteria, the stages of the term, and the kernels of both."""
     for label in CHECKPOINTS:
         own = _rated_by(part, settings, label)

@@ -15,7 +15,7 @@ from _hardening_pool import Pooled, stars_of
 from _hardening_tune import tune
 from _report import markdown_table, write_json
 
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.task import REGIONS
 
 READINGS = {

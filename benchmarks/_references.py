@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dqe_loss import regions_from_labels
-from dqe_loss.data.exams import Exam, choose_reference_name, match_reference, read_exam
+from dqe_loss.data.exam_files import choose_reference_name, match_reference
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 PHANTOM = "phantom"

@@ -15,7 +15,7 @@ import nibabel
 import torch
 
 from dqe_loss import MODALITIES
-from dqe_loss.data.exams import ExamPaths, find_exam
+from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.phantom import make_phantom
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torchio as tio
 import tyro
+from _options import ResultFile
 from _report import interleave, machine, markdown_table, write_json
 from batchgenerators.augmentations.color_augmentations import (
     augment_brightness_multiplicative,
@@ -46,18 +47,17 @@ NONE, WHOLE, ALL = "none", "default configuration", "all at probability 1"
 
 
 @dataclass(frozen=True)
-class Settings:
+class AugmentationOptions:
     """Options of the command line."""
 
     repeats: int = 30
     """Measured rounds; one more goes first."""
     draws: int = 600
     """Planes augmented with the default configuration."""
-    json: Path = Path("benchmarks/results/augmentation.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/augmentation.json")
 
 
-def main(settings: Settings) -> None:
+def main(settings: AugmentationOptions) -> None:
     """Measures, prints the table and writes the JSON."""
     torch.set_num_threads(1)
     config, planes = AugmentationConfig(), phantom_planes()
@@ -149,4 +149,4 @@ def library_calls(planes: list[tuple[Tensor, Tensor]]) -> dict[str, Callable[[],
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(AugmentationOptions, description=__doc__))

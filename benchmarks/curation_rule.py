@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dqe_loss import load_surrogate
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.files import check_outputs, write_together
+from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.surrogate.rating import rate_segmentation
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "federated_curation"))

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dqe_loss.files import check_outputs, write_together
 from dqe_loss.monitor.drift import DriftWatch, find_alarms
+from dqe_loss.outputs import check_outputs, write_together
 
 FAILING = 0.03
 WINDOW = 50

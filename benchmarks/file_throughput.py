@@ -22,6 +22,7 @@ from typing import Any
 import nibabel
 import torch
 import tyro
+from _options import ExamFolder, ResultFile
 from _report import interleave, machine, markdown_table, spread, write_json
 from _upstream import arguments, exam_files, upstream
 
@@ -29,8 +30,9 @@ from dqe_loss import VIEWS, load_surrogate
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
-from dqe_loss.data.exams import ExamPaths, open_exam
-from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import open_exam
+from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
 from dqe_loss.rate.read_ahead import read_ahead
 from dqe_loss.surrogate.rater import Rater
 
@@ -44,22 +46,20 @@ Stages = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class FileThroughputOptions:
     """Options of the command line."""
 
-    exam: Path | None = None
-    """Folder of an exam; without it the phantom is written to a temporary folder."""
+    exam: ExamFolder = None
     repeats: int = 5
     """Measured rounds."""
     ahead: int = 8
     """Exams of the cases that read ahead."""
     memory: int = 100
     """Exams whose planes are prepared to see whether memory grows."""
-    json: Path = Path("benchmarks/results/file_throughput.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/file_throughput.json")
 
 
-def main(settings: Settings) -> None:
+def main(settings: FileThroughputOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     raters: dict[str, Rater] = {"torch": load_surrogate("brainlesion")}
@@ -267,4 +267,4 @@ def _resident(files: list[ExamPaths], rater: Rater, exams: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(FileThroughputOptions, description=__doc__))

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tyro
+from _options import ResultFile
 from _report import interleave, machine, markdown_table, spread, write_json
 
 MODULES = ("torch", "monai.losses", "dqe_loss")
@@ -26,16 +27,15 @@ TRACE = "import sys, monai.losses; print('MARKER', file=sys.stderr, flush=True);
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImportTimeOptions:
     """Options of the command line."""
 
     repeats: int = 7
     """Measured rounds; one more goes first, to fill the disk cache."""
-    json: Path = Path("benchmarks/results/import_time.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/import_time.json")
 
 
-def main(settings: Settings) -> None:
+def main(settings: ImportTimeOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     seconds = interleave({module: _importer(module) for module in MODULES}, settings.repeats)
     medians = {module: statistics.median(values) for module, values in seconds.items()}
@@ -76,4 +76,4 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(ImportTimeOptions, description=__doc__))

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
+from _options import AutoDevice, ExamFolder, ResultFile, Threads
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from _upstream import arguments, exam_files, upstream
 
@@ -28,8 +29,9 @@ from dqe_loss import MODALITIES, VIEWS, Surrogate, extract_planes, load_surrogat
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.data.exams import Exam, ExamPaths, read_exam
-from dqe_loss.rate.files import rate_files
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.rate.rate_exam import rate_files
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}
 TARGETS = {"gz files": 2.5, "arrays": 4.0}
@@ -41,26 +43,22 @@ Load = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Settings:
+class InferenceThroughputOptions:
     """Options of the command line."""
 
-    exam: Path | None = None
-    """Folder of an exam; without it the phantom is written to a temporary folder."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where both implementations run."""
+    exam: ExamFolder = None
+    device: AutoDevice = "auto"
     repeats: int = 7
     """Measured rounds."""
     batch: int | None = None
     """Exams in the batch of resident tensors: 4 on a CPU, 16 on a GPU."""
     variants: tuple[Variant, ...] | None = None
     """How the batch is run: float32 on a CPU, all of them on a GPU."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/inference_throughput.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/inference_throughput.json")
 
 
-def main(settings: Settings) -> None:
+def main(settings: InferenceThroughputOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
@@ -257,4 +255,4 @@ def _met(value: float, target: float) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(InferenceThroughputOptions, description=__doc__))

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
+from _options import AutoDevice, ResultFile, Threads
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
@@ -40,8 +41,10 @@ from dqe_loss import (
     soft_center_of_mass,
 )
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
+from dqe_loss.options import CheckpointName
 
 DICE, PLUS, LEAN = "DiceLoss", "DiceLoss + DQELoss", "DiceLoss + DQELoss(checkpointing=True)"
 PLACED, ALONE = "DiceLoss + DQELoss, origin=", "DQELoss"
@@ -53,17 +56,15 @@ Part = Literal["step", "memory", "breakdown"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class LossOverheadOptions:
     """Options of the command line."""
 
     size: int | None = None
     """Edge of the crop in voxels: 96 on a CPU, 128 on a GPU."""
-    checkpoint: str = "brainlesion"
-    """What rates: brainlesion, hardened or a file."""
+    checkpoint: CheckpointName = "brainlesion"
     exam: Path | None = None
     """Folder of an exam, its first segmentation the target; the phantom if not given."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    device: AutoDevice = "auto"
     weight: float = 0.1
     """Weight of the DQE term."""
     repeats: int | None = None
@@ -77,12 +78,10 @@ class Settings:
     """Autocast to bfloat16; on by default on a GPU only."""
     parts: tuple[Part, ...] = ("memory", "step", "breakdown")
     """What to measure."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/loss_overhead.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/loss_overhead.json")
 
-    def resolved(self) -> Settings:
+    def resolved(self) -> LossOverheadOptions:
         """The same with the defaults of the device filled in."""
         gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         return replace(
@@ -113,7 +112,7 @@ class Batch:
         return (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
 
 
-def main(settings: Settings) -> None:
+def main(settings: LossOverheadOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     settings = settings.resolved()
     torch.set_num_threads(settings.threads or 1)
@@ -143,7 +142,7 @@ def main(settings: Settings) -> None:
     write_json(settings.json, payload)
 
 
-def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tensor]:
+def _criterion(case: str, settings: LossOverheadOptions) -> Callable[[Tensor, Batch], Tensor]:
     dice = DiceLoss(sigmoid=True)
     if case == DICE:
         return lambda logits, batch: dice(logits, batch.target)
@@ -163,7 +162,7 @@ def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tenso
 
 
 def _step(
-    settings: Settings, case: str, batch: Batch, network: nn.Module, variant: Variant = "eager"
+    settings: LossOverheadOptions, case: str, batch: Batch, network: nn.Module, variant: Variant = "eager"
 ) -> Callable[[], object]:
     """One training step: forward, loss, backward, optimizer."""
     gpu = settings.device == "cuda"
@@ -204,7 +203,7 @@ class _Weights(nn.Module):
         return inputs[:, :3] * self.weight
 
 
-def _step_tables(settings: Settings, batch: Batch) -> dict[str, Any]:
+def _step_tables(settings: LossOverheadOptions, batch: Batch) -> dict[str, Any]:
     """Measures and prints steps per variant, then the criteria alone; gives the JSON's part of it."""
     device = torch.device(settings.device)
     rows: list[dict[str, Any]] = []
@@ -244,7 +243,7 @@ def _added_rows(measured: str, seconds: dict[str, list[float]], step: float) -> 
     return rows
 
 
-def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], float]]:
+def _criteria_alone(settings: LossOverheadOptions, batch: Batch) -> dict[str, Callable[[], float]]:
     """Forward and backward of each criterion from the same logits: 4 in the target, -4 outside, and noise."""
     noise = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(0)).to(settings.device)
     logits = 8 * batch.target.float() - 4 + noise
@@ -263,7 +262,7 @@ def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], 
     return {case: run(case) for case in (DICE, PLUS, PLACED)}
 
 
-def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
+def _breakdown(settings: LossOverheadOptions, batch: Batch) -> dict[str, list[float]]:
     """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
     device = torch.device(settings.device)
     surrogate = load_surrogate(settings.checkpoint).to(device)
@@ -301,7 +300,7 @@ def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
     return interleave({name: timed(run, device) for name, run in stages.items()}, settings.criterion_repeats)
 
 
-def _memory_table(settings: Settings, crop: Path, whole: Path) -> list[dict[str, Any]]:
+def _memory_table(settings: LossOverheadOptions, crop: Path, whole: Path) -> list[dict[str, Any]]:
     """Peak of one step per criterion; the full exam with almost no network, so that the loss shows."""
     rows: list[dict[str, Any]] = []
     for name, folder, network, cases in (
@@ -325,7 +324,7 @@ def _in_fresh_process(function: Callable[..., dict[str, float]], *arguments: obj
         return pool.apply(function, arguments)
 
 
-def _peak(settings: Settings, case: str, folder: Path, network: str) -> dict[str, float]:
+def _peak(settings: LossOverheadOptions, case: str, folder: Path, network: str) -> dict[str, float]:
     """Runs in a process of its own: peak of one training step by the system's account and by the tensors'."""
     torch.set_num_threads(settings.threads or 1)
     batch = _load(folder, settings)
@@ -371,7 +370,7 @@ def _tensor_peak(step: Callable[[], object]) -> float:
     return peak / 2**30
 
 
-def _save_batches(settings: Settings, scratch: Path) -> tuple[Path, Path]:
+def _save_batches(settings: LossOverheadOptions, scratch: Path) -> tuple[Path, Path]:
     """Writes crop and whole exam as arrays, so that a fresh process need not make or decompress them."""
     exam = _first_mask(settings.exam) if settings.exam else make_phantom()
     labels = next(iter(exam.segmentations.values()))
@@ -393,7 +392,7 @@ def _first_mask(folder: Path) -> Exam:
     return read_exam(replace(paths, segmentations=paths.segmentations[:1]))
 
 
-def _load(folder: Path, settings: Settings) -> Batch:
+def _load(folder: Path, settings: LossOverheadOptions) -> Batch:
     image = torch.from_numpy(np.load(folder / "image.npy"))[None].to(settings.device)
     labels = torch.from_numpy(np.load(folder / "labels.npy"))[None, None].to(settings.device)
     origin = tuple(np.load(folder / "origin.npy").tolist())
@@ -401,4 +400,4 @@ def _load(folder: Path, settings: Settings) -> Batch:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(LossOverheadOptions, description=__doc__))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tyro
+from _options import ResultFile
 from _report import machine, markdown_table, write_json
 from playwright.sync_api import Browser, sync_playwright
 
@@ -49,7 +50,7 @@ STEPS = """async () => {
 
 
 @dataclass(frozen=True)
-class Settings:
+class PageOfCasesOptions:
     """Options of the command line."""
 
     rows: int = 2000
@@ -58,8 +59,7 @@ class Settings:
     """How many of them have pictures, a page each."""
     repeats: int = 5
     """Times that each page is opened; medians are told."""
-    json: Path = Path("benchmarks/results/page_of_cases.json")
-    """Where the figures go."""
+    json: ResultFile = Path("benchmarks/results/page_of_cases.json")
 
 
 def make_pictures() -> list[list[ViewPicture]]:
@@ -82,7 +82,7 @@ def make_table(rows: int) -> pd.DataFrame:
     return table.assign(**decide(table, table["mean"], Rule(threshold=3.3)))
 
 
-def measure(browser: Browser, page: Path, settings: Settings) -> dict[str, float]:
+def measure(browser: Browser, page: Path, settings: PageOfCasesOptions) -> dict[str, float]:
     """Median milliseconds of each step."""
     runs: list[dict[str, float]] = []
     for _ in range(settings.repeats):
@@ -94,7 +94,7 @@ def measure(browser: Browser, page: Path, settings: Settings) -> dict[str, float
     return {name: round(statistics.median(run[name] for run in runs), 1) for name in runs[0]}
 
 
-def main(settings: Settings) -> None:
+def main(settings: PageOfCasesOptions) -> None:
     """Measures, prints a table and writes the JSON."""
     chromium = shutil.which("chromium")
     if not chromium:
@@ -116,4 +116,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(PageOfCasesOptions, description=__doc__))

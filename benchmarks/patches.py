@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from _options import ResultFile, Threads
 from _references import find_reference
 from _report import machine, markdown_table, write_json
 from scipy.ndimage import binary_erosion
@@ -26,7 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss import DQELoss, regions_from_labels
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 Labels = np.ndarray[Any, np.dtype[Any]]
@@ -34,7 +36,7 @@ WAYS = ("padded", "origin")
 
 
 @dataclass(frozen=True)
-class Settings:
+class PatchesOptions:
     """Options of the command line."""
 
     exams: tuple[Path, ...] = ()
@@ -53,13 +55,11 @@ class Settings:
     """Seed of the positions."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Where to rate."""
-    threads: int | None = None
-    """Threads of torch; its own default if not given."""
-    json: Path = Path("benchmarks/results/patches.json")
-    """Where the figures go."""
+    threads: Threads = None
+    json: ResultFile = Path("benchmarks/results/patches.json")
 
 
-def main(settings: Settings) -> None:
+def main(settings: PatchesOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     device = torch.device(settings.device)
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
     )
 
 
-def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
+def _references(settings: PatchesOptions) -> list[tuple[str, Tensor, Labels]]:
     """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
     exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
     names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
@@ -92,7 +92,9 @@ def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
     ]
 
 
-def _rate_crops(loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: Settings) -> list[dict[str, Any]]:
+def _rate_crops(
+    loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: PatchesOptions
+) -> list[dict[str, Any]]:
     """One record per size, position, prediction: stars of the whole mask, of the padded crop, by origin."""
     errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "reference": lambda region: region,
@@ -171,4 +173,4 @@ def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(PatchesOptions, description=__doc__))

@@ -23,8 +23,8 @@ from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.train.config import PRESETS, TrainConfig
 from dqe_loss.train.plane_cache import PlaneCache, fill_cache
-from dqe_loss.train.record import RunFolder
-from dqe_loss.train.training import train
+from dqe_loss.train.run_folder import RunFolder
+from dqe_loss.train.train_surrogate import train_surrogate
 
 PAPER = {
     "sgd": (0.65, 0.88, 0.64),
@@ -38,7 +38,7 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class PresetsOptions:
     """Train and evaluate presets on one table of ratings.
 
     Attributes:
@@ -70,7 +70,7 @@ class Arguments:
 
 def main() -> None:
     """Train, evaluate, print the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = tyro.cli(PresetsOptions, description=__doc__)
     unknown = set(arguments.presets) - set(PRESETS)
     if unknown:
         sys.exit(f"unknown presets {', '.join(sorted(unknown))}; expected {', '.join(PRESETS)}")
@@ -123,7 +123,7 @@ def train_and_evaluate(config: TrainConfig, tick: Tick) -> dict[str, Any]:
     folder = RunFolder(config.out)
     config.out.mkdir(parents=True, exist_ok=True)
     with (config.out / "output.txt").open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        if not folder.last.exists() and train(replace(config, resume=folder.state.exists())) != 0:
+        if not folder.last.exists() and train_surrogate(replace(config, resume=folder.state.exists())) != 0:
             raise KeyboardInterrupt
         report = config.out / "evaluation"
         arguments = [str(folder.last), "--ratings", *map(str, config.ratings), "--split", str(folder.split)]

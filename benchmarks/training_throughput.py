@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+from _options import ResultFile
 from _report import machine, markdown_table, spread, timed, write_json
 
 from dqe_loss.data.augmentation.augment import augment
 from dqe_loss.data.tables.ratings import read_ratings, write_ratings
+from dqe_loss.options import TrainingDevice
 from dqe_loss.processes import Processes, StopRequest
-from dqe_loss.simulate.simulation import phantom_paths, write_phantom
+from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.surrogate.checkpoint import assemble
 from dqe_loss.surrogate.network import build_network
 from dqe_loss.train.config import PRESETS, TrainConfig
@@ -37,7 +39,7 @@ PAPER = 33.0
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TrainingThroughputOptions:
     """Measure the throughput of a training.
 
     Attributes:
@@ -47,8 +49,6 @@ class Arguments:
         micro_batch: Planes per forward pass.
         workers: Processes that read and augment, end to end.
         steps: Measured steps; one more goes first.
-        device: Where to train; auto takes the GPU if there is one.
-        json: Where the figures go.
     """
 
     preset: str = "paper"
@@ -57,13 +57,13 @@ class Arguments:
     micro_batch: int = 10
     workers: int = 2
     steps: int = 5
-    device: str = "auto"
-    json: Path = Path("benchmarks/results/training_throughput.json")
+    device: TrainingDevice = "auto"
+    json: ResultFile = Path("benchmarks/results/training_throughput.json")
 
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = tyro.cli(TrainingThroughputOptions, description=__doc__)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     where = Processes(0, 1, torch.device(name))
     config = replace(

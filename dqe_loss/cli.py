@@ -19,18 +19,18 @@ class Command(NamedTuple):
     """The extra of this package that brings the libraries of its command line."""
     source: str
     """File of the class that describes the command, in this package."""
-    described_by: str = "Arguments"
+    described_by: str
     """That class: the first line of its docstring is the command's line in ``dqe --help``."""
 
 
 COMMANDS = {
-    "rate": Command("rate", "rate/command.py"),
-    "curate": Command("train", "curate/command.py"),
-    "simulate": Command("train", "simulate/command.py"),
+    "rate": Command("rate", "rate/command.py", "RateArguments"),
+    "curate": Command("train", "curate/command.py", "CurateArguments"),
+    "simulate": Command("train", "simulate/command.py", "SimulateArguments"),
     "train": Command("train", "train/config.py", "TrainConfig"),
     "harden": Command("train", "harden/config.py", "HardenConfig"),
-    "evaluate": Command("train", "evaluate/command.py"),
-    "audit": Command("train", "audit/command.py"),
+    "evaluate": Command("train", "evaluate/command.py", "EvaluateArguments"),
+    "audit": Command("train", "audit/command.py", "AuditArguments"),
 }
 """All commands, in the order in which they are listed."""
 

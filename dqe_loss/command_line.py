@@ -1,20 +1,17 @@
-"""What the commands share: errors and warnings of one line, exit codes, a look at the device before any work."""
+"""What every command does alike: from arguments to an exit code, with errors and warnings of one line."""
 
 import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 import torch
 import tyro
 
-from dqe_loss.core.label_schemes import SchemeName, describe_schemes
-
-SchemeOption = Annotated[SchemeName, tyro.conf.arg(help=f"Which label is which tissue. {describe_schemes()}.")]
-"""The option ``--label-scheme``, with all schemes that there are."""
+Parsed = TypeVar("Parsed")
 
 
 def available_cores() -> int:
@@ -22,18 +19,28 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_command(prog: str, work: Callable[[], None]) -> int:
-    """Do a command's work, and turn what a user can mend into one line on standard error (a line a problem).
+def run_command(
+    prog: str,
+    parse: type[Parsed] | Callable[[Sequence[str]], Parsed],
+    work: Callable[[Parsed], int | None],
+    argv: Sequence[str] | None,
+) -> int:
+    """Parse a command's arguments, do its work, and turn what a user can mend into one line on standard error.
 
-    What the terminal's encoding lacks is printed as an escape: no work is lost to a letter.
+    An error with several problems, such as a table's, gets a line for each. What the terminal's encoding lacks is
+    printed as an escape: no work is lost to a letter.
 
     Args:
         prog: name of the command, which begins every line.
-        work: the work; raises ValueError, OSError or ImportError for what a user can mend.
+        parse: the class of its options, or what makes one of the arguments.
+        work: takes the options; returns an exit code of its own, if it has one. It raises ValueError, OSError or
+            ImportError for what a user can mend; so may ``parse``.
+        argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after such an error; 130 after an interrupt.
+        Exit code: that of the work, or 0; 2 after such an error; 130 after an interrupt.
     """
+    arguments = list(sys.argv[1:] if argv is None else argv)
 
     def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"{prog}: warning:", " ".join(str(message).split()), file=sys.stderr)
@@ -42,7 +49,8 @@ def run_command(prog: str, work: Callable[[], None]) -> int:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning
-                work()
+                options = tyro.cli(parse, prog=prog, args=arguments) if isinstance(parse, type) else parse(arguments)
+                return work(options) or 0
         except KeyboardInterrupt:
             return 130
         except (ValueError, OSError, ImportError) as error:
@@ -50,7 +58,6 @@ def run_command(prog: str, work: Callable[[], None]) -> int:
             for problem in getattr(error, "problems", (error,)):
                 print(f"{prog}: error:", " ".join(str(problem).split()), file=sys.stderr)
             return 2
-    return 0
 
 
 @contextmanager

@@ -30,35 +30,34 @@ from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
 from dqe_loss.command_line import check_device, run_command
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder
+from dqe_loss.options import CheckpointName, DeviceName, OutFolder
+from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.describe import star_unit
 
 TEST_PHANTOM = 100
+_OUT = tyro.conf.arg(help="Folder of the TensorBoard log and of the best checkpoint.")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class MonitorTrainingOptions:
     """Train a small network on phantoms, and log stars and Dice after each epoch.
 
     Attributes:
-        out: Folder of the TensorBoard log and of the best checkpoint.
         phantoms: Phantoms to train on.
         validation: Phantoms to validate on.
         epochs: Epochs.
         learning_rate: Adam's.
-        checkpoint: What rates: hardened, brainlesion or a file.
-        device: Such as cpu or cuda.
         smoke: One phantom each and one epoch, to see that everything runs.
     """
 
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/monitor")
+    out: Annotated[OutFolder, _OUT] = Path("runs/monitor")
     phantoms: int = 4
     validation: int = 2
     epochs: int = 10
     learning_rate: float = 0.005
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
-    device: str = "cpu"
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
+    device: DeviceName = "cpu"
     smoke: bool = False
 
 
@@ -88,7 +87,7 @@ def make_evaluator(data: Dataset, network: torch.nn.Module, metric: DQEMetric, d
     )
 
 
-def monitor(arguments: Arguments) -> list[dict[str, float]]:
+def monitor(arguments: MonitorTrainingOptions) -> list[dict[str, float]]:
     """Train and log; the metrics of each epoch."""
     import_extra("dqe_loss.integrations.monai", "monitor")
     if min(arguments.phantoms, arguments.validation, arguments.epochs) < 1:
@@ -138,10 +137,12 @@ def monitor(arguments: Arguments) -> list[dict[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="monitor_training.py", args=argv)
-    return run_command(
-        "monitor_training.py", lambda: print(f"Written to {arguments.out}") if monitor(arguments) else None
-    )
+
+    def work(options: MonitorTrainingOptions) -> None:
+        monitor(options)
+        print(f"Written to {options.out}")
+
+    return run_command("monitor_training.py", MonitorTrainingOptions, work, argv)
 
 
 if __name__ == "__main__":

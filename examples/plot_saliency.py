@@ -16,7 +16,7 @@ from dqe_loss import load_surrogate
 from dqe_loss.data.corruption import corrupt
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.explain.files import explain_exam
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 
 def main(

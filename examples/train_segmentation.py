@@ -43,10 +43,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
-from dqe_loss.command_line import SchemeOption
-from dqe_loss.data.exams import Exam, choose_reference, find_exam, read_exam
+from dqe_loss.command_line import check_device, run_command
+from dqe_loss.data.exam_files import choose_reference, find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.files import write_together
+from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption, Seed
+from dqe_loss.outputs import write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
@@ -56,48 +58,43 @@ TRAIN_PHANTOMS = range(6)
 TEST_PHANTOM = 100
 PROBE_EVERY = 5
 """Steps from one look at the DQE term to the next where it is not trained on."""
-
-Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+_OUT = tyro.conf.arg(help="Folder for results.json, curves.png and planes.png; made if it is not there.")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TrainSegmentationOptions:
     """Train a small network with Dice + DQE, and with Dice alone, and compare the two.
 
     Attributes:
         exam: Exams to train on. Default: six phantoms.
         test: Further exams to test on. Default: with phantoms, one more.
-        checkpoint: hardened, brainlesion (the published weights), or a file: a surrogate of your own.
         reference: The reference segmentation: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern.
             Default: the exam's first by name.
-        label_scheme: Which label is which tissue.
-        out: Folder for results.json, curves.png and planes.png; made if it is not there.
         warmup: Steps with Dice alone, before the two runs branch off.
         steps: Steps of each run.
         weight: Weight of the DQE term.
         max_gradient_ratio: Cap on the norm of the DQE term's gradient, as a fraction of Dice's.
         learning_rate: Adam's.
-        seed: Seed of the network's initial weights.
         device: Such as cpu or cuda. Default: cuda if there is one.
     """
 
     exam: Folders = ()
     test: Folders = ()
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
-    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
+    reference: OptionalName = None
     label_scheme: SchemeOption = "brats"
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/example")
+    out: Annotated[OutFolder, _OUT] = Path("runs/example")
     warmup: int = 60
     steps: int = 60
     weight: float = 0.1
     max_gradient_ratio: float = 0.3
     learning_rate: float = 0.005
-    seed: int = 0
+    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the network's initial weights.")] = 0
     device: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class TrainingExam:
     """An exam as network and loss take it.
 
     Attributes:
@@ -136,7 +133,7 @@ def label_map(regions: Tensor) -> NDArray[np.uint8]:
     return np.select([enhancing, core, whole], [np.uint8(3), np.uint8(1), np.uint8(2)], np.uint8(0))
 
 
-def prepare(exam: Exam, label_scheme: str, device: str) -> Case:
+def prepare(exam: Exam, label_scheme: str, device: str) -> TrainingExam:
     """Cut out the brain and normalize it for the network; keep image and reference whole for the loss."""
     ((name, labels),) = exam.segmentations.items()
     target = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
@@ -148,14 +145,14 @@ def prepare(exam: Exam, label_scheme: str, device: str) -> Case:
     crop = image[(slice(None), *map(slice, origin, end))].float()
     crop = NormalizeIntensity(nonzero=True, channel_wise=True)(crop).as_tensor()
     exam = replace(exam, segmentations={"reference": label_map(target[0])})
-    return Case(exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(origin))
+    return TrainingExam(exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(origin))
 
 
 def train(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     criterion: LossSum,
-    cases: Sequence[Case],
+    cases: Sequence[TrainingExam],
     steps: int,
     run: str,
     probe: LossSum | None = None,
@@ -195,7 +192,7 @@ def train(
 
 
 @torch.no_grad()
-def segment(network: nn.Module, case: Case) -> NDArray[np.uint8]:
+def segment(network: nn.Module, case: TrainingExam) -> NDArray[np.uint8]:
     """Predict the label map (X, Y, Z) of an exam."""
     network.eval()
     labels = np.zeros_like(case.exam.segmentations["reference"])
@@ -205,7 +202,7 @@ def segment(network: nn.Module, case: Case) -> NDArray[np.uint8]:
 
 
 def compare(
-    case: Case, networks: dict[str, nn.Module], surrogate: Surrogate, trained_on: bool
+    case: TrainingExam, networks: dict[str, nn.Module], surrogate: Surrogate, trained_on: bool
 ) -> tuple[Exam, list[Row]]:
     """Segment an exam with each network, and give each segmentation and the reference Dice and stars."""
     segmentations = case.exam.segmentations | {name: segment(n, case) for name, n in networks.items()}
@@ -219,17 +216,7 @@ def compare(
     return exam, rows
 
 
-def check_device(device: str) -> str:
-    """Refuse a device that cannot be used, before any work is done."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used here, try cpu ({reason})") from error
-    return device
-
-
-def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case]]:
+def read_cases(arguments: TrainSegmentationOptions, device: str) -> tuple[list[TrainingExam], list[TrainingExam]]:
     """Read, or make, the exams to train on and those to test on besides."""
     if not arguments.exam:
         if arguments.test:
@@ -238,7 +225,7 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
         cases = [prepare(make_phantom(seed), "brats23", device) for seed in seeds]
         return cases[:-1], cases[-1:]
 
-    def read(folder: Path) -> Case:
+    def read(folder: Path) -> TrainingExam:
         paths = find_exam(folder)
         masks = paths.segmentations
         if not masks:
@@ -251,12 +238,13 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
     return [read(folder) for folder in arguments.exam], [read(folder) for folder in arguments.test]
 
 
-def run_example(arguments: Arguments) -> None:
+def run_example(arguments: TrainSegmentationOptions) -> None:
     """Train, compare, print and write."""
     started = time.monotonic()
     if arguments.steps < 1 or not arguments.weight > 0:
         raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
-    device = check_device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
     surrogate = load_surrogate(arguments.checkpoint).to(device)  # once, for both criteria and the test
     train_cases, test_cases = read_cases(arguments, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -311,15 +299,7 @@ def run_example(arguments: Arguments) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="train_segmentation.py", args=argv)
-    try:
-        run_example(arguments)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print("train_segmentation.py: error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return run_command("train_segmentation.py", TrainSegmentationOptions, run_example, argv)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ import pandas as pd
 import tyro
 
 from dqe_loss.command_line import run_command
-from dqe_loss.files import check_outputs, write_together
 from dqe_loss.monitor.drift import DriftWatch
+from dqe_loss.options import OptionalFile, OptionalName
+from dqe_loss.outputs import check_outputs, write_together
 
 
 @dataclass(frozen=True)
-class Arguments:
+class WatchInferenceOptions:
     """Watch rated segmentations, and write an alert file when their stars depart from a reference.
 
     Attributes:
@@ -48,12 +49,12 @@ class Arguments:
     """
 
     table: tyro.conf.Positional[Path]
-    reference: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    reference: OptionalFile = None
     first: int = 200
     skip: int = 0
     threshold: float = 3.0
     patience: int = 5000
-    segmentation: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    segmentation: OptionalName = None
     recent: int = 50
     alert: Path = Path("alert.json")
     follow: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
@@ -88,7 +89,7 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     return table if segmentation is None else table[table["segmentation"] == segmentation].reset_index(drop=True)
 
 
-def split_reference(arguments: Arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_reference(arguments: WatchInferenceOptions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The reference, and what is to be watched so far.
 
     Raises:
@@ -110,7 +111,7 @@ def split_reference(arguments: Arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
     return reference, watched
 
 
-def watch(arguments: Arguments) -> bool:
+def watch(arguments: WatchInferenceOptions) -> bool:
     """Watch until an alarm, or once; whether there was an alarm.
 
     Raises:
@@ -141,7 +142,9 @@ def watch(arguments: Arguments) -> bool:
         time.sleep(arguments.follow)
 
 
-def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, arguments: Arguments) -> dict[str, Any]:
+def describe(
+    alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, arguments: WatchInferenceOptions
+) -> dict[str, Any]:
     """The alert file: what was seen, since when, and figures that a human can judge it by."""
 
     def figures(part: pd.DataFrame) -> dict[str, Any]:
@@ -181,9 +184,7 @@ def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, argumen
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the watch; exit code 1 on an alarm."""
-    arguments = tyro.cli(Arguments, prog="watch_inference.py", args=argv)
-    alarms: list[bool] = []
-    return run_command("watch_inference.py", lambda: alarms.append(watch(arguments))) or int(any(alarms))
+    return run_command("watch_inference.py", WatchInferenceOptions, lambda options: int(watch(options)), argv)
 
 
 if __name__ == "__main__":

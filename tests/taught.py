@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dqe_loss.audit.case import Case
-from dqe_loss.harden.exams import TaughtExam, prepare_exam
+from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
 from dqe_loss.surrogate.refiner import ReaderConfig, SecondReader
 
 SHAPE = (56, 64, 48)

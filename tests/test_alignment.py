@@ -7,7 +7,8 @@ from cohort import LPS, write_exam
 
 from dqe_loss import MODALITIES
 from dqe_loss.data.alignment import misalignment
-from dqe_loss.data.exams import find_exam, open_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import open_exam, read_exam
 
 RAS = np.eye(4)
 THICK = LPS @ np.diag([1, 1, 2, 1])

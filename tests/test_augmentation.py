@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from dqe_loss.data.augmentation.artifacts import bias_field
 from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
-from dqe_loss.data.augmentation.intensity import add_noise
+from dqe_loss.data.augmentation.contrast_and_noise import add_noise
 
 SIDE = 64
 GEOMETRY = ("flip", "affine", "elastic")

@@ -213,7 +213,7 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, existing
         assert Path(temporary).stat().st_size > 0
         raise OSError("disk full")
 
-    monkeypatch.setattr("dqe_loss.files.os.replace", fail)
+    monkeypatch.setattr("dqe_loss.outputs.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_surrogate(small_surrogate(), path)
     assert [p.name for p in tmp_path.iterdir()] == (["a.safetensors"] if existing else [])
@@ -246,7 +246,7 @@ def test_one_checkpoint_is_the_default_everywhere():
     assert DEFAULT_CHECKPOINT == "hardened"
     for takes in (load_surrogate, DQELoss, DQEMetric):
         assert inspect.signature(takes).parameters["checkpoint"].default == DEFAULT_CHECKPOINT
-    assert rate.Arguments().checkpoint == DEFAULT_CHECKPOINT
+    assert rate.RateArguments().checkpoint == DEFAULT_CHECKPOINT
     surrogate = load_surrogate()
     assert surrogate.config.kind_of_ratings == "hybrid"
     assert surrogate.reader is not None

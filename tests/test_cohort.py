@@ -12,7 +12,7 @@ from dqe_loss import MODALITIES
 from dqe_loss.data.discovery.cohort import find_tree, with_predictions
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.path_table import find_in_table
-from dqe_loss.data.exams import ExamError
+from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.tables.table import TableError
 
 NAMES = {  # each year's file names of the four modalities and the reference

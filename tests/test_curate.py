@@ -14,7 +14,7 @@ from rated_table import rated_table, write_exams
 
 from dqe_loss.curate import command as curate
 from dqe_loss.curate.decide import Rule, decide, deciding_stars, find_candidates, find_centers, quantile_threshold
-from dqe_loss.curate.labels import draw_judged, read_labels
+from dqe_loss.curate.labeled_sample import draw_judged, read_labels
 from dqe_loss.data.tables.rated import read_rated, write_rated
 
 FILES = {"kept.csv", "review.csv", "dropped.csv", "curation.json", "index.html"}
@@ -136,7 +136,7 @@ def test_the_best_of_an_exam_stands_for_it_if_it_is_labeled():
 
 
 def as_labels(frame, table):
-    from dqe_loss.curate.labels import Labels
+    from dqe_loss.curate.labeled_sample import Labels
 
     known = pd.MultiIndex.from_frame(table[["exam", "segmentation"]])
     index = table.index[known.get_indexer(pd.MultiIndex.from_frame(frame))]

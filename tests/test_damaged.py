@@ -12,9 +12,9 @@ from helpers import SHAPE, make_image, make_labels, small_surrogate
 
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.rated import read_rated
-from dqe_loss.rate.data_set import rate_data
-from dqe_loss.rate.exam import rate_exam
-from dqe_loss.rate.plan import Plan
+from dqe_loss.rate.plan import RatePlan
+from dqe_loss.rate.rate_data_set import rate_data_set
+from dqe_loss.rate.table_rows import rate_exam
 
 IMAGE = make_image()[0].astype(np.int16)
 LABELS = make_labels()
@@ -217,7 +217,7 @@ def table(tmp_path_factory):
     for case, (file, damage, *_) in {**ERRORS, **WARNINGS, **HARMLESS}.items():
         folder = write_exam(root / "data" / slug(case))
         damage(file(folder))
-    outcome = rate_data(Plan(root / "data", root / "stars.csv", "small"), small_surrogate())
+    outcome = rate_data_set(RatePlan(root / "data", root / "stars.csv", "small"), small_surrogate())
     assert (outcome.left, outcome.rated) == (0, 2 + len(ERRORS) + len(WARNINGS) + len(HARMLESS))
     return read_rated(root / "stars.csv").set_index(["exam", "segmentation"])
 
@@ -292,6 +292,6 @@ def test_swapped_modalities_are_not_seen(tmp_path):
     keep = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(keep)
-    outcome = rate_data(Plan(tmp_path / "data", tmp_path / "stars.csv", "small"), small_surrogate())
+    outcome = rate_data_set(RatePlan(tmp_path / "data", tmp_path / "stars.csv", "small"), small_surrogate())
     assert outcome.table["warnings"].tolist() == [SIZE, SIZE]
     assert outcome.table["error"].tolist() == ["", ""]

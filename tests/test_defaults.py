@@ -135,7 +135,7 @@ def test_default_options(takes, expected):
 
 
 def test_default_options_of_the_command_rate():
-    given = {field.name: getattr(rate.Arguments(), field.name) for field in dataclasses.fields(rate.Arguments)}
+    given = {field.name: getattr(rate.RateArguments(), field.name) for field in dataclasses.fields(rate.RateArguments)}
     not_empty = {name: value for name, value in given.items() if value not in (None, (), False)}
     assert not_empty == {
         "label_scheme": "brats", "checkpoint": "hardened", "look": ("mask",), "thorough": True, "device": "cpu",

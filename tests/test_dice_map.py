@@ -21,7 +21,7 @@ from dqe_loss.harden.hardening import hardened_surrogate
 from dqe_loss.surrogate.checkpoint import add_dice_map, fingerprint
 from dqe_loss.surrogate.dice_map import DiceMap
 from dqe_loss.train.config import TrainConfig
-from dqe_loss.train.prepare import start_network
+from dqe_loss.train.network_and_planes import start_network
 
 MAP = DiceMap((1.0, 3.0, 5.0), (0.1, 0.6, 0.9), 0.2, learned_from="12 masks", coverage={"A": 0.93, "B": 0.88})
 

@@ -15,9 +15,10 @@ from dqe_loss import Surrogate, SurrogateConfig, save_surrogate
 from dqe_loss.core import pipeline
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import cut_planes, read_inputs
-from dqe_loss.data.exams import find_exam, open_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import open_exam
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.files import prepare_planes, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
 from dqe_loss.surrogate.network import build_network
 
 pytest.importorskip("openvino")

@@ -19,7 +19,7 @@ from dqe_loss import MODALITIES, VIEWS, save_surrogate
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
-from dqe_loss.evaluate.collect import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
+from dqe_loss.evaluate.predictions import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.viz import plots as draw
@@ -182,7 +182,7 @@ def test_images_are_read_once_for_all_segmentations(run, table, monkeypatch):
         seen.append(paths.t1c)
         return original(paths, **options)
 
-    monkeypatch.setattr("dqe_loss.evaluate.collect.read_exam", counting)
+    monkeypatch.setattr("dqe_loss.evaluate.predictions.read_exam", counting)
     assert run("--ratings", table)[0] == 0
     assert len(seen) == len(set(seen)) == EXAMS
 

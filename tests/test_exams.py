@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from dqe_loss.data.exams import ExamError, ExamPaths, find_exam, read_exam, read_volume
+from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.nifti import ExamError, read_volume
 from dqe_loss.task import MODALITIES
 
 SHAPE = (5, 6, 7)

@@ -23,8 +23,8 @@ from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden import sources as hardening
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.data_set import rate_data
-from dqe_loss.rate.plan import Plan
+from dqe_loss.rate.plan import RatePlan
+from dqe_loss.rate.rate_data_set import rate_data_set
 from dqe_loss.simulate import command as simulate
 from dqe_loss.train.plane_cache import PlaneCache, fill_cache
 
@@ -107,11 +107,11 @@ def test_rows_of_former_journals_and_tables_say_nothing(tmp_path):
     assert list(table) == list(COLUMNS)
     LabelSurvey("brats").add_table(table)
     write_exam(tmp_path / "data" / "a")
-    plan = Plan(tmp_path / "data", tmp_path / "stars.csv", "small")
-    rate_data(plan, small_surrogate())
+    plan = RatePlan(tmp_path / "data", tmp_path / "stars.csv", "small")
+    rate_data_set(plan, small_surrogate())
     journal = tmp_path / "stars.csv.journal" / "rank-0.jsonl"
     journal.write_text(journal.read_text().replace('"labels": "1 2 3"', '"former": ""'))
-    assert rate_data(plan, small_surrogate()).table["labels"].tolist() == ["", ""]
+    assert rate_data_set(plan, small_surrogate()).table["labels"].tolist() == ["", ""]
 
 
 @shown

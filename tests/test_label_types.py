@@ -10,10 +10,12 @@ from helpers import make_exam, make_labels, make_logits, make_loss, small_surrog
 from dqe_loss import DQEMetric, check_labels, rate_segmentation, regions_from_labels
 from dqe_loss.audit.case import Source, _read_reference
 from dqe_loss.core.mask import label_box
-from dqe_loss.data.exams import ExamError, find_exam, read_exam
-from dqe_loss.evaluate.collect import read_volumes
-from dqe_loss.rate.files import rate_files
-from dqe_loss.simulate.simulation import _find_other
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.nifti import ExamError
+from dqe_loss.evaluate.predictions import read_volumes
+from dqe_loss.rate.rate_exam import rate_files
+from dqe_loss.simulate.simulate_exam import _find_other
 
 STORED = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 INTEGERS = tuple(getattr(torch, name) for name in STORED[:8])

@@ -11,7 +11,7 @@ from dqe_loss import save_surrogate
 from dqe_loss.data.discovery.nnunet_labels import read_tissues, settle_scheme
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.plan import Plan, find_cases
+from dqe_loss.rate.plan import RatePlan, find_planned_exams
 
 OWN = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}  # its BraTS conversion
 MSD = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
@@ -112,4 +112,4 @@ def test_rate_takes_the_scheme_from_the_file_and_says_so(tmp_path, capsys):
     assert row["label_scheme"] == "nnunet"
     assert row["et_ml"] == pytest.approx((make_labels() == 3).sum() / 1000)
     with pytest.raises(ValueError, match="say --label-scheme nnunet"):
-        find_cases(Plan(root, tmp_path / "b.csv", "small", "brats23"))
+        find_planned_exams(RatePlan(root, tmp_path / "b.csv", "small", "brats23"))

@@ -22,9 +22,11 @@ from dqe_loss.core.center_of_mass import mass_profiles
 from dqe_loss.core.mask import LabelMask, label_box
 from dqe_loss.core.slicing import take_planes
 from dqe_loss.data import nifti
-from dqe_loss.data.exams import ExamError, find_exam, open_exam, read_exam
-from dqe_loss.rate.exam import rate_exam
-from dqe_loss.rate.files import prepare_planes, rate_files, rate_planes
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import open_exam, read_exam
+from dqe_loss.data.nifti import ExamError
+from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
+from dqe_loss.rate.table_rows import rate_exam
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -270,8 +272,8 @@ def test_memory_is_flat_over_many_exams(tmp_path):
     make_folder(tmp_path / "plain", ending=".nii")
     code = f"""
 from pathlib import Path
-from dqe_loss.data.exams import open_exam
-from dqe_loss.rate.files import prepare_planes
+from dqe_loss.data.exams import (open_exam)
+from dqe_loss.rate.rate_exam import prepare_planes
 from dqe_loss import Surrogate
 rater = Surrogate()
 def resident():

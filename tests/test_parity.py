@@ -12,7 +12,8 @@ from helpers import make_image, make_labels
 from torch.utils.data import DataLoader
 
 from dqe_loss import DQEMetric, rate_segmentation
-from dqe_loss.data.exams import ExamPaths, find_exam, read_exam
+from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exams import read_exam
 
 EXAM = "BraTS-GLI-00001-000"
 GOLDEN = [5.45254, 5.13865, 5.35569]  # axial, coronal, sagittal of seg-BraTS23_1

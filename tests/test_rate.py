@@ -20,7 +20,8 @@ import dqe_loss
 from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate_segmentation, save_surrogate
 from dqe_loss.audit import command as audit
 from dqe_loss.core.label_schemes import describe_schemes
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
+from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
@@ -294,7 +295,15 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [rate.Arguments, evaluate.Arguments, audit.Arguments, simulate.Arguments, TrainConfig, HardenConfig]
+    "arguments",
+    [
+        rate.RateArguments,
+        evaluate.EvaluateArguments,
+        audit.AuditArguments,
+        simulate.SimulateArguments,
+        TrainConfig,
+        HardenConfig,
+    ],
 )
 def test_label_schemes_of_the_option_are_all_there_are(arguments, capsys):
     assert get_args(get_type_hints(arguments)["label_scheme"]) == tuple(LABEL_SCHEMES)

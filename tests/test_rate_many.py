@@ -23,7 +23,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.rated import COLUMNS, read_rated
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rate import command as rate
-from dqe_loss.rate import data_set as module
+from dqe_loss.rate import rate_data_set as module
 from dqe_loss.rate.journal import Entry, Journal
 from dqe_loss.rate.read_ahead import read_ahead
 
@@ -71,7 +71,7 @@ def expected(data):
 
 
 def module_paths(folder, file):
-    from dqe_loss.data.exams import ExamPaths
+    from dqe_loss.data.exam_files import ExamPaths
 
     t1c, t1, t2, flair = (folder / f"{folder.name}_{name}.nii.gz" for name in MODALITIES)
     return ExamPaths(t1c, t1, t2, flair, (folder / file,))
@@ -283,23 +283,23 @@ def test_failures_give_exit_code_1_and_can_be_tried_again(tmp_path, checkpoint, 
 
 
 def test_nothing_but_the_exam_suffers_from_an_error_nobody_thought_of(command, tmp_path, monkeypatch):
-    from dqe_loss.rate import exam
+    from dqe_loss.rate import table_rows
 
-    read = exam.open_exam
+    read = table_rows.open_exam
 
     def fail(paths, **options):
         if paths.name.endswith("case-3"):
             raise MemoryError("no\nroom")
         return read(paths, **options)
 
-    monkeypatch.setattr(exam, "open_exam", fail)
+    monkeypatch.setattr(table_rows, "open_exam", fail)
     assert rate.main(command) == 1
     table = read_rated(tmp_path / "stars.csv")
     assert table["error"][table["error"] != ""].tolist() == ["MemoryError: no room"] * 2
 
 
 def test_stars_that_are_none_are_an_error(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("dqe_loss.rate.exam.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
+    monkeypatch.setattr("dqe_loss.rate.table_rows.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
     assert rate.main(command) == 1
     assert set(read_rated(tmp_path / "stars.csv")["error"]) == {"the surrogate gives 1.0, nan, 2.0, which are no stars"}
 
@@ -521,9 +521,11 @@ def test_each_process_takes_the_gpu_of_its_rank(monkeypatch):
 @pytest.mark.exams
 def test_real_exams(exams, surrogate: Surrogate, tmp_path):
     """The published numbers, from the whole tree; the failed runs keep their folder in their name."""
-    from dqe_loss.rate.plan import Plan
+    from dqe_loss.rate.plan import RatePlan
 
-    outcome = module.rate_data(Plan(exams / "BraTS-GLI-00001-000", tmp_path / "stars.csv", "brainlesion"), surrogate)
+    outcome = module.rate_data_set(
+        RatePlan(exams / "BraTS-GLI-00001-000", tmp_path / "stars.csv", "brainlesion"), surrogate
+    )
     rows = outcome.table.set_index("segmentation")
     assert rows.loc["seg-BraTS23_1", STARS].tolist() == pytest.approx([5.45254, 5.13865, 5.35569, 5.31563], abs=1e-4)
     assert rows.loc["seg-BraTS23_1", "warnings"] == ""

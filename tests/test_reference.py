@@ -14,9 +14,10 @@ from helpers import make_image, make_labels, small_surrogate, tiny_surrogate
 
 from dqe_loss import save_surrogate
 from dqe_loss.audit import command as audit
-from dqe_loss.data.exams import Exam, choose_reference, match_reference
+from dqe_loss.data.exam_files import choose_reference, match_reference
+from dqe_loss.data.exams import Exam
 from dqe_loss.evaluate import command as evaluate
-from dqe_loss.evaluate.collect import find_all_segmentations
+from dqe_loss.evaluate.predictions import find_all_segmentations
 from dqe_loss.harden import sources as hardening
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
@@ -153,7 +154,7 @@ def test_example(folders, monkeypatch, tmp_path, capsys, name):
     for module in ("train_segmentation", "segmentation_report"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     example = importlib.import_module("train_segmentation")
-    arguments = example.Arguments(exam=tuple(folders), reference=name, out=tmp_path)
+    arguments = example.TrainSegmentationOptions(exam=tuple(folders), reference=name, out=tmp_path)
     monkeypatch.setattr(example, "prepare", lambda exam, scheme, device: next(iter(exam.segmentations)))
     assert example.read_cases(arguments, "cpu")[0] == [f"{exam.name}-seg" for exam in folders]
 

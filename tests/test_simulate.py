@@ -15,11 +15,12 @@ pytest.importorskip("pandera")
 
 from dqe_loss import regions_from_labels
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.simulate import command as simulate
-from dqe_loss.simulate import simulation
+from dqe_loss.simulate import simulate_exam
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CENTERS = {"a": (0.1, -0.1, 0.05), "b": (-0.2, 0.1, 0.0), "c": (0.0, 0.2, -0.1)}
@@ -88,7 +89,7 @@ def test_paths_are_relative_and_the_folder_may_move(run, exams, tmp_path):
 
 def test_exams_can_be_read_like_any_others(run, exams):
     *_, out = run("--segmentations", 3, "--raters", 1)
-    paths = replace(find_exam(exams[0]), segmentations=tuple(simulation.segmentation_paths("a", 3, out)))
+    paths = replace(find_exam(exams[0]), segmentations=tuple(simulate_exam.segmentation_paths("a", 3, out)))
     assert list(read_exam(paths).segmentations) == ["a-seg-reference", "a-seg-1", "a-seg-2"]
 
 
@@ -126,7 +127,7 @@ def test_a_second_run_continues(run, monkeypatch):
         read.append(paths.name)
         return read_exam(paths, **options)
 
-    monkeypatch.setattr(simulation, "read_exam", reading)
+    monkeypatch.setattr(simulate_exam, "read_exam", reading)
     assert run("--segmentations", 3)[0] == 0
     assert read == ["b", "c"]
     assert contents(out) == before
@@ -172,12 +173,12 @@ def test_label_schemes_are_kept(run, exams, tmp_path, scheme, labels):
     nib.save(nib.Nifti1Image(stored, LPS), exam / "a-seg.nii.gz")
     code, _, errors, out = run("--label-scheme", scheme, exams=[exam])
     assert code == 0, errors
-    paths = simulation.segmentation_paths("a", 5, out)
+    paths = simulate_exam.segmentation_paths("a", 5, out)
     arrays = [np.asarray(nib.load(path).dataobj) for path in paths]
     assert np.array_equal(arrays[0], stored)
     assert set().union(*map(np.unique, arrays)) <= labels
     *_, plain = run(exams=[exams[0]], out=tmp_path / "plain")
-    same = [np.asarray(nib.load(path).dataobj) for path in simulation.segmentation_paths("a", 5, plain)]
+    same = [np.asarray(nib.load(path).dataobj) for path in simulate_exam.segmentation_paths("a", 5, plain)]
     for array, other in zip(arrays, same, strict=True):
         assert np.array_equal(array, np.array(table, np.uint8)[other])
 
@@ -190,7 +191,7 @@ def test_a_cavity_stays_in_what_is_written_and_is_no_tumor(run, exams, tmp_path)
     code, _, errors, out = run("--label-scheme", "brats24", exams=[exam])
     assert code == 0, errors
     *_, plain = run(exams=[exams[0]], out=tmp_path / "plain")
-    for path, other in zip(*(simulation.segmentation_paths("a", 5, folder) for folder in (out, plain)), strict=True):
+    for path, other in zip(*(simulate_exam.segmentation_paths("a", 5, folder) for folder in (out, plain)), strict=True):
         array, expected = (np.asarray(nib.load(file).dataobj) for file in (path, other))
         assert array.dtype == np.uint8
         assert np.array_equal(array, np.where((expected == 0) & (stored == 4), 4, expected))
@@ -202,17 +203,17 @@ def test_other_exam_of_another_shape_is_passed_over(tmp_path):
     paths = [tmp_path / "small.nii", tmp_path / "fitting.nii"]
     nib.save(small, paths[0])
     nib.save(fitting, paths[1])
-    assert (simulation._find_other(paths, (5, 4, 4), "brats") == 3).all()
-    assert simulation._find_other(paths, (6, 4, 4), "brats") is None
+    assert (simulate_exam._find_other(paths, (5, 4, 4), "brats") == 3).all()
+    assert simulate_exam._find_other(paths, (6, 4, 4), "brats") is None
 
 
 def test_drawn_errors_range_from_mild_to_failed():
-    plans = simulation.draw_steps(4, np.random.default_rng(0), with_other=False)
+    plans = simulate_exam.draw_steps(4, np.random.default_rng(0), with_other=False)
     for index, steps in enumerate(plans):
         assert 1 <= len({name for name, _ in steps}) == len(steps) <= 3
         assert all(0.6 * index / 4 <= severity <= (index + 1) / 4 for _, severity in steps)
-    many = simulation.draw_steps(300, np.random.default_rng(0), with_other=False)
-    assert {name for steps in many for name, _ in steps} == set(simulation.CORRUPTIONS) - {"other"}
+    many = simulate_exam.draw_steps(300, np.random.default_rng(0), with_other=False)
+    assert {name for steps in many for name, _ in steps} == set(simulate_exam.CORRUPTIONS) - {"other"}
     assert {len(steps) for steps in many} == {1, 2, 3}
 
 
@@ -224,7 +225,7 @@ def test_phantoms_from_end_to_end(run, monkeypatch):
         labels = {"reference": make_labels(SHAPE, list(CENTERS.values())[seed - 7])}
         return Exam(f"phantom-{seed}", make_image(seed=seed).astype(np.int16), labels, affine)
 
-    monkeypatch.setattr(simulation, "make_phantom", tiny)
+    monkeypatch.setattr(simulate_exam, "make_phantom", tiny)
     code, output, errors, out = run("--phantoms", 2, "--first-phantom", 7, exams=[])
     assert code == 0, errors
     assert "of 10 segmentations of 2 exams" in output
@@ -236,7 +237,7 @@ def test_phantoms_from_end_to_end(run, monkeypatch):
     exam = read_exam(folder)
     assert np.array_equal(exam.image, tiny(7).image)
     assert np.array_equal(exam.affine, tiny(7).affine)
-    monkeypatch.setattr(simulation, "make_phantom", lambda seed: pytest.fail("drawn again"))
+    monkeypatch.setattr(simulate_exam, "make_phantom", lambda seed: pytest.fail("drawn again"))
     before = contents(out)
     assert run("--phantoms", 2, "--first-phantom", 7, exams=[])[0] == 0
     assert contents(out) == before
@@ -335,5 +336,5 @@ def test_interrupt_exits_with_130(run, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(simulation, "read_exam", interrupt)
+    monkeypatch.setattr(simulate_exam, "read_exam", interrupt)
     assert run()[0] == 130

@@ -13,7 +13,7 @@ from torch import nn
 from dqe_loss import DQELoss, DQEMetric, SurrogateConfig
 from dqe_loss.core.planes import encode_mask
 from dqe_loss.data.exams import Exam
-from dqe_loss.rate.exam import rate_exam
+from dqe_loss.rate.table_rows import rate_exam
 from dqe_loss.surrogate.network import surrogate_on
 
 

@@ -17,7 +17,7 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import open_exam, read_exam
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.files import prepare_planes
+from dqe_loss.rate.rate_exam import prepare_planes
 from dqe_loss.surrogate.refiner import Overlap, agreement_of, overlap, share_of
 from dqe_loss.surrogate.survey import ceiling_of, reader_of, survey, survey_positions
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass
 
 import pytest
 from helpers import small_surrogate
@@ -12,6 +13,11 @@ from rated import write_rated_exams
 
 from dqe_loss import save_surrogate
 from dqe_loss.command_line import run_command
+
+
+@dataclass
+class Nothing:
+    """Of a command without options."""
 
 
 class Notebook(io.StringIO):
@@ -26,12 +32,12 @@ def test_every_command_prints_on_any_terminal(monkeypatch, encoding, rho):
     for name, stream in streams.items():
         monkeypatch.setattr(sys, name, stream)
 
-    def work():
+    def work(_):
         print("Spearman's ρ, caf\udce9")
         warnings.warn("ρ of two exams", stacklevel=1)
         raise ValueError("caf\udce9/ρ.nii.gz: expected a file")
 
-    assert run_command("dqe_loss.x", work) == 2
+    assert run_command("dqe_loss.x", Nothing, work, []) == 2
     assert [stream.errors for stream in streams.values()] == ["strict", "strict"]  # what a caller prints is his own
     out, err = (stream.buffer.getvalue().decode(encoding).splitlines() for stream in streams.values())
     assert out == [rf"Spearman's {rho}, caf\udce9"]
@@ -43,7 +49,7 @@ def test_every_command_prints_on_any_terminal(monkeypatch, encoding, rho):
 
 def test_a_notebook_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Notebook())
-    assert run_command("dqe_loss.x", lambda: print("ρ")) == 0
+    assert run_command("dqe_loss.x", Nothing, lambda _: print("ρ"), []) == 0
     assert sys.stdout.getvalue() == "ρ\n"
 
 

@@ -31,11 +31,11 @@ from dqe_loss.train import command
 from dqe_loss.train.batch_statistics import averaged_batch_statistics
 from dqe_loss.train.config import PRESETS, TrainConfig, from_yaml, to_yaml
 from dqe_loss.train.dataset import MicroBatches
-from dqe_loss.train.gradients import summed_gradients
-from dqe_loss.train.measure import measure, rate_rated
-from dqe_loss.train.prepare import prepare
-from dqe_loss.train.record import RunFolder
-from dqe_loss.train.training import train
+from dqe_loss.train.held_out_agreement import measure, rate_rated
+from dqe_loss.train.network_and_planes import prepare_training
+from dqe_loss.train.run_folder import RunFolder
+from dqe_loss.train.summed_gradients import summed_gradients
+from dqe_loss.train.train_surrogate import train_surrogate
 
 KINDS = ("hybrid stars", "the network alone")
 ROOT = Path(dqe_loss.__file__).parents[1]
@@ -154,7 +154,7 @@ def test_a_run_leaves_a_surrogate_that_is_a_loss(options, capsys):
 def test_learns_to_tell_good_from_bad(options):
     config = replace(options, architecture="resnet18", epochs=8, learning_rate=3e-3, optimizer="adamw")
     config = replace(config, validation=0, split=None, save_every=9)
-    assert train(config) == 0
+    assert train_surrogate(config) == 0
     log = pd.read_csv(config.out / "log.csv")
     assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
     assert not (config.out / "best.safetensors").exists()  # nothing to choose it by
@@ -165,21 +165,21 @@ def test_learns_to_tell_good_from_bad(options):
 )
 def test_resumed_run_is_bit_equal_from_any_step(options, monkeypatch, optimizer):
     whole = replace(options, optimizer=optimizer)
-    assert train(whole) == 0
+    assert train_surrogate(whole) == 0
     broken = replace(whole, out=options.out.with_name("broken"))
     asked = iter([False, True])  # in the middle of the first epoch
     with monkeypatch.context() as patch:
         patch.setattr(StopRequest, "__bool__", lambda _: next(asked))
-        assert train(broken) == 128  # and no signal to add
+        assert train_surrogate(broken) == 128  # and no signal to add
     assert not (broken.out / "log.csv").exists()
-    assert train(replace(broken, resume=True)) == 0
+    assert train_surrogate(replace(broken, resume=True)) == 0
     assert_same_run(whole, broken)
 
 
 @pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_weights(options):
     other = replace(options, out=options.out.with_name("workers"), workers=2)
-    assert train(options) == train(other) == 0
+    assert train_surrogate(options) == train_surrogate(other) == 0
     assert_same_run(options, other)
 
 
@@ -257,9 +257,9 @@ def test_two_processes_equal_one(options, micro_batch):
 @pytest.mark.slow
 def test_full_disk_is_told_and_loses_nothing(options, monkeypatch, capsys):
     config = replace(options, epochs=3)
-    from dqe_loss.train import state
+    from dqe_loss.train import saved_state
 
-    write, count = state.write_together, iter(range(100))
+    write, count = saved_state.write_together, iter(range(100))
 
     def fill_up(contents):
         if next(count) == 1:
@@ -267,7 +267,7 @@ def test_full_disk_is_told_and_loses_nothing(options, monkeypatch, capsys):
         write(contents)
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "write_together", fill_up)
+        patch.setattr(saved_state, "write_together", fill_up)
         assert command.main([*arguments_of(config)]) == 2
     assert "No space left on device: 'state.pt'" in capsys.readouterr().err.splitlines()[-1]
     assert command.main([*arguments_of(config), "--resume"]) == 0
@@ -338,7 +338,7 @@ def test_pretrained_network_goes_on_with_its_notice(options):
     config = replace(
         options, pretrained="brainlesion", optimizer="sgd", learning_rate=1e-9, epochs=1, head="ordinal", batch=24
     )
-    assert train(config) == 0
+    assert train_surrogate(config) == 0
     surrogate = load_surrogate(config.out / "surrogate.safetensors")
     assert surrogate.config.architecture == "DenseNet121"
     assert surrogate.config.kind_of_ratings == "simulated"
@@ -386,9 +386,9 @@ def rows_of_card(path):
 
 def test_a_pretrained_second_reader_is_carried_over_and_measured_with_the_network(options, hardened):
     config = tuned(options, hardened)
-    assert train(config) == 0
+    assert train_surrogate(config) == 0
     start = load_surrogate(hardened)
-    prepared = prepare(config, Processes(0, 1, torch.device("cpu")), RunFolder(config.out).split)
+    prepared = prepare_training(config, Processes(0, 1, torch.device("cpu")), RunFolder(config.out).split)
     for name in ("surrogate", "best"):
         path = config.out / f"{name}.safetensors"
         saved = load_surrogate(path)
@@ -423,24 +423,24 @@ def test_a_resumed_run_needs_the_second_reader_that_it_began_with(fails, options
     asked = iter([False, True])
     with monkeypatch.context() as patch:
         patch.setattr(StopRequest, "__bool__", lambda _: next(asked))
-        assert train(config) == 128
+        assert train_surrogate(config) == 128
     other = load_surrogate(start)
     with torch.no_grad():
         other.reader.trust += 1
     save_surrogate(other, start)
     with pytest.raises(ValueError, match=r"second reader was .*, is .*; give the same options, or another --out"):
-        train(replace(config, resume=True))
+        train_surrogate(replace(config, resume=True))
     shutil.copy(hardened, start)
-    assert train(replace(config, resume=True)) == 0
+    assert train_surrogate(replace(config, resume=True)) == 0
     whole = replace(config, out=config.out.with_name("whole"))
-    assert train(whole) == 0
+    assert train_surrogate(whole) == 0
     assert_same_run(whole, config)
 
 
 def test_a_checkpoint_of_a_run_that_was_cut_off_says_what_was_measured(options, monkeypatch):
     asked = iter([False, False, False, True])  # after the first epoch
     monkeypatch.setattr(StopRequest, "__bool__", lambda _: next(asked))
-    assert train(options) == 128
+    assert train_surrogate(options) == 128
     card = options.out / "best.md"
     assert list(rows_of_card(card)) == ["validation"]
     assert "The training was going on: the exams of the test had not been rated yet" in card.read_text()
@@ -532,7 +532,7 @@ def test_running_statistics_move_once_toward_the_average_of_the_passes():
 @pytest.mark.gpu
 def test_trains_on_a_gpu_in_bfloat16(options):
     config = replace(options, device="cuda", workers=2)
-    assert train(config) == 0
+    assert train_surrogate(config) == 0
     assert np.isfinite(pd.read_csv(config.out / "log.csv")).all(axis=None)
 
 

@@ -13,8 +13,8 @@ from dqe_loss.data.exams import open_exam
 from dqe_loss.data.findings import mask_findings, region_volumes
 from dqe_loss.data.tables.rated import read_rated, write_rated
 from dqe_loss.data.tables.warning_kinds import KINDS, REVIEW, Finding, check_kinds, describe_aside, kind_of, to_review
-from dqe_loss.rate.data_set import rate_data
-from dqe_loss.rate.plan import Plan
+from dqe_loss.rate.plan import RatePlan
+from dqe_loss.rate.rate_data_set import rate_data_set
 
 FORMER = {  # as the version before wrote them, without a name
     "182 x 218 x 182 voxels, expected 240 x 240 x 155 as in BraTS": "grid",
@@ -64,7 +64,7 @@ def test_from_files_to_the_list_of_kept(tmp_path):
     for number in range(2):
         write_exam(tmp_path / "data" / f"case-{number}", number)
     write(tmp_path / "data" / "case-1" / "seg-b.nii.gz", np.roll(make_labels(), -10, 0))
-    outcome = rate_data(Plan(tmp_path / "data", tmp_path / "stars.csv", "small"), small_surrogate())
+    outcome = rate_data_set(RatePlan(tmp_path / "data", tmp_path / "stars.csv", "small"), small_surrogate())
     assert [text.rpartition(" ")[2] for text in outcome.table["warnings"]] == ["[grid]"] * 4
     assert "tumor touches the border of the volume [border]; " in outcome.table.loc[3, "warnings"]
     arguments = [str(tmp_path / "stars.csv"), "--threshold", "-9", "--pictures", "0"]

@@ -11,14 +11,14 @@ from tqdm import tqdm
 from dqe_loss.audit.case import Source, find_stranger, read_case
 from dqe_loss.audit.exploitation import guards_of
 from dqe_loss.audit.figures import draw_figures
+from dqe_loss.audit.finished_parts import FinishedParts
 from dqe_loss.audit.measure import SURVEYED, Measured, Numbers, Settings
 from dqe_loss.audit.page import render_page
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.pictures import draw_panels
-from dqe_loss.audit.state import State
 from dqe_loss.audit.verdict import Thresholds, check_as_dict, judge
 from dqe_loss.data.label_sets import LabelSurvey
-from dqe_loss.files import encode, write_together
+from dqe_loss.outputs import encode, write_together
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
@@ -81,7 +81,7 @@ def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
     """
     surrogate = surrogate_on(surrogate, plan.device)
     settings = {"checkpoint": fingerprint(surrogate), "seed": plan.settings.seed, "label_scheme": plan.label_scheme}
-    state = State.open(folder, {"format": FORMAT} | settings)
+    state = FinishedParts.open(folder, {"format": FORMAT} | settings)
     _measure(plan, surrogate, state)
     audit = _describe(plan, surrogate, state)
     figures = {name: save_figure(figure, "svg") for name, figure in draw_figures(audit).items()}
@@ -112,7 +112,7 @@ def summary_text(audit: Numbers) -> str:
     return "\n".join(lines)
 
 
-def _measure(plan: Plan, surrogate: Surrogate, state: State) -> None:
+def _measure(plan: Plan, surrogate: Surrogate, state: FinishedParts) -> None:
     """Do what is missing, exam by exam, with a progress bar."""
     missing = [
         (source, part)
@@ -145,7 +145,7 @@ def _picture(measured: Measured) -> bytes | None:
     return save_figure(draw_panels(measured.panels), "png") if measured.panels else None
 
 
-def _describe(plan: Plan, surrogate: Surrogate, state: State) -> Numbers:
+def _describe(plan: Plan, surrogate: Surrogate, state: FinishedParts) -> Numbers:
     """The content of ``audit.json``."""
     parts: dict[str, Numbers] = {}
     for name in plan.ordered_parts:

@@ -12,7 +12,9 @@ from torch import Tensor
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption.shapes import Labels, Mask
-from dqe_loss.data.exams import ExamPaths, choose_reference, find_exam, read_exam, read_labels
+from dqe_loss.data.exam_files import ExamPaths, choose_reference, find_exam
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.phantom import SIZE, make_phantom
 
@@ -84,9 +86,9 @@ def find_sources(folders: Sequence[Path], references: Sequence[str], label_schem
     """Find exams and the reference of each.
 
     Args:
-        folders: the exams' folders, as `dqe_loss.data.exams.find_exam` reads them.
-        references: names, ends or patterns of references (`dqe_loss.data.exams.match_reference`); each exam must have
-            exactly one that fits.
+        folders: the exams' folders, as `dqe_loss.data.exam_files.find_exam` reads them.
+        references: names, ends or patterns of references (`dqe_loss.data.exam_files.match_reference`); each exam must
+            have exactly one that fits.
         label_scheme: scheme of the references.
 
     Raises:

@@ -3,23 +3,37 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.command_line import SchemeOption, check_device, run_command
+from dqe_loss.command_line import check_device, run_command
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder
+from dqe_loss.options import (
+    CheckpointName,
+    DeviceName,
+    ExamFolders,
+    OptionalCount,
+    OutFolder,
+    ReferenceNames,
+    SchemeOption,
+    Seed,
+    Thorough,
+)
+from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
 ALL_PARTS: tuple[PartName, ...] = ("absurd", "ladders", "exploitation", "direction", "soft", "invariance")
+_EXAMS = tyro.conf.arg(help="Folders of exams with BraTS file names, instead of phantoms.")
+_THOROUGH = tyro.conf.arg(
+    help="Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head."
+)
 _LIST = "absurd|ladders|exploitation|direction|soft|invariance"
 
 
 @dataclass(frozen=True)
-class Arguments:
+class AuditArguments:
     """Say where a checkpoint can be fooled, before it is used as a loss.
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
@@ -28,27 +42,17 @@ class Arguments:
     long again, for its guard is tried on and off.
 
     Attributes:
-        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
-            .pth file.
-        out: Folder to write to; made if it is not there.
-        exams: Folders of exams with BraTS file names, instead of phantoms.
-        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
-            '*-seg'; several where exams differ.
         phantoms: Number of synthetic exams. Default: 2, or none with --exams.
         parts: What to audit.
         fail_on: Parts whose failure makes the exit code 1, or any.
         attack_steps: Steps of each attack.
-        thorough: Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head.
-        label_scheme: Which label is which tissue.
-        device: Where the network runs, such as cpu or cuda.
-        seed: Seed of all that is random.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
-    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
-    phantoms: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    checkpoint: tyro.conf.Positional[CheckpointName]
+    out: OutFolder
+    exams: Annotated[ExamFolders, _EXAMS] = ()
+    reference: ReferenceNames = ()
+    phantoms: OptionalCount = None
     parts: Annotated[tuple[PartName, ...], tyro.conf.arg(metavar=f"{{{_LIST}}} ...", help_behavior_hint="(all)")] = (
         ALL_PARTS
     )
@@ -56,10 +60,10 @@ class Arguments:
         tuple[PartName | Literal["any"], ...], tyro.conf.arg(metavar=f"{{{_LIST}|any}} ...", help_behavior_hint="")
     ] = ()
     attack_steps: int = 100
-    thorough: bool = True
+    thorough: Annotated[Thorough, _THOROUGH] = True
     label_scheme: SchemeOption = "brats"
-    device: str = "cpu"
-    seed: int = 0
+    device: DeviceName = "cpu"
+    seed: Seed = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if a part named by ``--fail-on`` failed; 2 after an error, which is one line on standard
         error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.audit", args=argv)
-    failed: list[str] = []
-    code = run_command("dqe_loss.audit", lambda: failed.extend(_run(arguments)))
-    return code or int(bool(failed))
+    return run_command("dqe_loss.audit", AuditArguments, _run, argv)
 
 
-def _run(arguments: Arguments) -> list[str]:
-    """Do the audit; returns the failed parts of those that ``--fail-on`` names."""
+def _run(arguments: AuditArguments) -> int:
     _check(arguments)
     check_device(arguments.device)
     run = import_extra("dqe_loss.audit.audit", "train")
@@ -105,10 +105,10 @@ def _run(arguments: Arguments) -> list[str]:
     counted = [part for part in failed if part in arguments.fail_on or "any" in arguments.fail_on]
     if counted:
         print(f"dqe_loss.audit: failed: {', '.join(counted)}", file=sys.stderr)
-    return counted
+    return int(bool(counted))
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: AuditArguments) -> None:
     """Refuse what cannot work before anything is read."""
     if bool(arguments.exams) != bool(arguments.reference):
         given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")

@@ -11,16 +11,16 @@ import tyro
 from dqe_loss.command_line import run_command
 from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, encode, write_together
+from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed
+from dqe_loss.outputs import check_output_folder, encode, write_together
 
 PAGE = "index.html"
 _Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
 _Share = Annotated[float | None, tyro.conf.arg(metavar="SHARE", help_behavior_hint="")]
-_Name = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
-class Arguments:
+class CurateArguments:
     """Say which segmentations of a rated data set to keep, to review and to drop.
 
     The table is one of dqe_loss.rate. The threshold is given (--threshold), a share of the table (--quantile), or
@@ -37,7 +37,6 @@ class Arguments:
 
     Attributes:
         table: Rated table (CSV or Parquet).
-        out: Folder to write to; made if it is not there.
         threshold: Keep what has as many stars or more.
         quantile: Keep all but this share, the worst rated.
         labels: Table with the columns exam, segmentation and a quality, of a random sample of the exams: choose the
@@ -47,7 +46,6 @@ class Arguments:
         error_rate: Highest rate of unacceptable segmentations among the kept, to be shown by --labels.
         confidence: Confidence to show it with.
         start: First threshold that is tried with --labels. Default: by the stars of exams without a label.
-        seed: Seed of the draw of one labeled segmentation an exam.
         stars: Stars that decide: mean of the views, lowest of them, or one view.
         per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
         margin: Stars below the threshold that count as near it.
@@ -62,16 +60,16 @@ class Arguments:
     """
 
     table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    out: OutFolder
     threshold: _Number = None
     quantile: _Share = None
-    labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    quality: _Name = None
+    labels: OptionalFile = None
+    quality: OptionalName = None
     acceptable_from: _Share = None
     error_rate: float = 0.1
     confidence: float = 0.9
     start: _Number = None
-    seed: int = 0
+    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the draw of one labeled segmentation an exam.")] = 0
     stars: Literal["mean", "lowest", "axial", "coronal", "sagittal"] = "mean"
     per_exam: Literal["all", "best"] = "all"
     margin: float = 0.25
@@ -79,8 +77,8 @@ class Arguments:
     accept_warnings: Annotated[
         tuple[str, ...] | None, tyro.conf.arg(metavar=f"[{{{'|'.join(REVIEW)}}} ...]", help_behavior_hint="")
     ] = None
-    budget: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    center_column: _Name = None
+    budget: OptionalCount = None
+    center_column: OptionalName = None
     center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
     pictures: int = 300
 
@@ -95,19 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if ``--labels`` shows no threshold to do, so that nothing is kept; 2 after an error, which is
         one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.curate", args=argv)
-    failed: list[str] = []
-    code = run_command("dqe_loss.curate", lambda: failed.extend(_run(arguments)))
-    return code or int(bool(failed))
+    return run_command("dqe_loss.curate", CurateArguments, _run, argv)
 
 
-def _run(arguments: Arguments) -> list[str]:
-    """Curate; returns the statement that nothing could be shown, if so."""
+def _run(arguments: CurateArguments) -> int:
     _check(arguments)
     run = import_extra("dqe_loss.curate.curation", "train")
-    record = import_extra("dqe_loss.curate.record", "train")
+    record = import_extra("dqe_loss.curate.lists_and_numbers", "train")
     page = import_extra("dqe_loss.curate.page", "train")
-    given = {field.name: getattr(arguments, field.name) for field in fields(run.Settings)}
+    given = {field.name: getattr(arguments, field.name) for field in fields(run.CurationSettings)}
     by_default = arguments.threshold is None and not arguments.labels and arguments.budget is None
     if by_default and arguments.quantile is None:
         given["quantile"] = 0.1
@@ -115,7 +109,7 @@ def _run(arguments: Arguments) -> list[str]:
         del given["center_pattern"]
     accepted = arguments.accept_warnings
     given["accept_warnings"] = () if accepted is None else accepted or REVIEW
-    settings = run.Settings(**given)
+    settings = run.CurationSettings(**given)
 
     curation = run.curate(arguments.table, settings)
     content = record.numbers(curation, arguments.table, settings)
@@ -130,11 +124,11 @@ def _run(arguments: Arguments) -> list[str]:
     guarantee = content["guarantee"]
     if guarantee and not guarantee["reached"]:
         print(f"dqe_loss.curate: {guarantee['statement']}", file=sys.stderr)
-        return [guarantee["statement"]]
-    return []
+        return 1
+    return 0
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: CurateArguments) -> None:
     """Refuse what cannot work before anything is read."""
     ways = {"--threshold": arguments.threshold, "--quantile": arguments.quantile, "--labels": arguments.labels}
     named = [name for name, value in ways.items() if value is not None]

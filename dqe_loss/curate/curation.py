@@ -18,16 +18,16 @@ from dqe_loss.curate.decide import (
     quantile_threshold,
 )
 from dqe_loss.curate.guarantee import Trial, chosen_threshold, minimum_labels, order_thresholds, try_thresholds
-from dqe_loss.curate.labels import Labels, draw_judged, read_labels
+from dqe_loss.curate.labeled_sample import Labels, draw_judged, read_labels
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.tables.rated import read_rated
 
 STEP = 0.1
-"""Stars between thresholds where `Settings.start` begins their sequence."""
+"""Stars between thresholds where `CurationSettings.start` begins their sequence."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class CurationSettings:
     """What was asked for; see ``python -m dqe_loss.curate --help``."""
 
     threshold: float | None = None
@@ -86,7 +86,7 @@ class Curation:
     calibration: Calibration | None
 
 
-def curate(path: Path, settings: Settings) -> Curation:
+def curate(path: Path, settings: CurationSettings) -> Curation:
     """Read a rated table and decide on each row.
 
     Args:
@@ -133,7 +133,7 @@ def curate(path: Path, settings: Settings) -> Curation:
 
 
 def calibrate(
-    table: pd.DataFrame, stars: pd.Series, candidates: pd.Series, labels: Labels, settings: Settings
+    table: pd.DataFrame, stars: pd.Series, candidates: pd.Series, labels: Labels, settings: CurationSettings
 ) -> Calibration:
     """Choose the laxest threshold whose kept masks can be shown to have no more than the error rate.
 
@@ -180,7 +180,7 @@ def calibrate(
     return Calibration(labels, judged, trials, len(labeled_exams) - len(judged))
 
 
-def _centers(table: pd.DataFrame, settings: Settings) -> pd.Series:
+def _centers(table: pd.DataFrame, settings: CurationSettings) -> pd.Series:
     if settings.center_column is None:
         return find_centers(table["exam"], settings.center_pattern)
     if settings.center_column not in table:

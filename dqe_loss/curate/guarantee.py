@@ -6,8 +6,8 @@ does not depend on the labels, each by the exact binomial test (that of Clopper 
 no test needs a correction: with probability ``confidence`` over the labeled exams no threshold is accepted wrongly.
 
 It holds for any surrogate, good or bad, if the labeled exams are exchangeable with those that are curated: a random
-sample of the same data. It needs one judgment an exam (`dqe_loss.curate.labels.draw_judged`): two masks of one exam
-are not independent.
+sample of the same data. It needs one judgment an exam (`dqe_loss.curate.labeled_sample.draw_judged`): two masks of one
+exam are not independent.
 
 MAPIE 1.6 has this procedure too (``BinaryClassificationController``, precision, ``fwer_method="fixed_sequence"``). It
 recovers the number of failures as ``ceil(n * (1 - precision))``, where rounding adds one in 40 % of cases, and asks

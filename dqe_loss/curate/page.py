@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dqe_loss.curate.curation import Calibration, Curation, Settings
+from dqe_loss.curate.curation import Calibration, Curation, CurationSettings
 from dqe_loss.curate.decide import Rule
-from dqe_loss.curate.record import assumptions, labeled_stars, relative_paths, statement
+from dqe_loss.curate.lists_and_numbers import assumptions, labeled_stars, relative_paths, statement
 from dqe_loss.data.tables.warning_kinds import describe_aside
 from dqe_loss.evaluate.failure import failure_detection
 from dqe_loss.viz.cases.collect import read_pictures
@@ -15,7 +15,7 @@ from dqe_loss.viz.html import Cell, Table, format_number
 from dqe_loss.viz.plots import plot_risk_coverage, save_figure
 
 
-def curation_page(curation: Curation, path: Path, settings: Settings, pictures: int, folder: Path) -> str:
+def curation_page(curation: Curation, path: Path, settings: CurationSettings, pictures: int, folder: Path) -> str:
     """Read the pictures of what was not kept and of a sample of what was, and write the page.
 
     Args:
@@ -54,7 +54,7 @@ def curation_page(curation: Curation, path: Path, settings: Settings, pictures: 
     )
 
 
-def _rule_section(rule: Rule, settings: Settings, unit: str) -> Section:
+def _rule_section(rule: Rule, settings: CurationSettings, unit: str) -> Section:
     """What was kept, in words."""
     which = {"mean": "mean of views", "lowest": "lowest view"}.get(settings.stars, f"{settings.stars} view")
     if rule.threshold == np.inf:
@@ -79,7 +79,7 @@ def _rule_section(rule: Rule, settings: Settings, unit: str) -> Section:
     return Section("What was kept", ["; ".join(parts) + "."])
 
 
-def _guarantee_section(curation: Curation, calibration: Calibration, settings: Settings) -> Section:
+def _guarantee_section(curation: Curation, calibration: Calibration, settings: CurationSettings) -> Section:
     """The statement, what it rests on, the tests and the risk-coverage curve."""
     risk, stars = labeled_stars(curation, calibration)
     areas = failure_detection(risk, stars)

@@ -8,7 +8,8 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.data.exams import MODALITY_TOKENS, OpenExam, last_part
+from dqe_loss.data.exam_files import MODALITY_TOKENS, last_part
+from dqe_loss.data.exams import OpenExam
 from dqe_loss.data.tables.warning_kinds import Finding
 from dqe_loss.task import MODALITIES, REGIONS
 

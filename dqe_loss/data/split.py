@@ -8,7 +8,7 @@ import pandas as pd
 
 from dqe_loss.data.tables.csv_text import read_csv
 from dqe_loss.data.tables.table import told
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 PARTS = ("train", "validation", "test")
 

@@ -3,61 +3,62 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.command_line import SchemeOption, check_device, run_command
+from dqe_loss.command_line import check_device, run_command
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.options import (
+    CheckpointName,
+    DeviceName,
+    ExamFolders,
+    Files,
+    OptionalFile,
+    OutFolder,
+    ReferenceNames,
+    SchemeOption,
+    Seed,
+    Thorough,
+)
+from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
-_Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
-_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
-_Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
+_Exams = tyro.conf.arg(
+    help='Exams\' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).'
+)
 
 
 @dataclass(frozen=True)
-class Arguments:
+class EvaluateArguments:
     """Say how well a surrogate agrees with raters (--ratings), with references (--exams), or with both.
 
     Writes numbers (evaluation.json), a row for each segmentation (predictions.csv), the paper's figures as PNG and
     SVG, and all of it on one page (index.html).
 
     Attributes:
-        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
-            .pth file.
-        out: Folder to write to; made if it is not there.
         ratings: Tables of ratings (CSV or Parquet), all of one kind: human, simulated or metric.
         split: Split of the exams (CSV with the columns exam, split). Default: evaluate all exams.
         part: Part of the split to evaluate; the baselines are fitted to the part "train".
-        exams: Exams' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).
-        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
-            '*-seg'; several where exams differ.
         tolerance: Tolerance of surface Dice, in mm.
-        label_scheme: Which label is which tissue.
-        thorough: Let a checkpoint's refiner look all over the head, as dqe_loss.rate does.
-        device: Where the network runs, such as cpu or cuda.
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
-        seed: Their seed.
     """
 
-    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="hardened|brainlesion|FILE")]
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
-    ratings: _Files = ()
-    split: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    checkpoint: tyro.conf.Positional[CheckpointName]
+    out: OutFolder
+    ratings: Files = ()
+    split: OptionalFile = None
     part: Literal["train", "validation", "test"] = "test"
-    exams: _Folders = ()
-    reference: _Names = ()
+    exams: Annotated[ExamFolders, _Exams] = ()
+    reference: ReferenceNames = ()
     tolerance: float = 2.0
     label_scheme: SchemeOption = "brats"
-    thorough: bool = True
-    device: str = "cpu"
+    thorough: Thorough = True
+    device: DeviceName = "cpu"
     resamples: int = 2000
-    seed: int = 0
+    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the resamples.")] = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,13 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+        Exit code: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.evaluate", args=argv)
-    return run_command("dqe_loss.evaluate", lambda: _run(arguments))
+    return run_command("dqe_loss.evaluate", EvaluateArguments, _run, argv)
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: EvaluateArguments) -> None:
     _check(arguments)
     check_device(arguments.device)
     run = import_extra("dqe_loss.evaluate.evaluation", "train")
@@ -101,7 +101,7 @@ def _run(arguments: Arguments) -> None:
     print(f"{run.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: EvaluateArguments) -> None:
     """Refuse what cannot work before anything is read."""
     if not arguments.ratings and not arguments.exams:
         raise ValueError("expected --ratings TABLE, or --exams FOLDER with --reference NAME, or both; found neither")

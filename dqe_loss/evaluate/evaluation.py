@@ -15,7 +15,7 @@ from dqe_loss.data.file_names import file_at
 from dqe_loss.data.split import read_split
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.data.tables.table import relative_path
-from dqe_loss.evaluate.collect import (
+from dqe_loss.evaluate.predictions import (
     COLUMNS,
     VOLUMES,
     Rate,
@@ -28,7 +28,7 @@ from dqe_loss.evaluate.collect import (
 )
 from dqe_loss.evaluate.report import render_report, report_tables
 from dqe_loss.evaluate.summary import Bootstrap, Numbers, compare_with_ratings, compare_with_references, json_ready
-from dqe_loss.files import encode
+from dqe_loss.outputs import encode
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import describe_ratings, star_unit, unit_of_kind
 from dqe_loss.viz import plots as draw

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from dqe_loss.command_line import available_cores
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.exams import TaughtExam
 from dqe_loss.harden.masks import as_regions, draw_mask
 from dqe_loss.harden.scenes import draw_scene
+from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.processes import ignore_signals
 
 SHARE_OF_CORES = 0.25

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.exams import TaughtExam
+from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.surrogate.config import SurrogateConfig
 
 _CARD = """# {title}

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import tyro
-
 from dqe_loss.command_line import run_command
 from dqe_loss.extras import import_extra
 from dqe_loss.harden.config import HardenConfig
@@ -19,11 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 2 after an error, which is one line on standard error; 128 + signal after SIGTERM or Ctrl-C,
         with the state saved.
     """
-    code = 0
+    return run_command("dqe_loss.harden", HardenConfig, _run, argv)
 
-    def work() -> None:
-        nonlocal code
-        config = tyro.cli(HardenConfig, prog="dqe_loss.harden", args=argv)
-        code = import_extra("dqe_loss.harden.hardening", "train").harden(config)
 
-    return run_command("dqe_loss.harden", work) or code
+def _run(config: HardenConfig) -> int:
+    code: int = import_extra("dqe_loss.harden.hardening", "train").harden(config)
+    return code

@@ -6,10 +6,22 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.command_line import SchemeOption
+from dqe_loss.options import (
+    CheckpointName,
+    ExamFolders,
+    Folders,
+    OptionalCount,
+    OptionalFolder,
+    ReferenceNames,
+    Resume,
+    RunFolderOption,
+    SchemeOption,
+    Seed,
+    TrainingDevice,
+)
 from dqe_loss.surrogate.refiner import ReaderConfig
 
-_Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+_CHECKPOINT = tyro.conf.arg(metavar="brainlesion|FILE", help="The surrogate to harden, brainlesion or a file.")
 
 
 @dataclass(frozen=True)
@@ -20,16 +32,10 @@ class HardenConfig:
     scans contradict the mask, and guards its gradient. On two CPU cores about half an hour.
 
     Attributes:
-        exams: Folders of exams with BraTS file names.
-        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
-            '*-seg'; several where exams differ.
         held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
             best on them becomes the checkpoint. They need references, too.
         phantoms: Number of synthetic exams to teach on, too.
-        out: Folder of the run: made if need be.
-        resume: Continue the run in the folder from its last saved state.
         cache: Folder of prepared exams, which several runs may share; OUT/exams by default.
-        checkpoint: The surrogate to harden, brainlesion or a file.
         natural: Also show the exams' other segmentations, good or failed, also from subfolders.
         errors: Number of wrong masks to make from each exam's reference.
         steps: Steps of the optimizer.
@@ -45,23 +51,20 @@ class HardenConfig:
         full_marks: Agreement from which on a mask keeps all of its stars.
         survey_full_marks: The same of the agreement over the whole head.
         exponent: Exponent of the agreement below it, with which stars are multiplied.
-        seed: Seed of all that is random.
-        label_scheme: Which label is which tissue.
-        device: Where to train; auto takes the GPU if there is one.
         workers: Processes that prepare batches; 0 prepares them in the training process. Any number gives the same
             batches. By default a quarter of the processor cores, all but one if the training runs on a GPU.
         save_every: Steps between saved states, rows of the log and judgments of held-out exams. To judge an exam
             takes as long as four steps.
     """
 
-    exams: _Folders = ()
-    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
-    held_out: _Folders = ()
+    exams: ExamFolders = ()
+    reference: ReferenceNames = ()
+    held_out: Folders = ()
     phantoms: int = 10
-    out: Path = Path("runs/hardened")
-    resume: bool = False
-    cache: Path | None = None
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|FILE")] = "brainlesion"
+    out: RunFolderOption = Path("runs/hardened")
+    resume: Resume = False
+    cache: OptionalFolder = None
+    checkpoint: Annotated[CheckpointName, _CHECKPOINT] = "brainlesion"
     natural: bool = True
     errors: int = 24
     steps: int = 2400
@@ -77,10 +80,10 @@ class HardenConfig:
     full_marks: float = 0.94
     survey_full_marks: float = 0.8
     exponent: float = 3.0
-    seed: int = 0
+    seed: Seed = 0
     label_scheme: SchemeOption = "brats"
-    device: str = "auto"
-    workers: int | None = None
+    device: TrainingDevice = "auto"
+    workers: OptionalCount = None
     save_every: int = 100
 
     def __post_init__(self) -> None:

@@ -12,20 +12,20 @@ import torch
 import yaml
 
 from dqe_loss.data.label_sets import LabelSurvey
-from dqe_loss.files import check_output_folder, encode, write_together
 from dqe_loss.harden.batches import network_threads, worker_count
 from dqe_loss.harden.card import Lesson, describe_exams, hardened_card
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.exams import TaughtExam
 from dqe_loss.harden.sources import find_taught, prepare_exams
+from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.teacher import Teacher
+from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.processes import StopRequest, processes
 from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
 from dqe_loss.surrogate.network import Surrogate, build_network
 from dqe_loss.surrogate.refiner import SecondReader
 from dqe_loss.train.config import plain_values
-from dqe_loss.train.record import RunFolder
-from dqe_loss.train.state import Progress
+from dqe_loss.train.run_folder import RunFolder
+from dqe_loss.train.saved_state import Progress
 
 # A continuation may run elsewhere, be watched and trusted otherwise; all else makes it another hardening. Exams count
 # by their content.

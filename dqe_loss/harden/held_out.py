@@ -13,11 +13,11 @@ from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, pad_planes
 from dqe_loss.data.corruption.shapes import Labels
-from dqe_loss.harden.exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.harden.masks import as_regions
 from dqe_loss.harden.objective import attack
+from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.refiner import SecondReader, agreement
-from dqe_loss.train.state import Row
+from dqe_loss.train.saved_state import Row
 
 FIELD = 240
 """Side in voxels that planes are padded to, as the published surrogate does."""

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.harden.exams import TaughtExam, draw_errors, label_plane
 from dqe_loss.harden.scenes import SIZE, Scene, blur, draw_grid, draw_plane, grow, warp_labels
+from dqe_loss.harden.taught_exams import TaughtExam, draw_errors, label_plane
 
 SOFTENED = 0.5
 """Share of masks that are given as probabilities."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.harden.exams import TaughtExam, label_plane, scaled_plane
+from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.task import MODALITIES
 
 SIZE = 160

@@ -8,9 +8,9 @@ from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_sets import LabelSurvey
-from dqe_loss.evaluate.collect import find_all_segmentations
+from dqe_loss.evaluate.predictions import find_all_segmentations
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.exams import TaughtExam, prepare_exam
+from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
 
 FIRST_PHANTOM = 5000
 """Seed of the first phantom: far from those of simulations and audits."""

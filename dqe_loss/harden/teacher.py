@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from dqe_loss.harden.batches import Batch, batches_from, network_threads, threads
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.exams import TaughtExam
 from dqe_loss.harden.held_out import DISTANCE, judge, judged_planes
 from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, mean_dice, teaching_loss
+from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.weights import Weights
 from dqe_loss.processes import StopRequest
 from dqe_loss.surrogate.refiner import SecondReader
-from dqe_loss.train.state import Progress, Row, load_state, save_state
+from dqe_loss.train.saved_state import Progress, Row, load_state, save_state
 
 LARGEST_NORM = 1.0
 """To which gradients are cut."""

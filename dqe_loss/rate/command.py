@@ -9,17 +9,30 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from dqe_loss.command_line import SchemeOption, available_cores, check_device, run_command
+from dqe_loss.command_line import available_cores, check_device, run_command
 from dqe_loss.core.centers import check_looks, told_looks
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
 from dqe_loss.core.mask import LabelMask
-from dqe_loss.data.exams import Exam, ExamPaths, choose_reference_name, find_exam, open_exam, read_exam, unique_names
+from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
+from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_outputs, write_together
+from dqe_loss.options import (
+    CheckpointName,
+    DeviceName,
+    Files,
+    Folders,
+    OptionalCount,
+    OptionalFile,
+    OptionalFolder,
+    OptionalName,
+    SchemeOption,
+    Thorough,
+)
+from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
-from dqe_loss.rate.exam import rate_exam
-from dqe_loss.rate.files import prepare_planes, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
+from dqe_loss.rate.table_rows import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.describe import (
     Ratings,
@@ -38,18 +51,15 @@ from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import MODALITIES
 
-__all__ = ["Arguments", "main", "rate_exam"]
+__all__ = ["RateArguments", "main", "rate_exam"]
 
-File = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
-Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
-Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
 Place = Literal["mask", "flair", "brain"]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 TABLE_FORMATS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class RateArguments:
     """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
 
     One exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). A data set (--data and
@@ -77,14 +87,8 @@ class Arguments:
         t2: T2, instead of --exam.
         flair: T2 FLAIR, instead of --exam.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        label_scheme: Which label is which tissue.
-        checkpoint: hardened (comes with this package), brainlesion (the published weights), or a .safetensors or
-            .pth file.
         look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
             center; of several, each view's lowest stars count.
-        thorough: Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count.
-            Takes up to a second a segmentation; a checkpoint without a refiner rates without.
-        device: Where the network runs, such as cpu or cuda.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
@@ -97,30 +101,30 @@ class Arguments:
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
-    out: File = None
+    out: OptionalFile = None
     predictions: Folders = ()
     channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
-    workers: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    workers: OptionalCount = None
     retry: bool = False
-    exam: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None
-    t1c: File = None
-    t1: File = None
-    t2: File = None
-    flair: File = None
+    exam: OptionalFolder = None
+    t1c: OptionalFile = None
+    t1: OptionalFile = None
+    t2: OptionalFile = None
+    flair: OptionalFile = None
     segmentation: Files = ()
     label_scheme: SchemeOption = "brats"
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="hardened|brainlesion|FILE")] = DEFAULT_CHECKPOINT
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
     )
-    thorough: bool = True
-    device: str = "cpu"
+    thorough: Thorough = True
+    device: DeviceName = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
-    json: File = None
-    csv: File = None
-    figure: File = None
-    explain: File = None
-    reference: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    json: OptionalFile = None
+    csv: OptionalFile = None
+    figure: OptionalFile = None
+    explain: OptionalFile = None
+    reference: OptionalName = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,18 +137,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
         standard error; 128 + its number after a signal.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.rate", args=argv)
-    code = 0
-
-    def work() -> None:
-        nonlocal code
-        check_looks(arguments.look)
-        code = _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
-
-    return run_command("dqe_loss.rate", work) or code
+    return run_command("dqe_loss.rate", RateArguments, _run, argv)
 
 
-def _rate_data(arguments: Arguments) -> int:
+def _run(arguments: RateArguments) -> int:
+    check_looks(arguments.look)
+    return _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
+
+
+def _rate_data(arguments: RateArguments) -> int:
     """Rate a data set, or this process's share of it; returns the exit code."""
     single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure", "explain", "reference")
     if given := [name for name in single if getattr(arguments, name)]:
@@ -160,17 +161,17 @@ def _rate_data(arguments: Arguments) -> int:
     rank, world = launched()
     device = own_device(arguments.device)
     check_device(device)
-    run = import_extra("dqe_loss.rate.data_set", "rate")
+    run = import_extra("dqe_loss.rate.rate_data_set", "rate")
     from dqe_loss.data.discovery.nnunet import is_nnunet
     from dqe_loss.data.discovery.nnunet_labels import settle_scheme
-    from dqe_loss.rate.plan import Plan
+    from dqe_loss.rate.plan import RatePlan
 
     scheme = arguments.label_scheme
     if is_nnunet(arguments.data):
         scheme = settle_scheme(arguments.data, scheme)
         if scheme != arguments.label_scheme:
             print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
-    plan = Plan(
+    plan = RatePlan(
         arguments.data,
         arguments.out,
         arguments.checkpoint,
@@ -188,11 +189,11 @@ def _rate_data(arguments: Arguments) -> int:
     rater = _in_engine(surrogate, arguments.engine)
     config = surrogate.config
     description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, plan.told(config))]
-    code: int = run.tell(run.rate_data(plan, surrogate, rater), plan, "\n".join(description))
+    code: int = run.tell(run.rate_data_set(plan, surrogate, rater), plan, "\n".join(description))
     return code
 
 
-def _rate_exam(arguments: Arguments) -> int:
+def _rate_exam(arguments: RateArguments) -> int:
     """Rate the segmentations of one exam."""
     many = ("predictions", "channels", "workers", "retry")
     if given := [name for name in many if getattr(arguments, name)]:
@@ -249,7 +250,7 @@ def _in_engine(surrogate: Surrogate, engine: str) -> Rater:
     return rater
 
 
-def _exam_paths(arguments: Arguments) -> ExamPaths:
+def _exam_paths(arguments: RateArguments) -> ExamPaths:
     """Find the files from --exam or from the single paths."""
     given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
     modalities = {modality: path for modality, path in given.items() if path}
@@ -275,7 +276,7 @@ def _exam_paths(arguments: Arguments) -> ExamPaths:
     return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
 
 
-def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: Arguments, caption: str) -> bytes:
+def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: RateArguments, caption: str) -> bytes:
     image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
     masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
     planes = {

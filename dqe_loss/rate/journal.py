@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dqe_loss.files import write_together
-from dqe_loss.rate.exam import Row
+from dqe_loss.outputs import write_together
+from dqe_loss.rate.table_rows import Row
 
 try:
     import fcntl

@@ -18,48 +18,45 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dqe_loss.command_line import SchemeOption, run_command
-from dqe_loss.data.exams import choose_reference, find_exam
+from dqe_loss.command_line import run_command
+from dqe_loss.data.exam_files import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed
+from dqe_loss.outputs import check_output_folder, write_together
 
 if TYPE_CHECKING:
-    from dqe_loss.simulate.simulation import Settings, SimulatedExam
+    from dqe_loss.simulate.simulate_exam import SimulatedExam, SimulationSettings
 
 RECORD = "simulation.json"
 """What a folder was simulated with: a run that continues must not mix two simulations."""
 
 
 @dataclass(frozen=True)
-class Arguments:
+class SimulateArguments:
     """Make simulated ratings: graded segmentation errors, scored against a reference, judged by simulated raters.
 
     From phantoms (--phantoms) or exams with a reference (--exams and --reference). The table ratings.csv in
     the folder --out is what the training takes. No human gave these stars. Run it again to continue.
 
     Attributes:
-        out: Folder for the table and the segmentations; made if need be.
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
-        exams: Folders of exams with BraTS file names.
-        reference: Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as
-            '*-seg'; several where exams differ.
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters.
-        seed: Seed of errors and raters.
-        label_scheme: Which label is which tissue.
         workers: Processes; what comes out does not depend on it.
     """
 
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+    out: Annotated[
+        OutFolder, tyro.conf.arg(help="Folder for the table and the segmentations; made if it is not there.")
+    ]
     phantoms: int = 0
     first_phantom: int = 0
-    exams: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")] = ()
-    reference: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    exams: ExamFolders = ()
+    reference: ReferenceNames = ()
     segmentations: int = 5
     raters: int = 3
-    seed: int = 0
+    seed: Seed = 0
     label_scheme: SchemeOption = "brats"
     workers: int = 1
 
@@ -71,22 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: 0, or 2 after an error, which is one line on standard error; 130 after an interrupt.
+        Exit code: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
-    arguments = tyro.cli(Arguments, prog="dqe_loss.simulate", args=argv)
-    return run_command("dqe_loss.simulate", lambda: _run(arguments))
+    return run_command("dqe_loss.simulate", SimulateArguments, _run, argv)
 
 
-def _run(arguments: Arguments) -> None:
+def _run(arguments: SimulateArguments) -> None:
     _check(arguments)
-    import_extra("dqe_loss.simulate.simulation", "train")
+    import_extra("dqe_loss.simulate.simulate_exam", "train")
     from dqe_loss.data.tables.ratings import read_ratings, write_ratings
-    from dqe_loss.simulate.simulation import Settings, part_path, simulate_exam, write_phantom
+    from dqe_loss.simulate.simulate_exam import SimulationSettings, part_path, simulate_exam, write_phantom
 
     out = arguments.out
     seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
     exams = _exams(arguments, seeds)
-    settings = Settings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
+    settings = SimulationSettings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
     _claim(out, settings, exams)
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
@@ -109,7 +105,7 @@ def _run(arguments: Arguments) -> None:
     )
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: SimulateArguments) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
     if arguments.exams and not (arguments.reference and all(arguments.reference)):
@@ -121,9 +117,9 @@ def _check(arguments: Arguments) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(arguments, name)}")
 
 
-def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
+def _exams(arguments: SimulateArguments, seeds: range) -> list["SimulatedExam"]:
     """All exams by name; each one's ``others`` begin with the next."""
-    from dqe_loss.simulate.simulation import SimulatedExam, phantom_paths
+    from dqe_loss.simulate.simulate_exam import SimulatedExam, phantom_paths
 
     found = [phantom_paths(seed, arguments.out / "exams") for seed in seeds]
     for folder in arguments.exams:
@@ -141,7 +137,7 @@ def _exams(arguments: Arguments, seeds: range) -> list["SimulatedExam"]:
     ]
 
 
-def _claim(out: Path, settings: "Settings", exams: Sequence["SimulatedExam"]) -> None:
+def _claim(out: Path, settings: "SimulationSettings", exams: Sequence["SimulatedExam"]) -> None:
     """Note what the folder is for, or see that it was for the same."""
     record = json.loads(json.dumps(asdict(settings) | {"exams": [exam.paths.name for exam in exams]}))
     check_output_folder(out)

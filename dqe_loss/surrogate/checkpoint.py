@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.dice_map import CARD_TITLE, DiceMap
 from dqe_loss.surrogate.network import Surrogate

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dqe_loss.files import encode
+from dqe_loss.outputs import encode
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.dice_map import DiceMap
 

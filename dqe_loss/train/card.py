@@ -7,7 +7,7 @@ import pandas as pd
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.train.config import TrainConfig, to_yaml
-from dqe_loss.train.measure import Metrics
+from dqe_loss.train.held_out_agreement import Metrics
 
 _ORIGIN = {
     "human": "These stars were given by human raters.",
@@ -61,7 +61,7 @@ def model_card(
     Args:
         config: the training.
         surrogate: the surrogate that came out.
-        metrics: what `dqe_loss.train.measure.measure` found.
+        metrics: what `dqe_loss.train.held_out_agreement.measure` found.
         title: name of the checkpoint, and which epoch it is of.
         going_on: whether the training was not at its end, where exams beside those of the validation are rated.
 

@@ -29,22 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 2 after an error, which is one line on standard error (for a table of ratings, one line a
         problem); 128 + signal after SIGTERM or Ctrl-C, with the state saved.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    code = 0
-
-    def work() -> None:
-        nonlocal code
-        config = read_arguments(arguments)
-        if config:
-            code = import_extra("dqe_loss.train.training", "train").train(config)
-
-    return run_command("dqe_loss.train", work) or code
+    return run_command("dqe_loss.train", read_arguments, _run, argv)
 
 
-def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
-    """The configuration of a command line; None if it only asks for help.
+def _run(config: TrainConfig) -> int:
+    code: int = import_extra("dqe_loss.train.train_surrogate", "train").train_surrogate(config)
+    return code
+
+
+def read_arguments(arguments: Sequence[str]) -> TrainConfig:
+    """The configuration of a command line.
 
     Raises:
+        SystemExit: if it only asks for help.
         ValueError: if the first argument is no preset and no YAML file, or a value does not fit.
     """
     first, *options = arguments or ["--help"]
@@ -52,7 +49,7 @@ def read_arguments(arguments: Sequence[str]) -> TrainConfig | None:
         presets = "\n".join(f"  {name:12} {text}" for name, (text, _) in PRESETS.items())
         about = (TrainConfig.__doc__ or "").partition("\n")[0]
         print(_USAGE.format(about=about, presets=presets, first=next(iter(PRESETS))))
-        return None
+        sys.exit(0)
     if first in PRESETS:
         default = PRESETS[first][1]
     elif first.endswith((".yaml", ".yml")):

@@ -3,11 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from dqe_loss.command_line import SchemeOption
+import tyro
+
 from dqe_loss.data.augmentation.config import AugmentationConfig
+from dqe_loss.options import (
+    Files,
+    OptionalFile,
+    OptionalFolder,
+    Resume,
+    RunFolderOption,
+    SchemeOption,
+    Seed,
+    TrainingDevice,
+)
 from dqe_loss.surrogate.config import SurrogateConfig
+
+_SEED = tyro.conf.arg(help="Seed of the split, the weights, the order of planes and the augmentation.")
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,6 @@ class TrainConfig:
 
     Attributes:
         ratings: Tables of ratings (CSV or Parquet), one row per judgment; see dqe_loss.data.tables.ratings.
-        out: Folder of the run: made if need be.
-        resume: Go on with the run in the folder, from its last state.
         architecture: Name of a 2D classifier in monai.networks.nets, such as DenseNet121, DenseNet201, resnet18.
         head: Stars as one number (the paper), or a distribution over them by a cumulative link.
         pretrained: Checkpoint to start from, brainlesion or a file; it sets architecture, normalization and encoding.
@@ -36,22 +47,19 @@ class TrainConfig:
         validation: Share of the exams that training only watches. The paper had none.
         test: Share of the exams that training never sees; the paper's 15 of 75.
         split: A split to use instead of a new one: CSV with the columns exam, split.
-        seed: Of the split, the weights, the order of planes and the augmentation.
-        label_scheme: Which label is which tissue.
         cache: Folder of cached planes, which several runs may share; OUT/planes by default.
-        device: Where to train; auto takes the GPU if there is one.
         workers: Processes that augment planes, beside each training process; any number gives the same planes.
         amp: bfloat16 autocast; on GPUs only, for most CPUs are slower with it.
         save_every: Epochs between saved states.
         augmentation: Probabilities and magnitudes of the augmentation.
     """
 
-    ratings: tuple[Path, ...] = ()
-    out: Path = Path("runs/surrogate")
-    resume: bool = False
+    ratings: Files = ()
+    out: RunFolderOption = Path("runs/surrogate")
+    resume: Resume = False
     architecture: str = "DenseNet121"
     head: Literal["regression", "ordinal"] = "regression"
-    pretrained: str | None = None
+    pretrained: Annotated[str | None, tyro.conf.arg(metavar="brainlesion|FILE", help_behavior_hint="")] = None
     encoding: Literal["regions", "tissue"] = "regions"
     normalization: Literal["percentile", "minmax", "head_mean"] = "percentile"
     field_of_view: tuple[int, int] = (240, 240)
@@ -64,11 +72,11 @@ class TrainConfig:
     micro_batch: int = 20
     validation: float = 0.1
     test: float = 0.2
-    split: Path | None = None
-    seed: int = 0
+    split: OptionalFile = None
+    seed: Annotated[Seed, _SEED] = 0
     label_scheme: SchemeOption = "brats"
-    cache: Path | None = None
-    device: str = "auto"
+    cache: OptionalFolder = None
+    device: TrainingDevice = "auto"
     workers: int = 2
     amp: bool = True
     save_every: int = 10

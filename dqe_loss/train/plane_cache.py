@@ -23,10 +23,11 @@ from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.data.exams import ExamPaths, read_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.task import MODALITIES
 

@@ -17,10 +17,10 @@ from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.train.batch_statistics import averaged_batch_statistics
 from dqe_loss.train.config import TrainConfig
 from dqe_loss.train.dataset import MicroBatches, PlaneDataset, RatedPlane
-from dqe_loss.train.gradients import summed_gradients
-from dqe_loss.train.measure import Metrics, part_metrics, rate_rated
-from dqe_loss.train.objective import build_optimizer, objective
-from dqe_loss.train.state import Progress, Row, load_state, save_state
+from dqe_loss.train.held_out_agreement import Metrics, part_metrics, rate_rated
+from dqe_loss.train.loss_and_optimizer import build_optimizer, objective
+from dqe_loss.train.saved_state import Progress, Row, load_state, save_state
+from dqe_loss.train.summed_gradients import summed_gradients
 
 
 @dataclass

@@ -16,8 +16,9 @@ from planes import take_training_planes
 from torch import Tensor
 
 from dqe_loss import Surrogate, load_surrogate
-from dqe_loss.data.exams import ExamPaths, read_exam
-from dqe_loss.files import write_together
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
+from dqe_loss.outputs import write_together
 from dqe_loss.rate.command import rate_exam
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.task import MODALITIES

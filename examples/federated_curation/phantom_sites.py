@@ -10,9 +10,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
-from dqe_loss.data.exams import ExamPaths, read_exam
-from dqe_loss.files import write_together
-from dqe_loss.simulate.simulation import nifti_bytes, phantom_paths, write_phantom
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
+from dqe_loss.outputs import write_together
+from dqe_loss.simulate.simulate_exam import nifti_bytes, phantom_paths, write_phantom
 from dqe_loss.task import MODALITIES
 
 MIXED = "mixed"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 # Before Flower and Ray are imported: neither is to call home.
 os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -24,15 +24,15 @@ os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 import numpy as np
 import pandas as pd
 import torch
-import tyro
 from phantom_sites import KINDS, Federation, lay_out, write_exams
 
 from dqe_loss import REGIONS, load_surrogate
 from dqe_loss.command_line import run_command
 from dqe_loss.data.exams import read_exam
 from dqe_loss.extras import import_extra
-from dqe_loss.files import check_output_folder, write_together
-from dqe_loss.simulate.simulation import phantom_paths
+from dqe_loss.options import CheckpointName, OutFolder
+from dqe_loss.outputs import check_output_folder, write_together
+from dqe_loss.simulate.simulate_exam import phantom_paths
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings
 
@@ -40,7 +40,7 @@ RULES = {"all": "no curation", "stars": "curation by stars", "truth": "oracle"}
 
 
 @dataclass(frozen=True)
-class Arguments:
+class FederatedCurationOptions:
     """Train a small network in a federation of phantoms with wrong masks: as they are, curated by stars, and by truth.
 
     Attributes:
@@ -53,8 +53,6 @@ class Arguments:
         rounds: Rounds of FedAvg.
         steps: Of the optimizer at each site in a round: as many whatever a rule keeps, so that none trains longer.
         learning_rate: Adam's in the first round; it falls to 0.
-        checkpoint: What rates: brainlesion, hardened or a file.
-        out: Folder for everything; made if it is not there.
         processes: Sites that work at the same time.
     """
 
@@ -67,12 +65,12 @@ class Arguments:
     rounds: int = 40
     steps: int = 25
     learning_rate: float = 0.005
-    checkpoint: Annotated[str, tyro.conf.arg(metavar="brainlesion|hardened|FILE")] = "brainlesion"
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/federated")
+    checkpoint: CheckpointName = "brainlesion"
+    out: OutFolder = Path("runs/federated")
     processes: int = 2
 
 
-def run_federations(arguments: Arguments) -> None:
+def run_federations(arguments: FederatedCurationOptions) -> None:
     """Lay out, train, test, and tell."""
     started = time.monotonic()
     check(arguments)
@@ -132,7 +130,7 @@ def run_federations(arguments: Arguments) -> None:
     print(f"{time.monotonic() - started:.0f} s. Written to {arguments.out}: results.json")
 
 
-def check(arguments: Arguments) -> None:
+def check(arguments: FederatedCurationOptions) -> None:
     """Refuse what cannot work, before any work is done.
 
     Raises:
@@ -150,7 +148,7 @@ def check(arguments: Arguments) -> None:
     check_output_folder(arguments.out)
 
 
-def check_settings(arguments: Arguments, checkpoint: str, path: Path) -> None:
+def check_settings(arguments: FederatedCurationOptions, checkpoint: str, path: Path) -> None:
     """Refuse to mix runs of different settings in one folder.
 
     Args:
@@ -276,8 +274,7 @@ def as_text(summary: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="run.py", args=argv)
-    return run_command("run.py", lambda: run_federations(arguments))
+    return run_command("run.py", FederatedCurationOptions, run_federations, argv)
 
 
 if __name__ == "__main__":

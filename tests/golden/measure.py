@@ -16,7 +16,8 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.data.exams import Exam, ExamPaths, find_exam, read_exam
+from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.surrogate.checkpoint import assemble
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.data.augmentation.config import AugmentationConfig
-from dqe_loss.data.augmentation.intensity import global_state, seeded
+from dqe_loss.data.augmentation.contrast_and_noise import global_state, seeded
 
 KNOTS = 32
 """Bias fields are computed on a grid of that side and interpolated: to 0.5 %, at a thirtieth of the time."""

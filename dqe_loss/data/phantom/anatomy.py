@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.data.phantom import shapes
+from dqe_loss.data.phantom import brain_parts
+from dqe_loss.data.phantom.brain_parts import BOX, COARSE
 from dqe_loss.data.phantom.fields import Field, noise, occupancy, upsample
-from dqe_loss.data.phantom.shapes import BOX, COARSE
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
     Returns:
         The brain.
     """
-    points = shapes.coarse_points()
+    points = brain_parts.coarse_points()
     grid = (points.shape[1], points.shape[2], points.shape[3])
     outer, inner = deform(rng, points, mass)
     atrophy = np.float32(rng.uniform(0, 1))
 
-    cerebrum = shapes.cerebrum(outer)
-    cerebellum, stem = shapes.hindbrain(outer)
+    cerebrum = brain_parts.cerebrum(outer)
+    cerebellum, stem = brain_parts.hindbrain(outer)
     # The soft union fills the cisterns between the three, as skull strippers do.
-    surface = shapes.soft_maximum(shapes.soft_maximum(cerebrum, cerebellum, 6), stem, 6) - 1
+    surface = brain_parts.soft_maximum(brain_parts.soft_maximum(cerebrum, cerebellum, 6), stem, 6) - 1
     brain = upsample(surface + 0.4 * noise(rng, grid, 3), BOX, COARSE) > -0.3
     inside = np.flatnonzero(brain)
 
@@ -99,8 +99,8 @@ def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
 
     hull = np.maximum(cerebrum, stem)
     pia = fine(cortex(rng, hull, inner, distance_to(points, mass), atrophy))
-    lateral = shapes.ventricles(inner, 0.75 + 0.35 * float(atrophy))
-    nuclei, pallidum = shapes.nuclei(inner)
+    lateral = brain_parts.ventricles(inner, 0.75 + 0.35 * float(atrophy))
+    nuclei, pallidum = brain_parts.nuclei(inner)
 
     tissues = {"white": np.ones(inside.size, np.float32)}
     # Cortex is 2 to 4 mm thick; the brain stem has none.
@@ -116,11 +116,11 @@ def make_anatomy(rng: np.random.Generator, mass: Mass) -> Anatomy:
     gaps = occupancy(-np.maximum(fine(hull), crown))
     fluid = np.maximum.reduce([occupancy(-pia) * occupancy(-crown), gaps, occupancy(fine(lateral))])
     lay_over(tissues, "fluid", fluid)
-    plexus = np.minimum(shapes.choroid_plexus(inner), lateral + 1)
+    plexus = np.minimum(brain_parts.choroid_plexus(inner), lateral + 1)
     lay_over(tissues, "plexus", 0.8 * occupancy(fine(plexus)))
     # Veins cross the sulci where they come to the surface.
     veins = fluid * occupancy(1.5 * fine(noise(rng, grid, 3)) - 2.4) * occupancy(9 - fine(surface))
-    vessels = 0.8 * occupancy(fine(shapes.vessels(inner, surface)))
+    vessels = 0.8 * occupancy(fine(brain_parts.vessels(inner, surface)))
     lay_over(tissues, "vessel", np.maximum(vessels, 0.6 * veins))
     return Anatomy(brain, tissues, points, surface, lateral)
 
@@ -146,10 +146,10 @@ def cortex(rng: np.random.Generator, hull: Field, points: Field, remoteness: Fie
         Depth below the folded surface in mm: negative in fissures, sulci and outside.
     """
     grid = (hull.shape[0], hull.shape[1], hull.shape[2])
-    midline, sylvian, bridge = shapes.fissures(points)
+    midline, sylvian, bridge = brain_parts.fissures(points)
     # Sulci are about 18 mm deep, 14 on the medial surface, and none cuts through the corpus callosum.
     medial = np.minimum(hull, midline + 4)
-    sulcus = shapes.sulci(rng, points, medial, 18 + 3.5 * noise(rng, grid, 8))
+    sulcus = brain_parts.sulci(rng, points, medial, 18 + 3.5 * noise(rng, grid, 8))
     sulcus = np.hypot(sulcus, np.clip(bridge + 2, 0, 20) * np.clip((28 - np.abs(points[0])) / 14, 0, 1))
     # Half the width of a sulcus in mm: more near the surface and in old age, closed by a nearby mass.
     width = 0.35 + 0.3 * atrophy + (0.5 + 0.7 * atrophy) * np.exp(-np.maximum(medial, 0) / 4)
@@ -174,8 +174,8 @@ def lay_cerebellum(
     """
     here = np.flatnonzero(share > 0)
     _, y, z = np.unravel_index(np.flatnonzero(brain)[here], BOX)
-    back = y.astype(np.float32) + np.float32(shapes.CORNER[1] - shapes.MIDDLE[1] - 36)
-    up = z.astype(np.float32) + np.float32(shapes.CORNER[2] - shapes.MIDDLE[2] + 44)
+    back = y.astype(np.float32) + np.float32(brain_parts.CORNER[1] - brain_parts.MIDDLE[1] - 36)
+    up = z.astype(np.float32) + np.float32(brain_parts.CORNER[2] - brain_parts.MIDDLE[2] + 44)
     # 28 folia around: 6 mm apart at the surface, the finest that 1 mm voxels show with white matter inside.
     turn = np.float32(28 / (2 * np.pi)) * (np.arctan2(up, back) + 0.2 * bend[here])
     crevice = np.abs(turn - np.round(turn)) * np.hypot(up, back) * np.float32(2 * np.pi / 28)

@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom.anatomy import make_anatomy
+from dqe_loss.data.phantom.brain_parts import BOX, CORNER
 from dqe_loss.data.phantom.fields import Field, noise
 from dqe_loss.data.phantom.glioma import add_glioma, draw_mass
-from dqe_loss.data.phantom.shapes import BOX, CORNER
 
 SIZE = (240, 240, 155)
 """Shape of a BraTS exam."""

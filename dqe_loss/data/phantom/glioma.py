@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dqe_loss.data.phantom.anatomy import Anatomy, Mass, lay_over
+from dqe_loss.data.phantom.brain_parts import BOX, COARSE
 from dqe_loss.data.phantom.fields import Field, noise, occupancy, upsample
-from dqe_loss.data.phantom.shapes import BOX, COARSE
 
 SITES = ((30, 38, 14), (27, 26, 32), (44, 0, -24), (32, -30, 30), (32, -52, 12))
 """(u, v, w) in mm of deep white matter: frontal, upper frontal, temporal, parietal, parieto-occipital."""

@@ -11,7 +11,7 @@ import pandera.pandas as pa
 
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.csv_text import read_csv
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 _SHOWN = 20
 _NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")

@@ -5,8 +5,10 @@ import warnings
 import pandas as pd
 from tqdm import tqdm
 
-from dqe_loss.data.exams import ExamError, ExamPaths, read_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
+from dqe_loss.data.nifti import ExamError
 from dqe_loss.task import MODALITIES
 from dqe_loss.viz.cases.page import Pictures
 from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases

@@ -11,12 +11,12 @@ from nibabel.affines import voxel_sizes
 from dqe_loss.core.mask import LabelMask, center_of_mask, label_box
 from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.discovery.cohort import Case
+from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.data.label_sets import LABELS
-from dqe_loss.rate.files import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
+from dqe_loss.rate.rate_exam import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
 from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
@@ -73,8 +73,8 @@ def rate_exam(
     return ratings
 
 
-def prepare_case(
-    case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
+def prepare_rows(
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
 ) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
@@ -106,7 +106,7 @@ def prepare_case(
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
-    return [prepared for single in alone for prepared in prepare_case(single, surrogate, label_scheme, look, thorough)]
+    return [prepared for single in alone for prepared in prepare_rows(single, surrogate, label_scheme, look, thorough)]
 
 
 def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
@@ -128,7 +128,9 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     return prepared.row | _rounded(named, _STAR_DIGITS)
 
 
-def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool) -> list[PreparedMask]:
+def _prepare(
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool
+) -> list[PreparedMask]:
     exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
@@ -149,7 +151,7 @@ def _row(segmentation: str, warnings: str = "", error: str = "") -> Row:
     return {"segmentation": segmentation, "warnings": printable(warnings), "error": printable(error)}
 
 
-def _failed(case: Case, reason: str) -> list[PreparedMask]:
+def _failed(case: FoundExam, reason: str) -> list[PreparedMask]:
     return [PreparedMask(_row(name, error=reason), None) for name in case.masks or ("",)]
 
 

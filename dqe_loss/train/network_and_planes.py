@@ -28,7 +28,7 @@ _FREE = ("ratings", "out", "resume", "split", "cache", "device", "workers", "sav
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedTraining:
     """What a training needs.
 
     Attributes:
@@ -50,7 +50,7 @@ class Prepared:
     fingerprint: dict[str, Any]
 
 
-def prepare(config: TrainConfig, where: Processes, former_split: Path | None = None) -> Prepared:
+def prepare_training(config: TrainConfig, where: Processes, former_split: Path | None = None) -> PreparedTraining:
     """Read and check all input of a training, and fill the cache of planes.
 
     Args:
@@ -93,7 +93,9 @@ def prepare(config: TrainConfig, where: Processes, former_split: Path | None = N
         name: rated_planes(rows, entries, config.targets if name == "train" else "mean")
         for name, rows in tables.items()
     }
-    return Prepared(surrogate, kind, network, reader, split, planes, _fingerprint(config, planes["train"], reader))
+    return PreparedTraining(
+        surrogate, kind, network, reader, split, planes, _fingerprint(config, planes["train"], reader)
+    )
 
 
 def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict[str, Tensor]]:

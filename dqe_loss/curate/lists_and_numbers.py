@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqe_loss.curate.curation import Calibration, Curation, Settings
+from dqe_loss.curate.curation import Calibration, Curation, CurationSettings
 from dqe_loss.curate.decide import DECISIONS
 from dqe_loss.data.tables.rated import ORIGIN, PATHS
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.data.tables.warning_kinds import describe_aside
 from dqe_loss.evaluate.failure import failure_detection
-from dqe_loss.files import encode
+from dqe_loss.outputs import encode
 
 LISTS = {"keep": "kept.csv", "review": "review.csv", "drop": "dropped.csv"}
 """File of each decision."""
@@ -38,7 +38,7 @@ def relative_paths(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return table.assign(**{column: [relative_path(value, folder) for value in table[column]] for column in PATHS})
 
 
-def numbers(curation: Curation, path: Path, settings: Settings) -> dict[str, Any]:
+def numbers(curation: Curation, path: Path, settings: CurationSettings) -> dict[str, Any]:
     """The content of ``curation.json``: what was asked for, the threshold, the counts, the guarantee."""
     table, rule = curation.table, curation.rule
     counts = table["decision"].value_counts()
@@ -67,7 +67,7 @@ def labeled_stars(curation: Curation, calibration: Calibration) -> tuple[pd.Seri
     return 1 - calibration.labels.table.loc[stars.index, "quality"], stars
 
 
-def statement(curation: Curation, calibration: Calibration, settings: Settings) -> str:
+def statement(curation: Curation, calibration: Calibration, settings: CurationSettings) -> str:
     """The guarantee, or that there is none, in one sentence or two."""
     chosen, unit = calibration.chosen, str(curation.table["unit"].iloc[0])
     level = f"{settings.error_rate:.3g}"
@@ -90,7 +90,7 @@ def statement(curation: Curation, calibration: Calibration, settings: Settings) 
     )
 
 
-def assumptions(calibration: Calibration, settings: Settings) -> list[str]:
+def assumptions(calibration: Calibration, settings: CurationSettings) -> list[str]:
     """What the guarantee rests on, and what it does not say."""
     of = calibration.labels
     drawn = (
@@ -119,7 +119,7 @@ def assumptions(calibration: Calibration, settings: Settings) -> list[str]:
     return texts
 
 
-def _guarantee(curation: Curation, calibration: Calibration, settings: Settings) -> dict[str, Any]:
+def _guarantee(curation: Curation, calibration: Calibration, settings: CurationSettings) -> dict[str, Any]:
     risk, stars = labeled_stars(curation, calibration)
     chosen = calibration.chosen
     return {
@@ -141,7 +141,7 @@ def _guarantee(curation: Curation, calibration: Calibration, settings: Settings)
     }
 
 
-def summary(content: Mapping[str, Any], curation: Curation, settings: Settings) -> str:
+def summary(content: Mapping[str, Any], curation: Curation, settings: CurationSettings) -> str:
     """What the command prints, on one line."""
     threshold = curation.rule.threshold
     at = f" at {threshold:.2f} {content['unit']} or above" if np.isfinite(threshold) else ""

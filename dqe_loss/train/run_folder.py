@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from dqe_loss.files import encode, write_together
+from dqe_loss.outputs import encode, write_together
 from dqe_loss.surrogate.checkpoint import save_surrogate
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.train.card import model_card
 from dqe_loss.train.config import TrainConfig
-from dqe_loss.train.measure import Metrics
-from dqe_loss.train.state import Progress
+from dqe_loss.train.held_out_agreement import Metrics
+from dqe_loss.train.saved_state import Progress
 
 
 @dataclass(frozen=True)

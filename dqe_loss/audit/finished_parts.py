@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dqe_loss.audit.measure import Numbers
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 FILE = "state.json"
 PICTURES = "pictures"
 
 
 @dataclass
-class State:
+class FinishedParts:
     """Finished pairs of part and exam, in a folder.
 
     Attributes:
@@ -26,7 +26,7 @@ class State:
     results: dict[str, dict[str, Numbers]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, settings: Numbers) -> "State":
+    def open(cls, folder: Path, settings: Numbers) -> "FinishedParts":
         """Begin, or go on with what the folder holds.
 
         Raises:

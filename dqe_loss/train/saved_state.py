@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from dqe_loss.files import write_together
+from dqe_loss.outputs import write_together
 
 Row = dict[str, float]
 """What the log says of one epoch."""

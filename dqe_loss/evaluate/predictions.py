@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.exams import (
-    Exam,
-    ExamPaths,
-    choose_reference,
-    find_exam,
-    is_segmentation_name,
-    path_name,
-    read_exam,
-    read_labels,
-)
+from dqe_loss.data.exam_files import ExamPaths, choose_reference, find_exam, is_segmentation_name, path_name
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.findings import region_volumes
+from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.tables.ratings import judgments_by_view, mean_ratings
 from dqe_loss.metrics.overlap import region_dice, region_surface_dice
 from dqe_loss.surrogate.describe import Ratings
@@ -128,9 +121,9 @@ def find_all_segmentations(folder: str | Path, references: Sequence[str]) -> Ref
     """Find an exam's segmentations, in its folder and the folders in it, and which of them is the reference.
 
     Args:
-        folder: the exam's folder, as `dqe_loss.data.exams.find_exam` reads it; files in subfolders that are
+        folder: the exam's folder, as `dqe_loss.data.exam_files.find_exam` reads it; files in subfolders that are
             called segmentations (`is_segmentation_name`) count, too.
-        references: names, ends or patterns of references, see `dqe_loss.data.exams.match_reference`.
+        references: names, ends or patterns of references, see `dqe_loss.data.exam_files.match_reference`.
 
     Returns:
         The exam, its reference first.

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from dqe_loss.data.split import write_split
-from dqe_loss.files import check_output_folder, write_together
+from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.processes import StopRequest, processes
 from dqe_loss.surrogate.checkpoint import assemble, load_surrogate
 from dqe_loss.train.config import TrainConfig, to_yaml
 from dqe_loss.train.dataset import RatedPlane
-from dqe_loss.train.measure import measure
-from dqe_loss.train.prepare import prepare
-from dqe_loss.train.record import Recorder, RunFolder
+from dqe_loss.train.held_out_agreement import measure
+from dqe_loss.train.network_and_planes import prepare_training
+from dqe_loss.train.run_folder import Recorder, RunFolder
 from dqe_loss.train.trainer import Trainer
 
 
-def train(config: TrainConfig) -> int:
+def train_surrogate(config: TrainConfig) -> int:
     """Train a surrogate and write it, with all that belongs to the run, into the run's folder.
 
     Args:
@@ -34,7 +34,7 @@ def train(config: TrainConfig) -> int:
     _check_folder(folder, config)
     with processes(config.device) as where:
         former = folder.split if config.resume and folder.split.is_file() else None
-        ready = prepare(config, where, former)
+        ready = prepare_training(config, where, former)
         if where.first:
             write_split(ready.split, folder.split)
             write_together({folder.config: to_yaml(config).encode()})

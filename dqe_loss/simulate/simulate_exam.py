@@ -21,12 +21,14 @@ from dqe_loss.core.labels import label_scheme, regions_from_labels
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
 from dqe_loss.data.corruption.shapes import Labels
-from dqe_loss.data.exams import ExamPaths, read_exam, read_labels
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import written
+from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.tables.ratings import write_ratings
-from dqe_loss.files import write_together
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
+from dqe_loss.outputs import write_together
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
 from dqe_loss.task import MODALITIES
 
@@ -38,7 +40,7 @@ _MASKS, _RATERS = 0, 1  # separate streams of randomness: more raters must not c
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What all exams of a simulation share.
 
     Attributes:
@@ -109,7 +111,7 @@ def part_path(name: str, out: Path) -> Path:
     return out / "parts" / f"{name}.csv"
 
 
-def simulate_exam(exam: SimulatedExam, settings: Settings, out: Path) -> tuple[int, ...]:
+def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) -> tuple[int, ...]:
     """Write the segmentations of one exam, and last its part of the ratings table; done if all are there.
 
     Args:
@@ -178,7 +180,11 @@ def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True)
 
 
 def _judge(
-    exam: ExamPaths, paths: Sequence[Path], plans: Sequence[Sequence[Step]], stars: Sequence[list[float]], s: Settings
+    exam: ExamPaths,
+    paths: Sequence[Path],
+    plans: Sequence[Sequence[Step]],
+    stars: Sequence[list[float]],
+    s: SimulationSettings,
 ) -> pd.DataFrame:
     """Rows of the ratings table: a judgment for each segmentation, view and rater."""
     rows = []

@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from dqe_loss.data.discovery.cohort import Case
+from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.data.tables.rated import COLUMNS, write_rated
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.processes import StopRequest
-from dqe_loss.rate.exam import prepare_case, rate_prepared
 from dqe_loss.rate.journal import Entry, Journal
-from dqe_loss.rate.plan import Plan, find_cases, stamp
+from dqe_loss.rate.plan import RatePlan, find_planned_exams, stamp
 from dqe_loss.rate.read_ahead import read_ahead
+from dqe_loss.rate.table_rows import prepare_rows, rate_prepared
 from dqe_loss.surrogate.describe import map_for
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
@@ -48,7 +48,7 @@ class Outcome:
     signal: int | None = None
 
 
-def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> Outcome:
+def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = None) -> Outcome:
     """Rate this process's share of a data set; write the table if nothing is left to anybody.
 
     A process never waits for another: whoever finds all exams in the journal writes the table.
@@ -65,7 +65,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
         ValueError: if the data set cannot be found, or the journal holds a rating of something else.
         OSError: if the table or the journal cannot be written.
     """
-    cases = find_cases(plan)
+    cases = find_planned_exams(plan)
     journal = Journal.open(plan.out.with_name(plan.out.name + ".journal"), plan.settings(surrogate))
     stamps = {case.name: stamp(case, plan.out.parent) for case in cases}
     share = cases[plan.rank :: plan.world]
@@ -75,7 +75,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
         todo = [case for case in share if case.name not in done]
         with _progress(plan, len(share), len(todo)) as bar:
             prepare = partial(
-                prepare_case,
+                prepare_rows,
                 surrogate=surrogate,
                 label_scheme=plan.label_scheme,
                 look=plan.look,
@@ -105,7 +105,7 @@ def rate_data(plan: Plan, surrogate: Surrogate, rater: Rater | None = None) -> O
     return Outcome(table, left, rated, seconds, stop.signal)
 
 
-def tell(outcome: Outcome, plan: Plan, description: str) -> int:
+def tell(outcome: Outcome, plan: RatePlan, description: str) -> int:
     """Say on standard output and error how a run ended.
 
     Args:
@@ -153,7 +153,7 @@ def _current(journal: Journal, stamps: Mapping[str, str]) -> dict[str, Entry]:
     return {name: entry for name, entry in journal.read().items() if stamps.get(name) == entry.stamp}
 
 
-def _progress(plan: Plan, total: int, todo: int) -> "tqdm[Any]":
+def _progress(plan: RatePlan, total: int, todo: int) -> "tqdm[Any]":
     title = f"rank {plan.rank} of {plan.world}" if plan.world > 1 else "exams"
     interval = 0.2 if sys.stderr.isatty() else 60.0  # a log wants a line a minute, not an animation
     return tqdm(
@@ -167,7 +167,7 @@ def _progress(plan: Plan, total: int, todo: int) -> "tqdm[Any]":
     )
 
 
-def _lines(case: Case, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _lines(case: FoundExam, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """An exam's rows of the table."""
     images = {modality: written(str(case.images.get(modality, ""))) for modality in MODALITIES}
     for row in entry.rows:

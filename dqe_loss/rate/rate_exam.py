@@ -12,7 +12,8 @@ from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.pipeline import rate_planes as rate_planes_of
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.exams import ExamPaths, OpenExam, open_exam
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.exams import OpenExam, open_exam
 from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans

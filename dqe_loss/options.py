@@ -1,0 +1,55 @@
+"""Options that several commands share: how each is shown and what its help says, once.
+
+A command that means something else by one of them says so with a help of its own::
+
+    exams: Annotated[ExamFolders, tyro.conf.arg(help="Folders of exams, instead of phantoms.")] = ()
+
+Those without help here are described in the docstring of the class that uses them.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dqe_loss.core.label_schemes import SchemeName, describe_schemes
+
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
+OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+OptionalCount = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
+Files = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="")]
+Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]", help_behavior_hint="")]
+
+CheckpointName = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="hardened|brainlesion|FILE",
+        help="hardened (comes with this package), brainlesion (the published weights), or a .safetensors or .pth file.",
+    ),
+]
+OutFolder = Annotated[Path, tyro.conf.arg(metavar="FOLDER", help="Folder to write to; made if it is not there.")]
+ExamFolders = Annotated[Folders, tyro.conf.arg(help="Folders of exams with BraTS file names.")]
+ReferenceNames = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        metavar="NAME [NAME ...]",
+        help_behavior_hint="",
+        help="Each exam's reference: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern such as "
+        "'*-seg'; several where exams differ.",
+    ),
+]
+SchemeOption = Annotated[SchemeName, tyro.conf.arg(help=f"Which label is which tissue. {describe_schemes()}.")]
+Thorough = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count. "
+        "Takes up to a second a segmentation; a checkpoint without a refiner rates without."
+    ),
+]
+DeviceName = Annotated[str, tyro.conf.arg(help="Where the network runs, such as cpu or cuda.")]
+Seed = Annotated[int, tyro.conf.arg(help="Seed of all that is random.")]
+
+RunFolderOption = Annotated[OutFolder, tyro.conf.arg(help="Folder of the run; made if it is not there.")]
+Resume = Annotated[bool, tyro.conf.arg(help="Go on with the run in the folder, from its last saved state.")]
+TrainingDevice = Annotated[DeviceName, tyro.conf.arg(help="Where to train; auto takes the GPU if there is one.")]
