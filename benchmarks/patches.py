@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss import DQELoss, regions_from_labels
+from dqe_loss.core.boxes import box_around
 from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
@@ -107,7 +108,7 @@ def _rate_crops(loss: DQELoss, exam: str, image: Tensor, labels: Labels, setting
     tumor = np.argwhere(labels > 0)
     records = []
     for size, _ in tqdm([(s, i) for s in settings.sizes for i in range(settings.crops)], desc=exam):
-        box = _box(tumor[rng.integers(len(tumor))], size, labels.shape)
+        box = box_around(tumor[rng.integers(len(tumor))].tolist(), size, labels.shape)
         origin = tuple(part.start for part in box)
         share = float((labels[box] > 0).sum() / len(tumor))
         for name, prediction in predictions.items():
@@ -139,13 +140,6 @@ def _degraded(regions: np.ndarray, error: Callable[[np.ndarray], np.ndarray]) ->
 def _stars(loss: DQELoss, prediction: Tensor, image: Tensor, **placement: Any) -> float:
     with torch.no_grad():
         return float(loss.rate(prediction, image=image, **placement).mean())
-
-
-def _box(center: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    edges = [min(size, n) for n in shape]
-    starts = [int(min(max(c - e // 2, 0), n - e)) for c, e, n in zip(center, edges, shape, strict=True)]
-    x, y, z = (slice(start, start + edge) for start, edge in zip(starts, edges, strict=True))
-    return x, y, z
 
 
 def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

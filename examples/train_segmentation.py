@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
 from dqe_loss.command_line import SchemeOption
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.data.exams import Exam, choose_reference, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.files import write_together
@@ -143,12 +144,13 @@ def prepare(exam: Exam, label_scheme: str, device: str) -> Case:
     if not target.any():
         raise ValueError(f"{exam.name}: the reference {name} holds no tumor; take another exam")
     image = torch.from_numpy(exam.image)
-    brain = (image != 0).any(0).nonzero()
-    origin, end = brain.amin(0).tolist(), (brain.amax(0) + 1).tolist()
-    crop = image[(slice(None), *map(slice, origin, end))].float()
+    box = tensor_box((image != 0).any(0))
+    crop = image[(slice(None), *box)].float()
     crop = NormalizeIntensity(nonzero=True, channel_wise=True)(crop).as_tensor()
     exam = replace(exam, segmentations={"reference": label_map(target[0])})
-    return Case(exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(origin))
+    return Case(
+        exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(side.start for side in box)
+    )
 
 
 def train(

@@ -31,12 +31,13 @@ from dqe_loss.audit.case import Case, Source, as_brats23, find_sources, find_str
 from dqe_loss.audit.direction import cosine, kept_share
 from dqe_loss.audit.exploitation import JITTERS, STARTS, attack, observe, start_logits
 from dqe_loss.audit.free import as_logits, free_box, free_mask, whole_mask
-from dqe_loss.audit.invariance import changed_exams, crop_box, z_scores
+from dqe_loss.audit.invariance import changed_exams, z_scores
 from dqe_loss.audit.ladders import SEVERITIES, largest_rise, measure_ladders, spearman
 from dqe_loss.audit.measure import Settings, mean_stars, plane_dice, soft_dice
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.softness import soft_mask
 from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
+from dqe_loss.core.boxes import box_around
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.core.pipeline import rate_mask
 from dqe_loss.data.corruption import CORRUPTIONS
@@ -327,9 +328,8 @@ def test_changed_exams():
 
 
 def test_a_crop_stays_inside_the_volume():
-    regions = torch.zeros(1, 3, 20, 20, 20, dtype=torch.bool)
-    regions[..., 1, 10, 19] = True
-    assert crop_box(regions, 8)[2:] == (slice(0, 8), slice(6, 14), slice(12, 20))
+    assert box_around((1, 10, 19), 8, (20, 20, 20)) == (slice(0, 8), slice(6, 14), slice(12, 20))
+    assert box_around((1, 10), 30, (20, 40)) == (slice(0, 20), slice(0, 30))
 
 
 # Verdicts

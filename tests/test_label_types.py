@@ -9,7 +9,7 @@ from helpers import make_exam, make_labels, make_logits, make_loss, small_surrog
 
 from dqe_loss import DQEMetric, check_labels, rate_segmentation, regions_from_labels
 from dqe_loss.audit.case import Source, _read_reference
-from dqe_loss.core.mask import label_box
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.data.exams import ExamError, find_exam, read_exam
 from dqe_loss.evaluate.collect import read_volumes
 from dqe_loss.rate.files import rate_files
@@ -48,7 +48,7 @@ def test_tensors_of_every_type_give_the_same_stars(dtype):
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_the_box_of_every_integer_type(dtype):
     _, labels = make_exam()
-    assert label_box(labels.to(dtype)) == label_box(labels)
+    assert tensor_box(labels.to(dtype), leading=2) == tensor_box(labels, leading=2)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32], ids=str)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dqe_loss.audit.case import Case
 from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, mean_stars
-from dqe_loss.data.corruption.shapes import tumor_box
+from dqe_loss.core.boxes import array_box
 from dqe_loss.surrogate.network import Surrogate
 
 SOFTENINGS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -26,7 +26,7 @@ SURE = 6.0
 def soften(case: Case, sigma: float) -> Tensor:
     """The reference, blurred: probabilities ``(1, 3, X, Y, Z)``."""
     soft = case.regions.float()
-    box = tumor_box(case.labels, math.ceil(3 * sigma) + 1)
+    box = array_box(case.labels, math.ceil(3 * sigma) + 1)
     if box is None:
         return soft
     for region in soft[0]:

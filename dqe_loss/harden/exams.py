@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.audit.case import Case
+from dqe_loss.core.boxes import array_box
 from dqe_loss.core.intensity import by_head_mean, scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
-from dqe_loss.data.corruption.shapes import Labels, tumor_box
+from dqe_loss.data.corruption.shapes import Labels
 
 MARGIN = 8
 """Voxels kept around the brain: errors may reach out of it a little."""
@@ -124,7 +125,7 @@ def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _prepared(case: Case, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
-    box = tumor_box(case.brain | (case.labels > 0), MARGIN)
+    box = array_box(case.brain | (case.labels > 0), MARGIN)
     if box is None:  # read_case refuses exams without tumor
         raise ValueError(f"{case.name}: expected an exam with a brain and a tumor, found neither")
     labels, brain = case.labels[box], case.brain[box]

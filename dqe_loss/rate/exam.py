@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
 
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.core.labels import REGIONS
-from dqe_loss.core.mask import LabelMask, center_of_mask, label_box
+from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import mask_inputs
 from dqe_loss.core.planes import Rater
 from dqe_loss.core.slicing import VIEWS
@@ -136,7 +137,7 @@ def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look, th
     read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-        volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
+        volumes = region_volumes(mask.labels[tensor_box(mask.labels, leading=2)].numpy(), label_scheme)
         found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
         row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)
