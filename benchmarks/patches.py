@@ -86,7 +86,10 @@ def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
     """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
     exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
     names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
-    masks = [exam.segmentations[find_reference(exam, (name,))] for exam, name in zip(exams, names, strict=True)]
+    masks = [
+        exam.segmentations[find_reference(exam.name, list(exam.segmentations), (name,))]
+        for exam, name in zip(exams, names, strict=True)
+    ]
     return [
         (exam.name, torch.from_numpy(exam.image)[None].to(settings.device), mask)
         for exam, mask in zip(exams, masks, strict=True)

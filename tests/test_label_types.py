@@ -8,7 +8,7 @@ from cohort import LPS, write, write_exam
 from helpers import make_exam, make_labels, make_logits, make_loss, small_surrogate
 
 from dqe_loss import DQEMetric, check_labels, rate_segmentation, regions_from_labels
-from dqe_loss.audit.case import Source, _read_reference
+from dqe_loss.audit.audited_exam import ExamSource, _read_reference
 from dqe_loss.core.boxes import tensor_box
 from dqe_loss.data.exams import ExamError, find_exam, read_exam
 from dqe_loss.evaluate.collect import read_volumes
@@ -77,7 +77,7 @@ def test_files_of_every_type_give_the_same_stars(folder, name, order):
     np.testing.assert_array_equal(exam.segmentations["seg-a"], make_labels())
     assert rate_files(folder, small_surrogate()) == expected
     shape = make_labels().shape
-    np.testing.assert_array_equal(_read_reference(Source("", find_exam(folder)), shape), make_labels())
+    np.testing.assert_array_equal(_read_reference(ExamSource("", find_exam(folder)), shape), make_labels())
     np.testing.assert_array_equal(_find_other([path], shape, "brats23"), make_labels())
     volumes = [np.isin(make_labels(), values).sum() / 1000 for values in ((1, 3), (1, 2, 3), 3)]
     assert read_volumes(path).tolist() == pytest.approx(volumes)
@@ -104,7 +104,7 @@ def test_values_that_would_wrap_around_or_be_cut_are_refused(folder, name, value
     save(path, array)
     readers = [
         lambda: read_exam(folder),
-        lambda: _read_reference(Source("", find_exam(folder)), array.shape),
+        lambda: _read_reference(ExamSource("", find_exam(folder)), array.shape),
         lambda: _find_other([path], array.shape, "brats23"),
         lambda: read_volumes(path),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.measure import Measured, Settings, Tick, mean_stars
 from dqe_loss.core.boxes import box_around
 from dqe_loss.core.center_of_mass import hard_center_of_mass
@@ -61,7 +61,7 @@ def count_invariance(settings: Settings) -> int:
     return 13
 
 
-def measure_invariance(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_invariance(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Rate the reference on changed copies of its exam.
 
     Returns:

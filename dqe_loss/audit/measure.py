@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.core.boxes import array_box
 from dqe_loss.core.pipeline import rate_segmentation
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, extract_planes
@@ -140,7 +140,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def axial_panel(case: Case, regions: Tensor, center: Tensor, title: str, note: str) -> Panel:
+def axial_panel(case: AuditedExam, regions: Tensor, center: Tensor, title: str, note: str) -> Panel:
     """The axial plane of a mask through a center, cropped to the brain."""
     box = array_box(case.brain, 4) or tuple(slice(0, size) for size in case.brain.shape)
     z = min(max(round(float(center[0, 2])), 0), case.brain.shape[2] - 1)
