@@ -11,24 +11,23 @@ import numpy as np
 import torch
 from _attack_record import observe, rated_planes
 from _cells import Result, Tick
-from _references import ReferenceExam, exam_name, load_reference_exam
+from _references import exam_name, load_reference_exam
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, soft_center_of_mass
+from dqe_loss.audit.absurd import shifted
+from dqe_loss.audit.attack import attack as minimize
+from dqe_loss.audit.audited_exam import AuditedExam
+from dqe_loss.audit.free_mask import CONFIDENCE, as_logits, free_box, whole_mask
+from dqe_loss.core.boxes import Box
 
 DEFENSES = ("none", "jitter", "straight-through", "guard", "guard+jitter", "unclamped")
 """What stands between the surrogate and the mask. All but the last are `DQELoss`, whose ``relu(6 - rating)`` ends
 the attack at six stars; "unclamped" is the bare ``6 - rating`` without any defense."""
 
 STARTS = ("reference", "shift", "noise", "empty")
-CONFIDENCE = 3.0
-"""Logits of the starts: probabilities of 0.95 and 0.05, as a trained network's."""
-
 RECORD_EVERY = 10
 VOLUME_EVERY = 20
-
-Box = tuple[slice, ...]
-"""Index of a part of ``(B, C, X, Y, Z)``."""
 
 
 @dataclass(frozen=True)
@@ -102,30 +101,29 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
         ``history`` (a record of `observe` every ten steps), ``seconds``, and the attack's names.
     """
     settings, began = attack.settings, time.monotonic()
-    exam = load_reference_exam(attack.source, attack.references).to(settings.device)
+    exam = load_reference_exam(attack.source, attack.references, settings.device)
     surrogate = _load_surrogate(settings.checkpoint, settings.device)
-    box = free_box(exam) if settings.crop else (slice(None),) * 5
-    logits = start_logits(exam.regions, attack.start, settings)[box].contiguous().requires_grad_()
-    objective = _objective(attack, surrogate, exam, box)
-    optimizer = torch.optim.Adam([logits], lr=settings.learning_rate, fused=True)
+    regions = exam.regions
+    box = free_box(exam.image, regions) if settings.crop else (slice(None),) * 5
+    start = first_logits(exam, attack.start, settings)[box].contiguous()
     history: list[dict[str, Any]] = []
     planes: dict[str, np.ndarray] = {}
-    for step in range(attack.steps + 1):
+
+    def note(step: int, logits: Tensor) -> None:
         end = step in (0, attack.steps)
         full = end or step in attack.marks
         if full or step % RECORD_EVERY == 0:
-            soft = _probabilities(logits, exam, box)
-            center = soft_center_of_mass(exam.regions if settings.center == "target" else soft)
+            soft = whole_mask(logits, box, regions.shape)
+            center = soft_center_of_mass(regions if settings.center == "target" else soft)
             volume = full or step % VOLUME_EVERY == 0
             history.append({"step": step} | observe(soft, exam, surrogate, center, volume=volume, binarized=full))
             if end and attack.planes is not None:
-                planes |= rated_planes(soft, exam, center, "after" if step else "before")
-        if step == attack.steps:
-            break
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(objective(logits))
-        optimizer.step()
-        tick(1)
+                planes.update(rated_planes(soft, exam, center, "after" if step else "before"))
+        if step:
+            tick(1)
+
+    objective = _objective(attack, surrogate, exam, box)
+    minimize(objective, start, attack.steps, learning_rate=settings.learning_rate, watch=note)
     if attack.planes is not None:
         attack.planes.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(attack.planes, **planes)  # type: ignore[arg-type]
@@ -139,37 +137,14 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     }
 
 
-def start_logits(regions: Tensor, start: str, settings: AttackSettings) -> Tensor:
-    """Logits to start from.
-
-    Args:
-        regions: boolean reference ``(1, 3, X, Y, Z)``.
-        start: one of `STARTS`.
-        settings: shift and seed.
-
-    Returns:
-        ``(1, 3, X, Y, Z)`` float32.
-    """
+def first_logits(exam: AuditedExam, start: str, settings: AttackSettings) -> Tensor:
+    """Logits ``(1, 3, X, Y, Z)`` to start from, one of `STARTS`."""
     if start == "noise":
         generator = torch.Generator().manual_seed(settings.seed)
-        return (CONFIDENCE * torch.randn(regions.shape, generator=generator)).to(regions.device)
-    if start == "empty":
-        return torch.full(regions.shape, -CONFIDENCE, device=regions.device)
-    if start == "shift":
-        tumor = regions[0, 1].any(2).any(1).nonzero().float().mean()
-        toward_middle = 1 if tumor < regions.shape[2] / 2 else -1
-        regions = regions.roll(toward_middle * settings.shift, 2)
-    return CONFIDENCE * (2 * regions.float() - 1)
-
-
-def free_box(exam: ReferenceExam) -> Box:
-    """Bounding box of the brain (and of the reference, should it reach out of it)."""
-    inside = ((exam.image[0] != 0).any(0) | exam.regions[0].any(0)).nonzero()
-    sides = [
-        slice(int(low), int(high) + 1)
-        for low, high in zip(inside.amin(0).tolist(), inside.amax(0).tolist(), strict=True)
-    ]
-    return slice(None), slice(None), *sides
+        noise = torch.randn((1, 3, *exam.labels.shape), generator=generator)
+        return (CONFIDENCE * noise).to(exam.image.device)
+    labels = {"reference": exam.labels, "shift": shifted(exam.labels, settings.shift), "empty": 0 * exam.labels}
+    return as_logits(exam.as_regions(labels[start]))
 
 
 @lru_cache(maxsize=1)
@@ -177,7 +152,7 @@ def _load_surrogate(checkpoint: str, device: str) -> Surrogate:
     return load_surrogate(checkpoint).to(device)
 
 
-def _objective(attack: Attack, surrogate: Surrogate, exam: ReferenceExam, box: Box) -> Callable[[Tensor], Tensor]:
+def _objective(attack: Attack, surrogate: Surrogate, exam: AuditedExam, box: Box) -> Callable[[Tensor], Tensor]:
     """The loss to minimize, of the free logits."""
     settings, defense = attack.settings, attack.defense
     straight = defense == "straight-through"
@@ -191,24 +166,17 @@ def _objective(attack: Attack, surrogate: Surrogate, exam: ReferenceExam, box: B
         softmax=False if straight else None,
         seed=settings.seed,
     )
+    target = exam.regions
     origin = [side.start for side in box[2:]] if settings.crop else None
 
     def objective(logits: Tensor) -> Tensor:
         if defense == "unclamped" and surrogate.config.reader is None:  # with one, stars end at 6 by themselves
-            return 6 - loss.rate(logits, image=exam.image, target=exam.regions, origin=origin).mean()
+            return 6 - loss.rate(logits, image=exam.image, target=target, origin=origin).mean()
         prediction = logits
         if straight:
             soft = logits.sigmoid()
             prediction = (soft > 0.5).float() + soft - soft.detach()
-        value: Tensor = loss(prediction, exam.regions, image=exam.image, origin=origin)
+        value: Tensor = loss(prediction, target, image=exam.image, origin=origin)
         return value
 
     return objective
-
-
-@torch.no_grad()
-def _probabilities(logits: Tensor, exam: ReferenceExam, box: Box) -> Tensor:
-    """The whole mask, with background around the free box: what ``origin=`` rates, for the reference is empty there."""
-    soft = torch.zeros(exam.regions.shape, device=logits.device)
-    soft[box] = logits.sigmoid()
-    return soft

@@ -4,16 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from _references import ReferenceExam
 from torch import Tensor
 
 from dqe_loss import VIEWS, Surrogate, extract_planes, rate_segmentation, soft_center_of_mass
+from dqe_loss.audit.audited_exam import AuditedExam
+from dqe_loss.audit.measure import flat_planes
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.metrics.overlap import region_dice
 
 
 @torch.no_grad()
 def observe(
-    soft: Tensor, exam: ReferenceExam, surrogate: Surrogate, center: Tensor, *, volume: bool, binarized: bool
+    soft: Tensor, exam: AuditedExam, surrogate: Surrogate, center: Tensor, *, volume: bool, binarized: bool
 ) -> dict[str, Any]:
     """Stars and Dice (TC, WT, ET) of a mask.
 
@@ -30,45 +32,35 @@ def observe(
         the ``reference_planes``, those through the reference's center, pooled over the three views and binarized at
         0.5; and, if asked for, ``volume`` and ``binarized_stars``.
     """
+    regions = exam.regions
+
+    def plane_dice(center: Tensor) -> list[float]:
+        pair = (flat_planes(volume, center) > 0.5 for volume in (soft, regions))
+        return list(region_dice(*pair)[0].tolist())
+
     stars = rate_segmentation(surrogate, exam.image, soft, slicing="soft", center=center)
     record: dict[str, Any] = {
         "stars": float(stars.mean()),
         "views": stars[0].tolist(),
         "center": center[0].tolist(),
-        "planes": _plane_dice(soft, exam.regions, center),
-        "reference_planes": _plane_dice(soft, exam.regions, soft_center_of_mass(exam.regions)),
+        "planes": plane_dice(center),
+        "reference_planes": plane_dice(soft_center_of_mass(regions)),
     }
     if volume:
-        record["volume"] = dice(soft[0] > 0.5, exam.regions[0])
+        record["volume"] = region_dice(soft > 0.5, regions)[0].tolist()
     if binarized:
         record["binarized_stars"] = float(rate_segmentation(surrogate, exam.image, soft > 0.5).mean())
     return record
 
 
-def dice(prediction: Tensor, reference: Tensor) -> list[float]:
-    """Dice of each region of boolean masks ``(3, ...)``; 1 where both are empty."""
-    prediction, reference = prediction.flatten(1), reference.flatten(1)
-    both = (prediction & reference).sum(1)
-    total = prediction.sum(1) + reference.sum(1)
-    values: list[float] = torch.where(total > 0, 2 * both / total, 1.0).tolist()
-    return values
-
-
 @torch.no_grad()
-def rated_planes(soft: Tensor, exam: ReferenceExam, center: Tensor, when: str) -> dict[str, np.ndarray]:
+def rated_planes(soft: Tensor, exam: AuditedExam, center: Tensor, when: str) -> dict[str, np.ndarray]:
     """T1c and probabilities in the three planes through a center, name (with ``when`` in front) to array."""
     planes = {}
     for view in VIEWS:
         for name, volume in (("image", exam.image[:, :1]), ("mask", soft)):
             planes[f"{when}_{view}_{name}"] = _plane(volume, center, view).half().cpu().numpy()
     return planes
-
-
-def _plane_dice(soft: Tensor, regions: Tensor, center: Tensor) -> list[float]:
-    prediction, reference = (
-        torch.cat([_plane(volume, center, view).flatten(1) > 0.5 for view in VIEWS], 1) for volume in (soft, regions)
-    )
-    return dice(prediction, reference)
 
 
 def _plane(volume: Tensor, center: Tensor, view: str) -> Tensor:

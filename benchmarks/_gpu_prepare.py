@@ -9,7 +9,7 @@ from pathlib import Path
 
 from _gpu_part import GpuPart
 
-from dqe_loss.audit.case import phantom_sources, read_case
+from dqe_loss.audit.audited_exam import phantom_sources, read_audited_exam
 from dqe_loss.harden.sources import FIRST_PHANTOM
 from dqe_loss.harden.taught_exams import ARRAYS, TaughtExam, prepare_exam
 
@@ -73,4 +73,4 @@ def wait_for(part: GpuPart, folder: Path) -> None:
 
 def _taught(seed: int, folder: Path, errors: int) -> None:
     (source,) = phantom_sources(1, first=seed)
-    prepare_exam(read_case(source), folder, errors=errors, synthetic=True)
+    prepare_exam(read_audited_exam(source), folder, errors=errors, synthetic=True)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from dqe_loss import Surrogate
-from dqe_loss.audit.case import Case
-from dqe_loss.audit.exploitation import attack, observe, start_logits
-from dqe_loss.audit.free import free_box, whole_mask
+from dqe_loss.audit.attack import attack, missing_stars
+from dqe_loss.audit.audited_exam import AuditedExam
+from dqe_loss.audit.exploitation import observe, start_logits
+from dqe_loss.audit.free_mask import free_box, whole_mask
 from dqe_loss.audit.measure import Settings
 from dqe_loss.losses.guards import GuardedSurrogate
 
@@ -15,24 +16,20 @@ STARTS = ("reference", "shifted")
 GUARDS = ("on", "off")
 
 
-def attacked(surrogate: Surrogate, case: Case, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+def attacked(surrogate: Surrogate, case: AuditedExam, start: str, guard: str, settings: Settings) -> dict[str, Any]:
     """Stars and Dice before and after an attack, with planes at the mask's own center.
 
     Returns:
         ``before`` and ``after`` (see `dqe_loss.audit.exploitation.observe`) and ``stars`` of each step.
     """
-    box, shape = free_box(case), case.regions.shape
+    box, shape = free_box(case.image, case.regions), case.regions.shape
     first = start_logits(case, start, settings.seed)[box].contiguous()
     rater = GuardedSurrogate(surrogate) if guard == "on" else surrogate
-    last, stars = attack(case, rater, first, settings, 0.0, _tick)
+    last, missing = attack(missing_stars(rater, case.image, box, shape), first, settings.attack_steps)
     before, after = (observe(case, surrogate, whole_mask(logits, box, shape)) for logits in (first, last))
-    return {"before": before, "after": after, "stars": stars}
+    return {"before": before, "after": after, "stars": [-value for value in missing]}
 
 
 def pairs(guards: Sequence[str]) -> list[tuple[str, str]]:
     """All starts with each guard, the default guard first: what is shown even if time runs out."""
     return [(start, guard) for guard in guards for start in STARTS]
-
-
-def _tick(_: int) -> None:
-    """Progress is told an exam at a time."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from dqe_loss.audit.case import Source, find_sources, phantom_sources
+from dqe_loss.audit.audited_exam import ExamSource, find_sources, phantom_sources
 
 GROUPS = (
     "2013=*_2013_*",
@@ -30,14 +30,14 @@ class Group:
         name: what to call it.
         reader: name of the reader: the group that was left out, or `ALL`.
         sources: the exams to judge.
-        strangers: exams among which each finds a stranger's mask (`dqe_loss.audit.case.read_case`).
+        strangers: exams among which each finds a stranger's mask (`dqe_loss.audit.audited_exam.read_audited_exam`).
         taught: folders that the reader is taught on.
     """
 
     name: str
     reader: str
-    sources: tuple[Source, ...]
-    strangers: tuple[Source, ...]
+    sources: tuple[ExamSource, ...]
+    strangers: tuple[ExamSource, ...]
     taught: tuple[Path, ...]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dqe_loss.audit.absurd import absurd_masks
-from dqe_loss.audit.case import Case, Source
+from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.data.corruption import CORRUPTIONS, as_brats23, corrupt
 from dqe_loss.data.corruption.shapes import EDEMA, Labels
 from dqe_loss.data.exams import read_exam
@@ -45,7 +45,7 @@ class JudgedMask:
     labels: Labels
 
 
-def judged_masks(case: Case, source: Source, seed: int) -> Iterator[JudgedMask]:
+def judged_masks(case: AuditedExam, source: ExamSource, seed: int) -> Iterator[JudgedMask]:
     """All masks of an exam, the expert's first.
 
     Each mask's randomness depends on the seed, the exam and the mask's name alone. An error that changes nothing, such
@@ -71,7 +71,7 @@ def judged_masks(case: Case, source: Source, seed: int) -> Iterator[JudgedMask]:
         yield JudgedMask(f"absurd: {name}", ABSURD, name, np.nan, labels)
 
 
-def natural_masks(source: Source) -> dict[str, Labels]:
+def natural_masks(source: ExamSource) -> dict[str, Labels]:
     """All segmentations of an exam but its reference, by their paths in its folder, in ``"brats23"``."""
     if source.paths is None:
         return {}

@@ -14,7 +14,7 @@ from _hardening_units import changed_units
 from torch import Tensor
 
 from dqe_loss import Surrogate, rate_segmentation
-from dqe_loss.audit.case import Case, Source
+from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.audit.measure import plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.mask import RegionMask, center_of_mask
@@ -31,7 +31,7 @@ TOLERANCE = 2e-3
 
 
 @torch.no_grad()
-def measure_masks(published: Surrogate, case: Case, source: Source, seed: int) -> Row:
+def measure_masks(published: Surrogate, case: AuditedExam, source: ExamSource, seed: int) -> Row:
     """What depends on no reader.
 
     Returns:
@@ -61,7 +61,7 @@ def measure_masks(published: Surrogate, case: Case, source: Source, seed: int) -
 
 
 @torch.no_grad()
-def measure_reader(surrogate: Surrogate, case: Case, source: Source, seed: int) -> Row:
+def measure_reader(surrogate: Surrogate, case: AuditedExam, source: ExamSource, seed: int) -> Row:
     """What a hardened surrogate makes of each mask, and of the expert's in other units.
 
     Returns:
@@ -149,7 +149,7 @@ def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row:
             )
 
 
-def planes_of(surrogate: Surrogate, case: Case) -> Tensor:
+def planes_of(surrogate: Surrogate, case: AuditedExam) -> Tensor:
     """The three planes of the expert's mask ``(3, C, H, W)``, for timing."""
     mask = RegionMask(case.regions, hard=True)
     inputs = read_inputs(surrogate.config, case.image, mask, center_of_mask(mask, hard=True))

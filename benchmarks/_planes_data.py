@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from _references import ReferenceExam, load_reference_exam
+from _references import load_reference_exam
 from torch import Tensor
 
 from dqe_loss import VIEWS
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.core.slicing import VIEW_AXIS
 
 
@@ -62,11 +63,11 @@ def test_planes(split: Split, every: int) -> dict[str, Planes]:
     return _planes(load_reference_exam(split.test, split.references), every)
 
 
-def _planes(exam: ReferenceExam, every: int) -> dict[str, Planes]:
-    planes = {}
+def _planes(exam: AuditedExam, every: int) -> dict[str, Planes]:
+    planes, reference = {}, exam.regions[0]
     for view in VIEWS:
         axis = VIEW_AXIS[view]
-        image, regions = exam.image[0].movedim(1 + axis, 0), exam.regions[0].movedim(1 + axis, 0)
+        image, regions = exam.image[0].movedim(1 + axis, 0), reference.movedim(1 + axis, 0)
         tumor = regions[:, 1].flatten(1).any(1).nonzero()[:, 0]
         chosen = tumor[every // 2 :: every]
         raw = image[chosen].contiguous()

@@ -21,6 +21,7 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
 from dqe_loss import VIEWS, DQELoss, LossSum, Surrogate, load_surrogate, rate_segmentation
+from dqe_loss.metrics.overlap import region_dice
 
 VARIANTS = ("defaults", "no guard", "no balance", "no warm-up", "none of them")
 
@@ -214,13 +215,18 @@ def _load_surrogate(checkpoint: str) -> Surrogate:
 @torch.no_grad()
 def _test(network: nn.Module, planes: dict[str, Planes], surrogate: Surrogate) -> dict[str, Any]:
     """Dice over all planes together, and mean stars of the binarized planes."""
-    both, total, stars = torch.zeros(3), torch.zeros(3), []
+    found, true, stars = [], [], []
     network.eval()
     for view in VIEWS:
         binary = network(planes[view].scaled).sigmoid() > 0.5
-        reference = planes[view].regions
-        both += (binary & reference).sum((0, 2, 3))
-        total += binary.sum((0, 2, 3)) + reference.sum((0, 2, 3))
+        found.append(_pooled(binary))
+        true.append(_pooled(planes[view].regions))
         rated = rate_segmentation(surrogate, planes[view].image[..., None], binary[..., None], views=("axial",))
         stars += rated[:, 0].tolist()
-    return {"dice": (2 * both / total).tolist(), "stars": statistics.mean(stars), "planes": len(stars)}
+    dice = region_dice(torch.cat(found, 2), torch.cat(true, 2))[0].tolist()
+    return {"dice": dice, "stars": statistics.mean(stars), "planes": len(stars)}
+
+
+def _pooled(planes: Tensor) -> Tensor:
+    """All voxels of planes ``(N, 3, H, W)`` in one plane ``(1, 3, N * H * W, 1)``."""
+    return planes.movedim(1, 0).flatten(1)[None, ..., None]

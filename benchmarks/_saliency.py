@@ -86,7 +86,7 @@ def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:
         ``records``, see `_records`.
     """
     exam = load_exam(cell.source)
-    name = find_reference(exam, cell.references)
+    name = find_reference(exam.name, list(exam.segmentations), cell.references)
     reference = as_brats23(exam.segmentations[name], "brats")
     image, surrogate = torch.from_numpy(exam.image)[None], load_surrogate(cell.checkpoint)
     torch.manual_seed(0)

@@ -28,7 +28,7 @@ from _hardening_table import write_results
 from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
-from dqe_loss.audit.case import Case, Source, read_case
+from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
 from dqe_loss.audit.measure import Settings
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
@@ -36,7 +36,7 @@ from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.survey import PLANES
 
 CHECKPOINT = "surrogate.safetensors"
-Read = Callable[[], Case]
+Read = Callable[[], AuditedExam]
 """Reads an exam, once."""
 STAGES = ("teach", "measure", "attack", "cost", "pool", "ship")
 """In their order; each takes what the ones before left in ``--out``, and says what it misses."""
@@ -156,7 +156,7 @@ def judge(options: HardeningOptions, group: Group, surrogate: Surrogate, stages:
     """Measure and attack a group's exams with a reader that saw none of them, and time it."""
     published = load_surrogate("brainlesion")
     for source in group.sources:
-        read = cache(partial(read_case, source, group.strangers))  # once, and only if something is missing
+        read = cache(partial(read_audited_exam, source, group.strangers))  # once, and only if something is missing
         started = time.time()
         if "measure" in stages:
             _measure(options, group, source, read, surrogate, published)
@@ -169,7 +169,7 @@ def judge(options: HardeningOptions, group: Group, surrogate: Surrogate, stages:
 
 
 def _measure(
-    options: HardeningOptions, group: Group, source: Source, read: Read, surrogate: Surrogate, published: Surrogate
+    options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate, published: Surrogate
 ) -> None:
     path = measured_path(options.out, MASKS, source.name)
     key = {"published": fingerprint(published), "seed": options.seed, "survey": PLANES}
@@ -178,7 +178,7 @@ def _measure(
     measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
 
 
-def _attack(options: HardeningOptions, group: Group, source: Source, read: Read, surrogate: Surrogate) -> None:
+def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate) -> None:
     settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):

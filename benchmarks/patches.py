@@ -27,8 +27,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss import DQELoss, regions_from_labels
-from dqe_loss.data.exam_files import find_exam
-from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.core.boxes import box_around
+from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 Labels = np.ndarray[Any, np.dtype[Any]]
@@ -85,7 +85,10 @@ def _references(settings: PatchesOptions) -> list[tuple[str, Tensor, Labels]]:
     """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
     exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
     names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
-    masks = [exam.segmentations[find_reference(exam, (name,))] for exam, name in zip(exams, names, strict=True)]
+    masks = [
+        exam.segmentations[find_reference(exam.name, list(exam.segmentations), (name,))]
+        for exam, name in zip(exams, names, strict=True)
+    ]
     return [
         (exam.name, torch.from_numpy(exam.image)[None].to(settings.device), mask)
         for exam, mask in zip(exams, masks, strict=True)
@@ -109,7 +112,7 @@ def _rate_crops(
     tumor = np.argwhere(labels > 0)
     records = []
     for size, _ in tqdm([(s, i) for s in settings.sizes for i in range(settings.crops)], desc=exam):
-        box = _box(tumor[rng.integers(len(tumor))], size, labels.shape)
+        box = box_around(tumor[rng.integers(len(tumor))].tolist(), size, labels.shape)
         origin = tuple(part.start for part in box)
         share = float((labels[box] > 0).sum() / len(tumor))
         for name, prediction in predictions.items():
@@ -141,13 +144,6 @@ def _degraded(regions: np.ndarray, error: Callable[[np.ndarray], np.ndarray]) ->
 def _stars(loss: DQELoss, prediction: Tensor, image: Tensor, **placement: Any) -> float:
     with torch.no_grad():
         return float(loss.rate(prediction, image=image, **placement).mean())
-
-
-def _box(center: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    edges = [min(size, n) for n in shape]
-    starts = [int(min(max(c - e // 2, 0), n - e)) for c, e, n in zip(center, edges, shape, strict=True)]
-    x, y, z = (slice(start, start + edge) for start, edge in zip(starts, edges, strict=True))
-    return x, y, z
 
 
 def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -44,8 +44,9 @@ from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
 from dqe_loss.command_line import check_device, run_command
-from dqe_loss.data.exam_files import choose_reference, find_exam
-from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.core.boxes import tensor_box
+from dqe_loss.data.exam_files import choose_reference
+from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption, Seed
 from dqe_loss.outputs import write_together
@@ -140,12 +141,13 @@ def prepare(exam: Exam, label_scheme: str, device: str) -> TrainingExam:
     if not target.any():
         raise ValueError(f"{exam.name}: the reference {name} holds no tumor; take another exam")
     image = torch.from_numpy(exam.image)
-    brain = (image != 0).any(0).nonzero()
-    origin, end = brain.amin(0).tolist(), (brain.amax(0) + 1).tolist()
-    crop = image[(slice(None), *map(slice, origin, end))].float()
+    box = tensor_box((image != 0).any(0))
+    crop = image[(slice(None), *box)].float()
     crop = NormalizeIntensity(nonzero=True, channel_wise=True)(crop).as_tensor()
     exam = replace(exam, segmentations={"reference": label_map(target[0])})
-    return TrainingExam(exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(origin))
+    return TrainingExam(
+        exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(side.start for side in box)
+    )
 
 
 def train(

@@ -27,16 +27,25 @@ from dqe_loss.audit import audit as audit_run
 from dqe_loss.audit import command as audit
 from dqe_loss.audit import exploitation
 from dqe_loss.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
-from dqe_loss.audit.case import Case, Source, as_brats23, find_sources, find_stranger, read_case
+from dqe_loss.audit.attack import attack, missing_stars
+from dqe_loss.audit.audited_exam import (
+    AuditedExam,
+    ExamSource,
+    as_brats23,
+    find_sources,
+    find_stranger,
+    read_audited_exam,
+)
 from dqe_loss.audit.direction import cosine, kept_share
-from dqe_loss.audit.exploitation import JITTERS, STARTS, attack, observe, start_logits
-from dqe_loss.audit.free import as_logits, free_box, free_mask, whole_mask
-from dqe_loss.audit.invariance import changed_exams, crop_box, z_scores
+from dqe_loss.audit.exploitation import JITTERS, STARTS, observe, start_logits
+from dqe_loss.audit.free_mask import as_logits, free_box, free_mask, whole_mask
+from dqe_loss.audit.invariance import changed_exams, z_scores
 from dqe_loss.audit.ladders import SEVERITIES, largest_rise, measure_ladders, spearman
 from dqe_loss.audit.measure import Settings, mean_stars, plane_dice, soft_dice
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.softness import soft_mask
 from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
+from dqe_loss.core.boxes import box_around
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.data.corruption import CORRUPTIONS
 from dqe_loss.surrogate.rating import rate_mask
@@ -55,7 +64,7 @@ def silent(steps):
 def make_case(seed=0, other=True):
     image, labels = make_image(seed=seed), make_labels()
     there = make_labels(center=(-0.3, 0.2, 0.0)) if other else None
-    return Case("exam", torch.from_numpy(image)[None], labels, (image != 0).any(0), there, "stranger")
+    return AuditedExam("exam", torch.from_numpy(image)[None], labels, (image != 0).any(0), there, "stranger")
 
 
 class AreaRater(nn.Module):
@@ -158,7 +167,7 @@ def test_any_label_scheme_becomes_brats23():
 
 
 def test_the_next_exam_lends_its_mask():
-    sources = [Source("a"), Source("b"), Source("c")]
+    sources = [ExamSource("a"), ExamSource("b"), ExamSource("c")]
     assert [find_stranger(source, sources) for source in sources] == ["b", "c", "a"]
     assert find_stranger(sources[0], sources[:1]) == "phantom-999"
 
@@ -233,7 +242,7 @@ def test_a_ladder_of_a_rater_that_measures_area():
 
 def test_the_free_mask_is_rated_as_the_whole_one():
     case = make_case()
-    box = free_box(case)
+    box = free_box(case.image, case.regions)
     inside = np.argwhere(case.brain)
     assert [(s.start, s.stop - 1) for s in box[2:]] == list(zip(inside.min(0), inside.max(0), strict=True))
     logits = start_logits(case, "noise", 3)[box]
@@ -258,9 +267,9 @@ def test_starts_of_attacks():
 
 def test_the_first_step_of_an_attack_goes_up_the_ratings_gradient_in_each_voxel():
     case, surrogate = make_case(), tiny_surrogate()
-    box = free_box(case)
+    box = free_box(case.image, case.regions)
     first = start_logits(case, "reference")[box].contiguous()
-    after, _ = attack(case, surrogate, first, Settings(0, 1), 0.0, silent)
+    after, _ = attack(missing_stars(surrogate, case.image, box, case.regions.shape), first, 1)
     loss = make_loss(surrogate=surrogate, guard=None)
     origin = [side.start for side in box[2:]]
     gradient = gradient_of(loss.rate, first, image=case.image, target=case.regions, origin=origin)
@@ -271,18 +280,23 @@ def test_the_first_step_of_an_attack_goes_up_the_ratings_gradient_in_each_voxel(
 
 def test_an_attack_raises_the_stars_and_depends_on_the_seed_alone():
     case, surrogate = make_case(), tiny_surrogate()
-    box = free_box(case)
+    box = free_box(case.image, case.regions)
     first = start_logits(case, "reference")[box]
     before = first.clone()
-    ticks = []
-    after, stars = attack(case, surrogate, first, Settings(0, 8), 0.0, ticks.append)
+    told = []
+
+    def goal(**jitter):
+        return missing_stars(surrogate, case.image, box, case.regions.shape, **jitter)
+
+    after, missing = attack(goal(), first, 8, watch=lambda step, logits: told.append((step, logits.clone())))
     assert torch.equal(first, before)
-    assert (len(stars), sum(ticks)) == (8, 16)
-    assert stars[-1] > stars[0] + 1e-3
+    assert [step for step, _ in told] == list(range(9))
+    assert torch.equal(told[0][1], first)
+    assert torch.equal(told[8][1], after)
+    assert len(missing) == 8
+    assert missing[-1] < missing[0] - 1e-3
     assert (after - first).abs().max() < 8 * 0.3 * 1.05  # Adam's steps
-    again, _ = attack(case, surrogate, first, Settings(0, 2), 3.0, silent)
-    same, _ = attack(case, surrogate, first, Settings(0, 2), 3.0, silent)
-    other, _ = attack(case, surrogate, first, Settings(1, 2), 3.0, silent)
+    again, same, other = (attack(goal(jitter=3.0, seed=seed), first, 2)[0] for seed in (0, 0, 1))
     assert torch.equal(again, same)
     assert not torch.equal(again, other)
 
@@ -327,9 +341,8 @@ def test_changed_exams():
 
 
 def test_a_crop_stays_inside_the_volume():
-    regions = torch.zeros(1, 3, 20, 20, 20, dtype=torch.bool)
-    regions[..., 1, 10, 19] = True
-    assert crop_box(regions, 8)[2:] == (slice(0, 8), slice(6, 14), slice(12, 20))
+    assert box_around((1, 10, 19), 8, (20, 20, 20)) == (slice(0, 8), slice(6, 14), slice(12, 20))
+    assert box_around((1, 10), 30, (20, 40)) == (slice(0, 20), slice(0, 30))
 
 
 # Verdicts
@@ -509,11 +522,11 @@ def test_everything_from_one_command(whole):
 def test_a_label_scheme_changes_nothing(whole, folders):
     """The second exam's enhancing tumor is labeled 4."""
     sources = find_sources(folders, ["seg-truth.nii.gz"])
-    first, second = (read_case(source, sources) for source in sources)
+    first, second = (read_audited_exam(source, sources) for source in sources)
     assert np.array_equal(second.labels, make_labels(center=(0.1, 0.2, 0.05)))
     assert np.array_equal(first.other, second.labels)
     assert (first.other_name, second.other_name) == ("exam-1", "exam-0")
-    alone = read_case(sources[0], sources[:1])
+    alone = read_audited_exam(sources[0], sources[:1])
     assert (alone.other, alone.other_name) == (None, None)  # no phantom has this shape
     stars = read(whole)["parts"]["absurd"]["exams"]["exam-1"]["reference"]
     regions = regions_from_labels(torch.from_numpy(second.labels)[None, None])

@@ -11,9 +11,9 @@ from helpers import shrink, small_surrogate
 from taught import SHAPE, make_case, make_taught
 
 from dqe_loss import Surrogate, load_surrogate, save_surrogate
+from dqe_loss.core.boxes import array_box
 from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, take_planes
-from dqe_loss.data.corruption.shapes import tumor_box
 from dqe_loss.harden import command as harden_command
 from dqe_loss.harden import taught_exams as preparing
 from dqe_loss.harden.config import HardenConfig
@@ -38,7 +38,7 @@ def exam(tmp_path_factory):
 def test_planes_are_scaled_as_the_rating_scales_them(case, exam, view):
     axis = VIEW_AXIS[view]
     whole = scale_planes(take_planes(case.image, torch.tensor([[SHAPE[axis] // 2]]), view)[:, 0], "head_mean")[0]
-    start = [inside.start for inside in tumor_box(case.brain | (case.labels > 0), MARGIN)]
+    start = [inside.start for inside in array_box(case.brain | (case.labels > 0), MARGIN)]
     kept = scaled_plane(exam, view, SHAPE[axis] // 2 - start[axis])
     others = [a for a in range(3) if a != axis]
     corner = [start[a] for a in others]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqe_loss.audit.case import Case, Source
+from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.surrogate.refiner import agreement
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def measured(bench, tmp_path):
         left = {"planes": [0.95, 0.98, 0.9], "volume": [0.9, 0.96, 0.8 if exam == "b" else 0.9]}
         attack = {"key": {"checkpoint": "c"}, "before": {"planes": [1.0] * 3, "volume": [1.0] * 3}, "after": left}
         record.write_json(record.measured_path(tmp_path, "attacks/reference_on", exam, group), attack)
-    return tmp_path, [groups.Group(n.upper(), n.upper(), (Source(n),), (), ()) for n in ("a", "b")]
+    return tmp_path, [groups.Group(n.upper(), n.upper(), (ExamSource(n),), (), ()) for n in ("a", "b")]
 
 
 def test_gate(bench):
@@ -152,12 +152,12 @@ def test_masks(bench):
     labels[6:14, 8:16, 8:16], labels[8:12, 10:14, 10:14] = 2, 3
     brain = np.zeros(labels.shape, bool)
     brain[2:22, 2:22, 2:22] = True
-    case = Case("exam", torch.zeros(1, 4, 24, 24, 24), labels, brain)
-    found = list(masks.judged_masks(case, Source("exam"), 0))
+    case = AuditedExam("exam", torch.zeros(1, 4, 24, 24, 24), labels, brain)
+    found = list(masks.judged_masks(case, ExamSource("exam"), 0))
     assert found[0].kind == "expert"
     assert {mask.error for mask in found if mask.kind == "corrupted"} >= {"shift", "empty", "whole_brain"}
     assert not any(np.array_equal(mask.labels, labels) for mask in found[1:])
-    again = {mask.name: mask.labels for mask in masks.judged_masks(case, Source("exam"), 0)}
+    again = {mask.name: mask.labels for mask in masks.judged_masks(case, ExamSource("exam"), 0)}
     assert all(np.array_equal(mask.labels, again[mask.name]) for mask in found)
     assert len(again) == len(found)
 
@@ -178,7 +178,7 @@ def test_units(bench):
 
 def test_groups(bench, monkeypatch):
     groups = bench("_hardening_groups")
-    monkeypatch.setattr(groups, "find_sources", lambda folders, *_: [Source(folder.name) for folder in folders])
+    monkeypatch.setattr(groups, "find_sources", lambda folders, *_: [ExamSource(folder.name) for folder in folders])
     folders = [Path("BraTS2021_1"), Path("X_2013_2"), Path("X_2013_3"), Path("TCGA-1")]
     made = groups.split_groups(folders, ["seg"], groups.GROUPS, 2, "brats")
     assert [group.name for group in made] == ["2013", "BraTS2021", "first", "phantoms"]

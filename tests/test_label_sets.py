@@ -13,7 +13,7 @@ from rated_table import rated_table
 
 from dqe_loss import save_surrogate
 from dqe_loss.audit import audit
-from dqe_loss.audit.case import find_sources
+from dqe_loss.audit.audited_exam import find_sources
 from dqe_loss.audit.measure import Settings
 from dqe_loss.curate import command as curate
 from dqe_loss.data.label_sets import LabelSurvey

@@ -8,11 +8,9 @@ from cohort import LPS, write, write_exam
 from helpers import make_exam, make_labels, make_logits, make_loss, small_surrogate
 
 from dqe_loss import DQEMetric, check_labels, rate_segmentation, regions_from_labels
-from dqe_loss.audit.case import Source, _read_reference
-from dqe_loss.core.mask import label_box
-from dqe_loss.data.exam_files import find_exam
-from dqe_loss.data.exams import read_exam
-from dqe_loss.data.nifti import ExamError
+from dqe_loss.audit.audited_exam import ExamSource, _read_reference
+from dqe_loss.core.boxes import tensor_box
+from dqe_loss.data.exams import ExamError, find_exam, read_exam
 from dqe_loss.evaluate.predictions import read_volumes
 from dqe_loss.rate.rate_exam import rate_files
 from dqe_loss.simulate.simulate_exam import _find_other
@@ -50,7 +48,7 @@ def test_tensors_of_every_type_give_the_same_stars(dtype):
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_the_box_of_every_integer_type(dtype):
     _, labels = make_exam()
-    assert label_box(labels.to(dtype)) == label_box(labels)
+    assert tensor_box(labels.to(dtype), leading=2) == tensor_box(labels, leading=2)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32], ids=str)
@@ -79,7 +77,7 @@ def test_files_of_every_type_give_the_same_stars(folder, name, order):
     np.testing.assert_array_equal(exam.segmentations["seg-a"], make_labels())
     assert rate_files(folder, small_surrogate()) == expected
     shape = make_labels().shape
-    np.testing.assert_array_equal(_read_reference(Source("", find_exam(folder)), shape), make_labels())
+    np.testing.assert_array_equal(_read_reference(ExamSource("", find_exam(folder)), shape), make_labels())
     np.testing.assert_array_equal(_find_other([path], shape, "brats23"), make_labels())
     volumes = [np.isin(make_labels(), values).sum() / 1000 for values in ((1, 3), (1, 2, 3), 3)]
     assert read_volumes(path).tolist() == pytest.approx(volumes)
@@ -106,7 +104,7 @@ def test_values_that_would_wrap_around_or_be_cut_are_refused(folder, name, value
     save(path, array)
     readers = [
         lambda: read_exam(folder),
-        lambda: _read_reference(Source("", find_exam(folder)), array.shape),
+        lambda: _read_reference(ExamSource("", find_exam(folder)), array.shape),
         lambda: _find_other([path], array.shape, "brats23"),
         lambda: read_volumes(path),
     ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.measure import Measured, Settings, Tick, axial_panel, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import corrupt
@@ -15,7 +15,7 @@ SHIFTS = (5, 10, 15, 20, 30, 40)
 PANELS_IN_A_ROW = 5
 
 
-def absurd_masks(case: Case, rng: np.random.Generator) -> dict[str, Labels]:
+def absurd_masks(case: AuditedExam, rng: np.random.Generator) -> dict[str, Labels]:
     """Masks that are wrong beyond discussion, and the reference moved further and further.
 
     Args:
@@ -57,7 +57,7 @@ def count_absurd(settings: Settings) -> int:
     return 2 * (7 + len(SHIFTS)) + 1
 
 
-def measure_absurd(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_absurd(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Rate the absurd masks through their own center and through the reference's.
 
     Returns:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dqe_loss.audit.case import Source, find_stranger, read_case
+from dqe_loss.audit.audited_exam import ExamSource, find_stranger, read_audited_exam
 from dqe_loss.audit.exploitation import guards_of
 from dqe_loss.audit.figures import draw_figures
 from dqe_loss.audit.finished_parts import FinishedParts
@@ -44,7 +44,7 @@ class Plan:
     """
 
     checkpoint: str
-    sources: Sequence[Source]
+    sources: Sequence[ExamSource]
     parts: Sequence[str]
     settings: Settings
     label_scheme: str = "brats"
@@ -56,7 +56,7 @@ class Plan:
         """The parts in the order of `PARTS`."""
         return [name for name in PARTS if name in self.parts]
 
-    def inputs(self, part: str, source: Source) -> Numbers:
+    def inputs(self, part: str, source: ExamSource) -> Numbers:
         """What a result depends on besides checkpoint and seed."""
         file = None if source.paths is None else str(source.paths.segmentations[0].resolve())
         found: Numbers = {"reference": file, "other": find_stranger(source, self.sources)}
@@ -127,7 +127,7 @@ def _measure(plan: Plan, surrogate: Surrogate, state: FinishedParts) -> None:
         for source, part in missing:
             if case is None or case.name != source.name:
                 bar.set_description(source.name)
-                case = read_case(source, plan.sources, plan.device)
+                case = read_audited_exam(source, plan.sources, plan.device)
                 survey.add(case.name, case.present)
             bar.set_description(f"{source.name}, {part}")
             measured = PARTS[part].measure(case, surrogate, plan.settings, _ticker(bar))

@@ -83,7 +83,7 @@ def _run(arguments: AuditArguments) -> int:
     _check(arguments)
     check_device(arguments.device)
     run = import_extra("dqe_loss.audit.audit", "train")
-    from dqe_loss.audit.case import find_sources, phantom_sources
+    from dqe_loss.audit.audited_exam import find_sources, phantom_sources
     from dqe_loss.audit.measure import Settings
 
     sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme)

@@ -4,9 +4,9 @@ import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.exploitation import GRADIENT_COST
-from dqe_loss.audit.free import as_logits, free_box, free_mask
+from dqe_loss.audit.free_mask import as_logits, free_box, free_mask
 from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, flat_planes, mean, plane_dice
 from dqe_loss.core.mask import Mask, center_of_mask
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, interpolate_planes
@@ -51,7 +51,7 @@ def count_direction(settings: Settings) -> int:
     return GRADIENT_COST * len(CORRUPTIONS)
 
 
-def measure_direction(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Compare gradients on corrupted masks, in the planes through each mask's own center.
 
     The gradient of the rating is the loss's by default: where there is a refiner, its guard is on.
@@ -61,7 +61,7 @@ def measure_direction(case: Case, surrogate: Surrogate, settings: Settings, tick
         ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of TC, WT, ET).
     """
     regions = case.regions
-    box = free_box(case)
+    box = free_box(case.image, regions)
     masks: Numbers = {}
     for name in CORRUPTIONS:
         if name == "other" and case.other is None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.measure import Measured, Settings, Tick, mean_stars
+from dqe_loss.core.boxes import box_around
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.surrogate.network import Surrogate
 
@@ -39,7 +40,8 @@ def changed_exams(image: Tensor, regions: Tensor) -> Iterator[tuple[str, Tensor,
         for step in (-1, 1):
             yield f"moved along {name} by {step:+d} voxel", values.roll(step, 2 + axis), regions.roll(step, 2 + axis)
     yield "mirrored left to right", values.flip(2), regions.flip(2)
-    box = crop_box(regions)
+    around = box_around(hard_center_of_mass(regions)[0].tolist(), CROP, regions.shape[2:])
+    box = (slice(None), slice(None), *around)
     yield f"cropped to {CROP} voxels", values[box], regions[box]
 
 
@@ -54,21 +56,12 @@ def z_scores(image: Tensor) -> Tensor:
     return result
 
 
-def crop_box(regions: Tensor, side: int = CROP) -> tuple[slice, ...]:
-    """Box of at most a side's voxels around the tumor's center, inside the volume."""
-    box = []
-    for middle, size in zip(hard_center_of_mass(regions)[0].tolist(), regions.shape[2:], strict=True):
-        first = min(max(middle - side // 2, 0), max(size - side, 0))
-        box.append(slice(first, min(first + side, size)))
-    return slice(None), slice(None), *box
-
-
 def count_invariance(settings: Settings) -> int:
     """How many ratings it takes, about."""
     return 13
 
 
-def measure_invariance(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_invariance(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Rate the reference on changed copies of its exam.
 
     Returns:

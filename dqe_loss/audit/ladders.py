@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.measure import CENTERS, Measured, Numbers, Settings, Tick, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
@@ -44,7 +44,7 @@ def count_ladders(settings: Settings) -> int:
     return 2 * len(CORRUPTIONS) * len(SEVERITIES) + 1
 
 
-def measure_ladders(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Rate each corruption at eight severities, through the mask's own center and through the reference's.
 
     All rungs of a ladder share their randomness: it is the same error, of another size.

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
+from dqe_loss.core.boxes import array_box
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, extract_planes
-from dqe_loss.data.corruption.shapes import tumor_box
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import rate_segmentation
@@ -140,9 +140,9 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def axial_panel(case: Case, regions: Tensor, center: Tensor, title: str, note: str) -> Panel:
+def axial_panel(case: AuditedExam, regions: Tensor, center: Tensor, title: str, note: str) -> Panel:
     """The axial plane of a mask through a center, cropped to the brain."""
-    box = tumor_box(case.brain, 4) or tuple(slice(0, size) for size in case.brain.shape)
+    box = array_box(case.brain, 4) or tuple(slice(0, size) for size in case.brain.shape)
     z = min(max(round(float(center[0, 2])), 0), case.brain.shape[2] - 1)
     scan, planes = case.image[0, 0, box[0], box[1], z], regions[0, :, box[0], box[1], z]
     return Panel(title, note, scan.cpu().numpy(), (planes > 0.5).cpu().numpy())

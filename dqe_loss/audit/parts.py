@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dqe_loss.audit.absurd import count_absurd, measure_absurd
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.direction import count_direction, measure_direction
 from dqe_loss.audit.exploitation import count_exploitation, measure_exploitation
 from dqe_loss.audit.invariance import count_invariance, measure_invariance
@@ -28,7 +28,7 @@ class Part:
 
     title: str
     meaning: str
-    measure: Callable[[Case, Surrogate, Settings, Tick], Measured]
+    measure: Callable[[AuditedExam, Surrogate, Settings, Tick], Measured]
     count: Callable[[Settings], int]
     uses_steps: bool = False
 

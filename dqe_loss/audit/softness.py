@@ -6,9 +6,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, mean_stars
-from dqe_loss.data.corruption.shapes import tumor_box
+from dqe_loss.core.boxes import array_box
 from dqe_loss.surrogate.network import Surrogate
 
 SOFTENINGS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -23,10 +23,10 @@ bound within which contract C5 keeps the center."""
 SURE = 6.0
 
 
-def soften(case: Case, sigma: float) -> Tensor:
+def soften(case: AuditedExam, sigma: float) -> Tensor:
     """The reference, blurred: probabilities ``(1, 3, X, Y, Z)``."""
     soft = case.regions.float()
-    box = tumor_box(case.labels, math.ceil(3 * sigma) + 1)
+    box = array_box(case.labels, math.ceil(3 * sigma) + 1)
     if box is None:
         return soft
     for region in soft[0]:
@@ -36,7 +36,7 @@ def soften(case: Case, sigma: float) -> Tensor:
     return soft
 
 
-def soft_mask(case: Case, kind: str, level: float) -> Tensor:
+def soft_mask(case: AuditedExam, kind: str, level: float) -> Tensor:
     """The reference as a soft mask ``(1, 3, X, Y, Z)`` of a kind named in `MILD`."""
     if kind == "softening":
         return soften(case, level)
@@ -51,7 +51,7 @@ def count_soft(settings: Settings) -> int:
     return len(SOFTENINGS) + len(TEMPERATURES) + len(LEAKS) + 1
 
 
-def measure_soft(case: Case, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_soft(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
     """Rate soft versions of the reference, as the loss does.
 
     Returns:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_profiles, sharpen
-from dqe_loss.core.dtypes import as_signed, at_least_float32
+from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.labels import region_from_labels, regions_from_labels, regions_from_tissues, reorder_regions
 from dqe_loss.core.slicing import take_planes
 from dqe_loss.task import GLIOMA, REGIONS
@@ -72,7 +73,7 @@ class LabelMask:
         # Most of a volume holds no label. Asking an accelerator where they are would stall its stream.
         if self.labels.device.type != "cpu" or self.labels.is_floating_point() or torch.compiler.is_compiling():
             return mass_profiles(self.volume(region))
-        box = label_box(self.labels)
+        box = tensor_box(self.labels, leading=2)
         inside = mass_profiles(LabelMask(self.labels[box], self.scheme).volume(region))
         x, y, z = (
             pad(profile, (part.start, size - part.stop))
@@ -150,30 +151,6 @@ class RegionMask:
         # Half-precision probabilities are too coarse near 0 and 1 for a center of mass (contract C10).
         values = at_least_float32(values)
         return values.softmax(1) if self.activation == "softmax" else values.sigmoid()
-
-
-def label_box(labels: Tensor) -> tuple[slice, ...]:
-    """The smallest box that holds all labels of a batch.
-
-    Args:
-        labels: ``(B, 1, X, Y, Z)`` of an integer dtype.
-
-    Returns:
-        An index of ``labels``; of one voxel if there is no label.
-    """
-    # In the order of memory, whole planes are gone through fastest; those without a label are not looked at again.
-    order = sorted((2, 3, 4), key=labels.stride, reverse=True)
-    ordered = as_signed(labels).permute(0, 1, *order)
-    outer = _filled(ordered.amax((0, 1, 3, 4)))
-    projection = ordered[:, :, outer].amax((0, 1, 2))
-    box = {0: slice(None), 1: slice(None)}
-    box |= dict(zip(order, (outer, _filled(projection.amax(1)), _filled(projection.amax(0))), strict=True))
-    return tuple(box[axis] for axis in range(labels.ndim))
-
-
-def _filled(profile: Tensor) -> slice:
-    found = (profile > 0).nonzero()
-    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
 
 
 def profiles_of(volume: Tensor, hard: bool) -> Profiles:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dqe_loss.audit.case import Source, find_sources, phantom_sources, read_case
+from dqe_loss.audit.audited_exam import ExamSource, find_sources, phantom_sources, read_audited_exam
 from dqe_loss.data.corruption import as_brats23
 from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.data.exams import read_exam
@@ -18,7 +18,7 @@ PHANTOM_ERRORS = 4
 """A phantom gets wrong masks for one in so many of a real exam's: it is seen less often."""
 
 
-def find_taught(config: HardenConfig) -> tuple[list[Source], list[Source]]:
+def find_taught(config: HardenConfig) -> tuple[list[ExamSource], list[ExamSource]]:
     """Find the exams to teach on, phantoms last, and those that are held out.
 
     Raises:
@@ -40,7 +40,7 @@ def find_taught(config: HardenConfig) -> tuple[list[Source], list[Source]]:
     return taught + phantom_sources(config.phantoms, first=FIRST_PHANTOM), held_out
 
 
-def prepare_exams(config: HardenConfig, sources: Sequence[Source], survey: LabelSurvey) -> list[TaughtExam]:
+def prepare_exams(config: HardenConfig, sources: Sequence[ExamSource], survey: LabelSurvey) -> list[TaughtExam]:
     """Prepare each exam, or find what was prepared before.
 
     Args:
@@ -55,7 +55,7 @@ def prepare_exams(config: HardenConfig, sources: Sequence[Source], survey: Label
     exams = []
     for source in sources:
         synthetic = source.paths is None
-        case = read_case(source)
+        case = read_audited_exam(source)
         survey.add(case.name, case.present)
         exam = prepare_exam(
             case,
@@ -70,7 +70,7 @@ def prepare_exams(config: HardenConfig, sources: Sequence[Source], survey: Label
     return exams
 
 
-def _natural(source: Source, config: HardenConfig) -> list[Labels]:
+def _natural(source: ExamSource, config: HardenConfig) -> list[Labels]:
     """All segmentations of an exam but its reference, in the scheme ``"brats23"``."""
     if source.paths is None:
         return []

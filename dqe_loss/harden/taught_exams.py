@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.audit.audited_exam import AuditedExam
+from dqe_loss.core.boxes import array_box
 from dqe_loss.core.intensity import by_head_mean, scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
-from dqe_loss.data.corruption.shapes import Labels, tumor_box
+from dqe_loss.data.corruption.shapes import Labels
 
 MARGIN = 8
 """Voxels kept around the brain: errors may reach out of it a little."""
@@ -81,7 +82,7 @@ def _with_tumor(reference: Path, axis: int) -> NDArray[np.intp]:
 
 
 def prepare_exam(
-    case: Case, folder: Path, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
+    case: AuditedExam, folder: Path, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
 ) -> TaughtExam:
     """Crop an exam and make its stock of wrong masks, or find what was prepared before.
 
@@ -123,9 +124,9 @@ def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _prepared(case: Case, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
-    box = tumor_box(case.brain | (case.labels > 0), MARGIN)
-    if box is None:  # read_case refuses exams without tumor
+def _prepared(case: AuditedExam, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
+    box = array_box(case.brain | (case.labels > 0), MARGIN)
+    if box is None:  # read_audited_exam refuses exams without tumor
         raise ValueError(f"{case.name}: expected an exam with a brain and a tumor, found neither")
     labels, brain = case.labels[box], case.brain[box]
     rng = case.rng(seed, "stock")

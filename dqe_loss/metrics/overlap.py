@@ -7,6 +7,7 @@ import torch
 from monai.metrics import compute_dice, compute_surface_dice
 from torch import Tensor
 
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.task import REGIONS
 
 TOLERANCE = 2.0
@@ -99,11 +100,5 @@ def _as_masks(prediction: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 def _crop_to_common_box(prediction: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Leave away what is empty in both: a tumor is a twentieth of a volume, and distances are slow."""
-    occupied = (prediction | reference).flatten(0, 1).any(0)
-    for axis in range(occupied.ndim):
-        others = [a for a in range(occupied.ndim) if a != axis]
-        inside = occupied.any(others[0]) if len(others) == 1 else occupied.amax(others)
-        indices = inside.nonzero()
-        first, last = (int(indices[0]), int(indices[-1])) if len(indices) else (0, 0)
-        prediction, reference = (mask.narrow(2 + axis, first, last - first + 1) for mask in (prediction, reference))
-    return prediction, reference
+    box = tensor_box(prediction | reference, leading=2)
+    return prediction[box], reference[box]

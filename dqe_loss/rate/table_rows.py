@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
 
-from dqe_loss.core.mask import LabelMask, center_of_mask, label_box
+from dqe_loss.core.boxes import tensor_box
+from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.cohort import FoundExam
@@ -139,7 +140,7 @@ def _prepare(
     read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-        volumes = region_volumes(mask.labels[label_box(mask.labels)].numpy(), label_scheme)
+        volumes = region_volumes(mask.labels[tensor_box(mask.labels, leading=2)].numpy(), label_scheme)
         found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
         named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
         row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)

@@ -15,11 +15,11 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 
+from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.centers import plane_title
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.data.corruption.shapes import Box, tumor_box
 from dqe_loss.data.exams import Exam
 from dqe_loss.surrogate.lowest import LowestPlanes
 from dqe_loss.task import MODALITIES, REGIONS
@@ -171,4 +171,4 @@ def bounding_box(exam: Exam, names: Iterable[str]) -> Box:
     for name in names:
         occupied |= exam.segmentations[name] > 0
     x, y, z = occupied.shape
-    return tumor_box(occupied, _BOX_MARGIN) or (slice(0, x), slice(0, y), slice(0, z))
+    return array_box(occupied, _BOX_MARGIN) or (slice(0, x), slice(0, y), slice(0, z))

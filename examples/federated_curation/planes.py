@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dqe_loss import REGIONS, regions_from_labels
+from dqe_loss.metrics.overlap import region_dice
 
 EVERY = 5
 """Millimeters from one plane to the next."""
@@ -77,9 +78,8 @@ def dice_of_exam(network: nn.Module, images: Tensor, targets: Tensor) -> NDArray
     """Dice of TC, WT, ET over all planes of one exam (3,); 1 where there is nothing and nothing is found."""
     network.eval()
     found = torch.cat([network(batch.float()) > 0 for batch in images.split(BATCH)])
-    overlap = (found & targets).sum((0, 2, 3))
-    size = found.sum((0, 2, 3)) + targets.sum((0, 2, 3))
-    return torch.where(size > 0, 2 * overlap / size, 1.0).double().numpy()
+    pooled = (masks.movedim(1, 0).flatten(1)[None, ..., None] for masks in (found, targets))
+    return region_dice(*pooled)[0].double().numpy()
 
 
 def _halve(planes: NDArray[np.floating] | NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dqe_loss.core.boxes import tensor_box
 from dqe_loss.data.augmentation.artifacts import bias_field, strike
 from dqe_loss.data.augmentation.config import TRANSFORMS, AugmentationConfig
 from dqe_loss.data.augmentation.contrast_and_noise import add_noise, change_contrast
@@ -127,11 +128,9 @@ def _draw(config: AugmentationConfig, seed: int | Sequence[int]) -> dict[str, np
 def _brain_box(brain: Tensor) -> tuple[slice, slice]:
     """Box around the brain, of a size that Fourier transforms like."""
     slices = []
-    for axis, size in enumerate(brain.shape):
-        inside = brain.any(1 - axis).nonzero()
-        first, last = int(inside[0]), int(inside[-1])
-        length = min(-(-(last + 1 - first + 2 * MARGIN) // MULTIPLE) * MULTIPLE, size)
-        start = min(max((first + last + 1 - length) // 2, 0), size - length)
+    for side, size in zip(tensor_box(brain), brain.shape, strict=True):
+        length = min(-(-(side.stop - side.start + 2 * MARGIN) // MULTIPLE) * MULTIPLE, size)
+        start = min(max((side.start + side.stop - length) // 2, 0), size - length)
         slices.append(slice(start, start + length))
     return slices[0], slices[1]
 

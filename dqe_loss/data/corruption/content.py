@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dqe_loss.core.boxes import array_box
 from dqe_loss.data.corruption.shapes import (
     EDEMA,
     ENHANCING,
@@ -16,7 +17,6 @@ from dqe_loss.data.corruption.shapes import (
     Labels,
     leading_share,
     merge,
-    tumor_box,
 )
 
 MAX_BLOBS = 8
@@ -59,7 +59,7 @@ def blobs(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 def holes(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Leave up to `MAX_HOLES` of the tumor out, in holes about twice `HOLE_WIDTH` wide."""
     result: Labels = labels.copy()
-    box = tumor_box(labels)
+    box = array_box(labels)
     if box is None:
         return result
     tumor = labels[box] > 0
@@ -106,7 +106,7 @@ def other(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 def whole_brain(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Let edema spread from the tumor (from the brain's center if there is none) over the brain."""
     result: Labels = labels.copy()
-    box = tumor_box(context.brain | (labels > 0))
+    box = array_box(context.brain | (labels > 0))
     if box is None:
         return result
     tumor = labels[box] > 0

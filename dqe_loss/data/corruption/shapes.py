@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dqe_loss.core.boxes import Box, array_box
+
 Labels = NDArray[np.uint8]
 """A label map (X, Y, Z) in the scheme ``"brats23"``."""
 Mask = NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 NECROSIS, EDEMA, ENHANCING = 1, 2, 3
 TISSUES = (NECROSIS, EDEMA, ENHANCING)
@@ -53,7 +54,7 @@ class Context:
 def shift(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Move the tumor by up to `MAX_SHIFT` in a random direction; where it would leave the volume, the opposite one."""
     offset = severity * MAX_SHIFT * random_direction(rng)
-    box = tumor_box(labels)
+    box = array_box(labels)
     if box is None:
         return labels
     for axis, (inside, size) in enumerate(zip(box, labels.shape, strict=True)):
@@ -86,7 +87,7 @@ def split(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 def dilate(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Let each region grow by up to `MAX_DILATION` within the brain: tumor over brain, core over edema."""
     radius = severity * MAX_DILATION
-    box = tumor_box(labels, int(np.ceil(radius)) + 1)
+    box = array_box(labels, int(np.ceil(radius)) + 1)
     if box is None:
         return labels
     allowed = context.brain[box] | (labels[box] > 0)
@@ -96,7 +97,7 @@ def dilate(labels: Labels, severity: float, rng: np.random.Generator, context: C
 
 def erode(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Let each region shrink by up to `MAX_EROSION`: edema over core, core over enhancing tumor."""
-    box = tumor_box(labels, 1)
+    box = array_box(labels, 1)
     if box is None:
         return labels
     radius = severity * MAX_EROSION
@@ -105,7 +106,7 @@ def erode(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 
 def smooth(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Smooth each region by up to `MAX_SMOOTHING`: thin parts vanish, bays fill up; a single plane, within itself."""
-    box = tumor_box(labels, 2)
+    box = array_box(labels, 2)
     if box is None:
         return labels
     sigma = [severity * MAX_SMOOTHING * (size > 1) for size in labels.shape]
@@ -119,7 +120,7 @@ def smooth(labels: Labels, severity: float, rng: np.random.Generator, context: C
 def scatter(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Displace the mask grain by grain, by up to `MAX_SCATTER`: from a ragged outline to a cloud."""
     sigma = severity * MAX_SCATTER
-    box = tumor_box(labels, int(np.ceil(2.5 * sigma)) + 1)
+    box = array_box(labels, int(np.ceil(2.5 * sigma)) + 1)
     if box is None:
         return labels
     inside = labels[box]
@@ -137,24 +138,13 @@ def scatter(labels: Labels, severity: float, rng: np.random.Generator, context: 
 
 def shrink(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Scale the tumor about its center to ``1 - severity`` of its width; at 1 nothing is left."""
-    box = tumor_box(labels, 1)
+    box = array_box(labels, 1)
     if box is None or severity == 1:
         return np.zeros_like(labels)
     scale = 1 / (1 - severity)
     center = np.argwhere(labels[box]).mean(0)
     small = ndimage.affine_transform(labels[box], np.full(3, scale), center - center * scale, order=0, mode="constant")
     return _replaced(labels, box, small)
-
-
-def tumor_box(labels: NDArray[np.uint8] | Mask, margin: int = 0) -> Box | None:
-    """Bounding box of what is not 0, widened by a margin within the volume; None if there is nothing."""
-    box = []
-    for axis, size in enumerate(labels.shape):
-        inside = np.flatnonzero(labels.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not inside.size:
-            return None
-        box.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + 1 + margin, size)))
-    return box[0], box[1], box[2]
 
 
 def random_direction(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -170,7 +160,7 @@ def leading_share(
     """The voxels of a mask that lie foremost along a direction (a random one if None), a given share of them all."""
     direction = random_direction(rng) if direction is None else direction
     result = np.zeros_like(mask)
-    box = tumor_box(mask)
+    box = array_box(mask)
     if box is None:
         return result
     voxels = np.argwhere(mask[box])
@@ -220,7 +210,7 @@ def _replaced(labels: Labels, box: Box, content: Labels) -> Labels:
 def _moved(labels: Labels, offset: NDArray[np.float64]) -> Labels:
     """The tumor moved by whole voxels, and no further than to the border of the volume."""
     result = np.zeros_like(labels)
-    box = tumor_box(labels)
+    box = array_box(labels)
     if box is None:
         return result
     target = []

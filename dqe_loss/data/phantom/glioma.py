@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dqe_loss.core.boxes import array_box
 from dqe_loss.data.phantom.anatomy import Anatomy, Mass, lay_over
 from dqe_loss.data.phantom.brain_parts import BOX, COARSE
 from dqe_loss.data.phantom.fields import Field, noise, occupancy, upsample
@@ -37,7 +38,7 @@ def diffuse(source: NDArray[np.bool_], speed: Field, rounds: int) -> Field:
     """
     level = np.zeros_like(speed)
     # 24 voxels around the source are more than fluid crosses.
-    region = tuple(slice(max(0, int(line.min()) - 24), int(line.max()) + 25) for line in np.nonzero(source))
+    region = array_box(source, 24) or ()
     part, fixed = level[region], source[region]
     # A face lets through what the slower of its two sides does. 0.16: just below the 1/6 beyond which six
     # neighbors overshoot.
@@ -80,7 +81,7 @@ def connected(share: Field, brain: NDArray[np.bool_]) -> Field:
         return share
     volume = np.zeros(BOX, np.float32)
     volume.reshape(-1)[np.flatnonzero(brain)] = share
-    cut = volume[ndimage.find_objects((volume > 0).astype(np.uint8))[0]]
+    cut = volume[array_box(volume > 0)]
     parts, _ = ndimage.label(cut > 0.5)
     sizes = np.bincount(parts.reshape(-1))
     sizes[0] = 0

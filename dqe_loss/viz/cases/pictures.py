@@ -13,10 +13,10 @@ from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 from PIL import Image
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
-from dqe_loss.data.corruption.shapes import Box
 from dqe_loss.data.exams import Exam
 from dqe_loss.task import MODALITIES, REGIONS
 from dqe_loss.viz.planes import OUTLINES, bounding_box, take_plane, window

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dqe_loss.audit.case import Case
+from dqe_loss.core.boxes import Box, tensor_box
 from dqe_loss.core.center_of_mass import Profiles
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
@@ -18,9 +18,6 @@ from dqe_loss.task import REGIONS
 
 CONFIDENCE = 3.0
 """Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""
-
-Box = tuple[slice, ...]
-"""Index of a part of ``(1, C, X, Y, Z)``."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,9 @@ class Nothing:
         return torch.zeros(*index.shape, len(REGIONS), *sides, device=self.device)
 
 
-def free_box(case: Case) -> Box:
-    """Bounding box of the brain, and of the reference should it reach out of it."""
-    inside = torch.from_numpy(case.brain | (case.labels > 0)).nonzero()
-    sides = zip(inside.amin(0).tolist(), inside.amax(0).tolist(), strict=True)
-    return slice(None), slice(None), *(slice(int(low), int(high) + 1) for low, high in sides)
+def free_box(image: Tensor, regions: Tensor) -> Box:
+    """Bounding box of the brain (what is not 0 in an image), and of a reference should it reach out of it."""
+    return tensor_box((image != 0).any(1, keepdim=True) | regions.any(1, keepdim=True), leading=2)
 
 
 def as_logits(regions: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ STRANGER = 999
 
 
 @dataclass(frozen=True)
-class Source:
+class ExamSource:
     """Where an exam comes from.
 
     Attributes:
@@ -42,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Case:
+class AuditedExam:
     """One exam, ready for the audit.
 
     Attributes:
@@ -77,12 +77,12 @@ class Case:
         return np.random.default_rng([seed, zlib.crc32(self.name.encode()), zlib.crc32(stream.encode())])
 
 
-def phantom_sources(count: int, first: int = FIRST_PHANTOM) -> list[Source]:
+def phantom_sources(count: int, first: int = FIRST_PHANTOM) -> list[ExamSource]:
     """Synthetic exams."""
-    return [Source(f"phantom-{seed}", seed=seed) for seed in range(first, first + count)]
+    return [ExamSource(f"phantom-{seed}", seed=seed) for seed in range(first, first + count)]
 
 
-def find_sources(folders: Sequence[Path], references: Sequence[str], label_scheme: str = "brats") -> list[Source]:
+def find_sources(folders: Sequence[Path], references: Sequence[str], label_scheme: str = "brats") -> list[ExamSource]:
     """Find exams and the reference of each.
 
     Args:
@@ -94,24 +94,26 @@ def find_sources(folders: Sequence[Path], references: Sequence[str], label_schem
     Raises:
         ValueError: there is no exam, no reference, more than one, or two exams have one name.
     """
-    sources: list[Source] = []
+    sources: list[ExamSource] = []
     for folder in folders:
         paths = find_exam(folder)
         reference = choose_reference(Path(folder), paths.segmentations, references)
         if paths.name in {source.name for source in sources}:
             raise ValueError(f"--exams names more than one exam {paths.name}; give each once, in a folder of its name")
-        sources.append(Source(paths.name, replace(paths, segmentations=(reference,)), label_scheme=label_scheme))
+        sources.append(ExamSource(paths.name, replace(paths, segmentations=(reference,)), label_scheme=label_scheme))
     return sources
 
 
-def find_stranger(source: Source, sources: Sequence[Source]) -> str | None:
-    """Name of the exam whose mask stands for another exam's: the next one, or a phantom; see `read_case`."""
+def find_stranger(source: ExamSource, sources: Sequence[ExamSource]) -> str | None:
+    """Name of the exam whose mask stands for another exam's: the next one, or a phantom; see `read_audited_exam`."""
     place = next(i for i, other in enumerate(sources) if other.name == source.name)
     following = [*sources[place + 1 :], *sources[:place]]
     return following[0].name if following else f"phantom-{STRANGER}"
 
 
-def read_case(source: Source, sources: Sequence[Source] | None = None, device: str = "cpu") -> Case:
+def read_audited_exam(
+    source: ExamSource, sources: Sequence[ExamSource] | None = None, device: str = "cpu"
+) -> AuditedExam:
     """Read an exam, and the mask of the next one (of a phantom if there is no other exam).
 
     Args:
@@ -139,16 +141,16 @@ def read_case(source: Source, sources: Sequence[Source] | None = None, device: s
         raise ExamError(f"{file}: expected a reference with tumor, found none; leave the exam out")
     # Negative intensities occur in real exams, so that brain is what is not 0.
     volume = torch.from_numpy(image)[None].contiguous().to(device)
-    case = Case(source.name, volume, labels, (image != 0).any(0), present=present)
+    case = AuditedExam(source.name, volume, labels, (image != 0).any(0), present=present)
     if sources is None:
         return case
-    others = {other.name: other for other in sources} | {f"phantom-{STRANGER}": Source("", seed=STRANGER)}
+    others = {other.name: other for other in sources} | {f"phantom-{STRANGER}": ExamSource("", seed=STRANGER)}
     name = find_stranger(source, sources)
     other = _read_reference(others[name], labels.shape) if name else None
     return replace(case, other=other, other_name=name if other is not None else None)
 
 
-def _read_reference(source: Source, shape: tuple[int, ...]) -> Labels | None:
+def _read_reference(source: ExamSource, shape: tuple[int, ...]) -> Labels | None:
     """A reference by itself; None if its shape is another."""
     if source.paths is None:
         return make_phantom(source.seed).segmentations["reference"] if shape == SIZE else None
