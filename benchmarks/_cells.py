@@ -4,7 +4,6 @@ The surrogate hardly gains from a second thread (0.42 s a step on two cores, 0.4
 bound by memory), so that single-threaded workers with a cell each finish an experiment in half the time.
 """
 
-import json
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from _report import machine, write_json
 from tqdm import tqdm
 
 from dqe_loss import load_surrogate
+from dqe_loss.resume import check_same, read_record
 from dqe_loss.surrogate.checkpoint import fingerprint
 
 CellT = TypeVar("CellT")
@@ -52,13 +52,10 @@ def read_results(path: Path, settings: dict[str, Any]) -> dict[str, Result]:
     """
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text())
-    if stored["settings"] != settings:
-        changed = [key for key in settings if stored["settings"].get(key) != settings[key]]
-        raise ValueError(
-            f"{path} holds results with other settings ({', '.join(changed) or 'some are gone'} changed); "
-            "give another --out, or delete it to start over"
-        )
+    cure = "give another --out, or delete it to start over"
+    stored = read_record(path, cure, ("settings", "cells"))
+    before = stored["settings"]
+    check_same(path, before, dict.fromkeys(before) | settings, "results", cure)  # one that is gone changes them, too
     cells: dict[str, Result] = stored["cells"]
     return cells
 

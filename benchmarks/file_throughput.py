@@ -32,7 +32,7 @@ from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data import nifti
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import open_exam
-from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_exam, rate_prepared_planes
 from dqe_loss.rate.read_ahead import read_ahead
 from dqe_loss.surrogate.rater import Rater
 
@@ -152,7 +152,7 @@ def _own_cases(kind: str, paths: ExamPaths, raters: dict[str, Rater], ahead: int
 
     def many(rater: Rater) -> None:
         for _, ready in read_ahead([paths] * ahead, lambda p: prepare_planes(open_exam(p), rater), workers=2):
-            rate_planes(ready, rater)
+            rate_prepared_planes(ready, rater)
 
     cases: dict[str, Callable[[], object]] = {
         "read, inflate": lambda: [nifti.open_volume(path) for path in files],
@@ -162,8 +162,8 @@ def _own_cases(kind: str, paths: ExamPaths, raters: dict[str, Rater], ahead: int
         "prepare": lambda: prepare_planes(exam, rater),
     }
     for name, one in raters.items():
-        cases[f"network, {name}"] = lambda one=one: rate_planes(planes, one)
-        cases[f"all, {name}"] = lambda one=one: rate_files(paths, one)
+        cases[f"network, {name}"] = lambda one=one: rate_prepared_planes(planes, one)
+        cases[f"all, {name}"] = lambda one=one: rate_exam(paths, one)
         cases[f"ahead, {name}"] = lambda one=one: many(one)
     return {f"dqe_loss, {kind}, {case}": run for case, run in cases.items()}
 
@@ -237,7 +237,7 @@ def _verdict(kind: str, stages: Stages) -> str:
 def _survey_rows(paths: ExamPaths, repeats: int) -> list[dict[str, Any]]:
     """Milliseconds an exam, by the default checkpoint, with its second reader asked all over the head and without."""
     surrogate = load_surrogate()
-    cases = {f"thorough {word}": lambda on=on: rate_files(paths, surrogate, thorough=on) for word, on in _THOROUGH}
+    cases = {f"thorough {word}": lambda on=on: rate_exam(paths, surrogate, thorough=on) for word, on in _THOROUGH}
     seconds = interleave({name: clocked(run) for name, run in cases.items()}, repeats)
     rows = []
     for name, pairs in seconds.items():
@@ -251,7 +251,7 @@ def _difference(paths: ExamPaths, raters: dict[str, Rater]) -> dict[str, float]:
     _, theirs = upstream(torch.device("cpu")).predict(**arguments(paths))
     found = {}
     for name, rater in raters.items():
-        stars = next(iter(rate_files(paths, rater).values()))
+        stars = next(iter(rate_exam(paths, rater).values()))
         found[name] = max(abs(stars[view] - theirs[view.upper()]) for view in VIEWS)
     return found
 

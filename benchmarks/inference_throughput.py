@@ -31,7 +31,7 @@ from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import Exam, read_exam
-from dqe_loss.rate.rate_exam import rate_files
+from dqe_loss.rate.rate_exam import rate_exam
 
 PAPER = {"with extraction": 4.0, "planes ready": 25.0}
 TARGETS = {"gz files": 2.5, "arrays": 4.0}
@@ -105,9 +105,9 @@ class Bench:
         images = dict(zip(MODALITIES, exam.image, strict=True))
         cases: dict[str, Load] = {
             "upstream, gz files": lambda: model.predict(**arguments(self.gz)),
-            "dqe_loss, gz files": lambda: rate_files(self.gz, self.surrogate),
+            "dqe_loss, gz files": lambda: rate_exam(self.gz, self.surrogate),
             "upstream, plain files": lambda: model.predict(**arguments(self.plain)),
-            "dqe_loss, plain files": lambda: rate_files(self.plain, self.surrogate),
+            "dqe_loss, plain files": lambda: rate_exam(self.plain, self.surrogate),
             "upstream, arrays": lambda: model.predict(**images, segmentation=mask),
             "dqe_loss, arrays": lambda: self._rate_exam(exam),
         }

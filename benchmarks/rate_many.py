@@ -35,7 +35,8 @@ from dqe_loss.data.discovery.cohort import FoundExam, find_tree
 from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.tables.rated import read_rated
-from dqe_loss.rate.table_rows import prepare_rows, rate_exam, rate_prepared
+from dqe_loss.rate.rate_exam import rate_exam
+from dqe_loss.rate.table_rows import prepare_rows, rate_prepared
 
 
 @dataclass(frozen=True)

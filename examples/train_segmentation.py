@@ -50,7 +50,7 @@ from dqe_loss.data.exams import Exam, find_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption, Seed
 from dqe_loss.outputs import write_together
-from dqe_loss.rate.command import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.viz.planes import plot_planes
@@ -209,7 +209,7 @@ def compare(
     """Segment an exam with each network, and give each segmentation and the reference Dice and stars."""
     segmentations = case.exam.segmentations | {name: segment(n, case) for name, n in networks.items()}
     exam = replace(case.exam, segmentations=segmentations)
-    stars = rate_exam(exam, surrogate, "brats23", str(case.image.device))
+    stars = rate_exam(exam, surrogate, "brats23")
     rows = []
     for name, labels in segmentations.items():
         regions = regions_from_labels(torch.from_numpy(labels)[None, None], "brats23")

@@ -618,7 +618,10 @@ def test_an_audit_of_the_format_before_is_told_apart(run, tmp_path):
     del state["settings"]["format"]
     path.write_text(json.dumps(state))
     code, _, error = run("--parts", "soft")
-    assert (code, "holds an audit with another format; give another --out" in error) == (2, True)
+    assert (code, "holds an audit with another format (format was None, is 2); give another --out" in error) == (
+        2,
+        True,
+    )
 
 
 @pytest.mark.slow
@@ -677,7 +680,7 @@ def test_another_checkpoint_or_seed_is_not_mixed_in(run, tmp_path):
     assert run(*quick)[0] == 0
     code, _, error = run(*quick, "--seed", 1)
     assert code == 2
-    assert "holds an audit with another seed; give another --out" in error
+    assert "holds an audit with another seed (seed was 0, is 1); give another --out" in error
     code, _, error = run(*quick, surrogate=known_surrogate(AreaRater(9)))
     assert (code, "holds an audit with another checkpoint" in error) == (2, True)
     (tmp_path / "out" / "state.json").write_text("{")

@@ -14,7 +14,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate.plan import RatePlan
 from dqe_loss.rate.rate_data_set import rate_data_set
-from dqe_loss.rate.table_rows import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 
 IMAGE = make_image()[0].astype(np.int16)
 LABELS = make_labels()

@@ -18,7 +18,7 @@ from dqe_loss.core.pipeline import cut_planes, read_inputs
 from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import open_exam
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_prepared_planes
 from dqe_loss.surrogate.network import build_network
 
 pytest.importorskip("openvino")
@@ -96,7 +96,7 @@ def test_published_weights_on_real_exams(exams, surrogate, published):
         paths = find_exam(exams / name)
         exam = open_exam(replace(paths, segmentations=paths.segmentations[:1]))
         planes = prepare_planes(exam, published)
-        stars, expected = rate_planes(planes, published), rate_planes(planes, surrogate)
+        stars, expected = rate_prepared_planes(planes, published), rate_prepared_planes(planes, surrogate)
         for segmentation, views in expected.items():
             assert stars[segmentation] == pytest.approx(views, abs=TOLERANCE)
 

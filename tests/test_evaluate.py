@@ -21,7 +21,7 @@ from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.evaluate.predictions import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
-from dqe_loss.rate.command import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.viz import plots as draw
 from dqe_loss.viz.html import format_number
 

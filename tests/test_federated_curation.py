@@ -109,4 +109,4 @@ def test_the_whole_federation_runs_on_flower(tmp_path):
     # Other settings are not mixed into the same folder.
     again = subprocess.run([*command, "--steps", "3"], capture_output=True, text=True, check=False)
     assert again.returncode == 2
-    assert "holds runs with another --steps; give another --out" in again.stderr
+    assert "holds runs with another steps (steps was " in again.stderr

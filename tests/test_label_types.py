@@ -12,7 +12,7 @@ from dqe_loss.audit.audited_exam import ExamSource, _read_reference
 from dqe_loss.core.boxes import tensor_box
 from dqe_loss.data.exams import ExamError, find_exam, read_exam
 from dqe_loss.evaluate.predictions import read_volumes
-from dqe_loss.rate.rate_exam import rate_files
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.simulate.simulate_exam import _find_other
 
 STORED = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -70,12 +70,12 @@ def folder(tmp_path_factory):
 def test_files_of_every_type_give_the_same_stars(folder, name, order):
     path = folder / "seg-a.nii.gz"
     write(path, make_labels())
-    expected = rate_files(folder, small_surrogate())
+    expected = rate_exam(folder, small_surrogate())
     save(path, make_labels().astype(name), order)
     exam = read_exam(folder)
     assert exam.segmentations["seg-a"].dtype == np.uint8
     np.testing.assert_array_equal(exam.segmentations["seg-a"], make_labels())
-    assert rate_files(folder, small_surrogate()) == expected
+    assert rate_exam(folder, small_surrogate()) == expected
     shape = make_labels().shape
     np.testing.assert_array_equal(_read_reference(ExamSource("", find_exam(folder)), shape), make_labels())
     np.testing.assert_array_equal(_find_other([path], shape, "brats23"), make_labels())

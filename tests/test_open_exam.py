@@ -26,8 +26,7 @@ from dqe_loss.data import nifti
 from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import open_exam, read_exam
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.rate.rate_exam import prepare_planes, rate_files, rate_planes
-from dqe_loss.rate.table_rows import rate_exam
+from dqe_loss.rate.rate_exam import prepare_planes, rate_exam, rate_prepared_planes
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -78,7 +77,7 @@ def test_planes_and_stars_are_those_of_whole_arrays(tmp_path, case):
         assert torch.equal(planes, take_planes(image, index, view))
     for name, labels in whole.segmentations.items():
         np.testing.assert_array_equal(opened.segmentations[name], labels)
-    assert rate_files(folder, small_surrogate()) == rate_exam(whole, small_surrogate())
+    assert rate_exam(folder, small_surrogate()) == rate_exam(whole, small_surrogate())
 
 
 def test_a_mixed_type_is_that_of_the_whole_array(tmp_path):
@@ -94,7 +93,7 @@ def test_a_mixed_type_is_that_of_the_whole_array(tmp_path):
 def test_stars_are_those_of_the_one_path(tmp_path):
     folder = make_folder(tmp_path / "exam", ending=".nii")
     exam = read_exam(folder)
-    ratings = rate_files(find_exam(folder), small_surrogate())
+    ratings = rate_exam(find_exam(folder), small_surrogate())
     for name, labels in exam.segmentations.items():
         image, mask = torch.from_numpy(exam.image)[None], torch.from_numpy(labels)[None, None]
         stars = rate_segmentation(small_surrogate(), image, mask)[0]
@@ -114,10 +113,10 @@ def test_plain_files_are_mapped_and_not_copied(tmp_path):
 
 def test_planes_outlive_their_exam_and_threads_give_the_same(tmp_path):
     folders = [make_folder(tmp_path / f"exam{i}", ending) for i, ending in enumerate((".nii", ".nii.gz") * 3)]
-    alone = [rate_files(folder, small_surrogate()) for folder in folders]
+    alone = [rate_exam(folder, small_surrogate()) for folder in folders]
     with ThreadPoolExecutor(3) as pool:
         planes = list(pool.map(lambda folder: prepare_planes(open_exam(folder), small_surrogate()), folders))
-    assert [rate_planes(exam, small_surrogate()) for exam in planes] == alone
+    assert [rate_prepared_planes(exam, small_surrogate()) for exam in planes] == alone
 
 
 def damaged(folder, damage):

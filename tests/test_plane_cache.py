@@ -13,7 +13,7 @@ from dqe_loss import VIEWS
 from dqe_loss.core.planes import join_planes
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.tables.ratings import read_ratings
-from dqe_loss.rate.command import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.train.plane_cache import PlaneCache, fill_cache, read_planes
 
 

@@ -227,7 +227,7 @@ def test_folder_without_permission(run, tmp_path):
 
 def test_permission_is_asked_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(rate, "prepare_planes", lambda *_: pytest.fail("worked before it looked"))
+    monkeypatch.setattr(rate, "rate_exam", lambda *_: pytest.fail("worked before it looked"))
     code, _, errors = run("--csv", tmp_path / "a.csv")
     assert code == 2
     assert "a.csv: cannot be written, no permission in" in errors
@@ -253,7 +253,7 @@ def test_interrupt_exits_with_130(run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rate, "rate_planes", interrupt)
+    monkeypatch.setattr(rate, "rate_exam", interrupt)
     assert run() == (130, "", "")
 
 
@@ -264,7 +264,7 @@ def test_failed_run_keeps_the_old_files(run, tmp_path, monkeypatch):
     def fail(*_):
         raise ValueError("no stars\ntoday")
 
-    monkeypatch.setattr(rate, "rate_planes", fail)
+    monkeypatch.setattr(rate, "rate_exam", fail)
     assert run("--json", old, "--csv", tmp_path / "ratings.csv") == (2, "", "dqe_loss.rate: error: no stars today\n")
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]

@@ -430,7 +430,7 @@ def test_journal_keeps_whole_lines_and_the_last_word(tmp_path):
     with pytest.raises(ValueError, match=r"rank-0.jsonl, line 1: cannot be read .* delete the line, and its exam is"):
         journal.read()
     (tmp_path / "j" / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match=r"settings.json: cannot be read .* delete its folder"):
+    with pytest.raises(ValueError, match=r"settings.json: cannot be read .* delete that folder"):
         Journal.open(tmp_path / "j", {"a": 1})
 
 

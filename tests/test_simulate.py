@@ -279,7 +279,10 @@ def test_a_folder_is_of_one_simulation(run, exams):
     before = contents(out)
     code, _, errors, _ = run("--segmentations", 3, "--seed", 4)
     assert code == 2
-    assert f"{out}: holds a simulation with another segmentations and seed; repeat it as simulation.json" in errors
+    assert (
+        f"{out}: holds a simulation with another segmentations and seed (segmentations was 2, is 3); repeat it as "
+        in errors
+    )
     assert "another exams" in run("--segmentations", 2, exams=exams[:1])[2]
     assert contents(out) == before
     (out / "simulation.json").write_text("{")

@@ -13,7 +13,7 @@ from torch import nn
 from dqe_loss import DQELoss, DQEMetric, SurrogateConfig
 from dqe_loss.core.planes import encode_mask
 from dqe_loss.data.exams import Exam
-from dqe_loss.rate.table_rows import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.network import surrogate_on
 
 
@@ -193,7 +193,7 @@ def in_a_metric(surrogate):
 
 def in_a_rating(surrogate):
     with pytest.raises(RuntimeError, match="meta"):
-        rate_exam(exam_of_phantom(), surrogate, device="meta")
+        rate_exam(exam_of_phantom(), surrogate_on(surrogate, "meta"))
 
 
 @pytest.mark.parametrize("move", [to_other_precision, to_other_device, in_a_torchmetric, in_a_metric, in_a_rating])

@@ -328,7 +328,7 @@ def test_runs_are_not_mixed_up(fails, options, tmp_path):
     assert command.main(run) == 0
     assert "holds a run already; go on with --resume" in fails(*run)
     message = fails(*run, "--resume", "--learning-rate", "0.5")
-    assert "learning_rate was 0.001, is 0.5; give the same options, or another --out" in message
+    assert "learning_rate was '0.001', is '0.5'); give the same options, or another --out" in message
     (options.out / "state.pt").write_bytes(b"no state")
     assert "a damaged state" in fails(*run, "--resume")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dqe_loss.audit.measure import Numbers
 from dqe_loss.outputs import write_together
+from dqe_loss.resume import check_same, read_record
 
 FILE = "state.json"
 PICTURES = "pictures"
@@ -35,17 +36,10 @@ class FinishedParts:
         path = folder / FILE
         if not path.exists():
             return cls(folder, settings)
-        try:
-            stored = json.loads(path.read_bytes())
-            before, results = stored["settings"], stored["results"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: cannot be read ({error}); delete it or give another --out") from error
-        differing = [key for key in settings if before.get(key) != settings[key]]
-        if differing:
-            raise ValueError(
-                f"{folder}: holds an audit with another {' and '.join(differing)}; give another --out, or delete it"
-            )
-        return cls(folder, settings, results)
+        cure = "give another --out, or delete it"
+        stored = read_record(path, cure, ("settings", "results"))
+        check_same(folder, stored["settings"], settings, "an audit", cure)
+        return cls(folder, settings, stored["results"])
 
     def find(self, part: str, exam: str, inputs: Numbers) -> Numbers | None:
         """What was measured with the same inputs, if it was, and its picture is there."""

@@ -23,7 +23,7 @@ from dqe_loss.options import (
     Thorough,
 )
 from dqe_loss.outputs import check_output_folder, write_together
-from dqe_loss.rate.command import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
 _Exams = tyro.conf.arg(
@@ -79,13 +79,11 @@ def _run(arguments: EvaluateArguments) -> None:
     run = import_extra("dqe_loss.evaluate.evaluation", "train")
     part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part) if arguments.ratings else None
     exams = run.find_referenced_exams(arguments.exams, arguments.reference) if arguments.exams else None
-    surrogate = load_surrogate(arguments.checkpoint)
+    surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
 
     scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
     rate = LabelSurvey(scheme).watch(
-        partial(
-            rate_exam, surrogate=surrogate, label_scheme=scheme, device=arguments.device, thorough=arguments.thorough
-        )
+        partial(rate_exam, surrogate=surrogate, label_scheme=scheme, thorough=arguments.thorough)
     )
     evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
     evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)

@@ -30,7 +30,7 @@ VOLUMES = tuple(f"volume_{region}" for region in REGIONS)
 OVERLAPS = tuple(f"{measure}_{region}" for measure in ("dice", "surface_dice") for region in (*REGIONS, "mean"))
 
 Rate = Callable[[Exam], Ratings]
-"""Gives the stars of each segmentation of an exam, as `dqe_loss.rate.rate_exam` does."""
+"""Gives the stars of each segmentation of an exam, as `dqe_loss.rate.rate_exam.rate_exam` does."""
 
 
 @dataclass(frozen=True)

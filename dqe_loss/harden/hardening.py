@@ -2,12 +2,11 @@
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
-import pandas as pd
 import torch
 import yaml
 
@@ -25,7 +24,6 @@ from dqe_loss.surrogate.network import Surrogate, build_network
 from dqe_loss.surrogate.refiner import SecondReader
 from dqe_loss.train.config import plain_values
 from dqe_loss.train.run_folder import RunFolder
-from dqe_loss.train.saved_state import Progress
 
 # A continuation may run elsewhere, be watched and trusted otherwise; all else makes it another hardening. Exams count
 # by their content.
@@ -61,7 +59,8 @@ def harden(config: HardenConfig) -> int:
     """
     folder = RunFolder(config.out)
     sources, left_out = find_taught(config)
-    _check_folders(config, folder)
+    check_output_folder(config.prepared, "--cache")
+    folder.begin(config.resume)
     with processes(config.device) as where:
         if where.world > 1:
             raise ValueError("a hardening runs in one process; start it without torchrun")
@@ -73,7 +72,7 @@ def harden(config: HardenConfig) -> int:
         print(f"{taught}; {len(held_out)} held out; {_who_computes(config, where.device)}", flush=True)
         write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
         surrogate = hardened_surrogate(start, config, taught).to(where.device)
-        teacher = Teacher(config, _reader(surrogate), exams, held_out, where.device, folder.state, _reporter(folder))
+        teacher = Teacher(config, _reader(surrogate), exams, held_out, where.device, folder.state, folder.write_log)
         teacher.reader.requires_grad_(True)
         with StopRequest().listening() as stop:
             done = teacher.run(_fingerprint(config, exams, held_out), stop)
@@ -136,14 +135,6 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
     return surrogate
 
 
-def _check_folders(config: HardenConfig, folder: RunFolder) -> None:
-    if folder.state.exists() and not config.resume:
-        raise ValueError(f"{folder.path} holds a run already; go on with --resume, or give another --out")
-    check_output_folder(folder.path)
-    check_output_folder(config.prepared, "--cache")
-    folder.path.mkdir(parents=True, exist_ok=True)
-
-
 def _who_computes(config: HardenConfig, device: torch.device) -> str:
     threads = f" ({network_threads(config, device)} threads)" if device.type == "cpu" else ""
     return f"on {device}{threads}, {worker_count(config, device)} processes making batches"
@@ -153,14 +144,6 @@ def _reader(surrogate: Surrogate) -> SecondReader:
     if surrogate.reader is None:
         raise ValueError("expected a surrogate with a second reader, got one without")
     return surrogate.reader
-
-
-def _reporter(folder: RunFolder) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
-        log = pd.DataFrame(progress.rows).to_csv(index=False, lineterminator="\n")
-        write_together({folder.log: log.encode()})
-
-    return report
 
 
 def _fingerprint(

@@ -31,8 +31,7 @@ from dqe_loss.options import (
 )
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
-from dqe_loss.rate.rate_exam import prepare_planes, rate_planes
-from dqe_loss.rate.table_rows import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.describe import (
     Ratings,
@@ -50,8 +49,6 @@ from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import MODALITIES
-
-__all__ = ["RateArguments", "main", "rate_exam"]
 
 Place = Literal["mask", "flair", "brain"]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
@@ -215,9 +212,9 @@ def _rate_exam(arguments: RateArguments) -> int:
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
-    planes = prepare_planes(exam, surrogate, arguments.label_scheme, arguments.look, arguments.thorough)
     look = told_looks(arguments.look, is_surveyed(surrogate.config, arguments.thorough))
-    ratings = with_dice(rate_planes(planes, rater), map_for(surrogate.config, look))
+    stars = rate_exam(exam, rater, arguments.label_scheme, arguments.look, arguments.thorough)
+    ratings = with_dice(stars, map_for(surrogate.config, look))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dqe_loss.outputs import write_together
 from dqe_loss.rate.table_rows import Row
+from dqe_loss.resume import claim_folder
 
 try:
     import fcntl
@@ -60,21 +60,8 @@ class Journal:
         Raises:
             ValueError: if the folder holds a rating with other settings, or they cannot be read.
         """
-        path = folder / SETTINGS
-        if not path.exists():  # processes that begin together write the same, or see it below
-            folder.mkdir(parents=True, exist_ok=True)
-            write_together({path: (json.dumps(settings, indent=2) + "\n").encode()})
-        try:
-            before = json.loads(path.read_bytes())
-            differing = [key for key in settings if before.get(key) != settings[key]]
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{path}: cannot be read ({error}); delete its folder to begin anew") from error
-        if differing:
-            key = differing[0]
-            raise ValueError(
-                f"{folder}: holds a rating with another {' and '.join(differing)} ({key} was {before.get(key)!r}, is "
-                f"{settings[key]!r}); give another --out, or delete that folder to begin anew"
-            )
+        cure = "give another --out, or delete that folder to begin anew"
+        claim_folder(folder / SETTINGS, settings, "a rating", cure)
         return cls(folder)
 
     def read(self) -> dict[str, Entry]:

@@ -1,4 +1,4 @@
-"""From an exam's files to its stars in two halves: planes, which threads can prepare ahead, and the network."""
+"""From an exam to its stars in two halves: planes, which threads can prepare ahead, and the network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from dqe_loss.core.centers import image_centers
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import cut_planes, read_inputs
-from dqe_loss.core.pipeline import rate_planes as rate_planes_of
+from dqe_loss.core.pipeline import cut_planes, rate_planes, read_inputs
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exam_files import ExamPaths
-from dqe_loss.data.exams import OpenExam, open_exam
+from dqe_loss.data.exams import Exam, OpenExam, open_exam
+from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
@@ -35,21 +35,20 @@ class PreparedPlanes(NamedTuple):
     survey: SurveyPlanes | None = None
 
 
-def rate_files(
-    source: str | Path | ExamPaths,
-    rater: Rater,
+def rate_exam(
+    exam: str | Path | ExamPaths | Exam | OpenExam,
+    surrogate: Rater,
     label_scheme: str = "brats",
     look: Look = ("mask",),
     thorough: bool = True,
 ) -> Ratings:
-    """Rate each segmentation of an exam in each view from its files, with the published slicing (``"hard"``).
+    """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``): the one way to do so.
 
-    The stars are those of `dqe_loss.rate_segmentation` on the arrays of `dqe_loss.data.exams.read_exam`, and so are the
-    errors and warnings; but no more is copied than the planes.
+    The stars are those of `dqe_loss.rate_segmentation`; of an exam in its files no more is copied than the planes.
 
     Args:
-        source: the exam's folder or its paths.
-        rater: the network.
+        exam: the exam, as `dqe_loss.data.exams` reads or opens it; or its folder or paths, to be opened.
+        surrogate: the network, on any device; planes are cut on the CPU.
         label_scheme: name of the label maps' scheme.
         look: where to look; of several places, each view's lowest stars count.
         thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.surrogate.survey`).
@@ -58,15 +57,16 @@ def rate_files(
         For each segmentation the stars of the views and their ``"mean"``. Not clamped to the scale.
 
     Raises:
-        ExamError: as of `read_exam`.
+        ExamError: as of `dqe_loss.data.exams.read_exam`.
         ValueError: the label scheme or a place is not known, or a plane does not fit the field of view.
     """
-    exam = open_exam(source, label_scheme=label_scheme)
-    return rate_planes(prepare_planes(exam, rater, label_scheme, look, thorough), rater)
+    if not isinstance(exam, Exam | OpenExam):
+        exam = open_exam(exam, label_scheme=label_scheme)
+    return rate_prepared_planes(prepare_planes(exam, surrogate, label_scheme, look, thorough), surrogate)
 
 
 def prepare_planes(
-    exam: OpenExam, rater: Rater, label_scheme: str = "brats", look: Look = ("mask",), thorough: bool = True
+    exam: Exam | OpenExam, rater: Rater, label_scheme: str = "brats", look: Look = ("mask",), thorough: bool = True
 ) -> dict[str, PreparedPlanes]:
     """The first half: all but the network, on the CPU; safe in a thread, and most of it without the interpreter lock.
 
@@ -85,19 +85,22 @@ def prepare_planes(
     """
     prepared = {}
     with torch.no_grad():
-        image = torch.from_numpy(exam.image.read())[None] if set(look) - {"mask"} else torch.empty(0)
-        found = image_centers(image, look)
-        cut = survey_scans(rater.config, exam.image) if is_surveyed(rater.config, thorough) else None
+        image = exam.image if isinstance(exam, OpenExam) else torch.from_numpy(exam.image)[None]
+        whole = image if isinstance(image, Tensor) else torch.empty(0)
+        if isinstance(image, StoredImage) and set(look) - {"mask"}:
+            whole = torch.from_numpy(image.read())[None]
+        found = image_centers(whole, look)
+        cut = survey_scans(rater.config, image) if is_surveyed(rater.config, thorough) else None
         for name, labels in exam.segmentations.items():
             mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
             centers = [center_of_mask(mask, hard=True) if place == "mask" else found[place] for place in look]
-            inputs = (read_inputs(rater.config, exam.image, mask, center) for center in centers)
+            inputs = (read_inputs(rater.config, image, mask, center) for center in centers)
             looks = torch.cat([cut_planes(rater.config, one) for one in inputs], 2)
             prepared[name] = PreparedPlanes(looks, None if cut is None else show(rater.config, cut, mask))
     return prepared
 
 
-def rate_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> Ratings:
+def rate_prepared_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> Ratings:
     """The second half: ask the network.
 
     One segmentation at a time, which keeps memory small; whether more planes in a call are faster was not measured.
@@ -121,5 +124,5 @@ def rate_looks(rater: Rater, prepared: PreparedPlanes) -> Tensor:
     with torch.no_grad():
         looks = prepared.looks.to(rater.device)
         ceiling = None if prepared.survey is None else ceiling_of(rater, survey_planes(rater, prepared.survey))
-        places = [rate_planes_of(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
+        places = [rate_planes(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
         return torch.stack(places).amin(0)

@@ -9,19 +9,16 @@ import torch
 from nibabel.affines import voxel_sizes
 
 from dqe_loss.core.boxes import tensor_box
-from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import cut_planes, read_inputs
+from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.cohort import FoundExam
-from dqe_loss.data.exams import Exam, open_exam
+from dqe_loss.data.exams import open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.data.label_sets import LABELS
-from dqe_loss.rate.rate_exam import Look, PreparedPlanes, prepare_planes, rate_looks, rate_planes
-from dqe_loss.surrogate.describe import Ratings
-from dqe_loss.surrogate.network import Surrogate, surrogate_on
+from dqe_loss.rate.rate_exam import Look, PreparedPlanes, prepare_planes, rate_looks
+from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.survey import is_surveyed, show, survey_scans
 from dqe_loss.task import REGIONS
 
 Row = dict[str, Any]
@@ -41,37 +38,6 @@ class PreparedMask:
 
     row: Row
     planes: PreparedPlanes | None
-
-
-def rate_exam(
-    exam: Exam, surrogate: Surrogate, label_scheme: str = "brats", device: str = "cpu", thorough: bool = True
-) -> Ratings:
-    """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``).
-
-    Args:
-        exam: the exam, as `dqe_loss.data.exams.read_exam` gives it.
-        surrogate: the network; a copy of it rates if it is on another device.
-        label_scheme: name of the label maps' scheme.
-        device: where to compute.
-        thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.surrogate.survey`).
-
-    Returns:
-        For each segmentation the stars of the views ``"axial"``, ``"coronal"``, ``"sagittal"``, and their
-        ``"mean"``. Not clamped to the scale.
-    """
-    surrogate = surrogate_on(surrogate, device)
-    image = torch.from_numpy(exam.image)[None].to(device)
-    ratings: Ratings = {}
-    with torch.no_grad():
-        cut = survey_scans(surrogate.config, image) if is_surveyed(surrogate.config, thorough) else None
-        # One at a time: a larger batch does not save the network time, and costs memory for the masks.
-        for name, labels in exam.segmentations.items():
-            mask = LabelMask(torch.from_numpy(labels)[None, None].to(device), label_scheme)
-            inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
-            planes = cut_planes(surrogate.config, inputs)
-            prepared = PreparedPlanes(planes, None if cut is None else show(surrogate.config, cut, mask))
-            ratings |= rate_planes({name: prepared}, surrogate)
-    return ratings
 
 
 def prepare_rows(

@@ -1,6 +1,5 @@
 """The command ``python -m dqe_loss.simulate``: simulated ratings for labs that have none yet."""
 
-import json
 import signal
 import warnings
 from collections import Counter
@@ -11,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -23,10 +21,11 @@ from dqe_loss.data.exam_files import choose_reference, find_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
 from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed
-from dqe_loss.outputs import check_output_folder, write_together
+from dqe_loss.outputs import check_output_folder
+from dqe_loss.resume import claim_folder
 
 if TYPE_CHECKING:
-    from dqe_loss.simulate.simulate_exam import SimulatedExam, SimulationSettings
+    from dqe_loss.simulate.simulate_exam import SimulatedExam
 
 RECORD = "simulation.json"
 """What a folder was simulated with: a run that continues must not mix two simulations."""
@@ -83,7 +82,9 @@ def _run(arguments: SimulateArguments) -> None:
     seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
     exams = _exams(arguments, seeds)
     settings = SimulationSettings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
-    _claim(out, settings, exams)
+    check_output_folder(out)
+    record = asdict(settings) | {"exams": [exam.paths.name for exam in exams]}
+    claim_folder(out / RECORD, record, "a simulation", f"repeat it as {RECORD} there says, or give another --out")
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
             _each(partial(write_phantom, folder=out / "exams"), seeds, pool, "phantoms")
@@ -135,29 +136,6 @@ def _exams(arguments: SimulateArguments, seeds: range) -> list["SimulatedExam"]:
     return [
         SimulatedExam(paths[name], tuple(references[i + 1 :] + references[:i])) for i, name in enumerate(sorted(paths))
     ]
-
-
-def _claim(out: Path, settings: "SimulationSettings", exams: Sequence["SimulatedExam"]) -> None:
-    """Note what the folder is for, or see that it was for the same."""
-    record = json.loads(json.dumps(asdict(settings) | {"exams": [exam.paths.name for exam in exams]}))
-    check_output_folder(out)
-    path = out / RECORD
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        write_together({path: (json.dumps(record, indent=2) + "\n").encode()})
-        return
-    try:
-        before = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: cannot be read as JSON ({error}); delete the folder or give another --out"
-        ) from error
-    differing = [key for key in record if before.get(key) != record[key]]
-    if differing:
-        raise ValueError(
-            f"{out}: holds a simulation with another {' and '.join(differing)}; "
-            f"repeat it as {RECORD} there says to continue it, or give another --out"
-        )
 
 
 def _workers(count: int) -> AbstractContextManager[ProcessPoolExecutor | None]:

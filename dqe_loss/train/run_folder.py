@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from dqe_loss.outputs import encode, write_together
+from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.surrogate.checkpoint import save_surrogate
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.train.card import model_card
@@ -24,6 +24,22 @@ class RunFolder:
     """
 
     path: Path
+
+    def begin(self, resume: bool) -> None:
+        """Make the folder, unless it holds a run that is not to be resumed.
+
+        Raises:
+            ValueError: if it does, or it cannot be made or written to.
+        """
+        if self.state.exists() and not resume:
+            raise ValueError(f"{self.path} holds a run already; go on with --resume, or give another --out")
+        check_output_folder(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def write_log(self, progress: Progress) -> None:
+        """Write the rows of all epochs so far."""
+        log = pd.DataFrame(progress.rows).to_csv(index=False, lineterminator="\n")
+        write_together({self.log: log.encode()})
 
     @property
     def state(self) -> Path:
@@ -76,8 +92,7 @@ class Recorder:
             surrogate: as it is after the epoch.
             best: what was measured of it if it is the best so far, and is to be kept; else None.
         """
-        log = pd.DataFrame(progress.rows).to_csv(index=False, lineterminator="\n")
-        write_together({self.folder.log: log.encode()})
+        self.folder.write_log(progress)
         if self._writer is None:  # what a run that was killed wrote beyond its saved state is purged
             self._writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=progress.epoch)
         for name, value in progress.rows[-1].items():

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dqe_loss.outputs import write_together
+from dqe_loss.resume import check_same
 
 Row = dict[str, float]
 """What the log says of one epoch."""
@@ -80,12 +81,7 @@ def load_state(path: Path, network: nn.Module, optimizer: Optimizer, fingerprint
         then = state["fingerprint"]
     except Exception as error:  # torch raises half a dozen types for a damaged file
         raise ValueError(f"{path}: a damaged state ({error}); start again in another --out") from error
-    changed = [name for name in fingerprint if then.get(name) != fingerprint[name]]
-    if changed:
-        differences = ", ".join(f"{name} was {then.get(name)}, is {fingerprint[name]}" for name in changed)
-        raise ValueError(
-            f"{path}: the run to resume was another one: {differences}; give the same options, or another --out"
-        )
+    check_same(path, then, fingerprint, "a run", "give the same options, or another --out")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])

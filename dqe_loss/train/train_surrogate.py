@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from dqe_loss.data.split import write_split
-from dqe_loss.outputs import check_output_folder, write_together
+from dqe_loss.outputs import write_together
 from dqe_loss.processes import StopRequest, processes
 from dqe_loss.surrogate.checkpoint import assemble, load_surrogate
 from dqe_loss.train.config import TrainConfig, to_yaml
@@ -31,7 +31,9 @@ def train_surrogate(config: TrainConfig) -> int:
         OSError: if the folder cannot be written; the last saved state stays.
     """
     folder = RunFolder(config.out)
-    _check_folder(folder, config)
+    if not config.ratings:
+        raise ValueError("expected at least one table of ratings; give it with --ratings")
+    folder.begin(config.resume)
     with processes(config.device) as where:
         former = folder.split if config.resume and folder.split.is_file() else None
         ready = prepare_training(config, where, former)
@@ -63,15 +65,6 @@ def train_surrogate(config: TrainConfig) -> int:
             _finish(config, folder, trainer, recorder, ready.planes)
         where.wait()
     return 0
-
-
-def _check_folder(folder: RunFolder, config: TrainConfig) -> None:
-    if not config.ratings:
-        raise ValueError("expected at least one table of ratings; give it with --ratings")
-    if folder.state.exists() and not config.resume:
-        raise ValueError(f"{folder.path} holds a run already; go on with --resume, or give another --out")
-    check_output_folder(folder.path)
-    folder.path.mkdir(parents=True, exist_ok=True)
 
 
 def _finish(

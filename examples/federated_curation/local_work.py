@@ -19,7 +19,7 @@ from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import read_exam
 from dqe_loss.outputs import write_together
-from dqe_loss.rate.command import rate_exam
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.task import MODALITIES
 

@@ -32,6 +32,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.extras import import_extra
 from dqe_loss.options import CheckpointName, OutFolder
 from dqe_loss.outputs import check_output_folder, write_together
+from dqe_loss.resume import claim_folder
 from dqe_loss.simulate.simulate_exam import phantom_paths
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings
@@ -161,14 +162,7 @@ def check_settings(arguments: FederatedCurationOptions, checkpoint: str, path: P
     """
     free = {"kind", "seeds", "out", "processes"}
     chosen = {name: value for name, value in asdict(arguments).items() if name not in free}
-    settings = json.loads(json.dumps(chosen | {"checkpoint": checkpoint}))
-    if not path.is_file():
-        write_together({path: json.dumps(settings).encode()})
-        return
-    before = json.loads(path.read_text())
-    different = [name for name in settings if settings[name] != before.get(name)]
-    if different:
-        raise ValueError(f"{path.parent} holds runs with another --{different[0]}; give another --out")
+    claim_folder(path, chosen | {"checkpoint": checkpoint}, "runs", "give another --out")
 
 
 def simulate(apps: Any, work: Any, sites: int, processes: int) -> None:
