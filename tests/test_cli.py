@@ -4,9 +4,11 @@ import importlib
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from dqe_loss import cli
 from dqe_loss.cli import COMMANDS, main, usage
 
 LISTED = """
@@ -27,6 +29,11 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
     bare = time.perf_counter()
     subprocess.run([sys.executable, "-c", ""], timeout=60, check=True)
     assert seconds < time.perf_counter() - bare + 1  # beside the interpreter's own start
+
+
+def test_every_command_of_the_package_is_listed():
+    folder = Path(cli.__file__).parent
+    assert {path.parent.name for path in folder.glob("*/__main__.py")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,19 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dqe_loss import options
 from dqe_loss.command_line import check_device, run_command
 from dqe_loss.extras import import_extra
-from dqe_loss.options import (
-    CheckpointName,
-    DeviceName,
-    ExamFolders,
-    OptionalCount,
-    OutFolder,
-    ReferenceNames,
-    SchemeOption,
-    Seed,
-    Thorough,
-)
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
@@ -48,11 +38,11 @@ class AuditArguments:
         attack_steps: Steps of each attack.
     """
 
-    checkpoint: tyro.conf.Positional[CheckpointName]
-    out: OutFolder
-    exams: Annotated[ExamFolders, _EXAMS] = ()
-    reference: ReferenceNames = ()
-    phantoms: OptionalCount = None
+    checkpoint: tyro.conf.Positional[options.CheckpointName]
+    out: options.OutFolder
+    exams: Annotated[options.ExamFolders, _EXAMS] = ()
+    reference: options.ReferenceNames = ()
+    phantoms: options.OptionalCount = None
     parts: Annotated[tuple[PartName, ...], tyro.conf.arg(metavar=f"{{{_LIST}}} ...", help_behavior_hint="(all)")] = (
         ALL_PARTS
     )
@@ -60,22 +50,14 @@ class AuditArguments:
         tuple[PartName | Literal["any"], ...], tyro.conf.arg(metavar=f"{{{_LIST}|any}} ...", help_behavior_hint="")
     ] = ()
     attack_steps: int = 100
-    thorough: Annotated[Thorough, _THOROUGH] = True
-    label_scheme: SchemeOption = "brats"
-    device: DeviceName = "cpu"
-    seed: Seed = 0
+    thorough: Annotated[options.Thorough, _THOROUGH] = True
+    label_scheme: options.SchemeOption = "brats"
+    device: options.DeviceName = "cpu"
+    seed: options.Seed = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 1 if a part named by ``--fail-on`` failed; 2 after an error, which is one line on standard
-        error; 130 after an interrupt.
-    """
+    """Run the command; exit code 1 if a part named by ``--fail-on`` failed, else as of `run_command`."""
     return run_command("dqe_loss.audit", AuditArguments, _run, argv)
 
 

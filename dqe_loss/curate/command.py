@@ -84,15 +84,7 @@ class CurateArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 1 if ``--labels`` shows no threshold to do, so that nothing is kept; 2 after an error, which is
-        one line on standard error; 130 after an interrupt.
-    """
+    """Run the command; exit code 1 if ``--labels`` shows no threshold to do, else as of `run_command`."""
     return run_command("dqe_loss.curate", CurateArguments, _run, argv)
 
 

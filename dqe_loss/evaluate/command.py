@@ -7,26 +7,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dqe_loss import options
 from dqe_loss.command_line import check_device, run_command
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.options import (
-    CheckpointName,
-    DeviceName,
-    ExamFolders,
-    Files,
-    OptionalFile,
-    OutFolder,
-    ReferenceNames,
-    SchemeOption,
-    Seed,
-    Thorough,
-)
 from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import load_surrogate
 
-_Exams = tyro.conf.arg(
+_EXAMS = tyro.conf.arg(
     help='Exams\' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).'
 )
 
@@ -46,30 +35,23 @@ class EvaluateArguments:
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
     """
 
-    checkpoint: tyro.conf.Positional[CheckpointName]
-    out: OutFolder
-    ratings: Files = ()
-    split: OptionalFile = None
+    checkpoint: tyro.conf.Positional[options.CheckpointName]
+    out: options.OutFolder
+    ratings: options.Files = ()
+    split: options.OptionalFile = None
     part: Literal["train", "validation", "test"] = "test"
-    exams: Annotated[ExamFolders, _Exams] = ()
-    reference: ReferenceNames = ()
+    exams: Annotated[options.ExamFolders, _EXAMS] = ()
+    reference: options.ReferenceNames = ()
     tolerance: float = 2.0
-    label_scheme: SchemeOption = "brats"
-    thorough: Thorough = True
-    device: DeviceName = "cpu"
+    label_scheme: options.SchemeOption = "brats"
+    thorough: options.Thorough = True
+    device: options.DeviceName = "cpu"
     resamples: int = 2000
-    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the resamples.")] = 0
+    seed: Annotated[options.Seed, tyro.conf.arg(help="Seed of the resamples.")] = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
-    """
+    """Run the command; exit codes as of `run_command`."""
     return run_command("dqe_loss.evaluate", EvaluateArguments, _run, argv)
 
 

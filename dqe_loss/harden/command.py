@@ -8,15 +8,7 @@ from dqe_loss.harden.config import HardenConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 2 after an error, which is one line on standard error; 128 + signal after SIGTERM or Ctrl-C,
-        with the state saved.
-    """
+    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
     return run_command("dqe_loss.harden", HardenConfig, _run, argv)
 
 

@@ -6,19 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dqe_loss.options import (
-    CheckpointName,
-    ExamFolders,
-    Folders,
-    OptionalCount,
-    OptionalFolder,
-    ReferenceNames,
-    Resume,
-    RunFolderOption,
-    SchemeOption,
-    Seed,
-    TrainingDevice,
-)
+from dqe_loss import options
 from dqe_loss.surrogate.refiner import ReaderConfig
 
 _CHECKPOINT = tyro.conf.arg(metavar="brainlesion|FILE", help="The surrogate to harden, brainlesion or a file.")
@@ -57,14 +45,14 @@ class HardenConfig:
             takes as long as four steps.
     """
 
-    exams: ExamFolders = ()
-    reference: ReferenceNames = ()
-    held_out: Folders = ()
+    exams: options.ExamFolders = ()
+    reference: options.ReferenceNames = ()
+    held_out: options.Folders = ()
     phantoms: int = 10
-    out: RunFolderOption = Path("runs/hardened")
-    resume: Resume = False
-    cache: OptionalFolder = None
-    checkpoint: Annotated[CheckpointName, _CHECKPOINT] = "brainlesion"
+    out: options.RunFolderOption = Path("runs/hardened")
+    resume: options.Resume = False
+    cache: options.OptionalFolder = None
+    checkpoint: Annotated[options.CheckpointName, _CHECKPOINT] = "brainlesion"
     natural: bool = True
     errors: int = 24
     steps: int = 2400
@@ -80,10 +68,10 @@ class HardenConfig:
     full_marks: float = 0.94
     survey_full_marks: float = 0.8
     exponent: float = 3.0
-    seed: Seed = 0
-    label_scheme: SchemeOption = "brats"
-    device: TrainingDevice = "auto"
-    workers: OptionalCount = None
+    seed: options.Seed = 0
+    label_scheme: options.SchemeOption = "brats"
+    device: options.TrainingDevice = "auto"
+    workers: options.OptionalCount = None
     save_every: int = 100
 
     def __post_init__(self) -> None:

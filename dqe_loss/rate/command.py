@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from dqe_loss import options
 from dqe_loss.command_line import available_cores, check_device, run_command
 from dqe_loss.core.centers import check_looks, told_looks
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
@@ -17,18 +18,6 @@ from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam
 from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
-from dqe_loss.options import (
-    CheckpointName,
-    DeviceName,
-    Files,
-    Folders,
-    OptionalCount,
-    OptionalFile,
-    OptionalFolder,
-    OptionalName,
-    SchemeOption,
-    Thorough,
-)
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rate.rate_exam import rate_exam
@@ -98,42 +87,34 @@ class RateArguments:
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
-    out: OptionalFile = None
-    predictions: Folders = ()
+    out: options.OptionalFile = None
+    predictions: options.Folders = ()
     channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
-    workers: OptionalCount = None
+    workers: options.OptionalCount = None
     retry: bool = False
-    exam: OptionalFolder = None
-    t1c: OptionalFile = None
-    t1: OptionalFile = None
-    t2: OptionalFile = None
-    flair: OptionalFile = None
-    segmentation: Files = ()
-    label_scheme: SchemeOption = "brats"
-    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
+    exam: options.OptionalFolder = None
+    t1c: options.OptionalFile = None
+    t1: options.OptionalFile = None
+    t2: options.OptionalFile = None
+    flair: options.OptionalFile = None
+    segmentation: options.Files = ()
+    label_scheme: options.SchemeOption = "brats"
+    checkpoint: options.CheckpointName = DEFAULT_CHECKPOINT
     look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
         "mask",
     )
-    thorough: Thorough = True
-    device: DeviceName = "cpu"
+    thorough: options.Thorough = True
+    device: options.DeviceName = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
-    json: OptionalFile = None
-    csv: OptionalFile = None
-    figure: OptionalFile = None
-    explain: OptionalFile = None
-    reference: OptionalName = None
+    json: options.OptionalFile = None
+    csv: options.OptionalFile = None
+    figure: options.OptionalFile = None
+    explain: options.OptionalFile = None
+    reference: options.OptionalName = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 1 if a segmentation of a data set could not be rated; 2 after an error, which is one line on
-        standard error; 128 + its number after a signal.
-    """
+    """Run the command; exit code 1 if a segmentation of a data set could not be rated, else as of `run_command`."""
     return run_command("dqe_loss.rate", RateArguments, _run, argv)
 
 

@@ -61,14 +61,7 @@ class SimulateArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
-    """
+    """Run the command; exit codes as of `run_command`."""
     return run_command("dqe_loss.simulate", SimulateArguments, _run, argv)
 
 

@@ -20,15 +20,7 @@ Options: python -m dqe_loss.train {first} --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the arguments, without the program's name; those of the process if None.
-
-    Returns:
-        Exit code: 0; 2 after an error, which is one line on standard error (for a table of ratings, one line a
-        problem); 128 + signal after SIGTERM or Ctrl-C, with the state saved.
-    """
+    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
     return run_command("dqe_loss.train", read_arguments, _run, argv)
 
 

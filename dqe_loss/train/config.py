@@ -7,17 +7,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from dqe_loss import options
 from dqe_loss.data.augmentation.config import AugmentationConfig
-from dqe_loss.options import (
-    Files,
-    OptionalFile,
-    OptionalFolder,
-    Resume,
-    RunFolderOption,
-    SchemeOption,
-    Seed,
-    TrainingDevice,
-)
 from dqe_loss.surrogate.config import SurrogateConfig
 
 _SEED = tyro.conf.arg(help="Seed of the split, the weights, the order of planes and the augmentation.")
@@ -54,9 +45,9 @@ class TrainConfig:
         augmentation: Probabilities and magnitudes of the augmentation.
     """
 
-    ratings: Files = ()
-    out: RunFolderOption = Path("runs/surrogate")
-    resume: Resume = False
+    ratings: options.Files = ()
+    out: options.RunFolderOption = Path("runs/surrogate")
+    resume: options.Resume = False
     architecture: str = "DenseNet121"
     head: Literal["regression", "ordinal"] = "regression"
     pretrained: Annotated[str | None, tyro.conf.arg(metavar="brainlesion|FILE", help_behavior_hint="")] = None
@@ -72,11 +63,11 @@ class TrainConfig:
     micro_batch: int = 20
     validation: float = 0.1
     test: float = 0.2
-    split: OptionalFile = None
-    seed: Annotated[Seed, _SEED] = 0
-    label_scheme: SchemeOption = "brats"
-    cache: OptionalFolder = None
-    device: TrainingDevice = "auto"
+    split: options.OptionalFile = None
+    seed: Annotated[options.Seed, _SEED] = 0
+    label_scheme: options.SchemeOption = "brats"
+    cache: options.OptionalFolder = None
+    device: options.TrainingDevice = "auto"
     workers: int = 2
     amp: bool = True
     save_every: int = 10
