@@ -31,7 +31,7 @@ VOLUME_EVERY = 20
 
 
 @dataclass(frozen=True)
-class Settings:
+class AttackSettings:
     """What every attack depends on.
 
     Attributes:
@@ -82,7 +82,7 @@ class Attack:
     steps: int
     marks: tuple[int, ...]
     planes: Path | None
-    settings: Settings
+    settings: AttackSettings
 
     @property
     def name(self) -> str:
@@ -137,7 +137,7 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     }
 
 
-def first_logits(exam: AuditedExam, start: str, settings: Settings) -> Tensor:
+def first_logits(exam: AuditedExam, start: str, settings: AttackSettings) -> Tensor:
     """Logits ``(1, 3, X, Y, Z)`` to start from, one of `STARTS`."""
     if start == "noise":
         generator = torch.Generator().manual_seed(settings.seed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _gpu_prepare import taught_exams
 from _report import timed
 
@@ -20,7 +20,7 @@ from dqe_loss.harden.teacher import Teacher
 from dqe_loss.surrogate.refiner import SecondReader
 
 
-def hardening(part: Part) -> None:
+def hardening(part: GpuPart) -> None:
     """Batches by themselves, the network's steps by themselves, and both together."""
     device = torch.device(part.device)
     config = HardenConfig(batch=2, features=(4,) * 6, workers=0) if part.smoke else HardenConfig()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _report import interleave, timed
 from _upstream import upstream
 from inference_throughput import Bench, _only_mask, _prepared
@@ -37,7 +37,7 @@ TINY = 64
 """Voxels a side of a smoke test's exam."""
 
 
-def inference(part: Part) -> None:
+def inference(part: GpuPart) -> None:
     """Upstream's own ``predict``, then both checkpoints in all precisions, eager and captured."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     part.attempt("upstream", _upstream, part)
@@ -50,7 +50,7 @@ def inference(part: Part) -> None:
         part.attempt(f"batch {size}", _one, part, "published", beds["published"], size, "bf16", needs=8)
 
 
-def inference_compiled(part: Part) -> None:
+def inference_compiled(part: GpuPart) -> None:
     """The same compiled; a CPU only traces."""
     if part.smoke:
         torch.compile = lambda run, **_: run  # type: ignore[assignment]  # a compiler is nothing that a smoke test can wait for
@@ -70,7 +70,7 @@ before = phantom
 """What may be done before a part's turn."""
 
 
-def bench(part: Part, checkpoint: str) -> Bench:
+def bench(part: GpuPart, checkpoint: str) -> Bench:
     """The phantom and a checkpoint on the card; a smoke test has a corner of it, and a small field of view."""
     exam, surrogate = phantom(), load_surrogate(checkpoint)
     if part.smoke:
@@ -98,7 +98,7 @@ def set_tf32(on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
 
 
-def _upstream(part: Part) -> None:
+def _upstream(part: GpuPart) -> None:
     bed = bench(part, "brainlesion")
     # upstream takes no integer arrays, and pads to BraTS's own size
     images = dict(zip(MODALITIES, bed.exam.image.astype(np.float32), strict=True))
@@ -109,7 +109,7 @@ def _upstream(part: Part) -> None:
     part.note(**{"upstream, arrays, exams/s": 1 / statistics.median(seconds)})
 
 
-def _variants(part: Part, name: str, bed: Bench) -> None:
+def _variants(part: GpuPart, name: str, bed: Bench) -> None:
     size = 2 if part.smoke else BATCH
     image, labels = bed._tensors(size)
     expected = bed._rate_tensors(image[:1], labels[:1])
@@ -140,7 +140,7 @@ def _variants(part: Part, name: str, bed: Bench) -> None:
     _note_rates(part, name, {case: size / statistics.median(s) for case, s in seconds.items()})
 
 
-def _one(part: Part, name: str, bed: Bench, size: int, kind: str) -> None:
+def _one(part: GpuPart, name: str, bed: Bench, size: int, kind: str) -> None:
     set_tf32(True)
     image, labels = bed._tensors(size)
     run = timed(_prepared(bed._rate_tensors, image, labels, kind), bed.device)
@@ -149,7 +149,7 @@ def _one(part: Part, name: str, bed: Bench, size: int, kind: str) -> None:
     _note_rates(part, name, {f"batch {size}, {kind}": size / statistics.median(seconds)})
 
 
-def _note_rates(part: Part, name: str, rates: dict[str, float]) -> None:
+def _note_rates(part: GpuPart, name: str, rates: dict[str, float]) -> None:
     base = _upstream_rate(part)
     for case, value in rates.items():
         part.note(**{f"{name}, {case}, exams/s": value})
@@ -158,7 +158,7 @@ def _note_rates(part: Part, name: str, rates: dict[str, float]) -> None:
         part.note(**{f"{name}, best, times upstream (goal 500)": best / base, f"{name}, best (goal 1000)": best})
 
 
-def _upstream_rate(part: Part) -> float | None:
+def _upstream_rate(part: GpuPart) -> float | None:
     """What the part `inference` found."""
     file = part.out / "parts" / "inference.json"
     found = json.loads(file.read_text())["summary"] if file.exists() else {}
@@ -166,7 +166,7 @@ def _upstream_rate(part: Part) -> float | None:
     return rate
 
 
-def _stages(part: Part, name: str, bed: Bench) -> None:
+def _stages(part: GpuPart, name: str, bed: Bench) -> None:
     """What a batch's time is spent on, in bf16."""
     set_tf32(True)
     size = 2 if part.smoke else BATCH

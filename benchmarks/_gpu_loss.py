@@ -13,7 +13,7 @@ from typing import Any
 import loss_overhead
 import torch
 from _gpu_inference import CHECKPOINTS, before, phantom, set_tf32, small_surrogate
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _report import interleave, timed
 from loss_overhead import (
     DICE,
@@ -43,7 +43,7 @@ BURST = 4
 GOAL = "goal 5 %"
 
 
-def loss(part: Part) -> None:
+def loss(part: GpuPart) -> None:
     """Eager steps of both networks, then SegResNet's captured in a CUDA graph, then the criterion by itself."""
     settings, batch = _data(part)
     twice = replace(batch, image=batch.image.repeat(2, 1, 1, 1, 1), target=batch.target.repeat(2, 1, 1, 1, 1))
@@ -61,7 +61,7 @@ def loss(part: Part) -> None:
     part.attempt("criterion", _alone, part, settings, batch, needs=0 if part.smoke else 8)
 
 
-def loss_compiled(part: Part) -> None:
+def loss_compiled(part: GpuPart) -> None:
     """The same steps with a compiled criterion, warm, and how long the first took; a CPU only traces."""
     settings, batch = _data(part)
     if part.smoke:
@@ -72,7 +72,7 @@ def loss_compiled(part: Part) -> None:
         part.attempt(label, _steps, part, name, _network(part), batch, settings, how, (label,), needs=needs)
 
 
-def _data(part: Part) -> tuple[Settings, Batch]:
+def _data(part: GpuPart) -> tuple[Settings, Batch]:
     set_tf32(True)
     torch.backends.cudnn.benchmark = True  # as nnU-Net has it
     size = 32 if part.smoke else 128
@@ -84,7 +84,7 @@ def _data(part: Part) -> tuple[Settings, Batch]:
         return settings, _load(crop, settings)
 
 
-def _network(part: Part) -> Callable[[str], nn.Module]:
+def _network(part: GpuPart) -> Callable[[str], nn.Module]:
     """SegResNet; a smoke test has almost no network, for the time a step takes."""
     return (lambda device: _Weights().to(device)) if part.smoke else _segresnet
 
@@ -106,7 +106,7 @@ def _nnunet(device: str) -> nn.Module:
 
 
 def _steps(
-    part: Part,
+    part: GpuPart,
     name: str,
     network: Callable[[str], nn.Module],
     batch: Batch,
@@ -151,7 +151,7 @@ def _steps(
     part.note(**figures)
 
 
-def _rated_by(part: Part, settings: Settings, label: str) -> Settings:
+def _rated_by(part: GpuPart, settings: Settings, label: str) -> Settings:
     """The settings with a checkpoint; in a smoke test with a small field of view."""
     checkpoint: Any = CHECKPOINTS[label]
     if part.smoke:
@@ -168,7 +168,7 @@ def _burst(step: Callable[[], object], device: torch.device, count: int) -> Call
     return lambda: measure() / count
 
 
-def _alone(part: Part, settings: Settings, batch: Batch) -> None:
+def _alone(part: GpuPart, settings: Settings, batch: Batch) -> None:
     """Forward and backward of the criteria, the stages of the term, and the kernels of both."""
     for label in CHECKPOINTS:
         own = _rated_by(part, settings, label)

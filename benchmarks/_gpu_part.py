@@ -28,7 +28,7 @@ MODULES = {
 
 
 @dataclass
-class Part:
+class GpuPart:
     """What a part is given, and where it notes what it found.
 
     Attributes:
@@ -119,7 +119,7 @@ def run_part(name: str, out: Path, smoke: bool) -> int:
     limit = sys.stdin.readline()
     if not limit:  # the command has ended
         return 1
-    part = Part(out.resolve(), name, smoke, time.monotonic() + float(limit))
+    part = GpuPart(out.resolve(), name, smoke, time.monotonic() + float(limit))
     if name not in ("prepare", "tests"):
         import torch
 

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from _gpu_part import Part
+from _gpu_part import GpuPart
 
 from dqe_loss.audit.audited_exam import phantom_sources, read_audited_exam
 from dqe_loss.harden.exams import ARRAYS, TaughtExam, prepare_exam
@@ -21,7 +21,7 @@ READY = "ready"
 """Empty file that says that a folder is complete."""
 
 
-def prepare(part: Part) -> None:
+def prepare(part: GpuPart) -> None:
     """The taught phantoms, each in a process; then the planes of the training."""
     count = 1 if part.smoke else PHANTOMS
     folder = part.out / "exams"
@@ -48,7 +48,7 @@ def prepare(part: Part) -> None:
     part.attempt("exams", taught)
 
 
-def taught_exams(part: Part) -> list[TaughtExam]:
+def taught_exams(part: GpuPart) -> list[TaughtExam]:
     """What `prepare` made, waiting for it.
 
     Raises:
@@ -59,7 +59,7 @@ def taught_exams(part: Part) -> list[TaughtExam]:
     return [TaughtExam(folder.name, folder, True) for folder in found if not folder.name.startswith(".")]
 
 
-def wait_for(part: Part, folder: Path) -> None:
+def wait_for(part: GpuPart, folder: Path) -> None:
     """Until a folder is complete.
 
     Raises:

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 from _gpu_inference import before, bench
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _report import interleave, timed
 from inference_throughput import Bench
 
@@ -18,14 +18,14 @@ __all__ = ["before", "rate"]
 BATCHES = (1, 8)
 
 
-def rate(part: Part) -> None:
+def rate(part: GpuPart) -> None:
     """Exams a second by the default checkpoint."""
     bed = bench(part, "hardened")
     for size in BATCHES[: 1 if part.smoke else None]:
         part.attempt(f"batch {size}", _rate, part, bed, size)
 
 
-def _rate(part: Part, bed: Bench, size: int) -> None:
+def _rate(part: GpuPart, bed: Bench, size: int) -> None:
     image, labels = bed._tensors(size)
 
     def run(thorough: bool) -> None:

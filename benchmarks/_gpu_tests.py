@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from _gpu_part import Part
+from _gpu_part import GpuPart
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ["tests/test_gpu.py", "tests/test_torchmetric.py"]
@@ -27,7 +27,7 @@ OPTIONS = [
 ]
 
 
-def tests(part: Part) -> None:
+def tests(part: GpuPart) -> None:
     """Runs them; a smoke test only collects them."""
     if importlib.util.find_spec("pytest") is None:
         part.failures["pytest"] = "pytest is not installed here: no test was run"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _gpu_part import Part, kernels
+from _gpu_part import GpuPart, kernels
 from _gpu_prepare import FOLDER, wait_for
 from _gpu_stand_in import WITHOUT_SIMPLEITK
 from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
@@ -24,7 +24,7 @@ PLANES_OF_A_RUN = 500 * 480
 GOAL = 20
 
 
-def training(part: Part) -> None:
+def training(part: GpuPart) -> None:
     """One pass of 80 planes and the paper's four of 20, then with the workers that read and augment."""
     if WITHOUT_SIMPLEITK:
         part.note(augmentation="without motion: SimpleITK is not installed here")
@@ -74,7 +74,7 @@ def training(part: Part) -> None:
         part.attempt("augmentation", augmentation, needs=6)
 
 
-def configured(part: Part) -> TrainConfig:
+def configured(part: GpuPart) -> TrainConfig:
     """The preset 'paper', as the machine can run it."""
     config = PRESETS["paper"][1]
     if WITHOUT_SIMPLEITK:

@@ -27,7 +27,7 @@ VARIANTS = ("defaults", "no guard", "no balance", "no warm-up", "none of them")
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlanesTrainingSettings:
     """What every training depends on.
 
     Attributes:
@@ -69,7 +69,7 @@ class Training:
     seed: int
     weight: float
     variant: str
-    settings: Settings
+    settings: PlanesTrainingSettings
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class PlaneNetwork(nn.Module):
 class Trainee:
     """A network in training: weights, optimizer and the order of planes, copied together."""
 
-    def __init__(self, seed: int, settings: Settings) -> None:
+    def __init__(self, seed: int, settings: PlanesTrainingSettings) -> None:
         torch.manual_seed(seed)
         self.settings = settings
         self.network = PlaneNetwork()
@@ -198,7 +198,7 @@ def make_criterion(training: Training, surrogate: Surrogate) -> LossSum:
 
 
 @lru_cache(maxsize=1)
-def _warmed_up(split: Split, seed: int, settings: Settings) -> Trainee:
+def _warmed_up(split: Split, seed: int, settings: PlanesTrainingSettings) -> Trainee:
     """A network after Dice alone: what a warm-up is, done once for all trainings of a seed."""
     trainee, planes = Trainee(seed, settings), training_planes(split, settings.train_every)
     criterion = LossSum(DiceLoss(sigmoid=True))

@@ -35,7 +35,7 @@ OUTLINE, NEAR = 2, 6
 
 
 @dataclass(frozen=True)
-class Cell:
+class SaliencyCell:
     """One exam.
 
     Attributes:
@@ -75,7 +75,7 @@ class SmoothGrad(Surrogate):
         return self.surrogate(planes + noise * (planes.detach() != 0)).mean(0, keepdim=True)
 
 
-def measure_exam(cell: Cell, tick: Tick) -> Result:
+def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:
     """One record for each mask, view and reading.
 
     Args:
@@ -113,7 +113,7 @@ def measure_exam(cell: Cell, tick: Tick) -> Result:
     return {"records": records}
 
 
-def masks(cell: Cell, exam: Exam, name: str, reference: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+def masks(cell: SaliencyCell, exam: Exam, name: str, reference: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """Kind, name and label map of every wrong mask."""
     another = as_brats23(load_exam(_another(cell.source)).segmentations["reference"], SCHEME)
     for kind in cell.kinds:
@@ -200,6 +200,6 @@ def _relabel_patches(surrogate: Surrogate, saliency: Saliency, size: int) -> Ten
     return gains
 
 
-def cell_name(cell: Cell) -> str:
+def cell_name(cell: SaliencyCell) -> str:
     """What a cell's results are kept under."""
     return exam_name(cell.source)

@@ -46,7 +46,7 @@ NONE, WHOLE, ALL = "none", "default configuration", "all at probability 1"
 
 
 @dataclass(frozen=True)
-class Settings:
+class AugmentationCostSettings:
     """Options of the command line."""
 
     repeats: int = 30
@@ -57,7 +57,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: AugmentationCostSettings) -> None:
     """Measures, prints the table and writes the JSON."""
     torch.set_num_threads(1)
     config, planes = AugmentationConfig(), phantom_planes()
@@ -149,4 +149,4 @@ def library_calls(planes: list[tuple[Tensor, Tensor]]) -> dict[str, Callable[[],
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(AugmentationCostSettings, description=__doc__))

@@ -44,7 +44,7 @@ Stages = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class FileThroughputSettings:
     """Options of the command line."""
 
     exam: Path | None = None
@@ -59,7 +59,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: FileThroughputSettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
     raters: dict[str, Rater] = {"torch": load_surrogate("brainlesion")}
@@ -267,4 +267,4 @@ def _resident(files: list[ExamPaths], rater: Rater, exams: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(FileThroughputSettings, description=__doc__))

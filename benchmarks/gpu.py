@@ -47,7 +47,7 @@ TAIL = 30
 
 
 @dataclass(frozen=True)
-class Settings:
+class GpuSettings:
     """Options of the command line."""
 
     out: Path
@@ -62,7 +62,7 @@ class Settings:
     """Used by the command itself: run one part, once its seconds come on standard input."""
 
 
-def main(settings: Settings) -> int:
+def main(settings: GpuSettings) -> int:
     """Runs all parts, or one."""
     if settings.part is not None:
         from _gpu_part import run_part
@@ -109,7 +109,7 @@ def main(settings: Settings) -> int:
 class Child:
     """A part in its own process group, which ends with it, whatever it started."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: GpuSettings) -> None:
         self.name, self.file = name, settings.out / "parts" / f"{name}.json"
         self.output = settings.out / "parts" / f"{name}.txt"
         command = [sys.executable, "-u", __file__, "--part", name, "--out", str(settings.out)]
@@ -156,7 +156,7 @@ class Child:
         self.process.wait()
 
 
-def _write(settings: Settings, results: dict[str, dict[str, Any]], start: float) -> None:
+def _write(settings: GpuSettings, results: dict[str, dict[str, Any]], start: float) -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     from _results import write_json
@@ -208,4 +208,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Settings, description=__doc__)))
+    raise SystemExit(main(tyro.cli(GpuSettings, description=__doc__)))

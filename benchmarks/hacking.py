@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from _attack import DEFENSES, STARTS, Attack, Settings, run_attack
+from _attack import DEFENSES, STARTS, Attack, AttackSettings, run_attack
 from _attack_figure import draw_curves, draw_planes
 from _attack_table import detail_table, summary_table, verdicts
 from _cells import run_cells, with_checkpoint
@@ -24,7 +24,7 @@ def _device() -> str:
 
 
 @dataclass(frozen=True)
-class Options:
+class HackingOptions:
     """Options of the command line."""
 
     exam: tuple[Path, ...] = ()
@@ -49,11 +49,11 @@ class Options:
     """Processes; one on a GPU is enough. Each takes about 1.5 GiB."""
     out: Path = Path("benchmarks/results/hacking")
     """Folder for the JSON file, the tables and the pictures."""
-    attack: Settings = field(default_factory=lambda: Settings(device=_device()))
+    attack: AttackSettings = field(default_factory=lambda: AttackSettings(device=_device()))
     """What every attack depends on."""
 
 
-def main(options: Options) -> None:
+def main(options: HackingOptions) -> None:
     """Runs the attacks that are missing, prints the tables and draws the pictures.
 
     Raises:
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     print(f"{path} and pictures in {options.out}")
 
 
-def plan(options: Options) -> list[Attack]:
+def plan(options: HackingOptions) -> list[Attack]:
     """The attacks, exam by exam; the planes of the first exam are kept for the picture."""
     for name, given, known in (("start", options.starts, STARTS), ("defense", options.defenses, DEFENSES)):
         if not set(given) <= set(known):
@@ -107,4 +107,4 @@ def plan(options: Options) -> list[Attack]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(tyro.cli(HackingOptions, description=__doc__))

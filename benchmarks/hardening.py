@@ -29,7 +29,7 @@ from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
-from dqe_loss.audit.measure import Settings
+from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -43,7 +43,7 @@ STAGES = ("teach", "measure", "attack", "cost", "pool", "ship")
 
 
 @dataclass(frozen=True)
-class Options:
+class HardeningOptions:
     """Options of the command line."""
 
     exams: tuple[Path, ...]
@@ -84,7 +84,7 @@ class Options:
     """How each reader is taught; its exams, reference and out are set for each group."""
 
 
-def main(options: Options) -> None:
+def main(options: HardeningOptions) -> None:
     """Do what is missing of the stages.
 
     Raises:
@@ -108,13 +108,13 @@ def main(options: Options) -> None:
         print(f"to ship: {options.weights}")
 
 
-def pool_all(options: Options, groups: list[Group]) -> str:
+def pool_all(options: HardeningOptions, groups: list[Group]) -> str:
     """Write the tables of all that is there; returns them in Markdown."""
     pooled = pooled_with_gate(options, groups)
     return write_results(options.results, pooled, machine(), measure_coverage(pooled))
 
 
-def pooled_with_gate(options: Options, groups: list[Group]) -> Pooled:
+def pooled_with_gate(options: HardeningOptions, groups: list[Group]) -> Pooled:
     """All that is there, with the gate that the options ask for."""
     pooled = pool(options.out, groups)
     given = {name: getattr(options, name) for name in ("full_marks", "survey_full_marks", "exponent")}
@@ -123,7 +123,7 @@ def pooled_with_gate(options: Options, groups: list[Group]) -> Pooled:
     )
 
 
-def hardening(options: Options, group: Group) -> HardenConfig:
+def hardening(options: HardeningOptions, group: Group) -> HardenConfig:
     """How a group's reader is taught.
 
     No exam is held out while it is taught, so that nothing of the judged group chooses anything. All readers share one
@@ -141,7 +141,7 @@ def hardening(options: Options, group: Group) -> HardenConfig:
     )
 
 
-def teach(options: Options, group: Group) -> None:
+def teach(options: HardeningOptions, group: Group) -> None:
     """Harden on all exams but a group's, or go on with it; a checkpoint that is there is kept."""
     config = hardening(options, group)
     if (config.out / CHECKPOINT).is_file():
@@ -152,7 +152,7 @@ def teach(options: Options, group: Group) -> None:
     print(f"{group.reader}: taught in {(time.time() - started) / 60:.0f} minutes", flush=True)
 
 
-def judge(options: Options, group: Group, surrogate: Surrogate, stages: list[str]) -> None:
+def judge(options: HardeningOptions, group: Group, surrogate: Surrogate, stages: list[str]) -> None:
     """Measure and attack a group's exams with a reader that saw none of them, and time it."""
     published = load_surrogate("brainlesion")
     for source in group.sources:
@@ -169,7 +169,7 @@ def judge(options: Options, group: Group, surrogate: Surrogate, stages: list[str
 
 
 def _measure(
-    options: Options, group: Group, source: ExamSource, read: Read, surrogate: Surrogate, published: Surrogate
+    options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate, published: Surrogate
 ) -> None:
     path = measured_path(options.out, MASKS, source.name)
     key = {"published": fingerprint(published), "seed": options.seed, "survey": PLANES}
@@ -178,19 +178,19 @@ def _measure(
     measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
 
 
-def _attack(options: Options, group: Group, source: ExamSource, read: Read, surrogate: Surrogate) -> None:
-    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
+def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate) -> None:
+    settings = AuditSettings(seed=options.seed, attack_steps=options.attack_steps)
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):
         path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
         measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
 
 
-def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: AuditSettings) -> dict[str, Any]:
     return attacked(surrogate, read(), start, guard, settings)
 
 
-def _key(options: Options, surrogate: Surrogate) -> dict[str, Any]:
+def _key(options: HardeningOptions, surrogate: Surrogate) -> dict[str, Any]:
     return {"checkpoint": fingerprint(surrogate), "seed": options.seed, "survey": PLANES}
 
 
@@ -212,7 +212,7 @@ def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]
     } | {"load_average": os.getloadavg()[0]}
 
 
-def _checkpoint(options: Options, group: Group) -> str:
+def _checkpoint(options: HardeningOptions, group: Group) -> str:
     if options.checkpoint:
         return options.checkpoint
     path = options.out / group.reader / CHECKPOINT
@@ -221,7 +221,7 @@ def _checkpoint(options: Options, group: Group) -> str:
     return str(path)
 
 
-def _check(options: Options) -> list[Group]:
+def _check(options: HardeningOptions) -> list[Group]:
     """The groups.
 
     Raises:
@@ -239,4 +239,4 @@ def _check(options: Options) -> list[Group]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(tyro.cli(HardeningOptions, description=__doc__))

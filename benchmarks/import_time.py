@@ -26,7 +26,7 @@ TRACE = "import sys, monai.losses; print('MARKER', file=sys.stderr, flush=True);
 
 
 @dataclass(frozen=True)
-class Settings:
+class ImportTimeSettings:
     """Options of the command line."""
 
     repeats: int = 7
@@ -35,7 +35,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: ImportTimeSettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     seconds = interleave({module: _importer(module) for module in MODULES}, settings.repeats)
     medians = {module: statistics.median(values) for module, values in seconds.items()}
@@ -76,4 +76,4 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(ImportTimeSettings, description=__doc__))

@@ -41,7 +41,7 @@ Load = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Settings:
+class InferenceThroughputSettings:
     """Options of the command line."""
 
     exam: Path | None = None
@@ -60,7 +60,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: InferenceThroughputSettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
@@ -258,4 +258,4 @@ def _met(value: float, target: float) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(InferenceThroughputSettings, description=__doc__))

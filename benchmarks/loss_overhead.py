@@ -49,11 +49,11 @@ TARGET_SHARE = {"cpu": 0.06, "cuda": 0.05}
 TARGET_GIB = 1.0
 SHARE = "share of the step, %"
 Variant = Literal["eager", "compiled", "criterion compiled", "graph"]
-Part = Literal["step", "memory", "breakdown"]
+GpuPart = Literal["step", "memory", "breakdown"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class LossOverheadSettings:
     """Options of the command line."""
 
     size: int | None = None
@@ -75,14 +75,14 @@ class Settings:
     CUDA graph."""
     bf16: bool | None = None
     """Autocast to bfloat16; on by default on a GPU only."""
-    parts: tuple[Part, ...] = ("memory", "step", "breakdown")
+    parts: tuple[GpuPart, ...] = ("memory", "step", "breakdown")
     """What to measure."""
     threads: int | None = None
     """Threads of torch; its own default if not given."""
     json: Path = Path("benchmarks/results/loss_overhead.json")
     """Where the figures go."""
 
-    def resolved(self) -> Settings:
+    def resolved(self) -> LossOverheadSettings:
         """The same with the defaults of the device filled in."""
         gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
         return replace(
@@ -113,7 +113,7 @@ class Batch:
         return (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
 
 
-def main(settings: Settings) -> None:
+def main(settings: LossOverheadSettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     settings = settings.resolved()
     torch.set_num_threads(settings.threads or 1)
@@ -143,7 +143,7 @@ def main(settings: Settings) -> None:
     write_json(settings.json, payload)
 
 
-def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tensor]:
+def _criterion(case: str, settings: LossOverheadSettings) -> Callable[[Tensor, Batch], Tensor]:
     dice = DiceLoss(sigmoid=True)
     if case == DICE:
         return lambda logits, batch: dice(logits, batch.target)
@@ -163,7 +163,7 @@ def _criterion(case: str, settings: Settings) -> Callable[[Tensor, Batch], Tenso
 
 
 def _step(
-    settings: Settings, case: str, batch: Batch, network: nn.Module, variant: Variant = "eager"
+    settings: LossOverheadSettings, case: str, batch: Batch, network: nn.Module, variant: Variant = "eager"
 ) -> Callable[[], object]:
     """One training step: forward, loss, backward, optimizer."""
     gpu = settings.device == "cuda"
@@ -204,7 +204,7 @@ class _Weights(nn.Module):
         return inputs[:, :3] * self.weight
 
 
-def _step_tables(settings: Settings, batch: Batch) -> dict[str, Any]:
+def _step_tables(settings: LossOverheadSettings, batch: Batch) -> dict[str, Any]:
     """Measures and prints steps per variant, then the criteria alone; gives the JSON's part of it."""
     device = torch.device(settings.device)
     rows: list[dict[str, Any]] = []
@@ -244,7 +244,7 @@ def _added_rows(measured: str, seconds: dict[str, list[float]], step: float) -> 
     return rows
 
 
-def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], float]]:
+def _criteria_alone(settings: LossOverheadSettings, batch: Batch) -> dict[str, Callable[[], float]]:
     """Forward and backward of each criterion from the same logits: 4 in the target, -4 outside, and noise."""
     noise = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(0)).to(settings.device)
     logits = 8 * batch.target.float() - 4 + noise
@@ -263,7 +263,7 @@ def _criteria_alone(settings: Settings, batch: Batch) -> dict[str, Callable[[], 
     return {case: run(case) for case in (DICE, PLUS, PLACED)}
 
 
-def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
+def _breakdown(settings: LossOverheadSettings, batch: Batch) -> dict[str, list[float]]:
     """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
     device = torch.device(settings.device)
     surrogate = load_surrogate(settings.checkpoint).to(device)
@@ -301,7 +301,7 @@ def _breakdown(settings: Settings, batch: Batch) -> dict[str, list[float]]:
     return interleave({name: timed(run, device) for name, run in stages.items()}, settings.criterion_repeats)
 
 
-def _memory_table(settings: Settings, crop: Path, whole: Path) -> list[dict[str, Any]]:
+def _memory_table(settings: LossOverheadSettings, crop: Path, whole: Path) -> list[dict[str, Any]]:
     """Peak of one step per criterion; the full exam with almost no network, so that the loss shows."""
     rows: list[dict[str, Any]] = []
     for name, folder, network, cases in (
@@ -325,7 +325,7 @@ def _in_fresh_process(function: Callable[..., dict[str, float]], *arguments: obj
         return pool.apply(function, arguments)
 
 
-def _peak(settings: Settings, case: str, folder: Path, network: str) -> dict[str, float]:
+def _peak(settings: LossOverheadSettings, case: str, folder: Path, network: str) -> dict[str, float]:
     """Runs in a process of its own: peak of one training step by the system's account and by the tensors'."""
     torch.set_num_threads(settings.threads or 1)
     batch = _load(folder, settings)
@@ -371,7 +371,7 @@ def _tensor_peak(step: Callable[[], object]) -> float:
     return peak / 2**30
 
 
-def _save_batches(settings: Settings, scratch: Path) -> tuple[Path, Path]:
+def _save_batches(settings: LossOverheadSettings, scratch: Path) -> tuple[Path, Path]:
     """Writes crop and whole exam as arrays, so that a fresh process need not make or decompress them."""
     exam = _first_mask(settings.exam) if settings.exam else make_phantom()
     labels = next(iter(exam.segmentations.values()))
@@ -393,7 +393,7 @@ def _first_mask(folder: Path) -> Exam:
     return read_exam(replace(paths, segmentations=paths.segmentations[:1]))
 
 
-def _load(folder: Path, settings: Settings) -> Batch:
+def _load(folder: Path, settings: LossOverheadSettings) -> Batch:
     image = torch.from_numpy(np.load(folder / "image.npy"))[None].to(settings.device)
     labels = torch.from_numpy(np.load(folder / "labels.npy"))[None, None].to(settings.device)
     origin = tuple(np.load(folder / "origin.npy").tolist())
@@ -401,4 +401,4 @@ def _load(folder: Path, settings: Settings) -> Batch:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(LossOverheadSettings, description=__doc__))

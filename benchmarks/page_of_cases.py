@@ -49,7 +49,7 @@ STEPS = """async () => {
 
 
 @dataclass(frozen=True)
-class Settings:
+class PageOfCasesSettings:
     """Options of the command line."""
 
     rows: int = 2000
@@ -82,7 +82,7 @@ def make_table(rows: int) -> pd.DataFrame:
     return table.assign(**decide(table, table["mean"], Rule(threshold=3.3)))
 
 
-def measure(browser: Browser, page: Path, settings: Settings) -> dict[str, float]:
+def measure(browser: Browser, page: Path, settings: PageOfCasesSettings) -> dict[str, float]:
     """Median milliseconds of each step."""
     runs: list[dict[str, float]] = []
     for _ in range(settings.repeats):
@@ -94,7 +94,7 @@ def measure(browser: Browser, page: Path, settings: Settings) -> dict[str, float
     return {name: round(statistics.median(run[name] for run in runs), 1) for name in runs[0]}
 
 
-def main(settings: Settings) -> None:
+def main(settings: PageOfCasesSettings) -> None:
     """Measures, prints a table and writes the JSON."""
     chromium = shutil.which("chromium")
     if not chromium:
@@ -116,4 +116,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(PageOfCasesSettings, description=__doc__))

@@ -35,7 +35,7 @@ WAYS = ("padded", "origin")
 
 
 @dataclass(frozen=True)
-class Settings:
+class PatchesSettings:
     """Options of the command line."""
 
     exams: tuple[Path, ...] = ()
@@ -60,7 +60,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: PatchesSettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     device = torch.device(settings.device)
@@ -82,7 +82,7 @@ def main(settings: Settings) -> None:
     )
 
 
-def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
+def _references(settings: PatchesSettings) -> list[tuple[str, Tensor, Labels]]:
     """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
     exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
     names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
@@ -96,7 +96,9 @@ def _references(settings: Settings) -> list[tuple[str, Tensor, Labels]]:
     ]
 
 
-def _rate_crops(loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: Settings) -> list[dict[str, Any]]:
+def _rate_crops(
+    loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: PatchesSettings
+) -> list[dict[str, Any]]:
     """One record per size, position, prediction: stars of the whole mask, of the padded crop, by origin."""
     errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "reference": lambda region: region,
@@ -168,4 +170,4 @@ def _summary(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(PatchesSettings, description=__doc__))

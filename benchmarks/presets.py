@@ -38,7 +38,7 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class PresetsArguments:
     """Train and evaluate presets on one table of ratings.
 
     Attributes:
@@ -70,7 +70,7 @@ class Arguments:
 
 def main() -> None:
     """Train, evaluate, print the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = tyro.cli(PresetsArguments, description=__doc__)
     unknown = set(arguments.presets) - set(PRESETS)
     if unknown:
         sys.exit(f"unknown presets {', '.join(sorted(unknown))}; expected {', '.join(PRESETS)}")

@@ -30,7 +30,7 @@ import tyro
 from _report import machine, markdown_table, write_json
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, load_surrogate
-from dqe_loss.data.discovery.cohort import Case, find_tree
+from dqe_loss.data.discovery.cohort import FoundExam, find_tree
 from dqe_loss.data.exams import Exam, open_exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.data.tables.rated import read_rated
@@ -38,7 +38,7 @@ from dqe_loss.rate.exam import prepare_case, rate_exam, rate_prepared
 
 
 @dataclass(frozen=True)
-class Settings:
+class RateManySettings:
     """Options of the command line."""
 
     exams: int = 200
@@ -61,7 +61,7 @@ class Settings:
     """Where the figures go."""
 
 
-def main(settings: Settings) -> None:
+def main(settings: RateManySettings) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(1)
     payload: dict[str, Any] = {"settings": asdict(settings), "machine": machine()}
@@ -85,7 +85,7 @@ def main(settings: Settings) -> None:
             write_json(settings.json, payload)
 
 
-def _write_files(phantom: Exam, folder: Path, settings: Settings) -> None:
+def _write_files(phantom: Exam, folder: Path, settings: RateManySettings) -> None:
     """Images as gz and plain, and masks as gz: ``VARIANT_INDEX.nii.gz``, the later ones without every fourth slice."""
     folder.mkdir(parents=True)
     for name, voxels in zip(MODALITIES, phantom.image, strict=True):
@@ -101,7 +101,7 @@ def _write_files(phantom: Exam, folder: Path, settings: Settings) -> None:
             (folder / f"{variant}_{index}.nii.gz").write_bytes(gzip.compress(plain, 1))
 
 
-def _link_exams(root: Path, count: int, masks: int, settings: Settings) -> None:
+def _link_exams(root: Path, count: int, masks: int, settings: RateManySettings) -> None:
     for number in range(count):
         source = root.parent / "files" / str(number % settings.phantoms)
         folder = root / f"site-{number % 5}" / f"case-{number:04}"
@@ -113,7 +113,7 @@ def _link_exams(root: Path, count: int, masks: int, settings: Settings) -> None:
             os.link(source / f"{number // settings.phantoms % settings.variants}_{index}.nii.gz", folder / name)
 
 
-def _command(root: Path, name: str, settings: Settings) -> list[str]:
+def _command(root: Path, name: str, settings: RateManySettings) -> list[str]:
     arguments = ["--data", root / name, "--out", root / f"{name}.csv", "--workers", settings.workers]
     arguments += ["--engine", settings.engine]
     return [sys.executable, "-m", "dqe_loss.rate", *map(str, arguments)]
@@ -124,7 +124,7 @@ def _journal(root: Path, name: str) -> list[str]:
     return [json.loads(line)["exam"] for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
-def _killed_run(root: Path, settings: Settings) -> dict[str, Any]:
+def _killed_run(root: Path, settings: RateManySettings) -> dict[str, Any]:
     """Kill, start again, and count."""
     start = time.perf_counter()
     process = subprocess.Popen(_command(root, "killed", settings), stderr=subprocess.DEVNULL)
@@ -152,20 +152,20 @@ def _killed_run(root: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _largest_difference(root: Path, settings: Settings, surrogate: Surrogate) -> float:
+def _largest_difference(root: Path, settings: RateManySettings, surrogate: Surrogate) -> float:
     table = read_rated(root / "killed.csv").set_index(["exam", "segmentation"])
     cases = find_tree(root / "killed")
     largest = 0.0
     for case in cases[:: max(len(cases) // settings.check, 1)][: settings.check]:
         for name, file in case.masks.items():
-            alone = Case(case.name, case.images, {name: file})
+            alone = FoundExam(case.name, case.images, {name: file})
             (stars,) = rate_exam(read_exam(alone.paths), surrogate).values()
             row = table.loc[(case.name, name)]
             largest = max(largest, *(abs(float(row[view]) - stars[view]) for view in VIEWS))
     return largest
 
 
-def _memory_run(root: Path, settings: Settings) -> dict[str, Any]:
+def _memory_run(root: Path, settings: RateManySettings) -> dict[str, Any]:
     """Resident memory at each exam."""
     process = subprocess.Popen(_command(root, "memory", settings), stderr=subprocess.DEVNULL)
     path, samples = root / "memory.csv.journal" / "rank-0.jsonl", []
@@ -187,15 +187,15 @@ def _memory_run(root: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _stages(case: Case, surrogate: Surrogate, root: Path) -> list[dict[str, Any]]:
+def _stages(case: FoundExam, surrogate: Surrogate, root: Path) -> list[dict[str, Any]]:
     """CPU seconds of one thread for each stage of an exam with one mask."""
     name, file = next(iter(case.masks.items()))
-    alone = Case(case.name, case.images, {name: file})
+    alone = FoundExam(case.name, case.images, {name: file})
     plain = root / "plain" / "seg.nii"
     plain.parent.mkdir()
     plain.write_bytes(gzip.decompress(file.read_bytes()))
     folder = root / "files" / "0"
-    flat = Case(case.name, {key: folder / f"{key}.nii" for key in MODALITIES}, {name: plain})
+    flat = FoundExam(case.name, {key: folder / f"{key}.nii" for key in MODALITIES}, {name: plain})
     packed = [*alone.images.values(), file]
     content = [path.read_bytes() for path in packed]
     (prepared,) = prepare_case(alone, surrogate, "brats")
@@ -229,4 +229,4 @@ def _cpu(run: Callable[[], object], repeats: int = 5) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    main(tyro.cli(RateManySettings, description=__doc__))

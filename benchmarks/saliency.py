@@ -18,7 +18,7 @@ import tyro
 from _cells import Result, run_cells, with_checkpoint
 from _references import PHANTOM, REFERENCES
 from _report import markdown_table
-from _saliency import Cell, cell_name, measure_exam
+from _saliency import SaliencyCell, cell_name, measure_exam
 
 from dqe_loss import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS
@@ -29,7 +29,7 @@ BASELINES = ("outline of the mask, no network", "random weights")
 
 
 @dataclass(frozen=True)
-class Options:
+class SaliencyOptions:
     """Options of the command line."""
 
     exam: tuple[Path, ...] = ()
@@ -56,7 +56,7 @@ class Options:
     """Folder for the JSON file and the table."""
 
 
-def main(options: Options) -> None:
+def main(options: SaliencyOptions) -> None:
     """Measures the exams that are missing and prints the tables."""
     sources = [f"{PHANTOM}-{seed}" for seed in range(options.phantoms)] + [str(folder) for folder in options.exam]
     shared = {
@@ -68,7 +68,7 @@ def main(options: Options) -> None:
         "smoothgrad": options.smoothgrad,
         "patch": options.patch,
     }
-    cells = [Cell(source, **shared) for source in sources]
+    cells = [SaliencyCell(source, **shared) for source in sources]
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in shared.items()}
     results = run_cells(
         measure_exam,
@@ -135,4 +135,4 @@ def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(tyro.cli(SaliencyOptions, description=__doc__))

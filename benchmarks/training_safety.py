@@ -14,12 +14,12 @@ import tyro
 from _cells import run_cells, with_checkpoint
 from _planes_data import Split
 from _planes_table import results_table, verdict
-from _planes_training import VARIANTS, Settings, Training, run_training
+from _planes_training import VARIANTS, PlanesTrainingSettings, Training, run_training
 from _references import PHANTOM, REFERENCES, exam_name
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingSafetyOptions:
     """Options of the command line."""
 
     exams: Path | None = None
@@ -42,11 +42,11 @@ class Options:
     """Processes; each takes about 1.5 GiB."""
     out: Path = Path("benchmarks/results/training_safety")
     """Folder for the JSON file and the tables."""
-    training: Settings = field(default_factory=Settings)
+    training: PlanesTrainingSettings = field(default_factory=PlanesTrainingSettings)
     """What every training depends on."""
 
 
-def main(options: Options) -> None:
+def main(options: TrainingSafetyOptions) -> None:
     """Runs the trainings that are missing and prints the tables.
 
     Raises:
@@ -72,7 +72,7 @@ def main(options: Options) -> None:
     print(table, path, sep="\n")
 
 
-def plan(options: Options) -> list[Training]:
+def plan(options: TrainingSafetyOptions) -> list[Training]:
     """The trainings, so ordered that those of one seed, which share a warm-up, follow each other."""
     if not set(options.variants) <= set(VARIANTS):
         raise ValueError(f"unknown variant in {options.variants}; there are {', '.join(VARIANTS)}")
@@ -86,7 +86,7 @@ def plan(options: Options) -> list[Training]:
     return trainings
 
 
-def _splits(options: Options) -> list[Split]:
+def _splits(options: TrainingSafetyOptions) -> list[Split]:
     splits = []
     if options.phantom_train:
         sources = tuple(f"{PHANTOM}-{seed}" for seed in options.phantom_train)
@@ -107,4 +107,4 @@ def _splits(options: Options) -> list[Split]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main(tyro.cli(TrainingSafetyOptions, description=__doc__))

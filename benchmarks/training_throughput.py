@@ -37,7 +37,7 @@ PAPER = 33.0
 
 
 @dataclass(frozen=True)
-class Arguments:
+class TrainingThroughputArguments:
     """Measure the throughput of a training.
 
     Attributes:
@@ -63,7 +63,7 @@ class Arguments:
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = tyro.cli(TrainingThroughputArguments, description=__doc__)
     name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     where = Processes(0, 1, torch.device(name))
     config = replace(

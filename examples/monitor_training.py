@@ -38,7 +38,7 @@ TEST_PHANTOM = 100
 
 
 @dataclass(frozen=True)
-class Arguments:
+class MonitorArguments:
     """Train a small network on phantoms, and log stars and Dice after each epoch.
 
     Attributes:
@@ -88,7 +88,7 @@ def make_evaluator(data: Dataset, network: torch.nn.Module, metric: DQEMetric, d
     )
 
 
-def monitor(arguments: Arguments) -> list[dict[str, float]]:
+def monitor(arguments: MonitorArguments) -> list[dict[str, float]]:
     """Train and log; the metrics of each epoch."""
     import_extra("dqe_loss.integrations.monai", "monitor")
     if min(arguments.phantoms, arguments.validation, arguments.epochs) < 1:
@@ -138,7 +138,7 @@ def monitor(arguments: Arguments) -> list[dict[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="monitor_training.py", args=argv)
+    arguments = tyro.cli(MonitorArguments, prog="monitor_training.py", args=argv)
     return run_command(
         "monitor_training.py", lambda: print(f"Written to {arguments.out}") if monitor(arguments) else None
     )

@@ -62,7 +62,7 @@ Folders = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER [FOLDER ...]
 
 
 @dataclass(frozen=True)
-class Arguments:
+class SegmentationArguments:
     """Train a small network with Dice + DQE, and with Dice alone, and compare the two.
 
     Attributes:
@@ -98,7 +98,7 @@ class Arguments:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class TrainingExam:
     """An exam as network and loss take it.
 
     Attributes:
@@ -137,7 +137,7 @@ def label_map(regions: Tensor) -> NDArray[np.uint8]:
     return np.select([enhancing, core, whole], [np.uint8(3), np.uint8(1), np.uint8(2)], np.uint8(0))
 
 
-def prepare(exam: Exam, label_scheme: str, device: str) -> Case:
+def prepare(exam: Exam, label_scheme: str, device: str) -> TrainingExam:
     """Cut out the brain and normalize it for the network; keep image and reference whole for the loss."""
     ((name, labels),) = exam.segmentations.items()
     target = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
@@ -148,7 +148,7 @@ def prepare(exam: Exam, label_scheme: str, device: str) -> Case:
     crop = image[(slice(None), *box)].float()
     crop = NormalizeIntensity(nonzero=True, channel_wise=True)(crop).as_tensor()
     exam = replace(exam, segmentations={"reference": label_map(target[0])})
-    return Case(
+    return TrainingExam(
         exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(side.start for side in box)
     )
 
@@ -157,7 +157,7 @@ def train(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     criterion: LossSum,
-    cases: Sequence[Case],
+    cases: Sequence[TrainingExam],
     steps: int,
     run: str,
     probe: LossSum | None = None,
@@ -197,7 +197,7 @@ def train(
 
 
 @torch.no_grad()
-def segment(network: nn.Module, case: Case) -> NDArray[np.uint8]:
+def segment(network: nn.Module, case: TrainingExam) -> NDArray[np.uint8]:
     """Predict the label map (X, Y, Z) of an exam."""
     network.eval()
     labels = np.zeros_like(case.exam.segmentations["reference"])
@@ -207,7 +207,7 @@ def segment(network: nn.Module, case: Case) -> NDArray[np.uint8]:
 
 
 def compare(
-    case: Case, networks: dict[str, nn.Module], surrogate: Surrogate, trained_on: bool
+    case: TrainingExam, networks: dict[str, nn.Module], surrogate: Surrogate, trained_on: bool
 ) -> tuple[Exam, list[Row]]:
     """Segment an exam with each network, and give each segmentation and the reference Dice and stars."""
     segmentations = case.exam.segmentations | {name: segment(n, case) for name, n in networks.items()}
@@ -231,7 +231,7 @@ def check_device(device: str) -> str:
     return device
 
 
-def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case]]:
+def read_cases(arguments: SegmentationArguments, device: str) -> tuple[list[TrainingExam], list[TrainingExam]]:
     """Read, or make, the exams to train on and those to test on besides."""
     if not arguments.exam:
         if arguments.test:
@@ -240,7 +240,7 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
         cases = [prepare(make_phantom(seed), "brats23", device) for seed in seeds]
         return cases[:-1], cases[-1:]
 
-    def read(folder: Path) -> Case:
+    def read(folder: Path) -> TrainingExam:
         paths = find_exam(folder)
         masks = paths.segmentations
         if not masks:
@@ -253,7 +253,7 @@ def read_cases(arguments: Arguments, device: str) -> tuple[list[Case], list[Case
     return [read(folder) for folder in arguments.exam], [read(folder) for folder in arguments.test]
 
 
-def run_example(arguments: Arguments) -> None:
+def run_example(arguments: SegmentationArguments) -> None:
     """Train, compare, print and write."""
     started = time.monotonic()
     if arguments.steps < 1 or not arguments.weight > 0:
@@ -313,7 +313,7 @@ def run_example(arguments: Arguments) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="train_segmentation.py", args=argv)
+    arguments = tyro.cli(SegmentationArguments, prog="train_segmentation.py", args=argv)
     try:
         run_example(arguments)
     except KeyboardInterrupt:

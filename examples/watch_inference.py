@@ -31,7 +31,7 @@ from dqe_loss.monitor.drift import DriftWatch
 
 
 @dataclass(frozen=True)
-class Arguments:
+class WatchArguments:
     """Watch rated segmentations, and write an alert file when their stars depart from a reference.
 
     Attributes:
@@ -88,7 +88,7 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     return table if segmentation is None else table[table["segmentation"] == segmentation].reset_index(drop=True)
 
 
-def split_reference(arguments: Arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_reference(arguments: WatchArguments) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The reference, and what is to be watched so far.
 
     Raises:
@@ -110,7 +110,7 @@ def split_reference(arguments: Arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
     return reference, watched
 
 
-def watch(arguments: Arguments) -> bool:
+def watch(arguments: WatchArguments) -> bool:
     """Watch until an alarm, or once; whether there was an alarm.
 
     Raises:
@@ -141,7 +141,7 @@ def watch(arguments: Arguments) -> bool:
         time.sleep(arguments.follow)
 
 
-def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, arguments: Arguments) -> dict[str, Any]:
+def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, arguments: WatchArguments) -> dict[str, Any]:
     """The alert file: what was seen, since when, and figures that a human can judge it by."""
 
     def figures(part: pd.DataFrame) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def describe(alarm: Any, reference: pd.DataFrame, watched: pd.DataFrame, argumen
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the watch; exit code 1 on an alarm."""
-    arguments = tyro.cli(Arguments, prog="watch_inference.py", args=argv)
+    arguments = tyro.cli(WatchArguments, prog="watch_inference.py", args=argv)
     alarms: list[bool] = []
     return run_command("watch_inference.py", lambda: alarms.append(watch(arguments))) or int(any(alarms))
 

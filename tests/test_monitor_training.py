@@ -36,7 +36,7 @@ def small_phantoms(example, monkeypatch):
 
 
 def test_tensorboard_has_stars_and_dice_of_each_epoch(example, small_phantoms, tmp_path, capsys):
-    arguments = example.Arguments(out=tmp_path, phantoms=2, validation=2, epochs=3)
+    arguments = example.MonitorArguments(out=tmp_path, phantoms=2, validation=2, epochs=3)
     history = example.monitor(arguments)
     assert len(history) == 3
     log = events.EventAccumulator(str(tmp_path))

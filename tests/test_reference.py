@@ -153,7 +153,7 @@ def test_example(folders, monkeypatch, tmp_path, capsys, name):
     for module in ("train_segmentation", "segmentation_report"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     example = importlib.import_module("train_segmentation")
-    arguments = example.Arguments(exam=tuple(folders), reference=name, out=tmp_path)
+    arguments = example.SegmentationArguments(exam=tuple(folders), reference=name, out=tmp_path)
     monkeypatch.setattr(example, "prepare", lambda exam, scheme, device: next(iter(exam.segmentations)))
     assert example.read_cases(arguments, "cpu")[0] == [f"{exam.name}-seg" for exam in folders]
 

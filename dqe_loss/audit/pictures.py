@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dqe_loss.audit.measure import Panel
+from dqe_loss.audit.stars_and_dice import Panel
 from dqe_loss.viz.hanging import gray, paint, window
 
 TISSUES = {"edema": "#56B4E9", "necrosis and non-enhancing core": "#F0E442", "enhancing tumor": "#FF4A26"}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dqe_loss.core.intensity import MODALITIES
 from dqe_loss.core.planes import Rater
-from dqe_loss.data.discovery.cohort import Case
+from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.data.tables.rated import COLUMNS, write_rated
@@ -167,7 +167,7 @@ def _progress(plan: Plan, total: int, todo: int) -> "tqdm[Any]":
     )
 
 
-def _lines(case: Case, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _lines(case: FoundExam, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """An exam's rows of the table."""
     images = {modality: written(str(case.images.get(modality, ""))) for modality in MODALITIES}
     for row in entry.rows:

@@ -14,7 +14,7 @@ from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.pipeline import mask_inputs
 from dqe_loss.core.planes import Rater
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.discovery.cohort import Case
+from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.exams import Exam, open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
@@ -74,7 +74,7 @@ def rate_exam(
 
 
 def prepare_case(
-    case: Case, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
 ) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
@@ -128,7 +128,9 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     return prepared.row | _rounded(named, _STAR_DIGITS)
 
 
-def _prepare(case: Case, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool) -> list[PreparedMask]:
+def _prepare(
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool
+) -> list[PreparedMask]:
     exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
@@ -149,7 +151,7 @@ def _row(segmentation: str, warnings: str = "", error: str = "") -> Row:
     return {"segmentation": segmentation, "warnings": printable(warnings), "error": printable(error)}
 
 
-def _failed(case: Case, reason: str) -> list[PreparedMask]:
+def _failed(case: FoundExam, reason: str) -> list[PreparedMask]:
     return [PreparedMask(_row(name, error=reason), None) for name in case.masks or ("",)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.core.centers import told_looks
-from dqe_loss.data.discovery.cohort import Case, find_tree, with_predictions
+from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.discovery.path_table import find_in_table
@@ -79,7 +79,7 @@ class Plan:
         }
 
 
-def find_cases(plan: Plan) -> list[Case]:
+def find_cases(plan: Plan) -> list[FoundExam]:
     """Find the exams of a plan, in the order of names: the same in every process.
 
     Raises:
@@ -98,7 +98,7 @@ def find_cases(plan: Plan) -> list[Case]:
     return with_predictions(cases, plan.predictions) if plan.predictions else cases
 
 
-def stamp(case: Case, folder: Path) -> str:
+def stamp(case: FoundExam, folder: Path) -> str:
     """A checksum of an exam's files by path, size and time: another prediction of the same name is another exam.
 
     Args:

@@ -40,7 +40,7 @@ RULES = {"all": "no curation", "stars": "curation by stars", "truth": "oracle"}
 
 
 @dataclass(frozen=True)
-class Arguments:
+class FederationArguments:
     """Train a small network in a federation of phantoms with wrong masks: as they are, curated by stars, and by truth.
 
     Attributes:
@@ -72,7 +72,7 @@ class Arguments:
     processes: int = 2
 
 
-def run_federations(arguments: Arguments) -> None:
+def run_federations(arguments: FederationArguments) -> None:
     """Lay out, train, test, and tell."""
     started = time.monotonic()
     check(arguments)
@@ -132,7 +132,7 @@ def run_federations(arguments: Arguments) -> None:
     print(f"{time.monotonic() - started:.0f} s. Written to {arguments.out}: results.json")
 
 
-def check(arguments: Arguments) -> None:
+def check(arguments: FederationArguments) -> None:
     """Refuse what cannot work, before any work is done.
 
     Raises:
@@ -150,7 +150,7 @@ def check(arguments: Arguments) -> None:
     check_output_folder(arguments.out)
 
 
-def check_settings(arguments: Arguments, checkpoint: str, path: Path) -> None:
+def check_settings(arguments: FederationArguments, checkpoint: str, path: Path) -> None:
     """Refuse to mix runs of different settings in one folder.
 
     Args:
@@ -276,7 +276,7 @@ def as_text(summary: list[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the example, and tell what is wrong in one line."""
-    arguments = tyro.cli(Arguments, prog="run.py", args=argv)
+    arguments = tyro.cli(FederationArguments, prog="run.py", args=argv)
     return run_command("run.py", lambda: run_federations(arguments))
 
 

@@ -24,7 +24,7 @@ NIFTI = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
-class Case:
+class FoundExam:
     """An exam of a data set, as it was found; nothing is read yet.
 
     Attributes:
@@ -46,7 +46,7 @@ class Case:
         return ExamPaths(t1c, t1, t2, flair, tuple(self.masks.values()), self.name)
 
 
-def find_tree(root: Path) -> list[Case]:
+def find_tree(root: Path) -> list[FoundExam]:
     """Find all exams in a folder and below it.
 
     A folder is an exam where it holds two modalities or more by BraTS's names (see `dqe_loss.data.exams.find_exam`),
@@ -74,7 +74,7 @@ def find_tree(root: Path) -> list[Case]:
     return sorted(cases, key=lambda case: case.name)
 
 
-def with_predictions(cases: Sequence[Case], folders: Sequence[Path]) -> list[Case]:
+def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path]) -> list[FoundExam]:
     """Cases with the segmentations of other folders in place of their own.
 
     Args:
@@ -137,7 +137,7 @@ def _exam_folders(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
         yield folder
 
 
-def _tree_case(folder: Path, root: Path) -> Case:
+def _tree_case(folder: Path, root: Path) -> FoundExam:
     name = written(folder.relative_to(root).as_posix() if folder != root else root.resolve().name)
     files = sorted(path for path in folder.rglob("*") if _is_mask(path, folder))
     # The exam's own folder first, as its reader has it.
@@ -146,8 +146,8 @@ def _tree_case(folder: Path, root: Path) -> Case:
     try:
         paths = find_exam(folder)
     except ExamError as error:
-        return Case(name, {}, masks, str(error))
-    return Case(name, {modality: getattr(paths, modality) for modality in MODALITIES}, masks)
+        return FoundExam(name, {}, masks, str(error))
+    return FoundExam(name, {modality: getattr(paths, modality) for modality in MODALITIES}, masks)
 
 
 def _is_mask(path: Path, folder: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.data.discovery.cohort import NIFTI, Case
+from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
 from dqe_loss.data.exams import MODALITY_TOKENS, ExamError
 from dqe_loss.data.file_names import written
 
@@ -23,7 +23,7 @@ def is_nnunet(folder: Path) -> bool:
     return any((folder / images).is_dir() for images, _ in _PARTS)
 
 
-def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[Case]:
+def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[FoundExam]:
     """Find all exams of a raw data set of nnU-Net: of imagesTr, and of imagesTs if there is one.
 
     Args:
@@ -40,7 +40,7 @@ def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[Case]:
             parts.
     """
     order = _check_channels(channels, "--channels") if channels else _read_channels(folder / "dataset.json")
-    cases: dict[str, Case] = {}
+    cases: dict[str, FoundExam] = {}
     for images, labels in _PARTS:
         files: dict[str, dict[int, Path]] = defaultdict(dict)
         for path in sorted((folder / images).glob("*")):
@@ -56,7 +56,7 @@ def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[Case]:
     return [cases[name] for name in sorted(cases)]
 
 
-def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path, labels: Path) -> Case:
+def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path, labels: Path) -> FoundExam:
     masks = {}
     if labels.is_dir():
         candidates = [labels / f"{name}{ending}" for ending in NIFTI]
@@ -64,9 +64,9 @@ def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path,
     missing = [f"{name}_{number:04} ({order[number]})" for number in range(len(order)) if number not in found]
     if missing:
         error = f"{images}: expected a file for each of four channels, lacks {', '.join(missing)}"
-        return Case(written(name), {}, masks, error)
+        return FoundExam(written(name), {}, masks, error)
     files = {order[number]: path for number, path in found.items()}
-    return Case(written(name), {modality: files[modality] for modality in MODALITIES}, masks)
+    return FoundExam(written(name), {modality: files[modality] for modality in MODALITIES}, masks)
 
 
 def _split_name(name: str) -> tuple[str, int | None]:

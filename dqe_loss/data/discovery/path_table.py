@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from dqe_loss.core.intensity import MODALITIES
-from dqe_loss.data.discovery.cohort import Case, name_masks
+from dqe_loss.data.discovery.cohort import FoundExam, name_masks
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.tables.table import absolute_path, raise_problems, read_table
 
 COLUMNS = ("exam", "segmentation", *MODALITIES)
 
 
-def find_in_table(path: Path) -> list[Case]:
+def find_in_table(path: Path) -> list[FoundExam]:
     """Find the exams of a table of paths.
 
     Args:
@@ -43,6 +43,6 @@ def find_in_table(path: Path) -> list[Case]:
                 )
         images = {name: file_at(absolute_path(rows[name].iloc[0], path.parent)) for name in MODALITIES}
         files = [file_at(absolute_path(file, path.parent)) for file in dict.fromkeys(rows["segmentation"])]
-        cases.append(Case(str(exam), images, name_masks(files, images["t1c"].parent)))
+        cases.append(FoundExam(str(exam), images, name_masks(files, images["t1c"].parent)))
     raise_problems(problems)
     return cases
