@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dqe_loss import Surrogate, rate_segmentation
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
-from dqe_loss.audit.measure import plane_dice
+from dqe_loss.audit.stars_and_dice import plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.mask import RegionMask, center_of_mask
 from dqe_loss.core.pipeline import CPU_BATCH, cut_planes, read_inputs

@@ -29,7 +29,7 @@ from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
-from dqe_loss.audit.measure import Settings
+from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -179,14 +179,14 @@ def _measure(
 
 
 def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate) -> None:
-    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
+    settings = AuditSettings(seed=options.seed, attack_steps=options.attack_steps)
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):
         path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
         measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
 
 
-def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: AuditSettings) -> dict[str, Any]:
     return attacked(surrogate, read(), start, guard, settings)
 
 

@@ -21,7 +21,7 @@ SURROGATE_TEXT = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A number and its interval as text."""
 
     value: str

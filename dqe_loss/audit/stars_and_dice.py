@@ -30,7 +30,7 @@ Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class AuditSettings:
     """What the parts depend on besides checkpoint and exam.
 
     Attributes:
