@@ -49,7 +49,7 @@ from dqe_loss.core.boxes import box_around
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.data.corruption import CORRUPTIONS
 from dqe_loss.surrogate.rating import rate_mask
-from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2
@@ -584,7 +584,7 @@ class Still:
 @pytest.mark.slow
 def test_attacks_with_the_refiners_guard_on_and_off_side_by_side(run, folders, tmp_path, monkeypatch):
     sides = (SMALLEST_PLANE, SMALLEST_PLANE)
-    config = replace(small_surrogate().config, field_of_view=sides, reader=ReaderConfig(), kind_of_ratings="hybrid")
+    config = replace(small_surrogate().config, field_of_view=sides, refiner=RefinerConfig(), kind_of_ratings="hybrid")
     refined = Surrogate(config, Unsure())
     refined.network = tiny_surrogate().network
     monkeypatch.setattr(exploitation, "GuardedSurrogate", Still)
@@ -666,7 +666,7 @@ def test_an_interrupted_audit_goes_on(run, monkeypatch, tmp_path):
 
 def test_results_are_measured_again_where_their_inputs_changed(folders):
     sources = find_sources(folders, ["seg-truth"])
-    plan = audit_run.Plan("tiny", sources, ["soft", "exploitation"], AuditSettings(0, 5))
+    plan = audit_run.AuditPlan("tiny", sources, ["soft", "exploitation"], AuditSettings(0, 5))
     longer = replace(plan, settings=AuditSettings(0, 6))
     assert plan.inputs("soft", sources[0]) == longer.inputs("soft", sources[0])
     assert plan.inputs("exploitation", sources[0]) != longer.inputs("exploitation", sources[0])

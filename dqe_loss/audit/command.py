@@ -28,7 +28,7 @@ class AuditArguments:
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
     (--phantoms) or real ones with a reference (--exams and --reference). Run it again to continue. On one CPU
-    core an exam takes about ten minutes, most of them for exploitation; with a refiner (a second reader) half as
+    core an exam takes about ten minutes, most of them for exploitation; with a refiner half as
     long again, for its guard is tried on and off.
 
     Attributes:

@@ -58,7 +58,7 @@ PARTS = {
         "Exploitation",
         "The question that decides whether a rating may be used as a loss without a target: an optimizer changes the "
         "mask for the sake of the stars alone, with no target. If stars rise and Dice falls, the checkpoint can be "
-        "fooled, and a network trained on it alone would learn how. A checkpoint with a refiner (a second reader) is "
+        "fooled, and a network trained on it alone would learn how. A checkpoint with a refiner is "
         "attacked with the refiner's guard on, as the loss has it by default, and off, from the same starts; the "
         "former is judged. A checkpoint without one has no guard. If Dice stays from the reference, and rises from "
         "wrong masks, the stars lead the right way. Noise and an empty mask are shown and not judged: no one says that "
