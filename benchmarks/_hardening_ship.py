@@ -8,7 +8,7 @@ from _hardening_figures import JUDGED
 from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled, stars_of
 
-from dqe_loss.core.centers import told_looks
+from dqe_loss.core.centers import told_centers
 from dqe_loss.evaluate.dice_calibration import fit_dice_map
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
@@ -51,5 +51,5 @@ def dice_map_of(pooled: Pooled) -> DiceMap:
         masks["dice"].to_numpy(),
         masks["group"].tolist(),
         learned_from=told,
-        look=" ".join(told_looks(("mask",), True)),
+        look=" ".join(told_centers(("mask",), True)),
     )

@@ -163,7 +163,7 @@ def test_the_page_without_decisions():
 
 
 @pytest.mark.parametrize(
-    ("look", "unit", "said"),
+    ("centers", "unit", "said"),
     [
         ("mask", "stars", "three planes through the center of the segmentation's tumor core, and are not clamped to"),
         (
@@ -184,10 +184,12 @@ def test_the_page_without_decisions():
         ),
     ],
 )
-def test_the_page_says_where_the_planes_lie(look, unit, said):
-    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, look=look), {}, title="Stars")).words)
+def test_the_page_says_where_the_planes_lie(centers, unit, said):
+    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, look=centers), {}, title="Stars")).words)
     assert said in " ".join(words.split())
-    assert ("need not be those with the lowest stars" in words) == (not look.startswith("mask") or "flair" in look)
+    assert ("need not be those with the lowest stars" in words) == (
+        not centers.startswith("mask") or "flair" in centers
+    )
 
 
 def test_a_page_of_errors_alone():

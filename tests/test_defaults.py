@@ -122,7 +122,7 @@ def deep_quality_estimation():
         (deep_quality_estimation, RATED | {"checkpoint": "hardened", "thorough": True, "per_view": False}),
         (
             lambda: rate_segmentation,
-            {"slicing": "hard", "label_scheme": "brats", "center": None, "look": ("mask",), "views": VIEWS}
+            {"slicing": "hard", "label_scheme": "brats", "center": ("mask",), "views": VIEWS}
             | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": None}
             | {"thorough": False, "survey_planes": 12},
         ),
@@ -138,7 +138,7 @@ def test_default_options_of_the_command_rate():
     given = {field.name: getattr(rate.RateArguments(), field.name) for field in dataclasses.fields(rate.RateArguments)}
     not_empty = {name: value for name, value in given.items() if value not in (None, (), False)}
     assert not_empty == {
-        "label_scheme": "brats", "checkpoint": "hardened", "look": ("mask",), "thorough": True, "device": "cpu",
+        "label_scheme": "brats", "checkpoint": "hardened", "center": ("mask",), "thorough": True, "device": "cpu",
         "engine": "torch",
     }  # fmt: skip
 

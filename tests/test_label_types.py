@@ -55,8 +55,8 @@ def test_the_box_of_every_integer_type(dtype):
 def test_images_of_large_unsigned_types(dtype):
     image, labels = make_exam()
     image = image.clamp(min=0).round()
-    look = ("mask", "flair", "brain")
-    stars = [rate_segmentation(small_surrogate(), x, labels, look=look) for x in (image.to(dtype), image)]
+    centers = ("mask", "flair", "brain")
+    stars = [rate_segmentation(small_surrogate(), x, labels, center=centers) for x in (image.to(dtype), image)]
     assert torch.equal(*stars)
 
 

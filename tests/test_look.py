@@ -46,8 +46,8 @@ def test_the_lowest_stars_of_each_view_count(slicing):
     image, labels = make_image(), torch.zeros(1, 1, *SHAPE, dtype=torch.uint8)
     labels[..., 20:26, 6:12, 20:26] = 3
     stars = {
-        look: rate_segmentation(tiny_surrogate(), image, labels, slicing=slicing, look=look)
-        for look in (("mask",), ("flair",), ("brain",), ("mask", "flair", "brain"))
+        centers: rate_segmentation(tiny_surrogate(), image, labels, slicing=slicing, center=centers)
+        for centers in (("mask",), ("flair",), ("brain",), ("mask", "flair", "brain"))
     }
     single = torch.stack([stars[(name,)] for name in ("mask", "flair", "brain")])
     assert len({tuple(row[0].tolist()) for row in single}) == 3
@@ -55,7 +55,7 @@ def test_the_lowest_stars_of_each_view_count(slicing):
     torch.testing.assert_close(rate_segmentation(tiny_surrogate(), image, labels, slicing=slicing), stars[("mask",)])
 
 
-@pytest.mark.parametrize("look", [(), ("mask", "mask"), ("nose",)])
-def test_unknown_places_are_refused(look):
-    with pytest.raises(ValueError, match=r"look must be one or more of \('mask', 'flair', 'brain'\), each once, got"):
-        rate_segmentation(tiny_surrogate(), make_image(), torch.zeros(1, 1, *SHAPE), look=look)
+@pytest.mark.parametrize("centers", [(), ("mask", "mask"), ("nose",)])
+def test_unknown_places_are_refused(centers):
+    with pytest.raises(ValueError, match=r"center must be one or more of \('mask', 'flair', 'brain'\), each once, got"):
+        rate_segmentation(tiny_surrogate(), make_image(), torch.zeros(1, 1, *SHAPE), center=centers)

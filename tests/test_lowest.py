@@ -9,7 +9,7 @@ import torch
 from helpers import make_image, make_labels, small_surrogate
 
 from dqe_loss import MODALITIES, VIEWS, rate_segmentation, save_surrogate
-from dqe_loss.core.centers import LOOKS, bright_center
+from dqe_loss.core.centers import CENTERS, bright_center
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import read_exam
@@ -18,7 +18,7 @@ from dqe_loss.rate import command as rate
 from dqe_loss.surrogate.lowest import lowest_planes
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-ALL = [("flair",), ("brain",), ("mask",), ("mask", "flair"), LOOKS]
+ALL = [("flair",), ("brain",), ("mask",), ("mask", "flair"), CENTERS]
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +43,19 @@ def batch(exam):
     return image, torch.from_numpy(np.stack(list(read.segmentations.values())))[:, None]
 
 
-@pytest.mark.parametrize("look", ALL)
-def test_the_stars_are_those_through_the_planes_that_count(batch, look):
+@pytest.mark.parametrize("centers", ALL)
+def test_the_stars_are_those_through_the_planes_that_count(batch, centers):
     image, labels = batch
     surrogate = small_surrogate()
-    planes = lowest_planes(surrogate, image, LabelMask(labels, "brats"), look)
-    expected = rate_segmentation(surrogate, image, labels, look=look)
+    planes = lowest_planes(surrogate, image, LabelMask(labels, "brats"), centers)
+    expected = rate_segmentation(surrogate, image, labels, center=centers)
     torch.testing.assert_close(rate_segmentation(surrogate, image, labels, center=planes.center), expected)
-    through = {name: rate_segmentation(surrogate, image, labels, look=(name,)) for name in look}
+    through = {name: rate_segmentation(surrogate, image, labels, center=(name,)) for name in centers}
     for exam, places in enumerate(planes.places):
         assert list(places) == list(VIEWS)
         for column, (view, place) in enumerate(places.items()):
             assert through[place][exam, column] == min(stars[exam, column] for stars in through.values()), view
-    saliency = explain_labels(surrogate, image, labels, look=look)
+    saliency = explain_labels(surrogate, image, labels, center=centers)
     found = torch.stack([one.stars for one in saliency.values()], 1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     for view, one in saliency.items():
@@ -73,8 +73,8 @@ def test_a_given_center_is_explained(batch):
             explain_labels(small_surrogate(), image, labels, center=wrong)
 
 
-@pytest.mark.parametrize("look", [*(pytest.param(one, marks=pytest.mark.slow) for one in ALL[:-1]), ALL[-1]])
-def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_path, monkeypatch):
+@pytest.mark.parametrize("centers", [*(pytest.param(one, marks=pytest.mark.slow) for one in ALL[:-1]), ALL[-1]])
+def test_the_command_shows_and_explains_what_it_rates(exam, batch, centers, tmp_path, monkeypatch):
     report = pytest.importorskip("dqe_loss.viz.planes")
     drawn = []
     monkeypatch.setattr(report.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
@@ -87,16 +87,16 @@ def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_pat
         str(exam),
         "--checkpoint",
         str(checkpoint),
-        "--look",
-        *look,
+        "--center",
+        *centers,
         "--figure",
         str(tmp_path / "a.png"),
     ]
     assert rate.main([*options, "--figure", str(tmp_path / "a.png"), *given]) == 0
     ratings, explained = (json.loads(file.read_text()) for file in files.values())
     image, labels = batch
-    planes = lowest_planes(small_surrogate(), image, LabelMask(labels, "brats"), look)
-    assert explained["look"] == list(look)
+    planes = lowest_planes(small_surrogate(), image, LabelMask(labels, "brats"), centers)
+    assert explained["look"] == list(centers)
     read = read_exam(exam)
     titles = iter([text.get_text() for text in drawn[0].figure.texts if ", " in text.get_text()][-6:])
     panels = iter(drawn[0].axes)
@@ -118,7 +118,7 @@ def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_pat
                 for i in range(whole.shape[0] - shown.shape[0] + 1)
                 for j in range(whole.shape[1] - shown.shape[1] + 1)
             )
-    if look == ("flair",):
+    if centers == ("flair",):
         bright = bright_center(image[:1])[0].tolist()
         assert [explained["saliency"]["seg-one"][v]["plane"] for v in VIEWS] == [bright[VIEW_AXIS[v]] for v in VIEWS]
         own = lowest_planes(small_surrogate(), image, LabelMask(labels, "brats")).center

@@ -68,8 +68,8 @@ def test_stars_of_other_planes_have_none_and_it_is_told(data, checkpoint, tmp_pa
     add_dice_map(checkpoint, MAP)
     out = tmp_path / "stars.csv"
     command = ["--data", str(data), "--out", str(out), "--checkpoint", str(checkpoint)]
-    assert rate.main([*command, "--look", "mask", "flair"]) == 1
-    assert "no dice: what the stars mean in Dice was learned with --look mask\n" in capsys.readouterr().out
+    assert rate.main([*command, "--center", "mask", "flair"]) == 1
+    assert "no dice: what the stars mean in Dice was learned with --center mask\n" in capsys.readouterr().out
     assert list(read_rated(out)) == [*COLUMNS, "labels"]
 
 
@@ -93,7 +93,7 @@ def test_an_exam_has_them_in_text_json_and_csv(data, checkpoint, tmp_path, capsy
         row = next(csv.DictReader(file))
     assert [float(row[name]) for name in DICE_COLUMNS] == pytest.approx([ratings[n] for n in DICE_COLUMNS], abs=1e-4)
 
-    assert rate.main([*command, *flags, "--look", "mask", "brain"]) == 0
+    assert rate.main([*command, *flags, "--center", "mask", "brain"]) == 0
     assert "dice" not in json.loads(files["json"].read_text())
     assert "no dice" in capsys.readouterr().out.splitlines()[1]
 

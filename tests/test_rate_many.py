@@ -299,7 +299,9 @@ def test_nothing_but_the_exam_suffers_from_an_error_nobody_thought_of(command, t
 
 
 def test_stars_that_are_none_are_an_error(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("dqe_loss.rate.table_rows.rate_looks", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]]))
+    monkeypatch.setattr(
+        "dqe_loss.rate.table_rows.rate_prepared_stars", lambda *_: torch.tensor([[1.0, float("nan"), 2.0]])
+    )
     assert rate.main(command) == 1
     assert set(read_rated(tmp_path / "stars.csv")["error"]) == {"the surrogate gives 1.0, nan, 2.0, which are no stars"}
 
@@ -366,7 +368,7 @@ def test_a_journal_of_something_else_is_refused(command, checkpoint, tmp_path, c
     before = (tmp_path / "stars.csv").read_bytes()
     for changes, differing in (
         (["--label-scheme", "brats23"], "another label_scheme (label_scheme was 'brats', is 'brats23')"),
-        (["--look", "mask", "flair"], "another look (look was 'mask', is 'mask flair')"),
+        (["--center", "mask", "flair"], "another look (look was 'mask', is 'mask flair')"),
         (["--checkpoint", other_weights(checkpoint)], "another checkpoint_sha256 (checkpoint_sha256 was '"),
         (["--data", str(Path(command[1]) / "site-0")], "another data (data was '"),
     ):

@@ -79,7 +79,7 @@ def mean_stars(
     surrogate: Surrogate,
     image: Tensor,
     regions: Tensor,
-    center: Tensor | None = None,
+    center: Tensor | tuple[str, ...] = ("mask",),
     slicing: str = "hard",
     thorough: bool = False,
 ) -> float:
@@ -89,7 +89,7 @@ def mean_stars(
         surrogate: the network.
         image: raw ``(1, 4, X, Y, Z)``.
         regions: ``(1, 3, X, Y, Z)``, boolean or in [0, 1].
-        center: ``(1, 3)`` to look at, integers for hard slicing; the mask's own if None.
+        center: ``(1, 3)``, integers for hard slicing, or names, see `rate_segmentation`.
         slicing: ``"hard"`` or ``"soft"``, see `rate_segmentation`.
         thorough: whether to survey the whole volume, if there is a refiner.
 

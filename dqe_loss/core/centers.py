@@ -1,7 +1,7 @@
 """Where else to look: centers that do not depend on the segmentation.
 
 Planes through a mask's own center show what it marks, never what it misses elsewhere: a small false tumor in the
-healthy hemisphere is rated for itself. These centers come from the image alone. `rate_segmentation(look=...)` rates
+healthy hemisphere is rated for itself. These centers come from the image alone. `rate_segmentation(center=...)` rates
 through several and takes, view by view, the lowest stars.
 """
 
@@ -21,7 +21,7 @@ PLACES = {
 }
 """What the planes go through, in words; the first is as published."""
 
-LOOKS = tuple(PLACES)
+CENTERS = tuple(PLACES)
 """Where to look, by name."""
 
 SURVEY = "survey"
@@ -47,30 +47,32 @@ def plane_title(view: str, index: int, place: str) -> str:
     return f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {index}{THROUGH.get(place, '')}"
 
 
-def told_looks(look: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
+def told_centers(centers: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
     """What tables and files say of where stars come from: the places, and whether there was a survey."""
-    return (*look, SURVEY) if surveyed else look
+    return (*centers, SURVEY) if surveyed else centers
 
 
-def check_looks(look: tuple[str, ...]) -> None:
+def check_centers(centers: tuple[str, ...]) -> None:
     """Check that places to look at are named, known and not named twice.
 
     Raises:
         ValueError: saying which there are.
     """
-    if not look or len(set(look)) != len(look) or not set(look) <= set(LOOKS):
-        raise ValueError(f"look must be one or more of {LOOKS}, each once, got {tuple(look)}")
+    if not centers or len(set(centers)) != len(centers) or not set(centers) <= set(CENTERS):
+        raise ValueError(f"center must be one or more of {CENTERS}, each once, got {tuple(centers)}")
 
 
-def image_centers(image: Tensor, look: tuple[str, ...], modalities: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+def image_centers(
+    image: Tensor, centers: tuple[str, ...], modalities: tuple[str, ...] | None = None
+) -> dict[str, Tensor]:
     """Those of the named centers that do not depend on a segmentation, each ``(B, 3)`` int64.
 
     Raises:
         ValueError: if a place is unknown.
     """
-    check_looks(look)
-    centers = {"flair": lambda: bright_center(image, modalities), "brain": lambda: brain_center(image)}
-    return {name: centers[name]() for name in look if name in centers}
+    check_centers(centers)
+    found = {"flair": lambda: bright_center(image, modalities), "brain": lambda: brain_center(image)}
+    return {name: found[name]() for name in centers if name in found}
 
 
 def brain_center(image: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ else:
 
 
 def label_scheme(name: str) -> LabelScheme:
-    """Look a scheme up by name.
+    """CenterNames a scheme up by name.
 
     Raises:
         ValueError: if there is no scheme of that name.

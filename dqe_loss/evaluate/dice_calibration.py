@@ -105,9 +105,9 @@ def _map_of(masks: _Masks, level: float) -> DiceMap:
 
 
 def _fit(masks: _Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots of a monotone map, in stars and Dice: the centers of isotonic regression's steps.
+    """Knots of a monotone map, in stars and Dice: the look of isotonic regression's steps.
 
-    Lines between centers fit better than its steps do (centered isotonic regression: Oron and Flournoy 2017,
+    Lines between look fit better than its steps do (centered isotonic regression: Oron and Flournoy 2017,
     arXiv 1701.05964).
     """
     _, group, count = np.unique(masks.groups, return_inverse=True, return_counts=True)
@@ -115,8 +115,8 @@ def _fit(masks: _Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     isotonic = IsotonicRegression(y_min=0, y_max=1)
     fitted = isotonic.fit_transform(masks.stars, masks.dice, sample_weight=weight).round(_DIGITS)
     estimates, step = np.unique(fitted, return_inverse=True)
-    centers = (np.bincount(step, weight * masks.stars) / np.bincount(step, weight)).round(_DIGITS)
-    knots, first = np.unique(centers, return_index=True)
+    look = (np.bincount(step, weight * masks.stars) / np.bincount(step, weight)).round(_DIGITS)
+    knots, first = np.unique(look, return_index=True)
     kept = _bends(knots, estimates[first])
     return knots[kept], estimates[first][kept]
 

@@ -64,7 +64,7 @@ def explain_exam(
     checkpoint: str,
     reference: str | None = None,
     label_scheme: str = "brats",
-    look: tuple[str, ...] = ("mask",),
+    centers: tuple[str, ...] = ("mask",),
 ) -> tuple[dict[Path, bytes], str]:
     """Explain all segmentations of an exam but the reference.
 
@@ -75,7 +75,7 @@ def explain_exam(
         checkpoint: where the surrogate comes from.
         reference: name of the segmentation that counts as true, if there is one.
         label_scheme: scheme of the label maps.
-        look: where the stars look; of several places, each view is explained where its stars are lowest.
+        centers: where the stars look; of several places, each view is explained where its stars are lowest.
 
     Returns:
         Contents of the files, and a table of the shares on the true error ("" without a reference).
@@ -86,7 +86,7 @@ def explain_exam(
     contents: dict[Path, bytes] = {}
     for name, file in files.items():
         mask = labels[name].to(surrogate.device)
-        planes = lowest_planes(surrogate, image, LabelMask(mask, label_scheme), look)
+        planes = lowest_planes(surrogate, image, LabelMask(mask, label_scheme), centers)
         explained = explain_labels(surrogate, image, mask, label_scheme=label_scheme, center=planes.center)
         saliency = {view: one.cpu() for view, one in explained.items()}
         errors = None
@@ -99,7 +99,7 @@ def explain_exam(
             caption = f"{exam.name}, {name}:\n{describe_ratings(surrogate.config, checkpoint)}"
             contents[file] = _picture(saliency, errors, numbers[name], surrogate, caption, file.suffix.lower())
         else:
-            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, label_scheme, look)
+            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, label_scheme, centers)
     return contents, _table(numbers) if reference is not None else ""
 
 
@@ -110,7 +110,7 @@ def _as_json(
     checkpoint: str,
     reference: str | None,
     label_scheme: str,
-    look: tuple[str, ...],
+    centers: tuple[str, ...],
 ) -> bytes:
     content = {
         "exam": exam,
@@ -118,7 +118,7 @@ def _as_json(
         "kind_of_ratings": surrogate.config.kind_of_ratings,
         "unit": star_unit(surrogate.config),
         "label_scheme": label_scheme,
-        "look": list(look),
+        "look": list(centers),
         "reference": reference,
         "smoothing": SMOOTHING,
         "saliency": numbers,

@@ -93,8 +93,7 @@ def explain_labels(
     labels: Tensor,
     *,
     label_scheme: str = "brats",
-    center: Tensor | None = None,
-    look: tuple[str, ...] = ("mask",),
+    center: Tensor | tuple[str, ...] = ("mask",),
     views: tuple[str, ...] = VIEWS,
     smoothing: float = SMOOTHING,
     modalities: tuple[str, ...] = MODALITIES,
@@ -106,8 +105,8 @@ def explain_labels(
         image: intensities ``(B, 4, X, Y, Z)`` of any real dtype.
         labels: label map ``(B, 1, X, Y, Z)`` of any real dtype.
         label_scheme: its scheme.
-        center: ``(B, 3)`` whole voxel coordinates to look at, instead of ``look``.
-        look: where to look, see `rate_segmentation`; of several places, each view's is the one with its lowest stars.
+        center: where the planes lie, as `rate_segmentation` takes it, in whole voxels; of several places, each view's
+            is the one with its lowest stars.
         views: which views.
         smoothing: standard deviation of the Gaussian in voxels; 0 for none.
         modalities: the image's channel order.
@@ -128,8 +127,8 @@ def explain_labels(
         raise ValueError(f"smoothing must be a standard deviation in voxels, 0 or above, got {smoothing}")
     check_devices(surrogate, image=image, segmentation=labels)
     mask = LabelMask(labels, label_scheme)
-    if center is None:
-        center = lowest_planes(surrogate, image, mask, look, modalities).center
+    if not isinstance(center, Tensor):
+        center = lowest_planes(surrogate, image, mask, center, modalities).center
     if center.is_floating_point() or tuple(center.shape) != (image.shape[0], 3):
         raise ValueError(f"center must be whole voxels (B, 3), got {tuple(center.shape)} of {center.dtype}")
     channels = modality_index(modalities, surrogate.config.modalities)

@@ -32,7 +32,7 @@ other planes, absurd ones, none at all, soft ones, and masks that had been chang
 **Real exams.** {names}
 
 **Limits.** {known} It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not sure it says
-nothing. Look at its audit before you rely on it.
+nothing. CenterNames at its audit before you rely on it.
 {notice}"""
 
 

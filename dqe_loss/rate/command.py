@@ -11,7 +11,7 @@ import tyro
 
 from dqe_loss import options
 from dqe_loss.command_line import available_cores, check_device, run_command
-from dqe_loss.core.centers import check_looks, told_looks
+from dqe_loss.core.centers import check_centers, told_centers
 from dqe_loss.core.label_schemes import LABEL_SCHEMES
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
@@ -73,8 +73,8 @@ class RateArguments:
         t2: T2, instead of --exam.
         flair: T2 FLAIR, instead of --exam.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        look: Planes through the mask's center (as published), through where FLAIR is brightest, through the brain's
-            center; of several, each view's lowest stars count.
+        center: Where planes lie: through the mask's center (as published), where FLAIR is brightest, or through the
+            brain's center; of several, each view's lowest stars count.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
@@ -100,9 +100,9 @@ class RateArguments:
     segmentation: options.Files = ()
     label_scheme: options.SchemeOption = "brats"
     checkpoint: options.CheckpointName = DEFAULT_CHECKPOINT
-    look: Annotated[tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")] = (
-        "mask",
-    )
+    center: Annotated[
+        tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")
+    ] = ("mask",)
     thorough: options.Thorough = True
     device: options.DeviceName = "cpu"
     engine: Literal["torch", "openvino"] = "torch"
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: RateArguments) -> int:
-    check_looks(arguments.look)
+    check_centers(arguments.center)
     return _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
 
 
@@ -158,7 +158,7 @@ def _rate_data(arguments: RateArguments) -> int:
         arguments.channels,
         workers,
         arguments.retry,
-        arguments.look,
+        arguments.center,
         arguments.thorough,
         rank,
         world,
@@ -193,26 +193,26 @@ def _rate_exam(arguments: RateArguments) -> int:
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=arguments.label_scheme)
-    look = told_looks(arguments.look, is_surveyed(surrogate.config, arguments.thorough))
-    stars = rate_exam(exam, rater, arguments.label_scheme, arguments.look, arguments.thorough)
-    ratings = with_dice(stars, map_for(surrogate.config, look))
+    centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
+    stars = rate_exam(exam, rater, arguments.label_scheme, arguments.center, arguments.thorough)
+    ratings = with_dice(stars, map_for(surrogate.config, centers))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
         contents[arguments.json] = ratings_as_json(
-            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, look
+            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, centers
         )
     if arguments.csv:
-        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, look)
+        contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, centers)
     whole = None
     if arguments.figure or explanations:
         whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
     if arguments.figure and whole:
         contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
-    text = "\n".join([caption, *describe_dice(surrogate.config, look), "", format_table(ratings)])
+    text = "\n".join([caption, *describe_dice(surrogate.config, centers), "", format_table(ratings)])
     if explanations and whole:
         explained, table = explain_exam(
-            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.look
+            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.center
         )
         contents |= explained
         text += f"\n\n{table}" if table else ""
@@ -258,7 +258,7 @@ def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: RateArgume
     image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
     masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
     planes = {
-        name: lowest_planes(rater, image, mask, arguments.look, thorough=arguments.thorough)
+        name: lowest_planes(rater, image, mask, arguments.center, thorough=arguments.thorough)
         for name, mask in masks.items()
     }
     figure = import_extra("dqe_loss.viz.planes", "report").plot_planes(

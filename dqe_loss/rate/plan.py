@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dqe_loss.core.centers import told_looks
+from dqe_loss.core.centers import told_centers
 from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
@@ -34,7 +34,7 @@ class RatePlan:
         channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
         workers: threads that read ahead.
         retry: whether to rate again what failed.
-        look: where to look, see `dqe_loss.core.centers.LOOKS`.
+        centers: where to look, see `dqe_loss.core.centers.CENTERS`.
         thorough: whether to survey the whole volume, if the surrogate has a refiner.
         rank: number of this process.
         world: number of processes.
@@ -48,14 +48,14 @@ class RatePlan:
     channels: tuple[str, ...] = ()
     workers: int = 2
     retry: bool = False
-    look: tuple[str, ...] = ("mask",)
+    centers: tuple[str, ...] = ("mask",)
     thorough: bool = True
     rank: int = 0
     world: int = 1
 
     def told(self, config: SurrogateConfig) -> tuple[str, ...]:
-        """What the table says of where stars come from, see `dqe_loss.core.centers.told_looks`."""
-        return told_looks(self.look, is_surveyed(config, self.thorough))
+        """What the table says of where stars come from, see `dqe_loss.core.centers.told_centers`."""
+        return told_centers(self.centers, is_surveyed(config, self.thorough))
 
     def origin(self, surrogate: Surrogate) -> dict[str, str]:
         """What the stars are: the columns that are the same in all rows."""

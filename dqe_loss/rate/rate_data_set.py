@@ -78,7 +78,7 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
                 prepare_rows,
                 surrogate=surrogate,
                 label_scheme=plan.label_scheme,
-                look=plan.look,
+                centers=plan.centers,
                 thorough=plan.thorough,
             )
             for case, prepared in read_ahead(todo, prepare, plan.workers):

@@ -18,8 +18,8 @@ from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
 
-Look = tuple[str, ...]
-"""Where to look, see `dqe_loss.core.centers.LOOKS`."""
+CenterNames = tuple[str, ...]
+"""Where to look, see `dqe_loss.core.centers.CENTERS`."""
 
 
 class PreparedPlanes(NamedTuple):
@@ -31,7 +31,7 @@ class PreparedPlanes(NamedTuple):
             (6 MB); None for none.
     """
 
-    looks: Tensor
+    rated: Tensor
     survey: SurveyPlanes | None = None
 
 
@@ -39,7 +39,7 @@ def rate_exam(
     exam: str | Path | ExamPaths | Exam | OpenExam,
     surrogate: Rater,
     label_scheme: str = "brats",
-    look: Look = ("mask",),
+    centers: CenterNames = ("mask",),
     thorough: bool = True,
 ) -> Ratings:
     """Rate each segmentation of an exam in each view, with the published slicing (``"hard"``): the one way to do so.
@@ -50,7 +50,7 @@ def rate_exam(
         exam: the exam, as `dqe_loss.data.exams` reads or opens it; or its folder or paths, to be opened.
         surrogate: the network, on any device; planes are cut on the CPU.
         label_scheme: name of the label maps' scheme.
-        look: where to look; of several places, each view's lowest stars count.
+        centers: where to look; of several places, each view's lowest stars count.
         thorough: whether to ask the refiner all over the head, if there is one (`dqe_loss.surrogate.survey`).
 
     Returns:
@@ -62,11 +62,15 @@ def rate_exam(
     """
     if not isinstance(exam, Exam | OpenExam):
         exam = open_exam(exam, label_scheme=label_scheme)
-    return rate_prepared_planes(prepare_planes(exam, surrogate, label_scheme, look, thorough), surrogate)
+    return rate_prepared_planes(prepare_planes(exam, surrogate, label_scheme, centers, thorough), surrogate)
 
 
 def prepare_planes(
-    exam: Exam | OpenExam, rater: Rater, label_scheme: str = "brats", look: Look = ("mask",), thorough: bool = True
+    exam: Exam | OpenExam,
+    rater: Rater,
+    label_scheme: str = "brats",
+    centers: CenterNames = ("mask",),
+    thorough: bool = True,
 ) -> dict[str, PreparedPlanes]:
     """The first half: all but the network, on the CPU; safe in a thread, and most of it without the interpreter lock.
 
@@ -74,7 +78,7 @@ def prepare_planes(
         exam: the exam; may be dropped afterwards.
         rater: says how planes are made; its network is not asked.
         label_scheme: name of the label maps' scheme.
-        look: where to look; other places than the mask need the whole image read.
+        centers: where to look; other places than the mask need the whole image read.
         thorough: whether to cut the planes of a survey, too, if there is a refiner to show them to.
 
     Returns:
@@ -87,16 +91,16 @@ def prepare_planes(
     with torch.no_grad():
         image = exam.image if isinstance(exam, OpenExam) else torch.from_numpy(exam.image)[None]
         whole = image if isinstance(image, Tensor) else torch.empty(0)
-        if isinstance(image, StoredImage) and set(look) - {"mask"}:
+        if isinstance(image, StoredImage) and set(centers) - {"mask"}:
             whole = torch.from_numpy(image.read())[None]
-        found = image_centers(whole, look)
+        found = image_centers(whole, centers)
         cut = survey_scans(rater.config, image) if is_surveyed(rater.config, thorough) else None
-        for name, labels in exam.segmentations.items():
+        for segmentation, labels in exam.segmentations.items():
             mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-            centers = [center_of_mask(mask, hard=True) if place == "mask" else found[place] for place in look]
-            inputs = (read_inputs(rater.config, image, mask, center) for center in centers)
-            looks = torch.cat([cut_planes(rater.config, one) for one in inputs], 2)
-            prepared[name] = PreparedPlanes(looks, None if cut is None else show(rater.config, cut, mask))
+            through = [center_of_mask(mask, hard=True) if name == "mask" else found[name] for name in centers]
+            inputs = (read_inputs(rater.config, image, mask, center) for center in through)
+            rated = torch.cat([cut_planes(rater.config, one) for one in inputs], 2)
+            prepared[segmentation] = PreparedPlanes(rated, None if cut is None else show(rater.config, cut, mask))
     return prepared
 
 
@@ -114,15 +118,15 @@ def rate_prepared_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> 
     """
     ratings = {}
     for name, prepared in planes.items():
-        stars = rate_looks(rater, prepared)[0]
+        stars = rate_prepared_stars(rater, prepared)[0]
         ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
     return ratings
 
 
-def rate_looks(rater: Rater, prepared: PreparedPlanes) -> Tensor:
+def rate_prepared_stars(rater: Rater, prepared: PreparedPlanes) -> Tensor:
     """Stars ``(1, V)`` without gradient: each view's lowest of all places, under the ceiling of the survey."""
     with torch.no_grad():
-        looks = prepared.looks.to(rater.device)
+        rated = prepared.rated.to(rater.device)
         ceiling = None if prepared.survey is None else ceiling_of(rater, survey_planes(rater, prepared.survey))
-        places = [rate_planes(rater, place, ceiling=ceiling) for place in torch.split(looks, 1, 2)]
+        places = [rate_planes(rater, place, ceiling=ceiling) for place in torch.split(rated, 1, 2)]
         return torch.stack(places).amin(0)

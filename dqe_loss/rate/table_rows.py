@@ -16,7 +16,7 @@ from dqe_loss.data.exams import open_exam
 from dqe_loss.data.file_names import printable
 from dqe_loss.data.findings import image_findings, mask_findings, region_volumes
 from dqe_loss.data.label_sets import LABELS
-from dqe_loss.rate.rate_exam import Look, PreparedPlanes, prepare_planes, rate_looks
+from dqe_loss.rate.rate_exam import CenterNames, PreparedPlanes, prepare_planes, rate_prepared_stars
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.task import REGIONS
@@ -41,7 +41,7 @@ class PreparedMask:
 
 
 def prepare_rows(
-    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look = ("mask",), thorough: bool = True
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, centers: CenterNames = ("mask",), thorough: bool = True
 ) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
@@ -52,7 +52,7 @@ def prepare_rows(
         case: the exam.
         surrogate: says how planes are made; its network is not asked.
         label_scheme: scheme of the label maps.
-        look: where to look, see `dqe_loss.core.centers.LOOKS`.
+        centers: where to look, see `dqe_loss.core.centers.CENTERS`.
         thorough: whether to survey, if there is a refiner.
 
     Returns:
@@ -63,7 +63,7 @@ def prepare_rows(
     if not case.masks:
         return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
     try:
-        return _prepare(case, surrogate, label_scheme, look, thorough)
+        return _prepare(case, surrogate, label_scheme, centers, thorough)
     except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
         reason = _reason(error)
     if len(case.masks) == 1:
@@ -73,7 +73,9 @@ def prepare_rows(
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
-    return [prepared for single in alone for prepared in prepare_rows(single, surrogate, label_scheme, look, thorough)]
+    return [
+        prepared for single in alone for prepared in prepare_rows(single, surrogate, label_scheme, centers, thorough)
+    ]
 
 
 def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
@@ -88,7 +90,7 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     """
     if prepared.planes is None:
         return prepared.row
-    stars = rate_looks(surrogate, prepared.planes)[0].tolist()
+    stars = rate_prepared_stars(surrogate, prepared.planes)[0].tolist()
     if not np.isfinite(stars).all():
         return prepared.row | {"error": f"the surrogate gives {', '.join(map(str, stars))}, which are no stars"}
     named = dict(zip(VIEWS, stars, strict=True)) | {"mean": sum(stars) / len(stars), "spread": max(stars) - min(stars)}
@@ -96,13 +98,13 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
 
 
 def _prepare(
-    case: FoundExam, surrogate: Surrogate, label_scheme: str, look: Look, thorough: bool
+    case: FoundExam, surrogate: Surrogate, label_scheme: str, centers: CenterNames, thorough: bool
 ) -> list[PreparedMask]:
     exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
     common = image_findings(exam, case.images)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
-    taken = prepare_planes(exam, surrogate, label_scheme, look, thorough).values()
+    taken = prepare_planes(exam, surrogate, label_scheme, centers, thorough).values()
     read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
         mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)

@@ -44,18 +44,18 @@ def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
     return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
 
 
-def map_for(config: SurrogateConfig, look: Sequence[str]) -> DiceMap | None:
+def map_for(config: SurrogateConfig, centers: Sequence[str]) -> DiceMap | None:
     """The map that says what stars taken through these places mean in Dice, if the checkpoint has it."""
     dice_map = config.dice_map
-    return dice_map if dice_map is not None and dice_map.holds_for(look) else None
+    return dice_map if dice_map is not None and dice_map.holds_for(centers) else None
 
 
-def describe_dice(config: SurrogateConfig, look: Sequence[str]) -> list[str]:
+def describe_dice(config: SurrogateConfig, centers: Sequence[str]) -> list[str]:
     """Lines that say what the columns ``dice`` and ``dice_low`` are, or why a map is not used; none without one."""
     if config.dice_map is None:
         return []
-    if map_for(config, look) is None:
-        return [f"no dice: what the stars mean in Dice was learned with --look {config.dice_map.look}"]
+    if map_for(config, centers) is None:
+        return [f"no dice: what the stars mean in Dice was learned with --center {config.dice_map.look}"]
     return [config.dice_map.describe()]
 
 
@@ -78,7 +78,7 @@ def format_table(ratings: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def ratings_as_json(
-    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, label_scheme: str, look: Sequence[str]
+    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, label_scheme: str, centers: Sequence[str]
 ) -> bytes:
     """Ratings of one exam as JSON, with all that is needed to know what they are."""
     content = {
@@ -88,15 +88,17 @@ def ratings_as_json(
         "unit": star_unit(config),
         "scale": list(config.stars),
         "label_scheme": label_scheme,
-        "look": list(look),
+        "look": list(centers),
         "ratings": ratings,
     }
-    if dice_map := map_for(config, look):
+    if dice_map := map_for(config, centers):
         content["dice"] = dice_map.describe()
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
-def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, look: Sequence[str]) -> bytes:
+def ratings_as_csv(
+    name: str, ratings: Ratings, config: SurrogateConfig, checkpoint: str, centers: Sequence[str]
+) -> bytes:
     """Ratings of one exam as CSV, a row for each segmentation."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -104,5 +106,5 @@ def ratings_as_csv(name: str, ratings: Ratings, config: SurrogateConfig, checkpo
     writer.writerow(["exam", "segmentation", *views, "unit", "look", "checkpoint"])
     for segmentation, stars in ratings.items():
         values = (f"{stars[view]:.5f}" for view in views)
-        writer.writerow([name, segmentation, *values, star_unit(config), " ".join(look), checkpoint])
+        writer.writerow([name, segmentation, *values, star_unit(config), " ".join(centers), checkpoint])
     return encode(text.getvalue())

@@ -59,9 +59,9 @@ class DiceMap:
         if not 0 < self.level < 1:
             raise ValueError(f"the level must be between 0 and 1, such as 0.9, got {self.level}")
 
-    def holds_for(self, look: Sequence[str]) -> bool:
+    def holds_for(self, centers: Sequence[str]) -> bool:
         """Whether it was learned from stars that were taken through these places."""
-        return self.look == " ".join(look)
+        return self.look == " ".join(centers)
 
     def estimate(self, stars: ArrayLike) -> NDArray[np.float64]:
         """Mean Dice in [0, 1] that masks of these stars have, of any shape; NaN where stars are NaN."""

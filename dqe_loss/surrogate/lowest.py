@@ -13,7 +13,7 @@ from dqe_loss.core.mask import Mask
 from dqe_loss.core.pipeline import cut_planes, rate_planes, read_inputs
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.rating import look_at
+from dqe_loss.surrogate.rating import named_centers
 from dqe_loss.surrogate.survey import ceiling_of, is_surveyed, survey
 
 
@@ -25,7 +25,7 @@ class LowestPlanes:
         center: ``(B, 3)`` int64: along each view's axis the coordinate of its plane, so that `rate_segmentation` gives
             the same stars through this center.
         places: for each segmentation the view to the place that its plane goes through, of
-            `dqe_loss.core.centers.LOOKS`.
+            `dqe_loss.core.centers.CENTERS`.
     """
 
     center: Tensor
@@ -37,7 +37,7 @@ def lowest_planes(
     rater: Rater,
     image: Tensor,
     mask: Mask,
-    look: tuple[str, ...] = ("mask",),
+    centers: tuple[str, ...] = ("mask",),
     modalities: tuple[str, ...] | None = None,
     thorough: bool = False,
 ) -> LowestPlanes:
@@ -47,26 +47,26 @@ def lowest_planes(
         rater: the network; asked only if there are several places to choose from.
         image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
-        look: where to look, see `dqe_loss.rate_segmentation`.
+        centers: where to look, see `dqe_loss.rate_segmentation`.
         modalities: the image's channel order; the task's if None.
         thorough: whether the stars are those under a survey's ceiling, if there is a refiner.
 
     Raises:
         ValueError: if shapes or names are not as said.
     """
-    centers = look_at(image, mask, look, True, modalities)
+    through = named_centers(image, mask, centers, True, modalities)
     chosen = torch.zeros(len(VIEWS), image.shape[0], dtype=torch.int64)
-    if len(centers) > 1:
+    if len(through) > 1:
         ceiling = None
         if is_surveyed(rater.config, thorough):
             ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
-        inputs = (read_inputs(rater.config, image, mask, center, modalities) for center in centers)
+        inputs = (read_inputs(rater.config, image, mask, center, modalities) for center in through)
         planes = (cut_planes(rater.config, one).to(rater.device) for one in inputs)
         stars = [rate_planes(rater, one, ceiling=ceiling) for one in planes]
         chosen = torch.stack(stars).argmin(0).T.cpu()
-    center = centers[0].clone()
+    center = through[0].clone()
     for view, row in zip(VIEWS, chosen.tolist(), strict=True):
         for exam, place in enumerate(row):
-            center[exam, VIEW_AXIS[view]] = centers[place][exam, VIEW_AXIS[view]]
-    names = ({view: look[i] for view, i in zip(VIEWS, column, strict=True)} for column in chosen.T.tolist())
+            center[exam, VIEW_AXIS[view]] = through[place][exam, VIEW_AXIS[view]]
+    names = ({view: centers[i] for view, i in zip(VIEWS, column, strict=True)} for column in chosen.T.tolist())
     return LowestPlanes(center, tuple(names))

@@ -22,8 +22,7 @@ def rate_segmentation(
     *,
     slicing: str = "hard",
     label_scheme: str = "brats",
-    center: Tensor | None = None,
-    look: tuple[str, ...] = ("mask",),
+    center: Tensor | tuple[str, ...] = ("mask",),
     views: tuple[str, ...] = VIEWS,
     planes: int = 1,
     jitter: float = 0.0,
@@ -45,10 +44,9 @@ def rate_segmentation(
             `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
         slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
         label_scheme: scheme of a label map.
-        center: ``(B, 3)`` voxel coordinates to look at, instead of ``look``.
-        look: where to look (`dqe_loss.core.centers`): one or more of ``"mask"`` (the segmentation's own center, as
-            published), ``"flair"`` (where FLAIR is brightest) and ``"brain"``; of several, each view's lowest stars
-            count.
+        center: where the planes lie: ``(B, 3)`` voxel coordinates, or one or more of ``"mask"`` (the segmentation's own
+            center, as published), ``"flair"`` (where FLAIR is brightest) and ``"brain"`` (`dqe_loss.core.centers`); of
+            several, each view's lowest stars count.
         views: which views to rate.
         planes: parallel planes per view, over which the rating is averaged; see ``jitter``.
         jitter: standard deviation in voxels by which planes are moved along their axis: every plane but the first,
@@ -85,7 +83,9 @@ def rate_segmentation(
         if segmentation.shape[1] == 1
         else RegionMask(segmentation, hard=slicing == "hard")
     )
-    centers = [center] if center is not None else look_at(image, mask, look, slicing == "hard", modalities)
+    centers = (
+        [center] if isinstance(center, Tensor) else named_centers(image, mask, center, slicing == "hard", modalities)
+    )
     inputs = [read_inputs(surrogate.config, image, mask, center, modalities) for center in centers]
     ceiling = None
     if thorough:
@@ -95,16 +95,16 @@ def rate_segmentation(
     return torch.stack(stars).amin(0)
 
 
-def look_at(
-    image: Tensor, mask: Mask, look: tuple[str, ...], hard: bool, modalities: tuple[str, ...] | None = None
+def named_centers(
+    image: Tensor, mask: Mask, names: tuple[str, ...], hard: bool, modalities: tuple[str, ...] | None = None
 ) -> list[Tensor]:
-    """Centers ``(B, 3)`` to rate through, one for each place of ``look``; see `rate_segmentation`.
+    """Centers ``(B, 3)`` to rate through, one for each name; see `rate_segmentation`.
 
     Raises:
-        ValueError: if a place is unknown.
+        ValueError: if a name is unknown.
     """
-    found = image_centers(image, look, modalities)
-    centers = [center_of_mask(mask, hard=hard) if name == "mask" else found[name] for name in look]
+    found = image_centers(image, names, modalities)
+    centers = [center_of_mask(mask, hard=hard) if name == "mask" else found[name] for name in names]
     return centers if hard else [at_least_float32(center) for center in centers]
 
 

@@ -13,7 +13,7 @@
 | ``t1c``, ``t1``, ``t2``, ``flair``, ``mask`` | paths, relative to the table's folder |
 | ``label_scheme`` | of the mask |
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
-| ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.core.centers.LOOKS` with a blank between;
+| ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.core.centers.CENTERS` with a blank between;
   ``survey`` at the end where the refiner has looked all over the head, too (`dqe_loss.surrogate.survey`) |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.surrogate.checkpoint.fingerprint` |
 | ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |

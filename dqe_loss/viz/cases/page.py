@@ -87,7 +87,7 @@ def render_cases(
     unit = str(table["unit"].iloc[0])
     kind = "human" if unit == "stars" else unit.removesuffix(" stars")
     decided = "decision" in table
-    look = str(table["look"].iloc[0])
+    centers = str(table["look"].iloc[0])
     return fill_template(
         "cases.html.jinja",
         title=title,
@@ -105,8 +105,8 @@ def render_cases(
         outlines=OUTLINES,
         pictured=len(pictures),
         checkpoint=f"{table['checkpoint'].iloc[0]} ({table['checkpoint_sha256'].iloc[0]})",
-        look=look,
-        places_text=_places_text(look),
+        centers=centers,
+        places_text=_places_text(centers),
     )
 
 
@@ -131,9 +131,9 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
     return first.append(rest[np.random.default_rng(0).permutation(len(rest))])[:limit]
 
 
-def _places_text(look: str) -> str:
+def _places_text(centers: str) -> str:
     """Where the rated planes lie, in words; a table's own word for a place that is not ours."""
-    words = look.split()
+    words = centers.split()
     places = [PLACES.get(place, place) for place in words if place != SURVEY]
     if len(places) == 1:
         text = f"three planes through {places[0]}"
