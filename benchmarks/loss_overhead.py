@@ -49,7 +49,7 @@ TARGET_SHARE = {"cpu": 0.06, "cuda": 0.05}
 TARGET_GIB = 1.0
 SHARE = "share of the step, %"
 Variant = Literal["eager", "compiled", "criterion compiled", "graph"]
-GpuPart = Literal["step", "memory", "breakdown"]
+Part = Literal["step", "memory", "breakdown"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LossOverheadSettings:
     CUDA graph."""
     bf16: bool | None = None
     """Autocast to bfloat16; on by default on a GPU only."""
-    parts: tuple[GpuPart, ...] = ("memory", "step", "breakdown")
+    parts: tuple[Part, ...] = ("memory", "step", "breakdown")
     """What to measure."""
     threads: int | None = None
     """Threads of torch; its own default if not given."""

@@ -663,7 +663,7 @@ def test_an_interrupted_audit_goes_on(run, monkeypatch, tmp_path):
 
 def test_results_are_measured_again_where_their_inputs_changed(folders):
     sources = find_sources(folders, ["seg-truth"])
-    plan = audit_run.Plan("tiny", sources, ["soft", "exploitation"], AuditSettings(0, 5))
+    plan = audit_run.AuditPlan("tiny", sources, ["soft", "exploitation"], AuditSettings(0, 5))
     longer = replace(plan, settings=AuditSettings(0, 6))
     assert plan.inputs("soft", sources[0]) == longer.inputs("soft", sources[0])
     assert plan.inputs("exploitation", sources[0]) != longer.inputs("exploitation", sources[0])

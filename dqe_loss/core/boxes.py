@@ -47,6 +47,7 @@ def tensor_box(values: Tensor, leading: int = 0) -> Box:
         An index of ``values``; of the first voxel if nothing is above 0.
 
     Example:
+        >>> import torch
         >>> tensor_box(torch.tensor([[0, 0, 0, 0], [0, 5, 7, 0]]))
         (slice(1, 2, None), slice(1, 3, None))
     """
