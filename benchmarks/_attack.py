@@ -170,7 +170,7 @@ def _objective(attack: Attack, surrogate: Surrogate, exam: AuditedExam, box: Box
     origin = [side.start for side in box[2:]] if settings.crop else None
 
     def objective(logits: Tensor) -> Tensor:
-        if defense == "unclamped" and surrogate.config.reader is None:  # with one, stars end at 6 by themselves
+        if defense == "unclamped" and surrogate.config.refiner is None:  # with one, stars end at 6 by themselves
             return 6 - loss.rate(logits, image=exam.image, target=target, origin=origin).mean()
         prediction = logits
         if straight:

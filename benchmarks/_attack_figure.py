@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dqe_loss import REGIONS, VIEWS
+from dqe_loss.viz.hanging import draw_outline, hang
 
 Result = dict[str, Any]
 
@@ -81,13 +82,10 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
 
 
 def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray, view: str) -> None:
-    """One plane as radiologists hang it, anterior or superior up, with the regions' contours."""
+    """One plane with the regions' contours."""
     limit = np.percentile(image, 99.5)
-    axes.imshow(
-        image.T, cmap="gray", vmin=0, vmax=limit if limit > 0 else 1, origin="upper" if view == "axial" else "lower"
-    )
+    axes.imshow(hang(image, view), cmap="gray", vmin=0, vmax=limit if limit > 0 else 1)
     for region, plane in zip(("WT", "TC", "ET"), mask[[1, 0, 2]], strict=True):
-        if plane.min() < 0.5 < plane.max():
-            axes.contour(plane.T, levels=[0.5], colors=REGION_COLORS[region], linewidths=0.7)
+        draw_outline(axes, hang(plane, view), REGION_COLORS[region], 0.7)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dqe_loss import VIEWS, Surrogate, extract_planes, rate_segmentation, soft_center_of_mass
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.measure import flat_planes
+from dqe_loss.audit.stars_and_dice import flat_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.metrics.overlap import region_dice
 

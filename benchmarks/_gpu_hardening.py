@@ -1,4 +1,4 @@
-"""Part `hardening` of `gpu.py`: steps and planes a second of teaching a second reader."""
+"""Part `hardening` of `gpu.py`: steps and planes a second of teaching a refiner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dqe_loss.harden.batches import batches_from, draw_batch, threads, worker_co
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.objective import attack_rounds
 from dqe_loss.harden.teacher import Teacher
-from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.surrogate.refiner import Refiner
 
 
 def hardening(part: GpuPart) -> None:
@@ -32,8 +32,8 @@ def hardening(part: GpuPart) -> None:
 
     def teacher(of: HardenConfig) -> Teacher:
         torch.manual_seed(0)
-        reader = SecondReader(of.reader()).to(device)
-        return Teacher(of, reader, exams, (), device, part.out / "unused", lambda _: None)
+        refiner = Refiner(of.refiner()).to(device)
+        return Teacher(of, refiner, exams, (), device, part.out / "unused", lambda _: None)
 
     def batches() -> None:
         with threads(1):

@@ -8,7 +8,7 @@ from dqe_loss.audit.attack import attack, missing_stars
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.exploitation import observe, start_logits
 from dqe_loss.audit.free_mask import free_box, whole_mask
-from dqe_loss.audit.measure import Settings
+from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.losses.guards import GuardedSurrogate
 
 STARTS = ("reference", "shifted")
@@ -16,7 +16,9 @@ STARTS = ("reference", "shifted")
 GUARDS = ("on", "off")
 
 
-def attacked(surrogate: Surrogate, case: AuditedExam, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+def attacked(
+    surrogate: Surrogate, case: AuditedExam, start: str, guard: str, settings: AuditSettings
+) -> dict[str, Any]:
     """Stars and Dice before and after an attack, with planes at the mask's own center.
 
     Returns:

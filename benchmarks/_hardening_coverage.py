@@ -10,7 +10,7 @@ from dqe_loss.evaluate.dice_calibration import LEAST_GROUPS
 def measure_coverage(pooled: Pooled) -> dict[str, float]:
     """Share of each group's expert, natural and corrupted masks whose mean Dice reaches the bound.
 
-    Each group is judged by a map and a width of the other groups (`fit_dice_map`), from stars of readers that saw none
+    Each group is judged by a map and a width of the other groups (`fit_dice_map`), from stars of refiners that saw none
     of the masks' groups.
 
     Returns:

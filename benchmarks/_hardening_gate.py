@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.surrogate.refiner import SMOOTHING, ReaderConfig
+from dqe_loss.surrogate.refiner import SMOOTHING, RefinerConfig
 
 Array = NDArray[np.float64]
 LOWEST, HIGHEST = 1.0, 6.0
@@ -17,7 +17,7 @@ LOWEST, HIGHEST = 1.0, 6.0
 
 @dataclass(frozen=True)
 class Gate:
-    """How agreement lowers stars; see `ReaderConfig`.
+    """How agreement lowers stars; see `RefinerConfig`.
 
     Attributes:
         full_marks: agreement from which on a mask keeps all of its stars.
@@ -25,9 +25,9 @@ class Gate:
         exponent: of the agreement below it.
     """
 
-    full_marks: float = ReaderConfig.full_marks
-    exponent: float = ReaderConfig.exponent
-    survey_full_marks: float = ReaderConfig.survey_full_marks
+    full_marks: float = RefinerConfig.full_marks
+    exponent: float = RefinerConfig.exponent
+    survey_full_marks: float = RefinerConfig.survey_full_marks
 
     def share(self, agreement: Array) -> Array:
         """What share of its stars a mask keeps: the agreement's shape, in [0, 1]."""
@@ -56,7 +56,7 @@ class Gate:
 
 
 def agreement_of(sums: Array) -> Array:
-    """Agreement of a mask and an opinion, see `dqe_loss.surrogate.refiner.agreement`.
+    """Agreement of a mask and a refined mask, see `dqe_loss.surrogate.refiner.agreement`.
 
     Args:
         sums: ``(..., 3, 2)``: for each region the voxels that both have, and the sum of what either has.

@@ -78,7 +78,7 @@ def coverage_figure(coverage: Mapping[str, float]) -> Figure:
 
 
 def cost_figures(cost: Mapping[str, Any]) -> list[Figure]:
-    """Milliseconds of three planes on one core; of several readers the fastest, as a busy machine only slows down."""
+    """Milliseconds of three planes on one core; of several refiners the fastest, as a busy machine only slows down."""
     goals: Sequence[tuple[str, float]] = (("refiner", COST_MS), ("network", math.nan))
     found = []
     for part, limit in goals:

@@ -1,4 +1,4 @@
-"""The groups of a cross-validation: exams of one source are judged by a reader that saw none of them."""
+"""The groups of a cross-validation: exams of one source are judged by a refiner that saw none of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ GROUPS = (
     "BraTS2021=BraTS2021_*",
     "first=BraTS-GLI-*,TCGA-*",
 )
-"""Sources of the exams at hand, as ``NAME=PATTERN[,PATTERN]``; ``first`` are the three that taught the first reader."""
+"""Sources of the exams at hand, as ``NAME=PATTERN[,PATTERN]``; ``first`` are those of the first shipped refiner."""
 
 PHANTOMS = "phantoms"
-"""Group of synthetic exams that no reader was taught on."""
+"""Group of synthetic exams that no refiner was taught on."""
 ALL = "all"
-"""The reader that is taught on every exam, and judged on phantoms only."""
+"""The refiner that is taught on every exam, and judged on phantoms only."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Exams that are judged by one reader.
+    """Exams that are judged by one refiner.
 
     Attributes:
         name: what to call it.
-        reader: name of the reader: the group that was left out, or `ALL`.
+        refiner: name of the refiner: the group that was left out, or `ALL`.
         sources: the exams to judge.
         strangers: exams among which each finds a stranger's mask (`dqe_loss.audit.audited_exam.read_audited_exam`).
-        taught: folders that the reader is taught on.
+        taught: folders that the refiner is taught on.
     """
 
     name: str
-    reader: str
+    refiner: str
     sources: tuple[ExamSource, ...]
     strangers: tuple[ExamSource, ...]
     taught: tuple[Path, ...]

@@ -1,6 +1,6 @@
 """What an exam's masks are judged by: Dice, the published stars, and what a hardened surrogate's stars are made of.
 
-What depends on no reader (Dice, published stars, agreement with the reference itself) is measured once an exam, the
+What depends on no refiner (Dice, published stars, agreement with the reference itself) is measured once an exam, the
 rest once a checkpoint. Stored are ingredients, so that the gate's options can be chosen afterwards (`_hardening_gate`).
 """
 
@@ -15,15 +15,15 @@ from torch import Tensor
 
 from dqe_loss import Surrogate, rate_segmentation
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
-from dqe_loss.audit.measure import plane_dice
+from dqe_loss.audit.stars_and_dice import plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.mask import RegionMask, center_of_mask
 from dqe_loss.core.pipeline import CPU_BATCH, cut_planes, read_inputs
 from dqe_loss.core.planes import join_planes, presented_regions, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.metrics.overlap import region_dice
-from dqe_loss.surrogate.refiner import Opinion, overlap
-from dqe_loss.surrogate.survey import SurveyScans, reader_of, show, survey_positions, survey_scans
+from dqe_loss.surrogate.refiner import RefinedMask, overlap
+from dqe_loss.surrogate.survey import SurveyScans, refiner_of, show, survey_positions, survey_scans
 
 Row = dict[str, Any]
 TOLERANCE = 2e-3
@@ -32,12 +32,12 @@ TOLERANCE = 2e-3
 
 @torch.no_grad()
 def measure_masks(published: Surrogate, case: AuditedExam, source: ExamSource, seed: int) -> Row:
-    """What depends on no reader.
+    """What depends on no refiner.
 
     Returns:
         ``masks``: for each mask its name, kind, error and severity, ``dice`` of TC, WT, ET in the volume, ``planes``
         (the mean in the planes through the reference's center, which says whether a mask is absurd), ``published``
-        (stars of the views), and ``views`` and ``survey``: `plane_sums` with the reference in place of an opinion.
+        (stars of the views), and ``views`` and ``survey``: `plane_sums` with the reference in place of a refined mask.
         ``units``: published stars of the expert's mask by change of units.
     """
     reference = case.regions
@@ -61,7 +61,7 @@ def measure_masks(published: Surrogate, case: AuditedExam, source: ExamSource, s
 
 
 @torch.no_grad()
-def measure_reader(surrogate: Surrogate, case: AuditedExam, source: ExamSource, seed: int) -> Row:
+def measure_refiner(surrogate: Surrogate, case: AuditedExam, source: ExamSource, seed: int) -> Row:
     """What a hardened surrogate makes of each mask, and of the expert's in other units.
 
     Returns:
@@ -81,7 +81,7 @@ def measure_reader(surrogate: Surrogate, case: AuditedExam, source: ExamSource, 
     units = {}
     for name, image in changed_units(case.image):
         units[name] = ingredients(surrogate, image, case.regions, survey_scans(surrogate.config, image))
-    config = reader_of(surrogate)
+    config = refiner_of(surrogate)
     gate = {name: getattr(config, name) for name in ("full_marks", "survey_full_marks", "exponent")}
     return {"masks": masks, "units": units, "gate": gate}
 
@@ -90,42 +90,43 @@ def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: Surve
     """All that the stars of a mask are made of.
 
     Args:
-        surrogate: with a second reader.
+        surrogate: with a refiner.
         image: ``(1, 4, X, Y, Z)``.
         regions: boolean ``(1, 3, X, Y, Z)``.
         cut: the image's planes for the survey.
 
     Returns:
-        ``network``: stars of the views before the gate; ``views`` and ``survey``: `plane_sums` of mask and opinion.
+        ``network``: stars of the views before the gate; ``views`` and ``survey``: `plane_sums` of mask and refined
+        mask.
     """
     mask = RegionMask(regions, hard=True)
     inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
     planes = cut_planes(surrogate.config, inputs)[0, :, 0]
     shown = split_planes(surrogate.config, planes)[1]
-    # Its own opinion is what a mask agrees with fully: the gate stays open, and the stars are the network's.
-    network = surrogate(planes, Opinion(shown, shown > 0))
+    # Its own refined mask is what a mask agrees with fully: the gate stays open, and the stars are the network's.
+    network = surrogate(planes, RefinedMask(shown, shown > 0))
     survey = show(surrogate.config, cut, mask)
     chunks = zip(*(part[0].split(CPU_BATCH) for part in survey), strict=True)
-    pairs = [_with_opinion(surrogate, join_planes(surrogate.config, *chunk)) for chunk in chunks]
+    pairs = [_with_refined(surrogate, join_planes(surrogate.config, *chunk)) for chunk in chunks]
     joined = [torch.cat(part) for part in zip(*pairs, strict=True)]
     return {
         "network": network,
-        "views": plane_sums(*_with_opinion(surrogate, planes)),
+        "views": plane_sums(*_with_refined(surrogate, planes)),
         "survey": plane_sums(*joined),
     }
 
 
-def plane_sums(regions: Tensor, opinion: Tensor) -> Tensor:
+def plane_sums(regions: Tensor, refined: Tensor) -> Tensor:
     """Sums of `dqe_loss.surrogate.refiner.overlap`, added up by view.
 
     Args:
         regions: ``(V P, 3, H, W)``, view by view.
-        opinion: the same shape.
+        refined: the same shape.
 
     Returns:
         ``(V, 3, 2)``: for each view and region the voxels that both have, and the sum of what either has.
     """
-    return torch.stack(overlap(regions.float(), opinion.float()), -1).unflatten(0, (len(VIEWS), -1)).sum(1)
+    return torch.stack(overlap(regions.float(), refined.float()), -1).unflatten(0, (len(VIEWS), -1)).sum(1)
 
 
 @torch.no_grad()
@@ -135,7 +136,7 @@ def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row:
     Raises:
         ValueError: they do not.
     """
-    config = reader_of(surrogate)
+    config = refiner_of(surrogate)
     gate = Gate(config.full_marks, config.exponent, config.survey_full_marks)
     network, views, survey = (row[name].double().numpy() for name in ("network", "views", "survey"))
     for thorough in (False, True):
@@ -156,10 +157,10 @@ def planes_of(surrogate: Surrogate, case: AuditedExam) -> Tensor:
     return cut_planes(surrogate.config, inputs)[0, :, 0]
 
 
-def _with_opinion(surrogate: Surrogate, planes: Tensor) -> tuple[Tensor, Tensor]:
-    opinion = surrogate.consult(planes)
-    assert opinion is not None  # `survey_scans` is only asked for a surrogate with a reader
-    return split_planes(surrogate.config, planes)[1], opinion.regions
+def _with_refined(surrogate: Surrogate, planes: Tensor) -> tuple[Tensor, Tensor]:
+    refined = surrogate.refine(planes)
+    assert refined is not None  # `survey_scans` is only asked for a surrogate with a refiner
+    return split_planes(surrogate.config, planes)[1], refined.regions
 
 
 def _region_planes(surrogate: Surrogate, mask: RegionMask, positions: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dqe_loss.task import REGIONS
 
 Json = dict[str, Any]
 NETWORK, AGREEMENT, TRUE = (tuple(f"{what}_{view}" for view in VIEWS) for what in ("network", "agreement", "true"))
-"""Columns: the network's stars before the gate, and the agreement with the reader and with the reference."""
+"""Columns: the network's stars before the gate, and the agreement with the refiner and with the reference."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Pooled:
     Attributes:
         masks: a row for each mask: ``exam``, ``group``, ``name``, ``kind``, ``error``, ``severity``, ``dice_TC`` to
             ``dice_ET``, ``dice`` (their mean), ``planes``, ``published`` (mean stars, cut to the scale), `NETWORK`,
-            `AGREEMENT`, ``survey``, `TRUE`, ``true_survey``, and the reader's agreement by region in the rated planes
+            `AGREEMENT`, ``survey``, `TRUE`, ``true_survey``, and the refiner's agreement by region in the rated planes
             (``views_TC`` ...) and the survey (``survey_TC`` ...).
         units: a row for each exam and change of units: ``exam``, ``group``, ``name``, ``published``, `NETWORK`,
             `AGREEMENT`, ``survey``.
         attacks: a row for each attack and place (``planes``, ``volume``): ``exam``, ``group``, ``start``, ``guard``,
             ``place``, ``before_TC`` ... ``after_ET``.
-        cost: milliseconds of three planes: reader -> part -> figures.
-        gate: that of the readers.
+        cost: milliseconds of three planes: refiner -> part -> figures.
+        gate: that of the refiners.
         missing: what is not there yet, in words.
     """
 
@@ -51,7 +51,7 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
     """Read what is there.
 
     Raises:
-        ValueError: nothing is there, or a reader's files were measured with different checkpoints.
+        ValueError: nothing is there, or a refiner's files were measured with different checkpoints.
     """
     masks: list[Json] = []
     units: list[Json] = []
@@ -63,7 +63,7 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
         checkpoints: dict[str, str] = {}
         for source in group.sources:
             where = {"exam": source.name, "group": group.name}
-            found = _Files(out, group.reader, source.name, checkpoints)
+            found = _Files(out, group.refiner, source.name, checkpoints)
             base, own = found.read(MASKS, "published"), found.read(READER)
             if base is None or own is None:
                 missing.append(f"measures of {source.name}")
@@ -78,17 +78,17 @@ def pool(out: Path, groups: Sequence[Group]) -> Pooled:
                 else:
                     attacks += [where | {"start": start, "guard": guard} | row for row in attack_rows(attack)]
             if (timing := found.read(COST)) is not None:
-                cost[group.reader] = timing
+                cost[group.refiner] = timing
     if not masks:
         raise ValueError(f"expected measures under {out / 'measured'}, found none; run --stages teach measure first")
     if len(gates) > 1:
-        raise ValueError(f"expected readers with one gate, got {', '.join(map(str, gates))}; measure anew")
+        raise ValueError(f"expected refiners with one gate, got {', '.join(map(str, gates))}; measure anew")
     tables = [pd.DataFrame(rows) for rows in (masks, units, attacks)]
     return Pooled(*tables, cost, gates.pop(), tuple(missing))
 
 
 def mask_rows(base: Json, own: Json) -> Iterator[Json]:
-    """A row for each mask of one exam, from what depends on no reader and what does."""
+    """A row for each mask of one exam, from what depends on no refiner and what does."""
     for row in base["masks"]:
         seen = own["masks"][row["name"]]
         dice = dict(zip((f"dice_{region}" for region in REGIONS), row["dice"], strict=True))
@@ -127,7 +127,7 @@ def stars_of(rows: pd.DataFrame, gate: Gate, *, thorough: bool = True, oracle: b
         rows: see `Pooled`.
         gate: its options.
         thorough: whether the survey counts.
-        oracle: whether the reference itself is the second reader's opinion: the most that a gate can do.
+        oracle: whether the reference itself is the refined mask: the most that a gate can do.
     """
     views, survey = (TRUE, "true_survey") if oracle else (AGREEMENT, "survey")
     network, agreement = (rows[list(columns)].to_numpy(float) for columns in (NETWORK, views))
@@ -157,12 +157,12 @@ class _Files:
     """The files of one exam; notes which checkpoint each was measured with."""
 
     out: Path
-    reader: str
+    refiner: str
     exam: str
     checkpoints: dict[str, str]
 
-    def read(self, stage: str, reader: str = "") -> Json | None:
-        path = measured_path(self.out, stage, self.exam, reader or self.reader)
+    def read(self, stage: str, refiner: str = "") -> Json | None:
+        path = measured_path(self.out, stage, self.exam, refiner or self.refiner)
         if not path.is_file():
             return None
         kept: Json = json.loads(path.read_text())
@@ -171,7 +171,7 @@ class _Files:
             self.checkpoints[checkpoint] = str(path)
         if len(self.checkpoints) > 1:
             raise ValueError(
-                f"expected the measures of {self.reader} with one checkpoint, got several: "
+                f"expected the measures of {self.refiner} with one checkpoint, got several: "
                 f"{', '.join(self.checkpoints.values())}; run --stages measure attack cost, or delete the older ones"
             )
         return kept

@@ -28,6 +28,6 @@ def read_measured(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     return kept if kept["key"] == json.loads(json.dumps(key)) else None
 
 
-def measured_path(out: Path, stage: str, exam: str, reader: str = "published") -> Path:
+def measured_path(out: Path, stage: str, exam: str, refiner: str = "published") -> Path:
     """Where a stage keeps an exam: ``OUT/measured/READER/STAGE/EXAM.json``."""
-    return out / "measured" / reader / stage / f"{exam}.json"
+    return out / "measured" / refiner / stage / f"{exam}.json"

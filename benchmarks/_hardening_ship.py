@@ -17,7 +17,7 @@ from dqe_loss.surrogate.dice_map import DiceMap
 
 
 def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
-    """Write a taught reader's checkpoint with a cross-validation's gate and map, and its card beside it.
+    """Write a taught refiner's checkpoint with a cross-validation's gate and map, and its card beside it.
 
     Args:
         taught: the finished hardening on all exams.
@@ -41,7 +41,7 @@ def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
 
 
 def dice_map_of(pooled: Pooled) -> DiceMap:
-    """What the stars of readers that had not seen the masks' groups stand for."""
+    """What the stars of refiners that had not seen the masks' groups stand for."""
     masks = pooled.masks[pooled.masks["kind"].isin(JUDGED) & (pooled.masks["group"] != PHANTOMS)]
     stars = stars_of(masks, pooled.gate)
     exams, groups = masks["exam"].nunique(), masks["group"].nunique()

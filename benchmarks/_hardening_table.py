@@ -23,8 +23,8 @@ READINGS = {
     "three planes": {"thorough": False},
     "oracle": {"thorough": True, "oracle": True},
 }
-"""Stars that are compared: as `rate` gives them, without the survey, and with the reference itself as the opinion of
-the second reader, which is the most that this gate can reach."""
+"""Stars that are compared: as `rate` gives them, without the survey, and with the reference itself as the refined mask
+of the refiner, which is the most that this gate can reach."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ def write_results(results: Path, pooled: Pooled, machine: Mapping[str, Any], cov
     sections = [
         f"Masks: {', '.join(f'{counts.get(kind, 0)} {kind}' for kind in KINDS)}. Gate: full marks {gate.full_marks:g} "
         f"(survey {gate.survey_full_marks:g}), "
-        f"exponent {gate.exponent:g}. *Measured* and the groups: thorough stars of readers that saw no exam of the "
-        "group; *three planes*: without the survey; *oracle*: the reference in place of the second reader's opinion.",
+        f"exponent {gate.exponent:g}. *Measured* and the groups: thorough stars of refiners that saw no exam of the "
+        "group; *three planes*: without the survey; *oracle*: the reference in place of the refined mask.",
         markdown_table(line_rows(lines, groups)) if lines else "",
-        "## Phantoms, by the reader of all exams\n" if synthetic else "",
+        "## Phantoms, by the refiner of all exams\n" if synthetic else "",
         markdown_table(line_rows(synthetic, [PHANTOMS])) if synthetic else "",
         "## By exam\n",
         markdown_table(exam_rows(pooled)),

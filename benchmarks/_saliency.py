@@ -21,7 +21,7 @@ from dqe_loss.data.corruption import as_brats23, corrupt
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
-from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.surrogate.refiner import Refiner
 
 SCHEME = "brats23"
 OTHERS = "other masks"
@@ -91,8 +91,8 @@ def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:
     image, surrogate = torch.from_numpy(exam.image)[None], load_surrogate(cell.checkpoint)
     torch.manual_seed(0)
     config = surrogate.config
-    reader = None if config.reader is None else SecondReader(config.reader, len(config.modalities))
-    networks = {"": surrogate, "random": Surrogate(config, reader)}
+    refiner = None if config.refiner is None else Refiner(config.refiner, config.task)
+    networks = {"": surrogate, "random": Surrogate(config, refiner)}
     if cell.smoothgrad:
         networks["smoothgrad"] = SmoothGrad(surrogate)
     records = []

@@ -235,7 +235,7 @@ def _verdict(kind: str, stages: Stages) -> str:
 
 
 def _survey_rows(paths: ExamPaths, repeats: int) -> list[dict[str, Any]]:
-    """Milliseconds an exam, by the default checkpoint, with its second reader asked all over the head and without."""
+    """Milliseconds an exam, by the default checkpoint, with its refiner asked all over the head and without."""
     surrogate = load_surrogate()
     cases = {f"thorough {word}": lambda on=on: rate_exam(paths, surrogate, thorough=on) for word, on in _THOROUGH}
     seconds = interleave({name: clocked(run) for name, run in cases.items()}, repeats)

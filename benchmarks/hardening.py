@@ -1,9 +1,9 @@
-"""Cross-validate hardened readers by source: teach, measure, attack, and pool what is there into one table.
+"""Cross-validate hardened refiners by source: teach, measure, attack, and pool what is there into one table.
 
 Run: ``python benchmarks/hardening.py --exams FOLDERS --reference NAMES``. Each group of exams (``--groups``) is judged
-by a reader that saw none of it; the reader that ships is taught on all exams, and judged on phantoms. What is finished
-is kept under ``--out`` by the checkpoint's fingerprint, and a run that was stopped goes on from there. Two processes
-can share the work with ``--only-group``; ``--stages pool`` then makes the table of all that is there.
+by a refiner that saw none of it; the refiner that ships is taught on all exams, and judged on phantoms. What is
+finished is kept under ``--out`` by the checkpoint's fingerprint, and a run that was stopped goes on from there. Two
+processes can share the work with ``--only-group``; ``--stages pool`` then makes the table of all that is there.
 """
 
 import os
@@ -20,7 +20,7 @@ import tyro
 from _hardening_attacks import GUARDS, attacked, pairs
 from _hardening_coverage import measure_coverage
 from _hardening_groups import GROUPS, PHANTOMS, Group, split_groups
-from _hardening_measures import measure_masks, measure_reader, planes_of
+from _hardening_measures import measure_masks, measure_refiner, planes_of
 from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
 from _hardening_ship import ship
@@ -29,7 +29,7 @@ from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
-from dqe_loss.audit.measure import Settings
+from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -57,13 +57,13 @@ class HardeningOptions:
     groups: tuple[str, ...] = GROUPS
     """Groups of exams that are judged together, each NAME=PATTERN[,PATTERN] by the exams' names."""
     only_group: tuple[str, ...] = ()
-    """Do these groups only ("phantoms" is the reader that ships); pooling always takes what is there of all."""
+    """Do these groups only ("phantoms" is the refiner that ships); pooling always takes what is there of all."""
     stages: tuple[str, ...] = STAGES
     """What to do: teach, measure, attack, cost, pool, and ship, which writes the checkpoint for --weights."""
     weights: Path = Path("runs/hardening/hardened.safetensors")
     """File for the checkpoint that ships; its card is written beside it."""
     phantoms: int = 8
-    """Phantoms to judge that no reader saw."""
+    """Phantoms to judge that no refiner saw."""
     attack_steps: int = 100
     """Steps of each attack."""
     guards: tuple[str, ...] = GUARDS
@@ -73,7 +73,7 @@ class HardeningOptions:
     threads: int = 1
     """Threads of a process."""
     full_marks: float | None = None
-    """Agreement from which on a mask keeps all of its stars, to make the table with; None takes the readers' own."""
+    """Agreement from which on a mask keeps all of its stars, to make the table with; None takes the refiners' own."""
     survey_full_marks: float | None = None
     """The same of the survey's agreement; None takes the default."""
     exponent: float | None = None
@@ -81,7 +81,7 @@ class HardeningOptions:
     checkpoint: str = ""
     """Judge this checkpoint for every group instead of teaching: it may have seen the exams. To try things out."""
     harden: HardenConfig = field(default_factory=HardenConfig)
-    """How each reader is taught; its exams, reference and out are set for each group."""
+    """How each refiner is taught; its exams, reference and out are set for each group."""
 
 
 def main(options: HardeningOptions) -> None:
@@ -124,12 +124,12 @@ def pooled_with_gate(options: HardeningOptions, groups: list[Group]) -> Pooled:
 
 
 def hardening(options: HardeningOptions, group: Group) -> HardenConfig:
-    """How a group's reader is taught.
+    """How a group's refiner is taught.
 
-    No exam is held out while it is taught, so that nothing of the judged group chooses anything. All readers share one
+    No exam is held out while it is taught, so that nothing of the judged group chooses anything. All refiners share one
     cache of prepared exams.
     """
-    folder = options.out / group.reader
+    folder = options.out / group.refiner
     return replace(
         options.harden,
         exams=group.taught,
@@ -149,11 +149,11 @@ def teach(options: HardeningOptions, group: Group) -> None:
     started = time.time()
     if code := harden(config):
         raise SystemExit(code)
-    print(f"{group.reader}: taught in {(time.time() - started) / 60:.0f} minutes", flush=True)
+    print(f"{group.refiner}: taught in {(time.time() - started) / 60:.0f} minutes", flush=True)
 
 
 def judge(options: HardeningOptions, group: Group, surrogate: Surrogate, stages: list[str]) -> None:
-    """Measure and attack a group's exams with a reader that saw none of them, and time it."""
+    """Measure and attack a group's exams with a refiner that saw none of them, and time it."""
     published = load_surrogate("brainlesion")
     for source in group.sources:
         read = cache(partial(read_audited_exam, source, group.strangers))  # once, and only if something is missing
@@ -163,7 +163,7 @@ def judge(options: HardeningOptions, group: Group, surrogate: Surrogate, stages:
         if "attack" in stages:
             _attack(options, group, source, read, surrogate)
         if "cost" in stages and source is group.sources[0]:
-            path = measured_path(options.out, COST, source.name, group.reader)
+            path = measured_path(options.out, COST, source.name, group.refiner)
             measured(path, _key(options, surrogate), partial(_cost, surrogate, read))
         print(f"{group.name}, {source.name}: {time.time() - started:.0f} s", flush=True)
 
@@ -174,19 +174,19 @@ def _measure(
     path = measured_path(options.out, MASKS, source.name)
     key = {"published": fingerprint(published), "seed": options.seed, "survey": PLANES}
     measured(path, key, lambda: measure_masks(published, read(), source, options.seed))
-    path = measured_path(options.out, READER, source.name, group.reader)
-    measured(path, _key(options, surrogate), lambda: measure_reader(surrogate, read(), source, options.seed))
+    path = measured_path(options.out, READER, source.name, group.refiner)
+    measured(path, _key(options, surrogate), lambda: measure_refiner(surrogate, read(), source, options.seed))
 
 
 def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: Read, surrogate: Surrogate) -> None:
-    settings = Settings(seed=options.seed, attack_steps=options.attack_steps)
+    settings = AuditSettings(seed=options.seed, attack_steps=options.attack_steps)
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):
-        path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.reader)
+        path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.refiner)
         measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
 
 
-def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: Settings) -> dict[str, Any]:
+def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: AuditSettings) -> dict[str, Any]:
     return attacked(surrogate, read(), start, guard, settings)
 
 
@@ -202,8 +202,8 @@ def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]
     planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
-        opinion = surrogate.consult(planes)
-        cases = {"refiner": lambda: surrogate.consult(planes), "network": lambda: surrogate(planes, opinion)}
+        refined = surrogate.refine(planes)
+        cases = {"refiner": lambda: surrogate.refine(planes), "network": lambda: surrogate(planes, refined)}
         found = interleave({name: timed(run) for name, run in cases.items()}, repeats, warmup=3)
     torch.set_num_threads(threads)
     return {
@@ -215,9 +215,9 @@ def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]
 def _checkpoint(options: HardeningOptions, group: Group) -> str:
     if options.checkpoint:
         return options.checkpoint
-    path = options.out / group.reader / CHECKPOINT
+    path = options.out / group.refiner / CHECKPOINT
     if not path.is_file():
-        raise ValueError(f"expected the reader {path}, found none; run --stages teach --only-group {group.name} first")
+        raise ValueError(f"expected the refiner {path}, found none; run --stages teach --only-group {group.name} first")
     return str(path)
 
 

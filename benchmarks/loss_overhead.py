@@ -52,7 +52,7 @@ TARGET_SHARE = {"cpu": 0.06, "cuda": 0.05}
 TARGET_GIB = 1.0
 SHARE = "share of the step, %"
 Variant = Literal["eager", "compiled", "criterion compiled", "graph"]
-Part = Literal["step", "memory", "breakdown"]
+GpuPart = Literal["step", "memory", "breakdown"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LossOverheadOptions:
     CUDA graph."""
     bf16: bool | None = None
     """Autocast to bfloat16; on by default on a GPU only."""
-    parts: tuple[Part, ...] = ("memory", "step", "breakdown")
+    parts: tuple[GpuPart, ...] = ("memory", "step", "breakdown")
     """What to measure."""
     threads: Threads = None
     json: ResultFile = Path("benchmarks/results/loss_overhead.json")

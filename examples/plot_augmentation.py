@@ -6,11 +6,12 @@ batchgenerators (``pip install "dqe_loss[report,train]"``).
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss import MODALITIES, REGIONS, regions_from_labels
@@ -19,12 +20,14 @@ from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes, take_planes
 from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.viz.planes import OUTLINES
+from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, window
 
 SHOWN = ("flair", "t1c")
 """Edema is read on FLAIR, core and enhancement on T1c."""
 WIDTH, HEIGHT = 164, 192
 """Voxels of a plane that are shown: any augmented brain fits in."""
+WINDOW = (0.5, 99.8)
+"""Percentiles of the original's intensities that are black and white."""
 COLUMNS = 4
 TRIALS = 15
 DRAWS = 6
@@ -91,22 +94,19 @@ def plot(cells: dict[str, Plane]) -> Figure:
             axes = figure.add_axes(box)
             axes.set_axis_off()
             channel = MODALITIES.index(modality)
-            black, white = original[channel][original[channel] > 0].quantile(torch.tensor([0.005, 0.998])).tolist()
+            brain = original[channel][original[channel] > 0].numpy()
+            black, white = window(brain, WINDOW)
             axes.imshow(_crop(scans[channel]), "gray", vmin=black, vmax=white, aspect="auto")
-            for region, (_, color, line) in OUTLINES.items():
-                mask = _crop(regions[REGIONS.index(region)].float())
-                if mask.any():
-                    axes.contour(mask, [0.5], colors=[color], linewidths=0.6 * line)
-    handles = [Line2D([], [], color=color, lw=line + 0.6, label=name) for name, color, line in OUTLINES.values()]
+            draw_outlines(axes, {name: _crop(mask) for name, mask in zip(REGIONS, regions, strict=True)}, 0.6)
     legend = {"loc": "upper center", "ncols": 3, "frameon": False, "labelcolor": "white", "fontsize": 12}
-    figure.legend(handles=handles, borderaxespad=0.1, **legend)
+    figure.legend(handles=outline_handles(letters=False), borderaxespad=0.1, **legend)
     return figure
 
 
-def _crop(plane: Tensor) -> Tensor:
-    """The middle of an axial plane (X, Y) of an LPS array, as radiologists hang it: anterior up."""
+def _crop(plane: Tensor) -> NDArray[Any]:
+    """The middle of an axial plane (X, Y), as it hangs on the wall."""
     first, second = (plane.shape[0] - WIDTH) // 2, (plane.shape[1] - HEIGHT) // 2
-    return plane[first : first + WIDTH, second : second + HEIGHT].T
+    return hang(plane[first : first + WIDTH, second : second + HEIGHT].numpy(), "axial")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import matplotlib
 import numpy as np
 import torch
 import tyro
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -20,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss import regions_from_labels
+from dqe_loss.core.boxes import array_box
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.metrics.metric_stars import metric_stars, metric_stars_of_views
 from dqe_loss.metrics.overlap import region_dice
-from dqe_loss.viz.planes import OUTLINES
+from dqe_loss.viz.hanging import OUTLINES, draw_outline, gray, hang, paint, window
 
 SHOWN = (0.1, 0.5, 1.0)
 """Severities of the contact sheet."""
@@ -71,8 +71,7 @@ def plot_sheet(exams: list[Exam]) -> Figure:
     z = int(hard_center_of_mass(to_regions(reference))[0, 2])
     # Of the others the one that has most tumor in this plane, for the error to be seen.
     other = max(exams[1:], key=lambda one: int((one.segmentations["reference"][:, :, z] > 0).sum()))
-    box = [np.flatnonzero((exam.image[3] > 0).any(axes)) for axes in ((1, 2), (0, 2))]
-    x, y = (slice(max(int(a[0]) - MARGIN, 0), int(a[-1]) + MARGIN + 1) for a in box)
+    x, y = array_box(exam.image[3].max(2) > 0, MARGIN) or (slice(None),) * 2
     flair = exam.image[3][x, y, z]
 
     groups, panel = 2, 1.75
@@ -101,15 +100,11 @@ def plot_sheet(exams: list[Exam]) -> Figure:
 
 def draw(axes: Any, plane: NDArray[Any], labels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
     """One plane (width, height) with colored tissues and the outline of the reference; anterior up."""
-    low, high = np.percentile(plane[plane > 0], WINDOW)
-    gray = np.clip((plane - low) / (high - low), 0, 1) * 0.85
-    picture = np.repeat(gray[..., None], 3, -1)
-    for label, (_, color) in TISSUES.items():
-        inside = labels == label
-        picture[inside] = 0.45 * picture[inside] + 0.55 * np.array(to_rgb(color))
+    shades = 0.85 * gray(plane, *window(plane[plane > 0], WINDOW))
+    picture = paint(shades, [(labels == label, color) for label, (_, color) in TISSUES.items()])
     # Fewer grays make the file half as large; the eye cannot tell.
     axes.imshow(np.round(picture * 40).transpose(1, 0, 2) / 40, interpolation="nearest")
-    axes.contour((reference > 0).T, [0.5], colors=["white"], linewidths=0.9)
+    draw_outline(axes, hang(reference > 0, "axial"), "white", 0.9)
     axes.axis("off")
 
 

@@ -5,20 +5,18 @@ Run: ``python examples/plot_phantom.py --seed 0 --out docs/phantom.png``. Needs 
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from dqe_loss import REGIONS, regions_from_labels
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.boxes import array_box
+from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.viz.planes import OUTLINES
+from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, window
 
 TITLES = ("T1c", "T1", "T2", "FLAIR")
 OUTLINED = ("T1", "FLAIR")
@@ -51,16 +49,15 @@ def plot(exam: Exam) -> Figure:
         The figure: a row for each view, a column for each modality, all at one scale.
     """
     labels = exam.segmentations["reference"]
-    corners = np.argwhere(exam.image[0] > 0)
-    low, high = np.maximum(corners.min(0) - MARGIN, 0), corners.max(0) + MARGIN + 1
-    x, y, z = (slice(a, b) for a, b in zip(low, high, strict=True))
-    labels, image = labels[x, y, z], exam.image[:, x, y, z]
-    center = np.argwhere((labels == 1) | (labels == 3)).mean(0).astype(int)
+    box = array_box(exam.image[0] > 0, MARGIN) or ()
+    labels, image = labels[box], exam.image[(slice(None), *box)]
+    center = np.argwhere((labels == 1) | (labels == 3)).mean(0).astype(int).tolist()
 
     masks = regions_from_labels(torch.from_numpy(labels)[None, None], "brats23")[0].numpy()
     regions = dict(zip(REGIONS, masks, strict=True))
     # Columns are as wide as the longest plane, so that all planes have one scale.
-    shapes = [take_plane(labels, view, center).shape for view in VIEWS]
+    whole = (slice(None),) * 3
+    shapes = [hung_plane(labels, view, center, whole).shape for view in VIEWS]
     heights = [rows / max(columns for _, columns in shapes) for rows, _ in shapes]
     head, width = 0.6, 2.5
     height = head + width * sum(heights)
@@ -77,21 +74,17 @@ def plot(exam: Exam) -> Figure:
         hspace=0.02,
     )
     for column, (title, volume) in enumerate(zip(TITLES, image, strict=True)):
-        black, white = np.percentile(volume[volume > 0], WINDOW)
+        black, white = window(volume[volume > 0], WINDOW)
         for row, view in enumerate(VIEWS):
             axes = figure.add_subplot(grid[row, column])
             axes.axis("off")
-            axes.imshow(take_plane(volume, view, center), cmap="gray", vmin=black, vmax=white)
+            axes.imshow(hung_plane(volume, view, center, whole), cmap="gray", vmin=black, vmax=white)
             if row == 0:
                 axes.set_title(title, color="white", fontsize=11, pad=4)
             if title in OUTLINED:
-                for region, (_, color, line) in OUTLINES.items():
-                    mask = take_plane(regions[region], view, center)
-                    if mask.any():
-                        axes.contour(mask, [0.5], colors=[color], linewidths=line)
-    handles = [Line2D([], [], color=color, lw=line + 0.6, label=name) for name, color, line in OUTLINES.values()]
+                draw_outlines(axes, {name: hung_plane(mask, view, center, whole) for name, mask in regions.items()})
     figure.legend(
-        handles=handles,
+        handles=outline_handles(letters=False),
         loc="upper center",
         ncols=3,
         frameon=False,
@@ -100,13 +93,6 @@ def plot(exam: Exam) -> Figure:
         borderaxespad=0.2,
     )
     return figure
-
-
-def take_plane(volume: NDArray[Any], view: str, center: NDArray[np.intp]) -> NDArray[Any]:
-    """Cut a plane (rows down, columns right) out of an LPS volume: anterior or superior is up."""
-    axis = VIEW_AXIS[view]
-    plane: NDArray[Any] = volume.take(int(center[axis]), axis=axis).T
-    return plane if view == "axial" else plane[::-1]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small exam to harden on, and a small reader."""
+"""A small exam to harden on, and a small refiner."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
-from dqe_loss.surrogate.refiner import ReaderConfig, SecondReader
+from dqe_loss.surrogate.refiner import Refiner, RefinerConfig
 
 SHAPE = (56, 64, 48)
 FEATURES = (4, 4, 4, 4, 4, 4)
@@ -29,6 +29,6 @@ def make_taught(folder: Path, name: str = "small", place: float = 0.2) -> Taught
     return prepare_exam(make_case(name, place), folder, errors=4, natural=natural, synthetic=False)
 
 
-def make_reader(norm: str = "batch") -> SecondReader:
+def make_refiner(norm: str = "batch") -> Refiner:
     torch.manual_seed(0)
-    return SecondReader(ReaderConfig(FEATURES, norm))
+    return Refiner(RefinerConfig(FEATURES, norm))

@@ -176,7 +176,7 @@ def test_raters_against_the_mean_of_the_others():
     assert ceiling == {"mae": pytest.approx((3 + 0 + 3 + 2 + 2) / 5), "judgments": 5, "raters": 3}
 
 
-def test_several_views_of_a_rater_are_one_opinion():
+def test_several_views_of_a_rater_are_one_refined_mask():
     table = pd.concat([judgments(a_x=1, a_y=4), judgments(a_x=3, a_y=4)])
     assert leave_one_rater_out(table)["mae"] == 2
 

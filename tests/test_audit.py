@@ -23,9 +23,9 @@ from page import Page
 from torch import nn
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, rate_segmentation, regions_from_labels, soft_center_of_mass
-from dqe_loss.audit import audit as audit_run
 from dqe_loss.audit import command as audit
 from dqe_loss.audit import exploitation
+from dqe_loss.audit import whole_audit as audit_run
 from dqe_loss.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
 from dqe_loss.audit.attack import attack, missing_stars
 from dqe_loss.audit.audited_exam import (
@@ -41,15 +41,15 @@ from dqe_loss.audit.exploitation import JITTERS, STARTS, observe, start_logits
 from dqe_loss.audit.free_mask import as_logits, free_box, free_mask, whole_mask
 from dqe_loss.audit.invariance import changed_exams, z_scores
 from dqe_loss.audit.ladders import SEVERITIES, largest_rise, measure_ladders, spearman
-from dqe_loss.audit.measure import Settings, mean_stars, plane_dice, soft_dice
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.softness import soft_mask
+from dqe_loss.audit.stars_and_dice import AuditSettings, mean_stars, plane_dice, soft_dice
 from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
 from dqe_loss.core.boxes import box_around
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.data.corruption import CORRUPTIONS
 from dqe_loss.surrogate.rating import rate_mask
-from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2
@@ -204,7 +204,7 @@ def test_a_mask_is_shifted_away_from_the_nearer_side():
 def test_absurd_masks_are_rated_through_both_centers():
     case = make_case()
     surrogate = tiny_surrogate()
-    measured = measure_absurd(case, surrogate, Settings(), silent)
+    measured = measure_absurd(case, surrogate, AuditSettings(), silent)
     center = torch.tensor([[int(c) for c in np.argwhere(np.isin(case.labels, (1, 3))).mean(0)]])
     moved = case.as_regions(shifted(case.labels, 5))
     numbers = measured.numbers["masks"]["shifted by 5 voxels"]
@@ -224,7 +224,7 @@ def test_a_ladder_of_a_rater_that_measures_area():
     center = torch.tensor([[int(c) for c in np.argwhere(np.isin(case.labels, (1, 3))).mean(0)]])
     full = areas(case.regions, center)
     surrogate = known_surrogate(AreaRater(full[0]))
-    numbers = measure_ladders(case, surrogate, Settings(), silent).numbers
+    numbers = measure_ladders(case, surrogate, AuditSettings(), silent).numbers
     assert numbers["severities"] == [0.0, *SEVERITIES]
     assert list(numbers["ladders"]) == list(CORRUPTIONS)
     first = np.mean([6 - 5 * abs(area / full[0] - 1) for area in full])
@@ -237,7 +237,7 @@ def test_a_ladder_of_a_rater_that_measures_area():
     # Tissues swapped: the planes through the reference's center hold the same area.
     swapped = numbers["ladders"]["swap"]["reference"]
     assert (swapped["rise"], swapped["spearman"]) == (0, 0)
-    assert "other" not in measure_ladders(make_case(other=False), surrogate, Settings(), silent).numbers["ladders"]
+    assert "other" not in measure_ladders(make_case(other=False), surrogate, AuditSettings(), silent).numbers["ladders"]
 
 
 def test_the_free_mask_is_rated_as_the_whole_one():
@@ -326,7 +326,7 @@ def test_soft_masks():
 def test_changed_exams():
     case = make_case()
     changes = {name: (image, regions) for name, image, regions in changed_exams(case.image, case.regions)}
-    assert len(changes) == PARTS["invariance"].count(Settings()) - 1
+    assert len(changes) == PARTS["invariance"].count(AuditSettings()) - 1
     image, regions = changes["moved along Y by -1 voxel"]
     assert torch.equal(image[:, :, :, :-1], case.image[:, :, :, 1:])
     assert torch.equal(regions[:, :, :, :-1], case.regions[:, :, :, 1:])
@@ -584,7 +584,7 @@ class Still:
 @pytest.mark.slow
 def test_attacks_with_the_refiners_guard_on_and_off_side_by_side(run, folders, tmp_path, monkeypatch):
     sides = (SMALLEST_PLANE, SMALLEST_PLANE)
-    config = replace(small_surrogate().config, field_of_view=sides, reader=ReaderConfig(), kind_of_ratings="hybrid")
+    config = replace(small_surrogate().config, field_of_view=sides, refiner=RefinerConfig(), kind_of_ratings="hybrid")
     refined = Surrogate(config, Unsure())
     refined.network = tiny_surrogate().network
     monkeypatch.setattr(exploitation, "GuardedSurrogate", Still)
@@ -666,8 +666,8 @@ def test_an_interrupted_audit_goes_on(run, monkeypatch, tmp_path):
 
 def test_results_are_measured_again_where_their_inputs_changed(folders):
     sources = find_sources(folders, ["seg-truth"])
-    plan = audit_run.Plan("tiny", sources, ["soft", "exploitation"], Settings(0, 5))
-    longer = replace(plan, settings=Settings(0, 6))
+    plan = audit_run.AuditPlan("tiny", sources, ["soft", "exploitation"], AuditSettings(0, 5))
+    longer = replace(plan, settings=AuditSettings(0, 6))
     assert plan.inputs("soft", sources[0]) == longer.inputs("soft", sources[0])
     assert plan.inputs("exploitation", sources[0]) != longer.inputs("exploitation", sources[0])
     alone = replace(plan, sources=sources[:1])

@@ -249,4 +249,4 @@ def test_one_checkpoint_is_the_default_everywhere():
     assert rate.RateArguments().checkpoint == DEFAULT_CHECKPOINT
     surrogate = load_surrogate()
     assert surrogate.config.kind_of_ratings == "hybrid"
-    assert surrogate.reader is not None
+    assert surrogate.refiner is not None

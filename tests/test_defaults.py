@@ -18,7 +18,7 @@ from dqe_loss.harden.config import HardenConfig
 from dqe_loss.losses.dqe import MINIMUM_CROP
 from dqe_loss.rate import command as rate
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint
-from dqe_loss.surrogate.refiner import ReaderConfig
+from dqe_loss.surrogate.refiner import RefinerConfig
 from dqe_loss.task import MODALITIES, REGIONS
 
 GOLDEN = json.loads(measure.FILE.read_text())
@@ -78,7 +78,7 @@ def test_the_shipped_weights(surrogates):
 
 
 def test_the_shipped_configuration(hardened, surrogate):
-    assert hardened.config.reader == ReaderConfig(
+    assert hardened.config.refiner == RefinerConfig(
         features=(16, 32, 64, 96, 128, 16),
         norm="batch",
         trust="region",
@@ -87,8 +87,8 @@ def test_the_shipped_configuration(hardened, surrogate):
         survey_full_marks=0.8,
         exponent=3,
     )
-    assert HardenConfig().reader() == hardened.config.reader  # what `python -m dqe_loss.harden` teaches
-    assert ReaderConfig() == ReaderConfig(  # what checkpoints mean that do not say otherwise
+    assert HardenConfig().refiner() == hardened.config.refiner  # what `python -m dqe_loss.harden` teaches
+    assert RefinerConfig() == RefinerConfig(  # what checkpoints mean that do not say otherwise
         features=(24, 32, 64, 96, 128, 24), norm="instance", trust="region", confidence=0.8, full_marks=0.94, exponent=3
     )
     assert (hardened.config.center_gradient, surrogate.config.center_gradient) == (False, True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import SIDE, TinyRater, make_case, shrink, small_surrogate, tiny_surrogate
 from test_open_exam import make_folder
-from test_second_reader import guarded_surrogate
+from test_refiner import guarded_surrogate
 from torch import nn
 
 from dqe_loss import Surrogate, SurrogateConfig, save_surrogate
@@ -43,7 +43,7 @@ def ordinal():
 
 
 class WithSecondNetwork(Surrogate):
-    """A surrogate with another network beside its classifier, whose opinion of the mask it takes into account."""
+    """A surrogate with another network beside its classifier, whose refined mask of the mask it takes into account."""
 
     def __init__(self):
         super().__init__(small_surrogate().config)
@@ -176,15 +176,15 @@ def test_command_without_openvino_says_what_to_install(command, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_second_reader_is_asked_in_the_engine_too():
+def test_a_refiner_is_asked_in_the_engine_too():
     surrogate = guarded_surrogate()
     rater = OpenVINORater(surrogate, threads=1)
     planes = torch.rand(3, 7, *surrogate.config.field_of_view, generator=torch.Generator().manual_seed(0))
     planes[:, 4:] = planes[:, 4:].round()
-    found, expected = rater.consult(planes), surrogate.consult(planes)
+    found, expected = rater.refine(planes), surrogate.refine(planes)
     assert (found.regions != expected.regions).float().mean() < 1e-3
     assert (found.sure != expected.sure).float().mean() < 1e-3
     assert found.sure.dtype == torch.bool
     for ceiling in (None, torch.tensor([0.0, 0.5, 1.0])):
         assert (rater(planes, ceiling=ceiling) - surrogate(planes, ceiling=ceiling)).abs().max() < 1e-3
-    assert OpenVINORater(tiny_surrogate()).consult(planes) is None
+    assert OpenVINORater(tiny_surrogate()).refine(planes) is None

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.gpu
 CHECKPOINTS = ("brainlesion", "hardened")
 SHAPE = (96, 98, 96)
 SIDE = 98
-"""Field of view that holds its planes; the second reader takes 64 or more."""
+"""Field of view that holds its planes; the refiner takes 64 or more."""
 RANKS = 2
 
 
@@ -67,7 +67,7 @@ def make_sum(surrogate):
 def test_stars_are_the_cpus(case, name, thorough):
     image, labels, *_ = case
     if thorough and name == "brainlesion":
-        pytest.skip("the published network has no second reader to be thorough with")
+        pytest.skip("the published network has no refiner to be thorough with")
     surrogate = load_surrogate(name)
     expected = rate_segmentation(surrogate, image, labels, thorough=thorough)
     found = rate_segmentation(surrogate.cuda(), *on_gpu(image, labels), thorough=thorough)
@@ -96,7 +96,7 @@ def test_loss_and_gradient_are_the_cpus(case, small):
     (expected, gradient), (found, moved) = results
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
     assert gradient.abs().max() > 0
-    # Where the second reader is just sure, or a sign is just that, rounding decides of a voxel: of a few, not of many.
+    # Where the refiner is just sure, or a sign is just that, rounding decides of a voxel: of a few, not of many.
     differs = (moved - gradient).abs() > 1e-3 * gradient.abs().max()
     assert differs.float().mean() < 1e-4
 
@@ -115,7 +115,7 @@ def test_trains_in_mixed_precision(case, small, dtype):
     for _ in range(4):
         optimizer.zero_grad()
         with torch.autocast("cuda", dtype):
-            # From a mediocre prediction: of one that says nothing, the second reader knows nothing.
+            # From a mediocre prediction: of one that says nothing, the refiner knows nothing.
             loss = criterion(network(image / 500 - 1) + logits.to(dtype), regions, image=image)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

@@ -1,4 +1,4 @@
-"""Hardening: what a second reader is taught on, that a run goes on where it was, and what comes out."""
+"""Hardening: what a refiner is taught on, that a run goes on where it was, and what comes out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -185,13 +185,13 @@ def test_a_hardened_surrogate_keeps_its_network_and_says_what_it_is():
     hardened = hardened_surrogate(start, HardenConfig(exponent=2), "two exams")
     assert hardened.config.kind_of_ratings == "hybrid"
     assert hardened.config.data.startswith("human ratings: ")
-    assert hardened.config.data.endswith("a second reader, taught on two exams")
+    assert hardened.config.data.endswith("a refiner, taught on two exams")
     assert not hardened.config.center_gradient
-    assert hardened.config.reader.exponent == 2
-    assert (hardened.config.reader.norm, hardened.config.reader.features) == ("batch", (16, 32, 64, 96, 128, 16))
+    assert hardened.config.refiner.exponent == 2
+    assert (hardened.config.refiner.norm, hardened.config.refiner.features) == ("batch", (16, 32, 64, 96, 128, 16))
     assert hardened.config.normalization == "head_mean"
     assert all(torch.equal(w, hardened.network.state_dict()[n]) for n, w in start.network.state_dict().items())
-    with pytest.raises(ValueError, match="has a second reader already; harden the surrogate that it came from"):
+    with pytest.raises(ValueError, match="has a refiner already; harden the surrogate that it came from"):
         hardened_surrogate(hardened, HardenConfig(), "")
 
 
@@ -250,7 +250,7 @@ def test_an_exam_is_taught_on_or_held_out(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--reference", "seg"], "--reference needs --exams: a second reader learns from the reference of that name"),
+        (["--reference", "seg"], "--reference needs --exams: a refiner learns from the reference of that name"),
         (["--held-out", "A"], "--held-out needs --reference: say which segmentation of an exam is its reference"),
         (["--cache", __file__], "cannot be a folder"),
         (["--phantoms", "0"], "expected exams to teach on; give --exams and --reference, or --phantoms"),
@@ -283,7 +283,7 @@ def test_only_surrogates_of_joint_planes_are_hardened():
     scaled = Surrogate(replace(start.config, normalization="head_mean"))
     assert hardened_surrogate(scaled, HardenConfig(), "").config.normalization == "head_mean"
     start = Surrogate(replace(start.config, normalization="minmax"))
-    with pytest.raises(ValueError, match="brainlesion scales planes by 'minmax', and what a second reader sees is"):
+    with pytest.raises(ValueError, match="brainlesion scales planes by 'minmax', and what a refiner sees is"):
         hardened_surrogate(start, HardenConfig(), "")
 
 

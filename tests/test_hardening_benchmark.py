@@ -22,7 +22,7 @@ def bench(monkeypatch):
 
 
 def sums(share, size=1000.0):
-    """Sums of one view or exam in which mask and opinion agree by a Dice in each region."""
+    """Sums of one view or exam in which mask and refined mask agree by a Dice in each region."""
     return [[share * size / 2, size]] * 3
 
 

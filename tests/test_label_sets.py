@@ -12,9 +12,9 @@ from rated import write_rated_exams
 from rated_table import rated_table
 
 from dqe_loss import save_surrogate
-from dqe_loss.audit import audit
+from dqe_loss.audit import whole_audit as audit
 from dqe_loss.audit.audited_exam import find_sources
-from dqe_loss.audit.measure import Settings
+from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.curate import command as curate
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.tables.rated import COLUMNS, read_rated, write_rated
@@ -156,7 +156,7 @@ def test_an_audit_tells_it(sources, monkeypatch):
         uses_steps=False, count=lambda _: 0, measure=lambda *_: SimpleNamespace(numbers={}, panels=[])
     )
     monkeypatch.setattr(audit, "PARTS", {"absurd": part})
-    plan = audit.Plan("small", sources, ("absurd",), Settings())
+    plan = audit.AuditPlan("small", sources, ("absurd",), AuditSettings())
     state = SimpleNamespace(find=lambda *_: None, add=lambda *_: None)
     with pytest.warns(UserWarning, match=MIXED.format("case-0", "case-1")):
         audit._measure(plan, small_surrogate(), state)

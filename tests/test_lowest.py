@@ -112,6 +112,7 @@ def test_the_command_shows_and_explains_what_it_rates(exam, batch, look, tmp_pat
             shown = next(panels).images[0].get_array()
             next(panels)
             whole = np.take(read.image[MODALITIES.index("flair")], index, axis).T
+            whole = whole if view == "axial" else whole[::-1]  # superior up
             assert any(
                 np.array_equal(whole[i : i + shown.shape[0], j : j + shown.shape[1]], shown)
                 for i in range(whole.shape[0] - shown.shape[0] + 1)

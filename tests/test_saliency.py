@@ -13,7 +13,7 @@ from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, take_planes
 from dqe_loss.explain.files import plan_explanations
 from dqe_loss.explain.saliency import explain_labels, reference_error, share_on_error
-from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
 
 SIDE = SMALLEST_PLANE
 
@@ -41,17 +41,17 @@ def weight():
 
 
 class Disagreeing(nn.Module):
-    """A second reader that is sure that every voxel of the upper half is wrong, and agrees with the rest."""
+    """A refiner that is sure that every voxel of the upper half is wrong, and agrees with the rest."""
 
     def forward(self, scans, regions):
-        opinion = regions.clone()
-        opinion[..., : SIDE // 2, :] = 1 - opinion[..., : SIDE // 2, :]
-        return 6 * (2 * opinion - 1)
+        refined = regions.clone()
+        refined[..., : SIDE // 2, :] = 1 - refined[..., : SIDE // 2, :]
+        return 6 * (2 * refined - 1)
 
 
-def test_a_second_reader_is_explained_by_where_it_disagrees(weight):
+def test_a_refiner_is_explained_by_where_it_disagrees(weight):
     base = linear_surrogate(weight)
-    surrogate = Surrogate(replace(base.config, reader=ReaderConfig()), Disagreeing())
+    surrogate = Surrogate(replace(base.config, refiner=RefinerConfig()), Disagreeing())
     surrogate.network = Linear(weight / 100)
     image, labels = make_exam(seeds=(0,))
     for one in explain_labels(surrogate, image, labels, smoothing=0).values():

@@ -1,4 +1,4 @@
-"""The survey: what a second reader says of the whole volume, and what that does to the stars of the rated planes."""
+"""The survey: what a refiner says of the whole volume, and what that does to the stars of the rated planes."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import make_exam, z_scored
 from test_open_exam import make_folder
-from test_second_reader import Constant, guarded_surrogate
+from test_refiner import Constant, guarded_surrogate
 from torch import nn
 
 from dqe_loss import DQEMetric, rate_segmentation, save_surrogate
@@ -18,15 +18,15 @@ from dqe_loss.data.exams import open_exam, read_exam
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
 from dqe_loss.rate.rate_exam import prepare_planes
-from dqe_loss.surrogate.refiner import Overlap, agreement_of, overlap, share_of
-from dqe_loss.surrogate.survey import ceiling_of, reader_of, survey, survey_positions
+from dqe_loss.surrogate.refiner import Overlap, agreement_of, gate_of, overlap
+from dqe_loss.surrogate.survey import ceiling_of, refiner_of, survey, survey_positions
 
 SHAPE = (48, 40, 36)
 EDEMA, ENHANCING = 2, 3
 
 
 class Bright(nn.Module):
-    """A reader that takes for tumor what is bright in FLAIR, whatever the mask."""
+    """A refiner that takes for tumor what is bright in FLAIR, whatever the mask."""
 
     def forward(self, scans, regions):
         return 20 * (scans[:, 3:4] - 0.5).expand_as(regions)
@@ -34,7 +34,7 @@ class Bright(nn.Module):
 
 def make_surrogate():
     surrogate = guarded_surrogate(full_marks=1.0, survey_full_marks=1.0)
-    surrogate.network, surrogate.reader = Constant(5.0), Bright()
+    surrogate.network, surrogate.refiner = Constant(5.0), Bright()
     surrogate.config = replace(surrogate.config, normalization="head_mean")  # a healthy plane has nothing bright
     return surrogate
 
@@ -69,9 +69,9 @@ def test_an_agreement_is_pooled_over_the_planes_of_all_views():
             surrogate.config, *presented_planes(surrogate.config, image, mask, positions, view, [0, 1, 2, 3])
         )
         for exam in range(2):
-            regions, opinion = planes[exam, :, 4:], surrogate.consult(planes[exam]).regions
-            both[exam] += (regions * opinion).sum((0, 2, 3))
-            total[exam] += (regions + opinion).sum((0, 2, 3))  # of ones and zeros, the squares are themselves
+            regions, refined = planes[exam, :, 4:], surrogate.refine(planes[exam]).regions
+            both[exam] += (regions * refined).sum((0, 2, 3))
+            total[exam] += (regions + refined).sum((0, 2, 3))  # of ones and zeros, the squares are themselves
     torch.testing.assert_close(found.agreement, agreement_of(Overlap(both, total)))
     torch.testing.assert_close(found.regions, 2 * both / total)
     assert found.planes == 15
@@ -80,11 +80,11 @@ def test_an_agreement_is_pooled_over_the_planes_of_all_views():
 
 def test_the_sums_of_a_plane_are_its_parts_sums():
     generator = torch.Generator().manual_seed(0)
-    regions, opinion = torch.rand(2, 2, 3, 8, 8, generator=generator)
-    opinion = opinion.round()
+    regions, refined = torch.rand(2, 2, 3, 8, 8, generator=generator)
+    refined = refined.round()
     whole, parts = (
-        overlap(regions, opinion),
-        [overlap(regions[..., s], opinion[..., s]) for s in (slice(3), slice(3, 8))],
+        overlap(regions, refined),
+        [overlap(regions[..., s], refined[..., s]) for s in (slice(3), slice(3, 8))],
     )
     torch.testing.assert_close(whole.both, parts[0].both + parts[1].both)
     torch.testing.assert_close(whole.total, parts[0].total + parts[1].total)
@@ -101,8 +101,8 @@ def test_a_false_tumor_far_from_the_core_costs_stars_only_where_it_is_looked_for
     tc, wt, et = found.regions[0].tolist()
     assert tc == et == 1
     assert wt < 0.8
-    config = reader_of(surrogate)
-    expected = 1 + 4 * share_of(found.agreement, config.survey_full_marks, config.exponent)
+    config = refiner_of(surrogate)
+    expected = 1 + 4 * gate_of(found.agreement, config.survey_full_marks, config.exponent)
     assert expected < 4.5
     torch.testing.assert_close(rate_segmentation(surrogate, image, wrong, thorough=True), expected.expand(1, 3))
 
@@ -204,14 +204,14 @@ def test_a_survey_takes_no_gradient_and_leaves_that_of_the_planes():
     assert gradient[..., corner].eq(0).all()
 
 
-def test_without_a_second_reader_there_is_no_survey(surrogate):
+def test_without_a_refiner_there_is_no_survey(surrogate):
     image, labels = make_volume()
     message = "this surrogate has none; load a checkpoint with one, such as 'hardened', or rate with thorough=False"
     with pytest.raises(ValueError, match=message):
         rate_segmentation(surrogate, image, labels, thorough=True)
     with pytest.raises(ValueError, match=message):
         survey(surrogate, image, LabelMask(labels, "brats"))
-    with pytest.raises(ValueError, match="a ceiling is for stars that a second reader lowers; this surrogate has none"):
+    with pytest.raises(ValueError, match="a ceiling is for stars that a refiner lowers; this surrogate has none"):
         surrogate(torch.zeros(1, 7, 64, 64), ceiling=torch.ones(1))
 
 

@@ -1,4 +1,4 @@
-"""The teaching of a second reader: batches, loss, held-out exams, and that a run goes on where it was."""
+"""The teaching of a refiner: batches, loss, held-out exams, and that a run goes on where it was."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import signal
 
 import pytest
 import torch
-from taught import make_reader, make_taught
+from taught import make_refiner, make_taught
 
 from dqe_loss.harden import batches as making
 from dqe_loss.harden import teacher as teaching
@@ -77,7 +77,7 @@ def test_cores_are_shared_between_batches_and_network(monkeypatch):
     assert (worker_count(HardenConfig(), CPU), network_threads(HardenConfig(), CPU)) == (0, 1)
 
 
-def test_an_attack_gives_in_to_the_reader():
+def test_an_attack_gives_in_to_the_refiner():
     class Sure(torch.nn.Module):
         def forward(self, scans, regions):
             return torch.tensor([3.0, 0.1, -3.0]).view(1, 3, 1, 1).expand_as(regions)
@@ -112,7 +112,7 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
 def make_teacher(folder, exams, held_out=(), name="state.pt", **options):
     options = {"steps": 4, "batch": 2, "save_every": 2, "attack_from": 0.0, "workers": 0} | options
     config = HardenConfig(out=folder, **options)
-    teacher = Teacher(config, make_reader(), exams, held_out, CPU, folder / name, lambda _: None)
+    teacher = Teacher(config, make_refiner(), exams, held_out, CPU, folder / name, lambda _: None)
     teacher.judged = teacher.judged[:1]  # of nine: whole planes take long
     return teacher
 
@@ -127,7 +127,7 @@ def test_a_stopped_run_ends_in_the_same_bits(exam, other, tmp_path, workers):
     assert resumed.run({"same": 1}, StopRequest())
     assert same(unbroken.weights, resumed.weights)
     assert unbroken.conclude() == resumed.conclude()
-    assert same(unbroken.reader, resumed.reader)
+    assert same(unbroken.refiner, resumed.refiner)
 
 
 def test_a_signal_ends_the_workers_and_saves_the_state(exam, tmp_path):
@@ -155,23 +155,23 @@ def test_a_signal_ends_the_workers_and_saves_the_state(exam, tmp_path):
 def test_without_held_out_exams_the_last_weights_count(exam, tmp_path):
     teacher = make_teacher(tmp_path, [exam], steps=1)
     assert teacher.run({}, StopRequest())
-    before = {n: t.clone() for n, t in teacher.reader.state_dict().items()}
+    before = {n: t.clone() for n, t in teacher.refiner.state_dict().items()}
     assert teacher.conclude() == 1
-    assert all(torch.equal(before[n], t) for n, t in teacher.reader.state_dict().items())
+    assert all(torch.equal(before[n], t) for n, t in teacher.refiner.state_dict().items())
 
 
 def test_the_best_state_is_taken(exam, other, tmp_path, monkeypatch):
     figures, seen = iter([0.9, 0.4, 0.4, 0.7]), []
 
-    def judged(reader, planes, device):
-        seen.append({n: t.clone() for n, t in reader.state_dict().items()})
+    def judged(refiner, planes, device):
+        seen.append({n: t.clone() for n, t in refiner.state_dict().items()})
         return {"held_out_distance": next(figures)}
 
     monkeypatch.setattr(teaching, "judge", judged)
     teacher = make_teacher(tmp_path, [exam], [other], save_every=1)
     assert teacher.run({}, StopRequest())
     assert teacher.conclude() == 3  # the later of two equals
-    assert all(torch.equal(seen[2][n], t) for n, t in teacher.reader.state_dict().items())
+    assert all(torch.equal(seen[2][n], t) for n, t in teacher.refiner.state_dict().items())
 
 
 def test_held_out_planes_are_the_same_each_time(exam):
@@ -188,7 +188,7 @@ def test_held_out_planes_are_the_same_each_time(exam):
 
 
 class Knows(torch.nn.Module):
-    """A reader that draws the reference, or what it is given."""
+    """A refiner that draws the reference, or what it is given."""
 
     def __init__(self, planes, believes):
         super().__init__()
@@ -201,7 +201,7 @@ class Knows(torch.nn.Module):
         return (20 * as_regions(plane.masks[:1]) - 10).expand(len(regions), -1, -1, -1)
 
 
-def test_a_perfect_reader_has_no_distance(exam):
+def test_a_perfect_refiner_has_no_distance(exam):
     planes = judged_planes([exam])
     row = judge(Knows(planes, believes=False), planes, CPU)
     for name in ("right", "lowest", "blind", "attacked", "r"):
@@ -210,7 +210,7 @@ def test_a_perfect_reader_has_no_distance(exam):
     assert row["held_out_distance"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_reader_that_believes_all_is_far_from_perfect(exam):
+def test_a_refiner_that_believes_all_is_far_from_perfect(exam):
     planes = judged_planes([exam])
     row = judge(Knows(planes, believes=True), planes, CPU)
     assert row["held_out_right"] == pytest.approx(1)

@@ -26,7 +26,7 @@ from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_s
 from dqe_loss.processes import Processes, StopRequest
 from dqe_loss.surrogate.checkpoint import assemble
 from dqe_loss.surrogate.describe import describe_ratings
-from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig, SecondReader
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, Refiner, RefinerConfig
 from dqe_loss.train import command
 from dqe_loss.train.batch_statistics import averaged_batch_statistics
 from dqe_loss.train.config import PRESETS, TrainConfig, from_yaml, to_yaml
@@ -351,21 +351,21 @@ def test_pretrained_network_goes_on_with_its_notice(options):
 
 @pytest.fixture(scope="module")
 def hardened(tmp_path_factory):
-    """A small surrogate with a second reader that agrees with no mask."""
+    """A small surrogate with a refiner that agrees with no mask."""
     config = SurrogateConfig(
         architecture="TinyNet",
         field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE),
         kind_of_ratings="hybrid",
-        reader=ReaderConfig(features=(4, 4, 4, 4, 4, 4), exponent=1),
+        refiner=RefinerConfig(features=(4, 4, 4, 4, 4, 4), exponent=1),
         center_gradient=False,
-        data="human ratings: of experts; a second reader, taught on nothing",
+        data="human ratings: of experts; a refiner, taught on nothing",
     )
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        surrogate = Surrogate(config, SecondReader(config.reader))
+        surrogate = Surrogate(config, Refiner(config.refiner))
     with torch.no_grad():
         surrogate.network.fc.bias += 4
-        surrogate.reader.trust.zero_()
+        surrogate.refiner.trust.zero_()
     path = tmp_path_factory.mktemp("hardened") / "hardened.safetensors"
     save_surrogate(surrogate, path)
     return path
@@ -384,7 +384,7 @@ def rows_of_card(path):
     return {part: values for part, *values in rows[1:]}
 
 
-def test_a_pretrained_second_reader_is_carried_over_and_measured_with_the_network(options, hardened):
+def test_a_pretrained_refiner_is_carried_over_and_measured_with_the_network(options, hardened):
     config = tuned(options, hardened)
     assert train_surrogate(config) == 0
     start = load_surrogate(hardened)
@@ -392,10 +392,10 @@ def test_a_pretrained_second_reader_is_carried_over_and_measured_with_the_networ
     for name in ("surrogate", "best"):
         path = config.out / f"{name}.safetensors"
         saved = load_surrogate(path)
-        for key, weight in start.reader.state_dict().items():
-            assert torch.equal(saved.reader.state_dict()[key], weight), key
+        for key, weight in start.refiner.state_dict().items():
+            assert torch.equal(saved.refiner.state_dict()[key], weight), key
         assert not torch.equal(saved.network.fc.weight, start.network.fc.weight)
-        assert (saved.config.kind_of_ratings, saved.config.reader) == ("hybrid", start.config.reader)
+        assert (saved.config.kind_of_ratings, saved.config.refiner) == ("hybrid", start.config.refiner)
         assert saved.config.data.startswith("simulated ratings: ")
         assert "simulated raters, not from human ratings, and lowered where" in describe_ratings(saved.config, "a")
         card = path.with_suffix(".md").read_text()
@@ -416,7 +416,7 @@ def test_a_pretrained_second_reader_is_carried_over_and_measured_with_the_networ
     assert np.abs(stars - rated).mean() == log["validation_mae"].min()  # exactly: what was chosen is what was saved
 
 
-def test_a_resumed_run_needs_the_second_reader_that_it_began_with(fails, options, hardened, monkeypatch, tmp_path):
+def test_a_resumed_run_needs_the_refiner_that_it_began_with(fails, options, hardened, monkeypatch, tmp_path):
     start = tmp_path / "start.safetensors"
     shutil.copy(hardened, start)
     config = tuned(options, start)
@@ -426,9 +426,9 @@ def test_a_resumed_run_needs_the_second_reader_that_it_began_with(fails, options
         assert train_surrogate(config) == 128
     other = load_surrogate(start)
     with torch.no_grad():
-        other.reader.trust += 1
+        other.refiner.trust += 1
     save_surrogate(other, start)
-    with pytest.raises(ValueError, match=r"second reader was .*, is .*; give the same options, or another --out"):
+    with pytest.raises(ValueError, match=r"refiner was .*, is .*; give the same options, or another --out"):
         train_surrogate(replace(config, resume=True))
     shutil.copy(hardened, start)
     assert train_surrogate(replace(config, resume=True)) == 0
@@ -446,13 +446,13 @@ def test_a_checkpoint_of_a_run_that_was_cut_off_says_what_was_measured(options, 
     assert "The training was going on: the exams of the test had not been rated yet" in card.read_text()
 
 
-def test_no_surrogate_has_a_second_reader_of_its_own_making():
-    config = SurrogateConfig(field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE), reader=ReaderConfig())
-    with pytest.raises(ValueError, match="has a second reader, and none was given; load_surrogate loads both"):
+def test_no_surrogate_has_a_refiner_of_its_own_making():
+    config = SurrogateConfig(field_of_view=(SMALLEST_PLANE, SMALLEST_PLANE), refiner=RefinerConfig())
+    with pytest.raises(ValueError, match="has a refiner, and none was given; load_surrogate loads both"):
         Surrogate(config)
-    with pytest.raises(ValueError, match="has no second reader, and one was given"):
-        Surrogate(replace(config, reader=None), SecondReader(config.reader))
-    weights = Surrogate(replace(config, reader=None)).network.state_dict()
+    with pytest.raises(ValueError, match="has no refiner, and one was given"):
+        Surrogate(replace(config, refiner=None), Refiner(config.refiner))
+    weights = Surrogate(replace(config, refiner=None)).network.state_dict()
     with pytest.raises(RuntimeError, match="Missing key"):
         assemble(config, weights)
 

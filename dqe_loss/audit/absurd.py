@@ -3,7 +3,7 @@
 import numpy as np
 
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.measure import Measured, Settings, Tick, axial_panel, mean, mean_stars, plane_dice
+from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick, axial_panel, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import corrupt
 from dqe_loss.data.corruption.shapes import EDEMA, ENHANCING, NECROSIS, Labels
@@ -52,12 +52,12 @@ def shifted(labels: Labels, voxels: int) -> Labels:
     return result
 
 
-def count_absurd(settings: Settings) -> int:
+def count_absurd(settings: AuditSettings) -> int:
     """How many ratings it takes, about."""
     return 2 * (7 + len(SHIFTS)) + 1
 
 
-def measure_absurd(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_absurd(case: AuditedExam, surrogate: Surrogate, settings: AuditSettings, tick: Tick) -> Measured:
     """Rate the absurd masks through their own center and through the reference's.
 
     Returns:

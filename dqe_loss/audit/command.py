@@ -28,7 +28,7 @@ class AuditArguments:
 
     Writes numbers and verdicts (audit.json) and a page with pictures (index.html). Exams are synthetic
     (--phantoms) or real ones with a reference (--exams and --reference). Run it again to continue. On one CPU
-    core an exam takes about ten minutes, most of them for exploitation; with a refiner (a second reader) half as
+    core an exam takes about ten minutes, most of them for exploitation; with a refiner half as
     long again, for its guard is tried on and off.
 
     Attributes:
@@ -64,20 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: AuditArguments) -> int:
     _check(arguments)
     check_device(arguments.device)
-    run = import_extra("dqe_loss.audit.audit", "train")
+    run = import_extra("dqe_loss.audit.whole_audit", "train")
     from dqe_loss.audit.audited_exam import find_sources, phantom_sources
-    from dqe_loss.audit.measure import Settings
+    from dqe_loss.audit.stars_and_dice import AuditSettings
 
     sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme)
     phantoms = arguments.phantoms if arguments.phantoms is not None else 0 if arguments.exams else 2
     sources += phantom_sources(phantoms)
     if len({source.name for source in sources}) < len(sources):
         raise ValueError("--exams has an exam that is named like a phantom; rename its folder, or leave --phantoms out")
-    plan = run.Plan(
+    plan = run.AuditPlan(
         arguments.checkpoint,
         sources,
         arguments.parts,
-        Settings(arguments.seed, arguments.attack_steps, arguments.thorough),
+        AuditSettings(arguments.seed, arguments.attack_steps, arguments.thorough),
         arguments.label_scheme,
         arguments.device,
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.exploitation import GRADIENT_COST
 from dqe_loss.audit.free_mask import as_logits, free_box, free_mask
-from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, flat_planes, mean, plane_dice
+from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Numbers, Tick, flat_planes, mean, plane_dice
 from dqe_loss.core.mask import Mask, center_of_mask
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, interpolate_planes
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
@@ -46,12 +46,12 @@ def kept_share(gradient: Tensor, toward: Tensor) -> float:
     return round(float(gradient.abs()[gradient * toward < 0].sum()) / total, 4) if total > 0 else 0.0
 
 
-def count_direction(settings: Settings) -> int:
+def count_direction(settings: AuditSettings) -> int:
     """How many ratings it takes, about."""
     return GRADIENT_COST * len(CORRUPTIONS)
 
 
-def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: AuditSettings, tick: Tick) -> Measured:
     """Compare gradients on corrupted masks, in the planes through each mask's own center.
 
     The gradient of the rating is the loss's by default: where there is a refiner, its guard is on.

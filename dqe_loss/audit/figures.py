@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dqe_loss.audit.exploitation import JITTERS, STARTS
-from dqe_loss.audit.measure import CENTERS, Numbers
+from dqe_loss.audit.stars_and_dice import CENTERS, Numbers
 from dqe_loss.audit.verdict import WHOSE
 from dqe_loss.task import REGIONS
 from dqe_loss.viz.plots import BLUE, GREEN, MARKERS, ORANGE, PURPLE, RED

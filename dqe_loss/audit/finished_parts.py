@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dqe_loss.audit.measure import Numbers
+from dqe_loss.audit.stars_and_dice import Numbers
 from dqe_loss.outputs import write_together
 from dqe_loss.resume import check_same, read_record
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.measure import Measured, Settings, Tick, mean_stars
+from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick, mean_stars
 from dqe_loss.core.boxes import box_around
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.surrogate.network import Surrogate
@@ -56,12 +56,12 @@ def z_scores(image: Tensor) -> Tensor:
     return result
 
 
-def count_invariance(settings: Settings) -> int:
+def count_invariance(settings: AuditSettings) -> int:
     """How many ratings it takes, about."""
     return 13
 
 
-def measure_invariance(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_invariance(case: AuditedExam, surrogate: Surrogate, settings: AuditSettings, tick: Tick) -> Measured:
     """Rate the reference on changed copies of its exam.
 
     Returns:

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.measure import CENTERS, Measured, Numbers, Settings, Tick, mean, mean_stars, plane_dice
+from dqe_loss.audit.stars_and_dice import CENTERS, AuditSettings, Measured, Numbers, Tick, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.surrogate.network import Surrogate
@@ -39,12 +39,12 @@ def largest_rise(values: Sequence[float]) -> float:
     return float((np.asarray(values, float) - lowest).max())
 
 
-def count_ladders(settings: Settings) -> int:
+def count_ladders(settings: AuditSettings) -> int:
     """How many ratings it takes, about."""
     return 2 * len(CORRUPTIONS) * len(SEVERITIES) + 1
 
 
-def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSettings, tick: Tick) -> Measured:
     """Rate each corruption at eight severities, through the mask's own center and through the reference's.
 
     All rungs of a ladder share their randomness: it is the same error, of another size.

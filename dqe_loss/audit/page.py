@@ -6,9 +6,9 @@ from pathlib import PurePath
 from typing import Any
 
 from dqe_loss.audit.exploitation import GUARDS, JITTERS, SHIFT, STARTS
-from dqe_loss.audit.measure import CENTERS, Numbers, mean
 from dqe_loss.audit.parts import PARTS
-from dqe_loss.viz.html import SURROGATE_TEXT, Cell, Table, fill_template, format_number
+from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
+from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
 
 _RULES = {">=": "at least", ">": "more than", "<=": "at most"}
 
@@ -69,10 +69,12 @@ def _check(check: Numbers) -> dict[str, Any]:
 def _absurd_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
     tables = []
     for exam, numbers in exams.items():
-        rows: list[list[Any]] = [["reference", *[Cell(format_number(numbers["reference"]))] * 2, *[Cell("1.00")] * 2]]
+        rows: list[list[Any]] = [
+            ["reference", *[TableCell(format_number(numbers["reference"]))] * 2, *[TableCell("1.00")] * 2]
+        ]
         for name, mask in numbers["masks"].items():
             keys = ("own", "reference", "dice", "volume_dice")
-            rows.append([name, *(Cell(format_number(mask[key])) for key in keys)])
+            rows.append([name, *(TableCell(format_number(mask[key])) for key in keys)])
         columns = ["", "own center", "reference's center", "Dice in its planes", "Dice 3D"]
         tables.append(Table(f"{exam}: {unit} through either center, and mean Dice of TC, WT, ET", columns, rows, {0}))
     return tables
@@ -85,7 +87,9 @@ def _ladder_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
         row: list[Any] = [name.replace("_", " ")]
         for which in CENTERS:
             rungs = [numbers["ladders"][name][which] for numbers in exams.values() if name in numbers["ladders"]]
-            row += [Cell(format_number(mean([rung[key] for rung in rungs]))) for key in ("spearman", "rise", "visible")]
+            row += [
+                TableCell(format_number(mean([rung[key] for rung in rungs]))) for key in ("spearman", "rise", "visible")
+            ]
         rows.append(row)
     columns = ["", *(f"{what}, {which}" for which in CENTERS for what in ("ρ stars", "rise", "ρ Dice"))]
     caption = f"Mean over exams: Spearman's ρ of severity and {unit}, largest rise, and ρ of severity and Dice in the "
@@ -124,17 +128,17 @@ def _column(name: str, guard: str, unit: str) -> str:
     return name.format(unit=unit) + ("" if guard == "none" else f", {GUARDS[guard]}")
 
 
-def _before_after(run: Numbers, key: str) -> Cell:
+def _before_after(run: Numbers, key: str) -> TableCell:
     return _change(run, key) if key.endswith("stars") else _dice(run, key)
 
 
-def _change(run: Numbers, key: str) -> Cell:
-    return Cell(f"{run['before'][key]:.2f} → {run['after'][key]:.2f}".replace("-", "−"))
+def _change(run: Numbers, key: str) -> TableCell:
+    return TableCell(f"{run['before'][key]:.2f} → {run['after'][key]:.2f}".replace("-", "−"))
 
 
-def _dice(run: Numbers, key: str) -> Cell:
+def _dice(run: Numbers, key: str) -> TableCell:
     before, after = ("/".join(f"{value:.2f}".removeprefix("0") for value in run[w][key]) for w in ("before", "after"))
-    return Cell(f"→ {after}", before)
+    return TableCell(f"→ {after}", before)
 
 
 _TABLES = {"absurd": _absurd_tables, "ladders": _ladder_tables, "exploitation": _exploitation_tables}

@@ -9,13 +9,13 @@ from dqe_loss.audit.direction import count_direction, measure_direction
 from dqe_loss.audit.exploitation import count_exploitation, measure_exploitation
 from dqe_loss.audit.invariance import count_invariance, measure_invariance
 from dqe_loss.audit.ladders import count_ladders, measure_ladders
-from dqe_loss.audit.measure import Measured, Settings, Tick
 from dqe_loss.audit.softness import count_soft, measure_soft
+from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick
 from dqe_loss.surrogate.network import Surrogate
 
 
 @dataclass(frozen=True)
-class Part:
+class AuditPart:
     """One part of the audit.
 
     Attributes:
@@ -28,13 +28,13 @@ class Part:
 
     title: str
     meaning: str
-    measure: Callable[[AuditedExam, Surrogate, Settings, Tick], Measured]
-    count: Callable[[Settings], int]
+    measure: Callable[[AuditedExam, Surrogate, AuditSettings, Tick], Measured]
+    count: Callable[[AuditSettings], int]
     uses_steps: bool = False
 
 
 PARTS = {
-    "absurd": Part(
+    "absurd": AuditPart(
         "Absurd masks",
         "Masks that no one would accept: nothing, the whole brain as one tissue, random labels, the tumor on the wrong "
         "side, another patient's tumor, the right tumor in the wrong place. A rating that can be trusted puts all of "
@@ -44,7 +44,7 @@ PARTS = {
         measure_absurd,
         count_absurd,
     ),
-    "ladders": Part(
+    "ladders": AuditPart(
         "Ladders of errors",
         "One error at a time, grown in eight steps from hardly seen to a failure. Stars should fall with every step. "
         "Spearman's correlation of severity and stars is −1 if they do, 0 if stars take no notice, above 0 if a worse "
@@ -54,11 +54,11 @@ PARTS = {
         measure_ladders,
         count_ladders,
     ),
-    "exploitation": Part(
+    "exploitation": AuditPart(
         "Exploitation",
         "The question that decides whether a rating may be used as a loss without a target: an optimizer changes the "
         "mask for the sake of the stars alone, with no target. If stars rise and Dice falls, the checkpoint can be "
-        "fooled, and a network trained on it alone would learn how. A checkpoint with a refiner (a second reader) is "
+        "fooled, and a network trained on it alone would learn how. A checkpoint with a refiner is "
         "attacked with the refiner's guard on, as the loss has it by default, and off, from the same starts; the "
         "former is judged. A checkpoint without one has no guard. If Dice stays from the reference, and rises from "
         "wrong masks, the stars lead the right way. Noise and an empty mask are shown and not judged: no one says that "
@@ -67,7 +67,7 @@ PARTS = {
         count_exploitation,
         uses_steps=True,
     ),
-    "direction": Part(
+    "direction": AuditPart(
         "Direction of the gradient",
         "On wrong masks, the first step: how far does the direction in which the stars rise agree with the direction "
         "in which Dice rises? The cosine is 1 for the same direction, 0 for none in common, below 0 for the opposite. "
@@ -76,7 +76,7 @@ PARTS = {
         measure_direction,
         count_direction,
     ),
-    "soft": Part(
+    "soft": AuditPart(
         "Soft masks",
         "A network in training puts out probabilities, and surrogates have mostly seen binary masks. The reference is "
         "made unsure at its outline (softening, a blur in voxels), unsure everywhere (temperature of its logits), or "
@@ -85,7 +85,7 @@ PARTS = {
         measure_soft,
         count_soft,
     ),
-    "invariance": Part(
+    "invariance": AuditPart(
         "Invariance",
         "Changes of exam and mask together that make the mask neither better nor worse: other units and contrast, "
         "z-scored images, everything moved by a voxel or mirrored, a crop around the tumor. Stars that move show how "

@@ -7,14 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dqe_loss.audit.measure import Panel
+from dqe_loss.audit.stars_and_dice import Panel
+from dqe_loss.viz.hanging import gray, paint, window
 
 TISSUES = {"edema": "#56B4E9", "necrosis and non-enhancing core": "#F0E442", "enhancing tumor": "#FF4A26"}
-"""What is filled, and how: the colors of `dqe_loss.viz.planes.OUTLINES`."""
-OPACITY = 0.55
-WINDOW = (0.5, 99.5)
-"""Percentiles of the brain's intensities that are black and white, as in `dqe_loss.viz.planes`."""
-
+"""What is filled, and how: the colors of `dqe_loss.viz.hanging.OUTLINES`."""
 # Inches.
 _WIDTH, _TITLE, _GAP, _LEGEND = 2.0, 0.5, 0.08, 0.42
 
@@ -58,15 +55,10 @@ def draw_panels(rows: Sequence[Sequence[Panel]]) -> Figure:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    inside = panel.scan[panel.scan != 0]
-    low, high = np.percentile(inside, WINDOW) if inside.size else (0, 1)
-    gray = np.clip((panel.scan - low) / max(high - low, 1e-6), 0, 1)
-    gray = np.where(panel.scan != 0, gray, 0)
-    picture = np.repeat(gray[..., None], 3, 2)
+    shades = gray(panel.scan, *window(panel.scan[panel.scan != 0]))
     core, whole, enhancing = panel.regions
-    for region, color in zip((whole, core, enhancing), TISSUES.values(), strict=True):
-        rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-        # Each region covers the one below it: a voxel shows one tissue.
-        picture[region] = (1 - OPACITY) * gray[region][:, None] + OPACITY * rgb
-    axes.imshow(picture.transpose(1, 0, 2), origin="upper", aspect="auto", interpolation="nearest")
+    # Each region covers the one below it: a voxel shows one tissue.
+    tissues = list(zip((whole, core, enhancing), TISSUES.values(), strict=True))
+    picture = paint(np.where(panel.scan != 0, shades, 0), tissues)
+    axes.imshow(picture.transpose(1, 0, 2), aspect="auto", interpolation="nearest")
     axes.set_axis_off()

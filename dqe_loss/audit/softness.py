@@ -7,7 +7,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.measure import Measured, Numbers, Settings, Tick, mean_stars
+from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Numbers, Tick, mean_stars
 from dqe_loss.core.boxes import array_box
 from dqe_loss.surrogate.network import Surrogate
 
@@ -46,12 +46,12 @@ def soft_mask(case: AuditedExam, kind: str, level: float) -> Tensor:
     return regions.clamp(min=level)
 
 
-def count_soft(settings: Settings) -> int:
+def count_soft(settings: AuditSettings) -> int:
     """How many ratings it takes, about."""
     return len(SOFTENINGS) + len(TEMPERATURES) + len(LEAKS) + 1
 
 
-def measure_soft(case: AuditedExam, surrogate: Surrogate, settings: Settings, tick: Tick) -> Measured:
+def measure_soft(case: AuditedExam, surrogate: Surrogate, settings: AuditSettings, tick: Tick) -> Measured:
     """Rate soft versions of the reference, as the loss does.
 
     Returns:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from dqe_loss.audit.exploitation import GUARDS, JITTERS
-from dqe_loss.audit.measure import CENTERS, Numbers, mean
+from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
 from dqe_loss.task import REGIONS
 
 Results = Mapping[str, Numbers]

@@ -11,7 +11,7 @@ from dqe_loss.data.tables.warning_kinds import describe_aside
 from dqe_loss.evaluate.failure import failure_detection
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import Section, flag_rows, render_cases
-from dqe_loss.viz.html import Cell, Table, format_number
+from dqe_loss.viz.html import Table, TableCell, format_number
 from dqe_loss.viz.plots import plot_risk_coverage, save_figure
 
 
@@ -87,11 +87,11 @@ def _guarantee_section(curation: Curation, calibration: Calibration, settings: C
     rows = [
         [
             f"{trial.threshold:.2f}",
-            Cell(str(trial.kept)),
-            Cell(str(trial.unacceptable)),
-            Cell(format_number(trial.upper, 3)),
-            Cell(format_number(trial.p_value, 3)),
-            Cell("passed" if trial.passed else "failed"),
+            TableCell(str(trial.kept)),
+            TableCell(str(trial.unacceptable)),
+            TableCell(format_number(trial.upper, 3)),
+            TableCell(format_number(trial.p_value, 3)),
+            TableCell("passed" if trial.passed else "failed"),
         ]
         for trial in calibration.trials
     ]

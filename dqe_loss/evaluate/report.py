@@ -7,7 +7,7 @@ from typing import Any
 
 from dqe_loss.evaluate.agreement import MINIMUM_EXAMS
 from dqe_loss.evaluate.predictions import COLUMNS, OVERLAPS
-from dqe_loss.viz.html import SURROGATE_TEXT, Cell, Table, fill_template, format_number
+from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
 
 COLUMN_NAMES = {column: "mean of views" if column == "mean" else column for column in COLUMNS}
 OVERLAP_NAMES = {name: name.replace("surface_dice_", "surface Dice ").replace("dice_", "Dice ") for name in OVERLAPS}
@@ -66,10 +66,10 @@ def report_tables(evaluation: Mapping[str, Any]) -> dict[str, Table]:
     return tables
 
 
-def _cell(number: Mapping[str, float | None], digits: int = 2) -> Cell:
+def _cell(number: Mapping[str, float | None], digits: int = 2) -> TableCell:
     low, high = (format_number(number[end], digits) for end in ("low", "high"))
     between = " to " if "−" in low + high else "–"
-    return Cell(format_number(number["value"], digits), "" if low == "–" else f"({low}{between}{high})")
+    return TableCell(format_number(number["value"], digits), "" if low == "–" else f"({low}{between}{high})")
 
 
 def _notices(evaluation: Mapping[str, Any]) -> list[str]:
@@ -98,7 +98,7 @@ def _tiles(ratings: Mapping[str, Any] | None, references: Mapping[str, Any] | No
     tiles = []
 
     def add(number: Mapping[str, float | None] | float | None, label: str, detail: str = "", digits: int = 2) -> None:
-        cell = _cell(number, digits) if isinstance(number, Mapping) else Cell(format_number(number, digits))
+        cell = _cell(number, digits) if isinstance(number, Mapping) else TableCell(format_number(number, digits))
         tiles.append({"value": cell.value, "label": label, "detail": detail or cell.interval})
 
     if ratings:
@@ -125,7 +125,7 @@ def _agreement_table(ratings: Mapping[str, Any]) -> Table:
     mean = ratings["views"]["mean"]
     rows: list[list[Any]] = [[name, *(_cell(number) for number in mean[name].values())] for name in _MODELS]
     raters = mean["raters"]
-    rows.append(["raters among themselves", Cell(format_number(raters["mae"])), *[Cell("–")] * 4])
+    rows.append(["raters among themselves", TableCell(format_number(raters["mae"])), *[TableCell("–")] * 4])
     caption = f"Mean of views against the mean {ratings['kind']} rating"
     return Table(caption, ["", "MAE", "RMSE", "r", "ρ", "τ"], rows, {0})
 
@@ -133,10 +133,10 @@ def _agreement_table(ratings: Mapping[str, Any]) -> Table:
 def _view_table(ratings: Mapping[str, Any]) -> Table:
     rows: list[list[Any]] = []
     for column, numbers in ratings["views"].items():
-        rows.append([COLUMN_NAMES[column], Cell(str(numbers["segmentations"]))])
+        rows.append([COLUMN_NAMES[column], TableCell(str(numbers["segmentations"]))])
         rows[-1] += [_cell(numbers["surrogate"][metric]) for metric in ("mae", "rmse", "pearson", "spearman")]
         rows[-1] += [_cell(numbers[name]["mae"]) for name in _MODELS[1:]]
-        rows[-1].append(Cell(format_number(numbers["raters"]["mae"])))
+        rows[-1].append(TableCell(format_number(numbers["raters"]["mae"])))
     columns = ["", "n", "MAE", "RMSE", "r", "ρ", "MAE linear in volume", "MAE constant mean", "MAE raters"]
     return Table("The surrogate, and the MAE of baselines and raters", columns, rows)
 
@@ -153,7 +153,7 @@ def _failure_table(numbers: Mapping[str, Any]) -> Table:
     rows = [
         [
             COLUMN_NAMES[column],
-            *(Cell(format_number(areas[name], 3)) for name in ("aurc", "excess", "optimal", "random")),
+            *(TableCell(format_number(areas[name], 3)) for name in ("aurc", "excess", "optimal", "random")),
         ]
         for column, areas in numbers["failure"].items()
     ]
@@ -166,9 +166,9 @@ def _exam_table(exams: Mapping[str, Any]) -> Table:
     shown = ("dice_TC", "dice_WT", "dice_ET", "dice_mean", "surface_dice_mean")
     for name, numbers in exams.items():
         correlation, failure = numbers["correlation"]["mean"], numbers["failure"]["mean"]
-        rows.append([name, Cell(str(numbers["segmentations"]))])
-        rows[-1] += [Cell(format_number(correlation[overlap]["pearson"]["value"])) for overlap in shown]
-        rows[-1].append(Cell(format_number(correlation["dice_mean"]["spearman"]["value"])))
-        rows[-1] += [Cell(format_number(failure[area], 3)) for area in ("aurc", "excess", "random")]
+        rows.append([name, TableCell(str(numbers["segmentations"]))])
+        rows[-1] += [TableCell(format_number(correlation[overlap]["pearson"]["value"])) for overlap in shown]
+        rows[-1].append(TableCell(format_number(correlation["dice_mean"]["spearman"]["value"])))
+        rows[-1] += [TableCell(format_number(failure[area], 3)) for area in ("aurc", "excess", "random")]
     columns = ["", "n", *(f"r {OVERLAP_NAMES[name]}" for name in shown), "ρ Dice mean", "AURC", "excess AURC", "chance"]
     return Table("Stars (mean of views) in each exam by itself", columns, rows)

@@ -4,7 +4,7 @@ Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global sta
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,14 +12,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.explain.saliency import Saliency
 from dqe_loss.task import REGIONS
-from dqe_loss.viz.planes import OUTLINES
+from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, write_sides
 
 MISSED, EXTRA = "#56B4E9", "#E69F00"
 """Colors of Okabe and Ito's palette for what the mask lacks, and for what it has too much."""
@@ -88,7 +88,7 @@ def plot_saliency(
                 _draw_error(ax, wrong, regions, boxes[view], view)
             else:
                 _outline(ax, regions, boxes[view], view, thin=column > 0)
-            _annotate(ax, view)
+            write_sides(ax, view, 7)
         top += heights[view]
     _explain(figure, maps, unit, columns)
     return figure
@@ -106,8 +106,7 @@ def _explain(figure: Figure, maps: Mapping[str, tuple[dict[str, Tensor], str]], 
         legend.get_title().set_fontsize(8)
         legend.set_alignment("left")
 
-    outlines = [Line2D([], [], color=c, lw=lw + 0.6, label=f"{n} ({r})") for r, (n, c, lw) in OUTLINES.items()]
-    put(0, outlines, "FLAIR with the rated mask")
+    put(0, outline_handles(), "FLAIR with the rated mask")
     for column, (title, (values, per)) in enumerate(maps.items(), 1):
         bar = figure.add_axes((lefts[column] / width, 0.32 / height, _PANEL / width, 0.1 / height))
         norm = _norm(values)
@@ -140,42 +139,24 @@ def _colors(opaque: bool = False) -> ListedColormap:
     return ListedColormap(colors)
 
 
-def _show(ax: Axes, plane: NDArray[Any], box: tuple[slice, slice], view: str, **style: Any) -> None:
-    ax.imshow(plane[box].T, origin=_origin(view), aspect="auto", interpolation="nearest", **style)
+def _show(ax: Axes, plane: NDArray[Any], box: Box, view: str, **style: Any) -> None:
+    ax.imshow(hang(plane[box], view), aspect="auto", interpolation="nearest", **style)
     ax.set_axis_off()
 
 
-def _origin(view: str) -> Literal["upper", "lower"]:
-    """Rows of an axial array run from anterior to posterior, those of the other two from inferior to superior."""
-    return "upper" if view == "axial" else "lower"
+def _outline(ax: Axes, regions: NDArray[np.bool_], box: Box, view: str, thin: bool) -> None:
+    masks = {name: hang(mask[box], view) for name, mask in zip(REGIONS, regions, strict=True)}
+    draw_outlines(ax, masks, 0.4 if thin else 1.0)
 
 
-def _outline(ax: Axes, regions: NDArray[np.bool_], box: tuple[slice, slice], view: str, thin: bool) -> None:
-    for region, (_, color, width) in OUTLINES.items():
-        inside = regions[REGIONS.index(region)][box]
-        if inside.any() and not inside.all():
-            ax.contour(inside.T.astype(np.float32), [0.5], colors=[color], linewidths=0.4 * width if thin else width)
-
-
-def _draw_error(
-    ax: Axes, wrong: NDArray[np.bool_], regions: NDArray[np.bool_], box: tuple[slice, slice], view: str
-) -> None:
+def _draw_error(ax: Axes, wrong: NDArray[np.bool_], regions: NDArray[np.bool_], box: Box, view: str) -> None:
     missed, extra = (wrong & ~regions).any(0), (wrong & regions).any(0)
     for where, color in ((missed, MISSED), (extra, EXTRA)):
         _show(ax, np.where(where, 1.0, np.nan), box, view, cmap=ListedColormap([color]), alpha=0.75)
 
 
-def _annotate(ax: Axes, view: str) -> None:
-    style: dict[str, Any] = {"transform": ax.transAxes, "color": "0.8", "size": 7}
-    ax.text(0.01, 0.5, "A" if view == "sagittal" else "R", ha="left", va="center", **style)
-    ax.text(0.5, 0.99, "A" if view == "axial" else "S", ha="center", va="top", **style)
-
-
-def _box(saliency: Saliency, error: Tensor | None) -> tuple[slice, slice]:
+def _box(saliency: Saliency, error: Tensor | None) -> Box:
     """Where there is brain, a label or an error, with a margin; the whole plane if there is nothing."""
     occupied = saliency.inside[0] if error is None else saliency.inside[0] | error[0].any(0)
-    if not occupied.any():
-        return slice(0, occupied.shape[0]), slice(0, occupied.shape[1])
-    sides = (occupied.any(1 - axis).nonzero()[:, 0].tolist() for axis in (0, 1))
-    x, y = (slice(max(side[0] - _BOX_MARGIN, 0), side[-1] + 1 + _BOX_MARGIN) for side in sides)
-    return x, y
+    x, y = occupied.shape
+    return array_box(occupied.numpy(), _BOX_MARGIN) or (slice(0, x), slice(0, y))

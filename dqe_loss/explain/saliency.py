@@ -209,7 +209,7 @@ def crop_planes(planes: Tensor, size: torch.Size) -> Tensor:
 def _gradients(surrogate: Surrogate, scans: Tensor, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Stars ``(B,)`` of planes, and their gradients at scans and regions; 0 where the stars do not depend on them.
 
-    The gradients are what the loss would follow, behind the guard of a second reader: on phantoms .86 of a map lies on
+    The gradients are what the loss would follow, behind the guard of a refiner: on phantoms .86 of a map lies on
     the true error then, and .52 without the guard.
     """
     scans, regions = (at_least_float32(planes).detach().requires_grad_() for planes in (scans, regions))

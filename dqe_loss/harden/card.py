@@ -14,18 +14,18 @@ to be optimized against. Made with dqe_loss after Kofler et al. 2022 (arXiv 2205
 medical device.
 
 **Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
-was: {data}. The second, a second reader, has learned from references which voxels of a mask are wrong; stars above
+was: {data}. The second, a refiner, has learned from references which voxels of a mask are wrong; stars above
 the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head from
 {survey_full_marks:g} on), to the power
-{exponent:g}. What lowers the stars is overlap as the second reader sees it, no human judgment.
+{exponent:g}. What lowers the stars is overlap as the refiner sees it, no human judgment.
 
 **Units.** Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not
 matter; z-scores are recognized and brought back.
 
-**Gradient.** It moves a voxel only to where the second reader is sure that it belongs (probability {confidence:g} or
+**Gradient.** It moves a voxel only to where the refiner is sure that it belongs (probability {confidence:g} or
 more), and does not reach the position of the planes.
 
-**What the second reader learned from.** {taught}, as they are and with errors: of place, shape and content, masks of
+**What the refiner learned from.** {taught}, as they are and with errors: of place, shape and content, masks of
 other planes, absurd ones, none at all, soft ones, and masks that had been changed to please it. {steps} steps of
 {batch} planes. {weights}
 
@@ -54,7 +54,7 @@ class Lesson:
 
 
 def describe_exams(exams: Sequence[TaughtExam]) -> str:
-    """Say in a few words what a reader was taught on."""
+    """Say in a few words what a refiner was taught on."""
     phantoms = sum(exam.synthetic for exam in exams)
     masks = sum(len(exam.stock) for exam in exams)
     return f"{len(exams) - phantoms} real and {phantoms} synthetic exams with {masks} masks besides their references"
@@ -70,20 +70,20 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         lesson: the teaching.
 
     Raises:
-        ValueError: if the surrogate has no second reader.
+        ValueError: if the surrogate has no refiner.
     """
-    if hardened.reader is None:
-        raise ValueError("expected a hardened surrogate, got one without a second reader")
+    if hardened.refiner is None:
+        raise ValueError("expected a hardened surrogate, got one without a refiner")
     config, real = lesson.config, _names(lesson.taught)
     taught = describe_exams(lesson.taught)
     return _CARD.format(
         title=title,
         kind=start.kind_of_ratings,
         data=start.data or "its data is not known",
-        full_marks=hardened.reader.full_marks,
-        survey_full_marks=hardened.reader.survey_full_marks,
-        exponent=hardened.reader.exponent,
-        confidence=hardened.reader.confidence,
+        full_marks=hardened.refiner.full_marks,
+        survey_full_marks=hardened.refiner.survey_full_marks,
+        exponent=hardened.refiner.exponent,
+        confidence=hardened.refiner.confidence,
         taught=taught[:1].upper() + taught[1:],
         steps=config.steps,
         batch=config.batch,

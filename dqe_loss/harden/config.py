@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss import options
-from dqe_loss.surrogate.refiner import ReaderConfig
+from dqe_loss.surrogate.refiner import RefinerConfig
 
 _CHECKPOINT = tyro.conf.arg(metavar="brainlesion|FILE", help="The surrogate to harden, brainlesion or a file.")
 
 
 @dataclass(frozen=True)
 class HardenConfig:
-    """Harden a surrogate: teach it a second reader, on exams with references.
+    """Harden a surrogate: teach it a refiner, on exams with references.
 
-    The checkpoint itself is not changed, so that its judgment is kept; the second reader lowers its stars where the
+    The checkpoint itself is not changed, so that its judgment is kept; the refiner lowers its stars where the
     scans contradict the mask, and guards its gradient. On two CPU cores about half an hour.
 
     Attributes:
@@ -31,11 +31,11 @@ class HardenConfig:
         learning_rate: Peak learning rate (AdamW).
         weight_decay: Weight decay (AdamW).
         norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
-        trust: How far the reader believes the given mask: a number for each region, for each voxel, or none.
-        features: Channels of the reader's five levels and of its last layer.
+        trust: How far the refiner believes the given mask: a number for each region, for each voxel, or none.
+        features: Channels of the refiner's five levels and of its last layer.
         attack_from: Share of the steps after which half of every second batch is attacked.
         attack_rounds: Most rounds of an attack, reached at the end.
-        confidence: Probability from which on the reader is sure; only then the stars' gradient may move a voxel.
+        confidence: Probability from which on the refiner is sure; only then the stars' gradient may move a voxel.
         full_marks: Agreement from which on a mask keeps all of its stars.
         survey_full_marks: The same of the agreement over the whole head.
         exponent: Exponent of the agreement below it, with which stars are multiplied.
@@ -89,11 +89,11 @@ class HardenConfig:
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
             got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
             raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")
-        self.reader()
+        self.refiner()
 
-    def reader(self) -> ReaderConfig:
-        """How the reader is built; see there for the errors."""
-        return ReaderConfig(
+    def refiner(self) -> RefinerConfig:
+        """How the refiner is built; see there for the errors."""
+        return RefinerConfig(
             self.features,
             self.norm,
             self.trust,

@@ -21,7 +21,7 @@ from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.processes import StopRequest, processes
 from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
 from dqe_loss.surrogate.network import Surrogate, build_network
-from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.train.config import plain_values
 from dqe_loss.train.run_folder import RunFolder
 
@@ -45,7 +45,7 @@ _FREE = (
 
 
 def harden(config: HardenConfig) -> int:
-    """Teach a second reader, and write it with the surrogate that it guards into the run's folder.
+    """Teach a refiner, and write it with the surrogate that it guards into the run's folder.
 
     Args:
         config: the hardening.
@@ -72,15 +72,15 @@ def harden(config: HardenConfig) -> int:
         print(f"{taught}; {len(held_out)} held out; {_who_computes(config, where.device)}", flush=True)
         write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
         surrogate = hardened_surrogate(start, config, taught).to(where.device)
-        teacher = Teacher(config, _reader(surrogate), exams, held_out, where.device, folder.state, folder.write_log)
-        teacher.reader.requires_grad_(True)
+        teacher = Teacher(config, _refiner(surrogate), exams, held_out, where.device, folder.state, folder.write_log)
+        teacher.refiner.requires_grad_(True)
         with StopRequest().listening() as stop:
             done = teacher.run(_fingerprint(config, exams, held_out), stop)
     if not done:
         print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
         return 128 + (stop.signal or 0)
     lesson = Lesson(config, exams, held_out, teacher.conclude())
-    teacher.reader.requires_grad_(False).eval()
+    teacher.refiner.requires_grad_(False).eval()
     card = hardened_card(config.out.name, start.config, surrogate.config, lesson)
     save_surrogate(surrogate.to("cpu"), folder.last, card=card, half=True)
     write_together({folder.last.with_suffix(".md"): encode(card)})
@@ -92,45 +92,45 @@ def check_start(start: Surrogate, config: HardenConfig) -> None:
     """Refuse a surrogate that cannot be hardened.
 
     Raises:
-        ValueError: it is hardened already, or has planes that a reader cannot take.
+        ValueError: it is hardened already, or has planes that a refiner cannot take.
     """
-    if start.config.reader is not None:
-        raise ValueError(f"{config.checkpoint} has a second reader already; harden the surrogate that it came from")
+    if start.config.refiner is not None:
+        raise ValueError(f"{config.checkpoint} has a refiner already; harden the surrogate that it came from")
     if start.config.normalization not in ("percentile", "head_mean"):
         raise ValueError(
-            f"{config.checkpoint} scales planes by {start.config.normalization!r}, and what a second reader sees is "
+            f"{config.checkpoint} scales planes by {start.config.normalization!r}, and what a refiner sees is "
             "scaled by 'head_mean', which only stands in for 'percentile'; harden a surrogate trained with either"
         )
 
 
 def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> Surrogate:
-    """The surrogate to be taught: a frozen copy of its start, beside a second reader that knows nothing yet.
+    """The surrogate to be taught: a frozen copy of its start, beside a refiner that knows nothing yet.
 
     Args:
         start: what to harden.
-        config: the hardening; its seed draws the reader's weights.
-        taught: what the reader will be taught on, in words.
+        config: the hardening; its seed draws the refiner's weights.
+        taught: what the refiner will be taught on, in words.
 
     Raises:
         ValueError: if the start cannot be hardened, see `check_start`.
     """
     check_start(start, config)
-    reader = config.reader()
+    refiner = config.refiner()
     origin = start.config.data or "its data is not known"
     surrogate_config = replace(
         start.config,
         kind_of_ratings="hybrid",
         normalization="head_mean",
-        reader=reader,
+        refiner=refiner,
         center_gradient=False,
-        dice_map=None,  # what the stars meant without the reader
-        data=f"{start.config.kind_of_ratings} ratings: {origin}; a second reader, taught on {taught}",
+        dice_map=None,  # what the stars meant without the refiner
+        data=f"{start.config.kind_of_ratings} ratings: {origin}; a refiner, taught on {taught}",
         seed=config.seed,
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
     )
     torch.manual_seed(config.seed)
-    build_network(surrogate_config)  # draws what comes before the reader, whose weights by a seed are to stay
-    surrogate = Surrogate(surrogate_config, SecondReader(reader, surrogate_config.task))
+    build_network(surrogate_config)  # draws what comes before the refiner, whose weights by a seed are to stay
+    surrogate = Surrogate(surrogate_config, Refiner(refiner, surrogate_config.task))
     surrogate.network.load_state_dict(start.network.state_dict())
     return surrogate
 
@@ -140,10 +140,10 @@ def _who_computes(config: HardenConfig, device: torch.device) -> str:
     return f"on {device}{threads}, {worker_count(config, device)} processes making batches"
 
 
-def _reader(surrogate: Surrogate) -> SecondReader:
-    if surrogate.reader is None:
-        raise ValueError("expected a surrogate with a second reader, got one without")
-    return surrogate.reader
+def _refiner(surrogate: Surrogate) -> Refiner:
+    if surrogate.refiner is None:
+        raise ValueError("expected a surrogate with a refiner, got one without")
+    return surrogate.refiner
 
 
 def _fingerprint(

@@ -1,4 +1,4 @@
-"""How well a reader does on exams that it is not taught on: the same planes and masks each time."""
+"""How well a refiner does on exams that it is not taught on: the same planes and masks each time."""
 
 import zlib
 from collections import defaultdict
@@ -16,7 +16,7 @@ from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.harden.masks import as_regions
 from dqe_loss.harden.objective import attack
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
-from dqe_loss.surrogate.refiner import SecondReader, agreement
+from dqe_loss.surrogate.refiner import Refiner, agreement
 from dqe_loss.train.saved_state import Row
 
 FIELD = 240
@@ -84,39 +84,39 @@ def _field(planes: Tensor) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def judge(reader: SecondReader, planes: Sequence[JudgedPlane], device: torch.device) -> Row:
-    """What the log says of a reader.
+def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device) -> Row:
+    """What the log says of a refiner.
 
     Args:
-        reader: the reader, on the device; left in evaluation mode.
+        refiner: the refiner, on the device; left in evaluation mode.
         planes: of one exam at least, from `judged_planes`.
         device: where to compute.
 
     Returns:
         ``held_out_right``: mean agreement with the references, by plane; ``held_out_lowest``: the lowest exam's, in
         the planes that are rated; ``held_out_r`` and ``held_out_error``: Pearson's r and mean absolute difference of
-        the reader's agreement with a mask and the reference's, over all masks (r is 0 where either is constant);
+        the refiner's agreement with a mask and the reference's, over all masks (r is 0 where either is constant);
         ``held_out_blind``: Dice of what it draws where it is given no mask; ``held_out_attacked``: Dice that an attack
         leaves of the reference, in the planes that are rated. Dice is the mean over regions that either mask has.
-        ``held_out_distance``: how far right, r, error and attacked are from a perfect reader's, summed; each of the
+        ``held_out_distance``: how far right, r, error and attacked are from a perfect refiner's, summed; each of the
         four is a way to fail that the others do not see.
     """
-    reader.eval()
+    refiner.eval()
     given, true, right, blind, left = [], [], [], [], []
     by_exam = defaultdict(list)
     for plane in planes:
         masks = as_regions(plane.masks.to(device))
         truth = masks[:1]
         scans = plane.scans.to(device)[None]
-        opinion = (reader(scans.expand(len(masks), -1, -1, -1), masks).sigmoid() > 0.5).float()
-        agreed = agreement(masks, opinion).cpu()
+        refined = (refiner(scans.expand(len(masks), -1, -1, -1), masks).sigmoid() > 0.5).float()
+        agreed = agreement(masks, refined).cpu()
         given.append(agreed)
         true.append(agreement(masks, truth.expand_as(masks)).cpu())
         right.append(agreed[0])
-        blind.append(_dice(opinion[-1:], truth))
+        blind.append(_dice(refined[-1:], truth))
         if plane.rated:
             by_exam[plane.exam].append(float(agreed[0]))
-            left.append(_dice((attack(reader, scans, truth, ROUNDS) > 0.5).float(), truth))
+            left.append(_dice((attack(refiner, scans, truth, ROUNDS) > 0.5).float(), truth))
     agreed, wanted = torch.cat(given), torch.cat(true)
     row = {
         "held_out_right": float(torch.stack(right).mean()),

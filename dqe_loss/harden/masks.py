@@ -1,4 +1,4 @@
-"""What the second reader is shown: masks of a plane from right to absurd, hard and soft."""
+"""What the refiner is shown: masks of a plane from right to absurd, hard and soft."""
 
 from collections.abc import Callable, Sequence
 
@@ -116,7 +116,7 @@ def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator)
 
 
 def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """An empty mask: what the reader draws then comes from the scans alone."""
+    """An empty mask: what the refiner draws then comes from the scans alone."""
     return torch.zeros_like(scene.truth)
 
 

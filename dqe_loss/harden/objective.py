@@ -1,4 +1,4 @@
-"""What a second reader is taught by: the loss, the attacks that it must withstand, and the course of the rate."""
+"""What a refiner is taught by: the loss, the attacks that it must withstand, and the course of the rate."""
 
 import numpy as np
 import torch
@@ -6,34 +6,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.surrogate.refiner import SMOOTHING, SecondReader
+from dqe_loss.surrogate.refiner import SMOOTHING, Refiner
 
 VOXEL_WEIGHT = 2.0
 """Weight of the cross entropy, beside Dice."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls to 0 as a cosine."""
 ATTACK_SURE = 0.6
-"""Probability from which on an attack moves a voxel: less than any reader needs to be sure, to be on the safe side."""
+"""Probability from which on an attack moves a voxel: less than any refiner needs to be sure, to be on the safe side."""
 
 
 @torch.no_grad()
-def attack(reader: SecondReader, scans: Tensor, masks: Tensor, rounds: int) -> Tensor:
+def attack(refiner: Refiner, scans: Tensor, masks: Tensor, rounds: int) -> Tensor:
     """Masks as an optimizer of the stars would leave them.
 
-    Stars move a voxel only where the reader contradicts it, and until it no longer does. What Adam reaches in a
-    hundred steps, a few rounds of giving in to the reader reach at once.
+    Stars move a voxel only where the refiner contradicts it, and until it no longer does. What Adam reaches in a
+    hundred steps, a few rounds of giving in to the refiner reach at once.
 
     Args:
-        reader: the reader under attack, in evaluation mode.
+        refiner: the refiner under attack, in evaluation mode.
         scans: ``(N, 4, H, W)``.
         masks: ``(N, 3, H, W)``, where the attack starts.
-        rounds: how often the reader looks anew.
+        rounds: how often the refiner looks anew.
 
     Returns:
         Masks of the same shape.
     """
     for _ in range(rounds):
-        estimate = reader(scans, masks).sigmoid()
+        estimate = refiner(scans, masks).sigmoid()
         moved = (estimate > ATTACK_SURE) | (estimate < 1 - ATTACK_SURE)
         masks = torch.where(moved, 0.05 + 0.9 * (estimate > 0.5).float(), masks)
     return masks

@@ -25,7 +25,7 @@ def find_taught(config: HardenConfig) -> tuple[list[ExamSource], list[ExamSource
         ValueError: an option lacks another one, an exam has no reference, or is both taught on and held out.
     """
     if config.reference and not (config.exams or config.held_out):
-        raise ValueError("--reference needs --exams: a second reader learns from the reference of that name")
+        raise ValueError("--reference needs --exams: a refiner learns from the reference of that name")
     for option, folders in (("--exams", config.exams), ("--held-out", config.held_out)):
         if folders and not config.reference:
             raise ValueError(f"{option} needs --reference: say which segmentation of an exam is its reference")

@@ -1,4 +1,4 @@
-"""The exams that a second reader is taught on: scans, reference, and a stock of wrong masks, kept on disk.
+"""The exams that a refiner is taught on: scans, reference, and a stock of wrong masks, kept on disk.
 
 A training looks at single planes. Exams are prepared once and mapped into memory, so that any number of them can be
 taught on, all processes that make batches share them, and a cross-validation prepares none twice.

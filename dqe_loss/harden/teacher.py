@@ -1,4 +1,4 @@
-"""The teaching of a second reader: planes and masks in, weights out; stops and goes on without a trace."""
+"""The teaching of a refiner: planes and masks in, weights out; stops and goes on without a trace."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, mean
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.weights import Weights
 from dqe_loss.processes import StopRequest
-from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.train.saved_state import Progress, Row, load_state, save_state
 
 LARGEST_NORM = 1.0
@@ -25,11 +25,11 @@ LARGEST_NORM = 1.0
 
 @dataclass
 class Teacher:
-    """A reader on its way.
+    """A refiner on its way.
 
     Attributes:
         config: the hardening.
-        reader: the network, on the device.
+        refiner: the network, on the device.
         exams: what it is taught on.
         held_out: what it is judged on while it is taught; may be none.
         device: where it computes.
@@ -38,7 +38,7 @@ class Teacher:
     """
 
     config: HardenConfig
-    reader: SecondReader
+    refiner: Refiner
     exams: Sequence[TaughtExam]
     held_out: Sequence[TaughtExam]
     device: torch.device
@@ -47,10 +47,10 @@ class Teacher:
 
     def __post_init__(self) -> None:
         """Build what one teaching needs."""
-        self.weights = Weights(self.reader, bool(self.held_out))
+        self.weights = Weights(self.refiner, bool(self.held_out))
         self.judged = judged_planes(self.held_out)
         self.progress = Progress()
-        self.optimizer = torch.optim.AdamW(self.reader.parameters(), weight_decay=self.config.weight_decay)
+        self.optimizer = torch.optim.AdamW(self.refiner.parameters(), weight_decay=self.config.weight_decay)
 
     def run(self, fingerprint: Mapping[str, Any], stop: StopRequest) -> bool:
         """Teach to the last step, or until a stop is asked for; returns whether it is done.
@@ -85,45 +85,45 @@ class Teacher:
         return progress.step == config.steps
 
     def conclude(self) -> int:
-        """Give the reader the weights that the teaching leads to; returns the step that they are of.
+        """Give the refiner the weights that the teaching leads to; returns the step that they are of.
 
         They are those of the saved state with the lowest `DISTANCE` on held-out exams, else the last.
         """
         found = {row[DISTANCE]: int(row["step"]) for row in self.progress.rows if DISTANCE in row}
         step = found.get(self.progress.best)
-        self.reader.load_state_dict(self.weights.chosen(step is not None).state_dict())
+        self.refiner.load_state_dict(self.weights.chosen(step is not None).state_dict())
         return self.progress.step if step is None else step
 
     def _judged(self) -> Row:
         """What held-out exams say of the weights as they stand, which are kept if they are the best so far."""
         if not self.judged:
             return {}
-        row = judge(self.reader, self.judged, self.device)
+        row = judge(self.refiner, self.judged, self.device)
         if row[DISTANCE] <= self.progress.best:  # of equals the later one has learned more
             self.progress.best = row[DISTANCE]
             self.weights.keep()
         return row
 
     def _step(self, batch: Batch, step: int) -> Row:
-        """One step; returns the loss, Dice of masks and of opinions about them, and what an attack does."""
+        """One step; returns the loss, Dice of masks and of refined masks about them, and what an attack does."""
         scans, masks, truth = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         row: Row = {"mask_dice": mean_dice(masks, truth)}
         if rounds := attack_rounds(self.config, step):
             half = len(masks) // 2
-            self.reader.eval()
-            attacked = attack(self.reader, scans[:half], masks[:half], rounds)
+            self.refiner.eval()
+            attacked = attack(self.refiner, scans[:half], masks[:half], rounds)
             row["attack_gain"] = mean_dice(attacked, truth[:half]) - mean_dice(masks[:half], truth[:half])
             masks = torch.cat((attacked, masks[half:]))
-        self.reader.train()
+        self.refiner.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step)
-        logits = self.reader(scans, masks)
+        logits = self.refiner(scans, masks)
         loss = teaching_loss(logits, truth)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.reader.parameters(), LARGEST_NORM)
+        torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), LARGEST_NORM)
         self.optimizer.step()
-        return row | {"loss": loss.item(), "opinion_dice": mean_dice(logits.detach().sigmoid(), truth)}
+        return row | {"loss": loss.item(), "refined_dice": mean_dice(logits.detach().sigmoid(), truth)}
 
 
 def _means(rows: Sequence[Row]) -> Row:

@@ -88,8 +88,8 @@ class DQELoss(RatingTerm):
         seed: seed of the jitter.
         guard: ``"target"`` keeps a voxel's gradient only where it moves the prediction toward the target; None does
             without, for exams that have none.
-        refiner_guard: keep a voxel's gradient only where it moves the prediction to where the checkpoint's second
-            reader is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
+        refiner_guard: keep a voxel's gradient only where it moves the prediction to where the checkpoint's
+            refiner is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
             themselves are rated, and a low mean is told: it means that something is mixed up.
@@ -284,7 +284,7 @@ class DQELoss(RatingTerm):
             views = Sampling(self.sampling.views)
             stars = rate_mask(self.surrogate, _plain(image), whole, center, views, modalities=self.modalities).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
-        if self.surrogate.config.reader is not None:  # the network alone likes wrong masks as much
+        if self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
 
     def _check_alone(self, trains: bool) -> None:

@@ -1,7 +1,7 @@
 """The guards of the loss: whose word a gradient must obey before it may move a voxel (contract C7).
 
-With a target, the gradient may move a voxel only toward it. Where the surrogate has a second reader, it may move a
-voxel only to where that reader is sure that the voxel belongs. Both guards assume descent: what comes back is the
+With a target, the gradient may move a voxel only toward it. Where the surrogate has a refiner, it may move a
+voxel only to where that refiner is sure that the voxel belongs. Both guards assume descent: what comes back is the
 gradient of something that is to shrink, as missing stars are. Masks and surrogates have true gradients (contract C14).
 """
 
@@ -18,7 +18,7 @@ from dqe_loss.core.slicing import take_planes
 from dqe_loss.losses.gradients import GradientLog, guard
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.surrogate.refiner import Opinion
+from dqe_loss.surrogate.refiner import RefinedMask
 from dqe_loss.task import REGIONS
 
 
@@ -72,9 +72,9 @@ class GuardedMask:
 
 @dataclass(frozen=True, eq=False)  # torch.compile hashes what it builds: by identity, for its fields come later
 class GuardedSurrogate:
-    """A surrogate whose gradient may move a voxel only to where its second reader is sure that it belongs.
+    """A surrogate whose gradient may move a voxel only to where its refiner is sure that it belongs.
 
-    The stars are the surrogate's own. Without a second reader it is the surrogate as it is.
+    The stars are the surrogate's own. Without a refiner it is the surrogate as it is.
 
     Attributes:
         surrogate: the network.
@@ -95,17 +95,17 @@ class GuardedSurrogate:
     def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``, as `Surrogate.forward` gives them."""
         planes = planes.to(self.surrogate.dtype)
-        opinion = self.consult(planes)
-        if opinion is None:
+        refined = self.refine(planes)
+        if refined is None:
             return self._rate(planes, None, ceiling)
         scans, regions = split_planes(self.config, planes)
-        toward = torch.where(opinion.sure, opinion.regions - regions.detach(), torch.zeros_like(regions))
-        return self._rate(torch.cat((scans, guard(regions, toward)), 1), opinion, ceiling)
+        toward = torch.where(refined.sure, refined.regions - regions.detach(), torch.zeros_like(regions))
+        return self._rate(torch.cat((scans, guard(regions, toward)), 1), refined, ceiling)
 
-    def consult(self, planes: Tensor) -> Opinion | None:
-        """The surrogate's opinion, see `Surrogate.consult`."""
-        return self.surrogate.consult(planes)
+    def refine(self, planes: Tensor) -> RefinedMask | None:
+        """The surrogate's own, see `Surrogate.refine`."""
+        return self.surrogate.refine(planes)
 
-    def _rate(self, planes: Tensor, opinion: Opinion | None, ceiling: Tensor | None) -> Tensor:
-        stars: Tensor = self.surrogate(planes, opinion, ceiling)
+    def _rate(self, planes: Tensor, refined: RefinedMask | None, ceiling: Tensor | None) -> Tensor:
+        stars: Tensor = self.surrogate(planes, refined, ceiling)
         return stars

@@ -6,9 +6,9 @@ from torch import Tensor
 from dqe_loss.core.checks import tell
 
 LOW_STARS = 2.5
-"""Mean stars of targets below which something must be mixed up, by a surrogate with a second reader.
+"""Mean stars of targets below which something must be mixed up, by a surrogate with a refiner.
 
-Of eight exams of a source that their reader never saw the expert masks get 4.7 stars (4.6 in crops of 128 voxels, 4.7
+Of eight exams of a source that their refiner never saw the expert masks get 4.7 stars (4.6 in crops of 128 voxels, 4.7
 with z-scores), with an axis flipped 1.4 to 1.7, with two axes swapped 2.4, with another exam's mask 1.5. Modalities in
 another order get 3.9 to 4.0, too many to be found by this alone. Published weights alone give all of these 4.5 to 4.7
 stars, and are asked for no verdict.

@@ -32,7 +32,7 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
             task's if None.
         modalities: the image's channel order; the task's if None.
         views: which views to rate.
-        thorough: whether to ask the checkpoint's second reader, if it has one, all over the head, so that errors far
+        thorough: whether to ask the checkpoint's refiner, if it has one, all over the head, so that errors far
             from the rated planes count (`dqe_loss.surrogate.survey`); as ``python -m dqe_loss.rate`` does.
 
     Raises:

@@ -26,7 +26,7 @@ class PredictionRater:
         region_order: order of region channels; it may name further regions, which are not rated; the task's if None.
         modalities: the image's channel order; the task's if None.
         views: which views to rate.
-        thorough: whether to ask the second reader all over the head, if the surrogate has one
+        thorough: whether to ask the refiner all over the head, if the surrogate has one
             (`dqe_loss.surrogate.survey`).
 
     Raises:

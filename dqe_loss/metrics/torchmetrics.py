@@ -34,7 +34,7 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
             task's if None.
         modalities: the image's channel order; the task's if None.
         views: which views to rate.
-        thorough: whether to ask the checkpoint's second reader, if it has one, all over the head, so that errors far
+        thorough: whether to ask the checkpoint's refiner, if it has one, all over the head, so that errors far
             from the rated planes count (`dqe_loss.surrogate.survey`); as ``python -m dqe_loss.rate`` does.
         per_view: let ``compute`` give a dictionary of the views and their ``"mean"`` instead of the mean alone.
         **options: torchmetrics' own, such as ``sync_on_compute``.

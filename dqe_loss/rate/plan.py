@@ -35,7 +35,7 @@ class RatePlan:
         workers: threads that read ahead.
         retry: whether to rate again what failed.
         look: where to look, see `dqe_loss.core.centers.LOOKS`.
-        thorough: whether to survey the whole volume, if the surrogate has a second reader.
+        thorough: whether to survey the whole volume, if the surrogate has a refiner.
         rank: number of this process.
         world: number of processes.
     """

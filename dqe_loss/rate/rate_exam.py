@@ -51,7 +51,7 @@ def rate_exam(
         surrogate: the network, on any device; planes are cut on the CPU.
         label_scheme: name of the label maps' scheme.
         look: where to look; of several places, each view's lowest stars count.
-        thorough: whether to ask the second reader all over the head, if there is one (`dqe_loss.surrogate.survey`).
+        thorough: whether to ask the refiner all over the head, if there is one (`dqe_loss.surrogate.survey`).
 
     Returns:
         For each segmentation the stars of the views and their ``"mean"``. Not clamped to the scale.
@@ -75,7 +75,7 @@ def prepare_planes(
         rater: says how planes are made; its network is not asked.
         label_scheme: name of the label maps' scheme.
         look: where to look; other places than the mask need the whole image read.
-        thorough: whether to cut the planes of a survey, too, if there is a second reader to show them to.
+        thorough: whether to cut the planes of a survey, too, if there is a refiner to show them to.
 
     Returns:
         For each segmentation its planes as the network takes them.

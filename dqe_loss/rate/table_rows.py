@@ -53,7 +53,7 @@ def prepare_rows(
         surrogate: says how planes are made; its network is not asked.
         label_scheme: scheme of the label maps.
         look: where to look, see `dqe_loss.core.centers.LOOKS`.
-        thorough: whether to survey, if there is a second reader.
+        thorough: whether to survey, if there is a refiner.
 
     Returns:
         One for each segmentation; one without a name if there is none.

@@ -19,7 +19,7 @@ from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.dice_map import CARD_TITLE, DiceMap
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.surrogate.refiner import SecondReader
+from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import GLIOMA
 
 BRAINLESION = SurrogateConfig(
@@ -32,14 +32,14 @@ BRAINLESION = SurrogateConfig(
 """Configuration of the published weights."""
 
 HARDENED = "hardened"
-"""Name of the shipped checkpoint: the published weights with a second reader (``weights/hardened.md``)."""
+"""Name of the shipped checkpoint: the published weights with a refiner (``weights/hardened.md``)."""
 
 DEFAULT_CHECKPOINT = HARDENED
 """What loss, metrics, functions and commands rate with where nothing else is said (contract C11)."""
 
 _SHIPPED = Path(__file__).parent / "weights" / f"{HARDENED}.safetensors"
 _CONFIG_KEY, _CARD_KEY = "dqe_loss", "model_card"
-_READER = "reader."
+_REFINER = "reader."  # in files since the first checkpoints
 # Fields of a configuration that say where weights come from and what their stars mean, and not which stars they give.
 _NOT_DECISIVE = ("kind_of_ratings", "dice_map", "data", "seed", "versions", "notice")
 _PACKAGE = "deep-quality-estimation"
@@ -50,7 +50,7 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
     """Load a surrogate, frozen, on the CPU in float32.
 
     Args:
-        checkpoint: ``"hardened"`` (the default: the published weights with a second reader, made to be optimized
+        checkpoint: ``"hardened"`` (the default: the published weights with a refiner, made to be optimized
             against; comes with this package), ``"brainlesion"`` (the published human-rating weights alone, from the
             package ``deep-quality-estimation`` that the extra ``published`` installs, and whose code is not
             imported), the path of a
@@ -92,27 +92,27 @@ def assemble(config: SurrogateConfig, weights: Mapping[str, Tensor]) -> Surrogat
         RuntimeError: a weight is missing, is of another shape, or is one too many.
     """
     with torch.random.fork_rng(devices=[]):  # building initializes weights; this must not move the global seed
-        reader = None if config.reader is None else SecondReader(config.reader, config.task)
-        surrogate = Surrogate(config, reader)
+        refiner = None if config.refiner is None else Refiner(config.refiner, config.task)
+        surrogate = Surrogate(config, refiner)
     parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name, tensor in weights.items():
-        of_reader = reader is not None and name.startswith(_READER)
-        parts[of_reader][name.removeprefix(_READER) if of_reader else name] = tensor
+        of_refiner = refiner is not None and name.startswith(_REFINER)
+        parts[of_refiner][name.removeprefix(_REFINER) if of_refiner else name] = tensor
     surrogate.network.load_state_dict(parts[0], strict=True)
-    if reader is not None:
-        reader.load_state_dict(parts[1], strict=True)
+    if refiner is not None:
+        refiner.load_state_dict(parts[1], strict=True)
     return surrogate
 
 
 def weights_of(surrogate: Surrogate) -> dict[str, Tensor]:
-    """All weights of a surrogate by name: the network's, and the second reader's behind ``reader.``."""
-    return surrogate.network.state_dict() | reader_weights(surrogate)
+    """All weights of a surrogate by name: the network's, and the refiner's behind ``reader.``."""
+    return surrogate.network.state_dict() | refiner_weights(surrogate)
 
 
-def reader_weights(surrogate: Surrogate) -> dict[str, Tensor]:
-    """Those of `weights_of` that are the second reader's; none without one."""
-    reader = {} if surrogate.reader is None else surrogate.reader.state_dict()
-    return {_READER + name: tensor for name, tensor in reader.items()}
+def refiner_weights(surrogate: Surrogate) -> dict[str, Tensor]:
+    """Those of `weights_of` that are the refiner's; none without one."""
+    refiner = {} if surrogate.refiner is None else surrogate.refiner.state_dict()
+    return {_REFINER + name: tensor for name, tensor in refiner.items()}
 
 
 def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", half: bool = False) -> None:

@@ -7,11 +7,14 @@ from monai.networks import nets
 
 from dqe_loss.core.planes import PlaneFormat
 from dqe_loss.surrogate.dice_map import DiceMap
-from dqe_loss.surrogate.refiner import SMALLEST_PLANE, ReaderConfig
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
 from dqe_loss.task import Task
 
 HEADS = ("regression", "ordinal")
 """What the network puts out: stars (the paper), or a distribution over them (see `dqe_loss.surrogate.ordinal`)."""
+
+_REFINER_KEY = "reader"
+"""Name of the field ``refiner`` in files: the first checkpoints have it, and versions of then read those of today."""
 
 KINDS_OF_RATINGS = ("human", "metric", "simulated", "hybrid", "unknown")
 
@@ -25,10 +28,10 @@ class SurrogateConfig(PlaneFormat):
         head: ``"regression"`` or ``"ordinal"``.
         stars: lowest and highest rating of the scale that it learned.
         kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference),
-            ``"simulated"`` (simulated raters), ``"hybrid"`` (ratings, lowered by what a second reader learned from
+            ``"simulated"`` (simulated raters), ``"hybrid"`` (ratings, lowered by what a refiner learned from
             references; ``data`` begins with the kind of these ratings, such as ``"human ratings: "``), or
             ``"unknown"``. Only the first may be called human judgment (contract C12).
-        reader: the second reader beside the network, or None (see `dqe_loss.surrogate.refiner`); it takes planes in the
+        refiner: the refiner beside the network, or None (see `dqe_loss.surrogate.refiner`); it takes planes in the
             encoding ``"regions"``.
         dice_map: what the stars mean in Dice, or None if that is not known. It decides no stars.
         data: what it was trained on, in words.
@@ -41,7 +44,7 @@ class SurrogateConfig(PlaneFormat):
     head: str = "regression"
     stars: tuple[float, float] = (1.0, 6.0)
     kind_of_ratings: str = "unknown"
-    reader: ReaderConfig | None = None
+    refiner: RefinerConfig | None = None
     dice_map: DiceMap | None = None
     data: str = ""
     seed: int | None = None
@@ -59,9 +62,9 @@ class SurrogateConfig(PlaneFormat):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         odd_or_small = any(side % 2 or side < SMALLEST_PLANE for side in self.field_of_view)
-        if self.reader is not None and (self.encoding != "regions" or odd_or_small):
+        if self.refiner is not None and (self.encoding != "regions" or odd_or_small):
             raise ValueError(
-                f"a second reader takes planes of an even number of voxels, {SMALLEST_PLANE} or more a side, in the "
+                f"a refiner takes planes of an even number of voxels, {SMALLEST_PLANE} or more a side, in the "
                 f"encoding 'regions', got {self.field_of_view} and {self.encoding!r}"
             )
         if not hasattr(nets, self.architecture):
@@ -69,7 +72,7 @@ class SurrogateConfig(PlaneFormat):
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON-ready values."""
-        return asdict(self)
+        return {_REFINER_KEY if name == "refiner" else name: value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SurrogateConfig":
@@ -78,6 +81,7 @@ class SurrogateConfig(PlaneFormat):
         Raises:
             ValueError: if there is a field that this version does not know.
         """
+        values = {"refiner": None} | {"refiner" if name == _REFINER_KEY else name: v for name, v in values.items()}
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(
@@ -87,8 +91,8 @@ class SurrogateConfig(PlaneFormat):
         read = _with_tuples(values)
         if "task" in read:
             read["task"] = Task(**_with_tuples(read["task"]))
-        if read.get("reader") is not None:
-            read["reader"] = ReaderConfig(**_with_tuples(read["reader"]))
+        if read["refiner"] is not None:
+            read["refiner"] = RefinerConfig(**_with_tuples(read["refiner"]))
         if read.get("dice_map") is not None:
             read["dice_map"] = DiceMap(**_with_tuples(read["dice_map"]))
         return cls(**read)

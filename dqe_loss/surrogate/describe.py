@@ -37,9 +37,9 @@ def describe_ratings(config: SurrogateConfig, checkpoint: str) -> str:
     low, high = config.stars
     origin = _ORIGINS.get(config.kind_of_ratings)
     if origin is None:
-        # Of what the network beside the second reader learned from, the data says first.
+        # Of what the network beside the refiner learned from, the data says first.
         learned = _ORIGINS.get(config.data.partition(" ratings: ")[0], _ORIGINS["unknown"])
-        origin = f"{learned}, and lowered where a second reader, taught on references, disagrees"
+        origin = f"{learned}, and lowered where a refiner, taught on references, disagrees"
     name = Path(checkpoint).name
     return f"predicted {star_unit(config)}, {low:g} (worst) to {high:g} (best), by {name}, {origin}"
 

@@ -49,7 +49,7 @@ def lowest_planes(
         mask: the segmentations, of the image's size.
         look: where to look, see `dqe_loss.rate_segmentation`.
         modalities: the image's channel order; the task's if None.
-        thorough: whether the stars are those under a survey's ceiling, if there is a second reader.
+        thorough: whether the stars are those under a survey's ceiling, if there is a refiner.
 
     Raises:
         ValueError: if shapes or names are not as said.

@@ -10,39 +10,39 @@ from torch import Tensor, nn
 from dqe_loss.core.planes import ENCODINGS, split_planes
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
-from dqe_loss.surrogate.refiner import Opinion, ReaderConfig, SecondReader, form_opinion, worth
+from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, gate, refine_mask
 
 # MONAI's classifiers call their numbers of channels by these names.
 _ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))
 
 
 class Surrogate(nn.Module):
-    """A network that rates planes, frozen for good; with a second reader beside it if the configuration says so.
+    """A network that rates planes, frozen for good; with a refiner beside it if the configuration says so.
 
     Its parameters need no gradient, and it stays in evaluation mode whatever ``train()`` says, so that neither an
     optimizer nor batch statistics can change it. It passes gradients on to its input.
 
     Args:
         config: how the network is built and fed.
-        reader: the second reader, if the configuration has one. It is never made here: a reader that knows nothing
+        refiner: the refiner, if the configuration has one. It is never made here: a refiner that knows nothing
             would lower stars at random, and nothing would show it.
 
     Raises:
-        ValueError: if the architecture cannot be built as a 2D classifier, or only one of configuration and ``reader``
-            has a second reader.
+        ValueError: if the architecture cannot be built as a 2D classifier, or only one of configuration and ``refiner``
+            has a refiner.
     """
 
-    def __init__(self, config: SurrogateConfig | None = None, reader: SecondReader | None = None) -> None:
+    def __init__(self, config: SurrogateConfig | None = None, refiner: Refiner | None = None) -> None:
         super().__init__()
         self.config = config or SurrogateConfig()
-        if (reader is None) != (self.config.reader is None):
+        if (refiner is None) != (self.config.refiner is None):
             raise ValueError(
-                f"the configuration has {'no' if self.config.reader is None else 'a'} second reader, and "
-                f"{'none' if reader is None else 'one'} was given; load_surrogate loads both, assemble builds both "
+                f"the configuration has {'no' if self.config.refiner is None else 'a'} refiner, and "
+                f"{'none' if refiner is None else 'one'} was given; load_surrogate loads both, assemble builds both "
                 "from weights"
             )
         self.network = build_network(self.config)
-        self.reader = reader
+        self.refiner = refiner
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -61,48 +61,48 @@ class Surrogate(nn.Module):
         """Stay in evaluation mode: batch statistics must not move (contract C8)."""
         return super().train(False)
 
-    def forward(self, planes: Tensor, opinion: Opinion | None = None, ceiling: Tensor | None = None) -> Tensor:
+    def forward(self, planes: Tensor, refined: RefinedMask | None = None, ceiling: Tensor | None = None) -> Tensor:
         """Rate planes.
 
-        The gradient is that of the stars, with the second reader's opinion held fixed (contract C14). To be optimized
+        The gradient is that of the stars, with the refined mask held fixed (contract C14). To be optimized
         against, it wants a guard: see `dqe_loss.losses.guards`.
 
         Args:
             planes: ``(N, C, H, W)``: scaled modalities in `config.modalities`' order, then the encoded mask, padded
                 to the field of view.
-            opinion: what `consult` says of these planes, where it was asked already.
+            refined: what `refine` says of these planes, where it was asked already.
             ceiling: ``(N,)`` in [0, 1], largest share of its stars that each plane may keep: what the whole mask is
-                worth (`dqe_loss.surrogate.survey`). The second reader's opinion of the plane can only lower it.
+                worth (`dqe_loss.surrogate.survey`). The refined mask of the plane can only lower it.
 
         Returns:
-            ``(N,)`` stars. Without a second reader they are unbounded: the published network can leave [1, 6], most of
+            ``(N,)`` stars. Without a refiner they are unbounded: the published network can leave [1, 6], most of
             all under attack. With one they are within the scale, for what lies outside of it is no judgment.
 
         Raises:
-            ValueError: there is a ceiling, and no second reader whose it could be.
+            ValueError: there is a ceiling, and no refiner whose it could be.
         """
         planes = planes.to(self.dtype)
         stars = stars_of_output(self.config, self._run(planes))
-        if self.config.reader is None:
+        if self.config.refiner is None:
             if ceiling is not None:
-                raise ValueError("a ceiling is for stars that a second reader lowers; this surrogate has none")
+                raise ValueError("a ceiling is for stars that a refiner lowers; this surrogate has none")
             return stars
-        share = self._worth(self.config.reader, planes, opinion)
+        share = self._gate(self.config.refiner, planes, refined)
         if ceiling is not None:
             share = torch.minimum(share, ceiling.to(share))
         low, high = self.config.stars
         return low + (stars.clamp(low, high) - low) * share
 
-    def consult(self, planes: Tensor) -> Opinion | None:
-        """What the second reader would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
-        if self.reader is None or self.config.reader is None:
+    def refine(self, planes: Tensor) -> RefinedMask | None:
+        """What the refiner would have drawn on planes ``(N, C, H, W)``, without gradient; None without one."""
+        if self.refiner is None or self.config.refiner is None:
             return None
-        return form_opinion(self.reader, self.config.reader, *split_planes(self.config, planes.to(self.dtype)))
+        return refine_mask(self.refiner, self.config.refiner, *split_planes(self.config, planes.to(self.dtype)))
 
     def distribution(self, planes: Tensor) -> Tensor:
         """Probability of each whole number of stars; the spread says how sure the network is.
 
-        Where a second reader leaves a mask a share of its stars, that share of the distribution stays where it is and
+        Where a refiner leaves a mask a share of its stars, that share of the distribution stays where it is and
         the rest moves to the lowest rating, so that the mean is what `forward` gives.
 
         Args:
@@ -120,17 +120,17 @@ class Surrogate(nn.Module):
             )
         planes = planes.to(self.dtype)
         distribution = distribution_of_logits(self._run(planes))
-        if self.config.reader is None:
+        if self.config.refiner is None:
             return distribution
-        share = self._worth(self.config.reader, planes, None)[:, None]
+        share = self._gate(self.config.refiner, planes, None)[:, None]
         lowest = torch.zeros_like(distribution)
         lowest[:, 0] = 1
         return share * distribution + (1 - share) * lowest
 
-    def _worth(self, config: ReaderConfig, planes: Tensor, opinion: Opinion | None) -> Tensor:
-        formed = self.consult(planes) if opinion is None else opinion
-        assert formed is not None  # there is a reader where there is a configuration of one
-        return worth(config, split_planes(self.config, planes)[1], formed.regions)
+    def _gate(self, config: RefinerConfig, planes: Tensor, refined: RefinedMask | None) -> Tensor:
+        formed = self.refine(planes) if refined is None else refined
+        assert formed is not None  # there is a refiner where there is a configuration of one
+        return gate(config, split_planes(self.config, planes)[1], formed.regions)
 
     def _run(self, planes: Tensor) -> Tensor:
         output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))

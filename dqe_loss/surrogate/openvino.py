@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dqe_loss.core.planes import ENCODINGS
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.surrogate.refiner import Opinion
+from dqe_loss.surrogate.refiner import RefinedMask
 
 _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 
@@ -43,24 +43,24 @@ class OpenVINORater:
         # Two planes: a single one would be traced as if there were never more.
         example = torch.rand(2, channels, *self.config.field_of_view, generator=torch.Generator().manual_seed(0))
         self._threads = threads or torch.get_num_threads()
-        if self.config.reader is None:
-            self._rate, self._consult = self._compile(surrogate, (example,)), None
+        if self.config.refiner is None:
+            self._rate, self._refine = self._compile(surrogate, (example,)), None
         else:
             self._rate = self._compile(_Capped(surrogate), (example, torch.ones(len(example))))
-            self._consult = self._compile(_Consulted(surrogate), (example,))
+            self._refine = self._compile(_Refining(surrogate), (example,))
         self._check(surrogate, example)
 
     def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
         """Rate planes ``(N, C, H, W)`` on the CPU, as `dqe_loss.Surrogate` does: ``(N,)`` stars."""
         inputs = [planes]
-        if self.config.reader is not None:
+        if self.config.refiner is not None:
             inputs.append(torch.ones(len(planes)) if ceiling is None else ceiling)
         (stars,) = _run(self._rate, *inputs)
         return stars
 
-    def consult(self, planes: Tensor) -> Opinion | None:
-        """What the second reader would have drawn, as `Surrogate.consult` says it."""
-        return None if self._consult is None else Opinion(*_run(self._consult, planes))
+    def refine(self, planes: Tensor) -> RefinedMask | None:
+        """What the refiner would have drawn, as `Surrogate.refine` says it."""
+        return None if self._refine is None else RefinedMask(*_run(self._refine, planes))
 
     def _compile(self, module: nn.Module, example: tuple[Tensor, ...]) -> Any:
         """Convert a module whose inputs ``(N, ...)`` may be of any N."""
@@ -102,17 +102,17 @@ class _Capped(nn.Module):
         return stars
 
 
-class _Consulted(nn.Module):
-    """A surrogate's second reader alone."""
+class _Refining(nn.Module):
+    """A surrogate's refiner alone."""
 
     def __init__(self, surrogate: Surrogate) -> None:
         super().__init__()
         self.surrogate = surrogate
 
     def forward(self, planes: Tensor) -> tuple[Tensor, ...]:
-        opinion = self.surrogate.consult(planes)
-        assert opinion is not None  # it is traced only where there is a reader
-        return tuple(opinion)
+        refined = self.surrogate.refine(planes)
+        assert refined is not None  # it is traced only where there is a refiner
+        return tuple(refined)
 
 
 def _run(compiled: Any, *inputs: Tensor) -> list[Tensor]:

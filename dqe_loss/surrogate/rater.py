@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.surrogate.refiner import Opinion
+from dqe_loss.surrogate.refiner import RefinedMask
 
 
 class Rater(Protocol):
@@ -23,5 +23,5 @@ class Rater(Protocol):
     def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``; see `Surrogate.forward`."""
 
-    def consult(self, planes: Tensor) -> Opinion | None:
-        """What the second reader would have drawn on planes ``(N, C, H, W)``; None without one."""
+    def refine(self, planes: Tensor) -> RefinedMask | None:
+        """What the refiner would have drawn on planes ``(N, C, H, W)``; None without one."""

@@ -55,17 +55,17 @@ def rate_segmentation(
             which keeps to the center; the only one if ``planes`` is 1.
         generator: CPU generator that draws the moves.
         modalities: the image's channel order; the task's (`dqe_loss.MODALITIES`) if None.
-        thorough: whether to ask the surrogate's second reader all over the head (`dqe_loss.surrogate.survey`), too, so
+        thorough: whether to ask the surrogate's refiner all over the head (`dqe_loss.surrogate.survey`), too, so
             that errors far from the rated planes count. Their gradient is not followed.
         survey_planes: planes a view that it is asked in.
 
     Returns:
         Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
-        without a second reader, see `Surrogate.forward`.
+        without a refiner, see `Surrogate.forward`.
 
     Raises:
         ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
-            ``thorough`` is asked of a surrogate without a second reader.
+            ``thorough`` is asked of a surrogate without a refiner.
     """
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")

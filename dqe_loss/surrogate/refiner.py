@@ -1,9 +1,9 @@
-"""A second reader: a small network that says what the mask of a plane should be, and how well a given one agrees.
+"""A refiner: a small network that says what the mask of a plane should be, and how well a given one agrees.
 
 A rating network that was trained on good masks has no idea of bad ones, and an optimizer finds those that it likes. A
-second reader looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
+refiner looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
 starts from the given mask and changes what the scans contradict, so that a mask that fits the scans is left alone.
-Stars are then worth as much as the two agree. Where a loss has no target, the second reader's opinion takes its place
+Stars are then worth as much as the two agree. Where a loss has no target, the refined mask takes its place
 in the guard (`dqe_loss.losses.guards`).
 """
 
@@ -23,7 +23,7 @@ SMOOTHING = 20.0
 NORMS: dict[str, tuple[str, dict[str, bool]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
 """MONAI's name and arguments of each way to normalize activations."""
 TRUSTS = ("region", "voxel", "none")
-"""How much of the given mask is added to what the U-Net says: see `ReaderConfig`."""
+"""How much of the given mask is added to what the U-Net says: see `RefinerConfig`."""
 FIRST_TRUST = 2.0
 """Logit that a voxel of the given mask is worth before anything is learned."""
 SMALLEST_PLANE = 64
@@ -31,15 +31,15 @@ SMALLEST_PLANE = 64
 
 
 @dataclass(frozen=True)
-class ReaderConfig:
-    """How a second reader is built, and what it has to say.
+class RefinerConfig:
+    """How a refiner is built, and what it has to say.
 
     Attributes:
         features: channels of the U-Net's five levels, and of its last layer.
         norm: ``"instance"`` (statistics of the plane itself) or ``"batch"`` (those of the teaching: a third cheaper).
         trust: how far the given mask is believed: by one number for each ``"region"``, by a map with a number for each
             ``"voxel"``, or ``"none"``, where the mask is but a part of what is looked at.
-        confidence: probability, at least 0.5, from which on the reader is sure that a voxel belongs to a region, and
+        confidence: probability, at least 0.5, from which on the refiner is sure that a voxel belongs to a region, and
             ``1 - confidence`` up to which it is sure that it does not; where it is not sure, no gradient passes.
         full_marks: agreement, in (0, 1], from which on a mask keeps all of its stars: two careful readers do not agree
             on each voxel either.
@@ -103,7 +103,7 @@ def _join(block: UpCat, x: Tensor, skip: Tensor) -> Tensor:
     return merged
 
 
-class SecondReader(nn.Module):
+class Refiner(nn.Module):
     """A 2D U-Net from scans and a mask to the mask that it should be.
 
     It works at half resolution, with the four voxels of each square as channels, which costs a quarter and loses no
@@ -115,7 +115,7 @@ class SecondReader(nn.Module):
         task: which scans it sees, and which regions it draws.
     """
 
-    def __init__(self, config: ReaderConfig, task: Task = GLIOMA) -> None:
+    def __init__(self, config: RefinerConfig, task: Task = GLIOMA) -> None:
         super().__init__()
         regions = self.regions = len(task.regions)
         channels = len(task.modalities) + regions
@@ -160,7 +160,7 @@ class Overlap(NamedTuple):
     """What an agreement is made of, region by region: sums over voxels, which add up over planes.
 
     Attributes:
-        both: ``(..., 3)``, of the products of mask and opinion.
+        both: ``(..., 3)``, of the products of mask and refined mask.
         total: the same shape, of their squares.
     """
 
@@ -168,22 +168,22 @@ class Overlap(NamedTuple):
     total: Tensor
 
 
-def overlap(regions: Tensor, opinion: Tensor) -> Overlap:
+def overlap(regions: Tensor, refined: Tensor) -> Overlap:
     """Sums over each plane. Probabilities count by the smooth step ``p^2 (3 - 2p)``: a network's 0.05 is no tumor.
 
     Args:
         regions: ``(N, 3, H, W)`` in [0, 1].
-        opinion: the same shape, 0 or 1.
+        refined: the same shape, 0 or 1.
 
     Returns:
         Sums ``(N, 3)``, differentiable by the mask.
     """
     weight = regions.square() * (3 - 2 * regions)
-    return Overlap((weight * opinion).sum((-2, -1)), (weight.square() + opinion).sum((-2, -1)))
+    return Overlap((weight * refined).sum((-2, -1)), (weight.square() + refined).sum((-2, -1)))
 
 
 def agreement_of(sums: Overlap) -> Tensor:
-    """Soft Dice ``2 sum(p q) / sum(p^2 + q^2)`` of a mask and an opinion, mean over the regions that either has.
+    """Soft Dice ``2 sum(p q) / sum(p^2 + q^2)`` of a mask and a refined mask, mean over the regions that either has.
 
     A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
     nothing is known, and agreement on nothing would flatter a mask that is wrong in another one.
@@ -201,8 +201,8 @@ def agreement_of(sums: Overlap) -> Tensor:
     return torch.where(present > 0, mean, torch.ones_like(mean))
 
 
-def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
-    """How well a mask and an opinion agree in each plane; see `overlap` and `agreement_of`.
+def agreement(regions: Tensor, refined: Tensor) -> Tensor:
+    """How well a mask and a refined mask agree in each plane; see `overlap` and `agreement_of`.
 
     Example:
         >>> mask = torch.zeros(1, 3, 4, 4)
@@ -210,35 +210,35 @@ def agreement(regions: Tensor, opinion: Tensor) -> Tensor:
         >>> agreement(mask, mask).item(), agreement(mask, 0 * mask).item()
         (1.0, 0.0)
     """
-    return agreement_of(overlap(regions, opinion))
+    return agreement_of(overlap(regions, refined))
 
 
-class Opinion(NamedTuple):
-    """What a second reader makes of a mask, without gradient.
+class RefinedMask(NamedTuple):
+    """What a refiner makes of a mask, without gradient.
 
     Attributes:
         regions: ``(N, 3, H, W)``, 0 or 1: the mask that it would have drawn.
-        sure: the same shape, boolean: where it is sure of that (see `ReaderConfig.confidence`).
+        sure: the same shape, boolean: where it is sure of that (see `RefinerConfig.confidence`).
     """
 
     regions: Tensor
     sure: Tensor
 
 
-def form_opinion(reader: SecondReader, config: ReaderConfig, scans: Tensor, regions: Tensor) -> Opinion:
-    """Let the second reader look at a mask ``(N, 3, H, W)`` in [0, 1] on its scans ``(N, 4, H, W)`` in [0, 1]."""
+def refine_mask(refiner: Refiner, config: RefinerConfig, scans: Tensor, regions: Tensor) -> RefinedMask:
+    """Let the refiner look at a mask ``(N, 3, H, W)`` in [0, 1] on its scans ``(N, 4, H, W)`` in [0, 1]."""
     with torch.no_grad():
-        # Its gradient is not followed: a network's own opinion, optimized, is as easily fooled as a rating.
-        estimate = reader(scans.detach(), regions.detach()).sigmoid()
+        # Its gradient is not followed: a network's own refined mask, optimized, is as easily fooled as a rating.
+        estimate = refiner(scans.detach(), regions.detach()).sigmoid()
         sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
-        return Opinion((estimate > 0.5).to(regions.dtype), sure)
+        return RefinedMask((estimate > 0.5).to(regions.dtype), sure)
 
 
-def worth(config: ReaderConfig, regions: Tensor, opinion: Tensor) -> Tensor:
-    """What share of its stars a mask keeps, given an opinion: ``(N,)`` in [0, 1], differentiable by the mask."""
-    return share_of(agreement(regions, opinion), config.full_marks, config.exponent)
+def gate(config: RefinerConfig, regions: Tensor, refined: Tensor) -> Tensor:
+    """What share of its stars a mask keeps, given a refined mask: ``(N,)`` in [0, 1], differentiable by the mask."""
+    return gate_of(agreement(regions, refined), config.full_marks, config.exponent)
 
 
-def share_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
+def gate_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
     """What share of its stars an agreement leaves to a mask, in [0, 1]."""
     return (agreement / full_marks).clamp(max=1) ** exponent

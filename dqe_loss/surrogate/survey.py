@@ -1,7 +1,7 @@
-"""The whole volume: what a second reader says of a mask in many planes, spread over the head.
+"""The whole volume: what a refiner says of a mask in many planes, spread over the head.
 
 Three planes through a tumor's core show nothing of an edema that was marked, or missed, elsewhere. A survey asks the
-second reader (`dqe_loss.surrogate.refiner`) in parallel planes of each view, and pools its sums over all of them to one
+refiner (`dqe_loss.surrogate.refiner`) in parallel planes of each view, and pools its sums over all of them to one
 agreement for the exam, by the formula of a single plane. No plane keeps a larger share of its stars than that is worth.
 """
 
@@ -19,7 +19,7 @@ from dqe_loss.core.planes import join_planes, presented_regions, presented_scans
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.refiner import Overlap, ReaderConfig, agreement_of, overlap, share_of
+from dqe_loss.surrogate.refiner import Overlap, RefinerConfig, agreement_of, gate_of, overlap
 
 PLANES = 12
 """Planes a view: some 12 mm apart, so that what is smaller than a lesion alone can lie between them."""
@@ -35,7 +35,7 @@ class Survey(NamedTuple):
     """What came out.
 
     Attributes:
-        agreement: ``(B,)`` in [0, 1], of mask and second reader over all planes.
+        agreement: ``(B,)`` in [0, 1], of mask and refiner over all planes.
         regions: ``(B, 3)``, the same for TC, WT and ET each; NaN where neither has the region.
         planes: how many were looked at, an exam.
     """
@@ -58,7 +58,7 @@ class SurveyScans(NamedTuple):
 
 
 class SurveyPlanes(NamedTuple):
-    """All that the second reader is shown.
+    """All that the refiner is shown.
 
     Attributes:
         scans: ``(B, V P, 4, H, W)`` in [0, 1], shared by all masks of an image.
@@ -72,19 +72,19 @@ class SurveyPlanes(NamedTuple):
 def survey(
     surrogate: Rater, image: Tensor, mask: Mask, *, planes: int = PLANES, modalities: tuple[str, ...] | None = None
 ) -> Survey:
-    """Ask the second reader all over the head, without gradient.
+    """Ask the refiner all over the head, without gradient.
 
     Args:
-        surrogate: the frozen network, with a second reader.
+        surrogate: the frozen network, with a refiner.
         image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
         planes: planes a view, 1 or more.
         modalities: the image's channel order.
 
     Raises:
-        ValueError: the surrogate has no second reader, or an option is not as said.
+        ValueError: the surrogate has no refiner, or an option is not as said.
     """
-    reader_of(surrogate)
+    refiner_of(surrogate)
     with torch.no_grad():
         cut = survey_scans(surrogate.config, image, planes=planes, modalities=modalities)
         return survey_planes(surrogate, show(surrogate.config, cut, mask))
@@ -114,18 +114,18 @@ def survey_planes(surrogate: Rater, planes: SurveyPlanes) -> Survey:
     """The part of a survey that needs the network; planes may lie on another device.
 
     Raises:
-        ValueError: the surrogate has no second reader.
+        ValueError: the surrogate has no refiner.
     """
-    reader_of(surrogate)
+    refiner_of(surrogate)
     exams, count = planes.scans.shape[:2]
     chunks = zip(*(torch.split(one.flatten(0, 1), CPU_BATCH) for one in planes), strict=True)
     sums = []
     with torch.no_grad():
         for scans, regions in chunks:
             shown = join_planes(surrogate.config, scans.to(surrogate.device), regions.to(surrogate.device))
-            opinion = surrogate.consult(shown)
-            assert opinion is not None  # there is a reader where there is a configuration of one
-            sums.append(overlap(split_planes(surrogate.config, shown)[1].to(opinion.regions), opinion.regions))
+            refined = surrogate.refine(shown)
+            assert refined is not None  # there is a refiner where there is a configuration of one
+            sums.append(overlap(split_planes(surrogate.config, shown)[1].to(refined.regions), refined.regions))
         pooled = Overlap(*(torch.cat(parts).view(exams, count, -1).sum(1) for parts in zip(*sums, strict=True)))
         dice = 2 * pooled.both / pooled.total
     return Survey(agreement_of(pooled), dice, count)
@@ -133,27 +133,27 @@ def survey_planes(surrogate: Rater, planes: SurveyPlanes) -> Survey:
 
 def ceiling_of(surrogate: Rater, found: Survey) -> Tensor:
     """The largest share of its stars that a plane of each surveyed mask keeps, ``(B,)`` in [0, 1]."""
-    config = reader_of(surrogate)
-    return share_of(found.agreement, config.survey_full_marks, config.exponent)
+    config = refiner_of(surrogate)
+    return gate_of(found.agreement, config.survey_full_marks, config.exponent)
 
 
 def is_surveyed(config: SurrogateConfig, thorough: bool) -> bool:
     """Whether commands and metrics that are asked to be thorough can be: a surrogate alone has nobody to ask."""
-    return thorough and config.reader is not None
+    return thorough and config.refiner is not None
 
 
-def reader_of(surrogate: Rater) -> ReaderConfig:
-    """The second reader's configuration.
+def refiner_of(surrogate: Rater) -> RefinerConfig:
+    """The refiner's configuration.
 
     Raises:
-        ValueError: there is no second reader.
+        ValueError: there is no refiner.
     """
-    if surrogate.config.reader is None:
+    if surrogate.config.refiner is None:
         raise ValueError(
-            "a survey of the whole volume asks a second reader, and this surrogate has none; load a checkpoint with "
+            "a survey of the whole volume asks a refiner, and this surrogate has none; load a checkpoint with "
             "one, such as 'hardened', or rate with thorough=False"
         )
-    return surrogate.config.reader
+    return surrogate.config.refiner
 
 
 def survey_positions(image: Tensor | PlaneSource, planes: int = PLANES) -> Tensor:

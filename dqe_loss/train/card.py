@@ -16,7 +16,7 @@ _ORIGIN = {
     "metric": "These stars are **metric stars**, computed from overlap with a reference. No human judged these "
     "segmentations, and nothing that this network says is human judgment.",
     "hybrid": "Two networks give these stars together. The first was trained here, on the ratings named under Data. "
-    "The second, a second reader, was not: it was taught on references elsewhere and is carried over unchanged from "
+    "The second, a refiner, was not: it was taught on references elsewhere and is carried over unchanged from "
     "the checkpoint that the training started from. It lowers the stars where it disagrees with the mask, which is "
     "overlap as it sees it, no human judgment.",
 }
@@ -34,7 +34,7 @@ with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, no
 
 {metrics}
 
-**Not measured here:** whether it can be fooled{reader}. Use it as a loss with the guard on (the default of `DQELoss`).
+**Not measured here:** whether it can be fooled{refiner}. Use it as a loss with the guard on (the default of `DQELoss`).
 {notice}
 ## Configuration
 
@@ -86,7 +86,7 @@ def _fill(config: TrainConfig, surrogate: SurrogateConfig, measured: str, title:
         origin=_ORIGIN[surrogate.kind_of_ratings],
         data=surrogate.data[:1].upper() + surrogate.data[1:] + ".",
         metrics=measured,
-        reader="" if surrogate.reader is None else ", and whether the second reader still fits the network beside it",
+        refiner="" if surrogate.refiner is None else ", and whether the refiner still fits the network beside it",
         notice=f"\n**Notice.** {surrogate.notice}\n" if surrogate.notice else "",
         config=to_yaml(config),
     )

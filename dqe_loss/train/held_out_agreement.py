@@ -14,7 +14,7 @@ from dqe_loss.surrogate.network import Surrogate, stars_of_output
 from dqe_loss.train.dataset import PlaneDataset, RatedPlane
 
 Metrics = Mapping[str, Mapping[str, float]]
-"""Part of the split to its agreement; with a second reader to that of each of its kinds of stars."""
+"""Part of the split to its agreement; with a refiner to that of each of its kinds of stars."""
 
 
 @torch.inference_mode()
@@ -22,17 +22,17 @@ def rate_rated(surrogate: Surrogate, planes: Sequence[RatedPlane]) -> dict[str, 
     """Stars ``(N,)`` of planes as they are.
 
     Returns:
-        The surrogate's stars and, with a second reader, those of the network before the reader lowers them, each by
-        what it is called (without a reader: ``""``).
+        The surrogate's stars and, with a refiner, those of the network before the refiner lowers them, each by
+        what it is called (without a refiner: ``""``).
     """
     dataset = PlaneDataset(planes, surrogate.config)
-    names = [""] if surrogate.reader is None else [star_unit(surrogate.config), "the network alone"]
+    names = [""] if surrogate.refiner is None else [star_unit(surrogate.config), "the network alone"]
     found: dict[str, list[torch.Tensor]] = {name: [] for name in names}
     for start in range(0, len(planes), CPU_BATCH):
         items = [dataset[0, i][0] for i in range(start, min(start + CPU_BATCH, len(planes)))]
         inputs = torch.stack(items).to(surrogate.device, memory_format=torch.channels_last)
         found[names[0]].append(surrogate(inputs).cpu())
-        if surrogate.reader is not None:
+        if surrogate.refiner is not None:
             found[names[1]].append(stars_of_output(surrogate.config, surrogate.network(inputs)).cpu())
     return {name: torch.cat(stars).double().numpy() if stars else np.empty(0) for name, stars in found.items()}
 

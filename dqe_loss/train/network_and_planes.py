@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dqe_loss.data.split import PARTS, read_split, split_exams
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.processes import Processes
-from dqe_loss.surrogate.checkpoint import load_surrogate, reader_weights
+from dqe_loss.surrogate.checkpoint import load_surrogate, refiner_weights
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import build_network
 from dqe_loss.train.card import describe_data
@@ -35,7 +35,7 @@ class PreparedTraining:
         surrogate: what it leads to.
         kind: kind of the ratings.
         network: where it starts, on the CPU.
-        reader: the weights of the pretrained second reader, named as in a checkpoint; empty if there is none.
+        refiner: the weights of the pretrained refiner, named as in a checkpoint; empty if there is none.
         split: exam to part.
         planes: the planes of each part.
         fingerprint: what a continuation must share, JSON-ready.
@@ -44,7 +44,7 @@ class PreparedTraining:
     surrogate: SurrogateConfig
     kind: str
     network: nn.Module
-    reader: dict[str, Tensor]
+    refiner: dict[str, Tensor]
     split: dict[str, str]
     planes: dict[str, list[RatedPlane]]
     fingerprint: dict[str, Any]
@@ -65,7 +65,7 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
         ValueError: if something does not fit; cheap checks come first, reading exams last.
         OSError: if the cache cannot be written.
     """
-    surrogate, network, reader = start_network(config)
+    surrogate, network, refiner = start_network(config)
     table = read_ratings(config.ratings)
     split = _split(config, table, former_split)
     part = table["exam"].map(split)
@@ -79,10 +79,10 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
     kind, data = str(table["kind"].iloc[0]), describe_data(table, split)
     if surrogate.data:
         data += f"; started from a network that had learned from {surrogate.data}"
-    if reader:
-        data = f"{kind} ratings: {data}; the second reader is carried over unchanged"
+    if refiner:
+        data = f"{kind} ratings: {data}; the refiner is carried over unchanged"
     versions = {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")}
-    surrogate = replace(surrogate, kind_of_ratings="hybrid" if reader else kind, data=data, versions=versions)
+    surrogate = replace(surrogate, kind_of_ratings="hybrid" if refiner else kind, data=data, versions=versions)
 
     cache = PlaneCache(config.cache or config.out / "planes", surrogate, config.label_scheme)
     entries = fill_cache(cache, table) if where.first else {}
@@ -94,21 +94,21 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
         for name, rows in tables.items()
     }
     return PreparedTraining(
-        surrogate, kind, network, reader, split, planes, _fingerprint(config, planes["train"], reader)
+        surrogate, kind, network, refiner, split, planes, _fingerprint(config, planes["train"], refiner)
     )
 
 
 def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict[str, Tensor]]:
-    """A network to train, random by the seed or pretrained, its configuration, and the weights of a second reader.
+    """A network to train, random by the seed or pretrained, its configuration, and the weights of a refiner.
 
-    A pretrained second reader is carried over as it is: it knows references, and ratings teach it nothing.
+    A pretrained refiner is carried over as it is: it knows references, and ratings teach it nothing.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if the architecture is no 2D classifier, or the checkpoint does not fit the head.
     """
     torch.manual_seed(config.seed)
-    reader: dict[str, Tensor] = {}
+    refiner: dict[str, Tensor] = {}
     if config.pretrained is None:
         surrogate = config.surrogate()
         network = build_network(surrogate)
@@ -122,10 +122,10 @@ def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict
             dice_map=None,  # what the stars of other weights meant
         )
         network = build_network(surrogate)
-        reader = reader_weights(start)
+        refiner = refiner_weights(start)
         _copy_weights(start.network, start.config.head, network, config)
     _check_output(surrogate, network)
-    return surrogate, network, reader
+    return surrogate, network, refiner
 
 
 def center_output(network: nn.Module, stars: float) -> None:
@@ -168,11 +168,11 @@ def _split(config: TrainConfig, table: pd.DataFrame, former: Path | None) -> dic
     return {exam: part for exam, part in split.items() if exam in exams}
 
 
-def _fingerprint(config: TrainConfig, planes: Sequence[RatedPlane], reader: Mapping[str, Tensor]) -> dict[str, Any]:
+def _fingerprint(config: TrainConfig, planes: Sequence[RatedPlane], refiner: Mapping[str, Tensor]) -> dict[str, Any]:
     listed = "\n".join(f"{plane.entry.name} {plane.view} {plane.stars!r}" for plane in planes)
     options = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _FREE}
     found = {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}
-    if reader:  # read anew by a continuation: it must be the same
-        weights = b"".join(tensor.numpy().tobytes() for tensor in reader.values())
-        found["second reader"] = hashlib.sha256(weights).hexdigest()[:16]
+    if refiner:  # read anew by a continuation: it must be the same
+        weights = b"".join(tensor.numpy().tobytes() for tensor in refiner.values())
+        found["refiner"] = hashlib.sha256(weights).hexdigest()[:16]
     return found

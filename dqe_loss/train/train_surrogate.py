@@ -43,7 +43,7 @@ def train_surrogate(config: TrainConfig) -> int:
             counts = ", ".join(f"{len(planes)} {part}" for part, planes in ready.planes.items())
             print(f"planes: {counts}; {ready.kind} ratings; {where.world} process(es) on {where.device}", flush=True)
         network = ready.network.to(where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        surrogate = assemble(ready.surrogate, ready.network.state_dict() | ready.reader).to(where.device)
+        surrogate = assemble(ready.surrogate, ready.network.state_dict() | ready.refiner).to(where.device)
         recorder = Recorder(config, folder)
         trainer = Trainer(
             config,

@@ -12,8 +12,8 @@ SURROGATE_TEXT = {
     "give, not a human judgment.",
     "metric": "The surrogate learned from overlap with references: its metric stars estimate that overlap, not a human "
     "judgment.",
-    "hybrid": "The surrogate learned from ratings, and a second reader, which learned from references, lowers them: "
-    "its hybrid stars are human judgment only where humans gave the ratings and the reader agrees with the mask.",
+    "hybrid": "The surrogate learned from ratings, and a refiner, which learned from references, lowers them: "
+    "its hybrid stars are human judgment only where humans gave the ratings and the refiner agrees with the mask.",
     "unknown": "The checkpoint does not say what ratings the surrogate learned from: its stars may be no human "
     "judgment.",
 }
@@ -21,7 +21,7 @@ SURROGATE_TEXT = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A number and its interval as text."""
 
     value: str

@@ -4,13 +4,12 @@ Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global sta
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
@@ -23,23 +22,10 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import Exam
 from dqe_loss.surrogate.lowest import LowestPlanes
 from dqe_loss.task import MODALITIES, REGIONS
+from dqe_loss.viz.hanging import OUTLINES, draw_outlines, hung_plane, outline_handles, window, write_sides
 
 SHOWN = {"flair": "FLAIR", "t1c": "T1c"}
 """Modalities of the picture: edema is read on FLAIR, core and enhancement on T1c."""
-
-OUTLINES = {
-    "WT": ("whole tumor", "#56B4E9", 1.2),
-    "TC": ("tumor core", "#F0E442", 1.9),
-    "ET": ("enhancing tumor", "#FF4A26", 0.7),
-}
-"""Name, color and line width (points) of each region, in the order of drawing.
-
-The colors are of Okabe and Ito's palette (one brightened), told apart on gray and by color-blind readers.
-Core and enhancing tumor share much of their outline: the thin line lies on the wide one, and both are seen.
-"""
-
-WINDOW = (0.5, 99.5)
-"""Percentiles of the brain's intensities in the plane that are black and white."""
 
 # Inches.
 _INCHES_PER_MM = 0.0155
@@ -94,9 +80,8 @@ def plot_planes(
 
     write(_MARGIN, 0.27, caption, size=11)
     # Below the caption, which is long where it has to say that no human gave the stars.
-    handles = [Line2D([], [], color=c, lw=lw + 0.6, label=f"{n} ({r})") for r, (n, c, lw) in OUTLINES.items()]
     figure.legend(
-        handles=handles,
+        handles=outline_handles(),
         loc="upper right",
         bbox_to_anchor=(1 - _MARGIN / width, 1 - 0.33 / height),
         borderaxespad=0,
@@ -118,51 +103,26 @@ def plot_planes(
             title = f"{plane_title(view, center[axis], place)}: {stars[view]:.2f} {unit}"
             write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
             down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
-            outlines = {r: take_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
+            outlines = {r: hung_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
             for modality, label in SHOWN.items():
                 bottom = 1 - (down + panel_height) / height
                 ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
-                plane = take_plane(exam.image[MODALITIES.index(modality)], view, center, box)
-                _draw(ax, plane, outlines, view)
+                plane = hung_plane(exam.image[MODALITIES.index(modality)], view, center, box)
+                low, high = window(plane[plane > 0])
+                ax.imshow(plane, "gray", vmin=low, vmax=high, aspect="auto", interpolation="bilinear")
+                draw_outlines(ax, outlines)
+                ax.set_axis_off()
                 _annotate(ax, label, view, letters)
                 left += panel_width + _GAP
             left += _VIEW_GAP - _GAP
     return figure
 
 
-def _draw(ax: Axes, plane: NDArray[Any], outlines: Mapping[str, NDArray[Any]], view: str) -> None:
-    """Show one plane (width, height) with the outlines of the regions that it cuts."""
-    low, high = window(plane)
-    # Rows of an axial array run from anterior to posterior, those of the other two from inferior to superior.
-    origin: Literal["upper", "lower"] = "upper" if view == "axial" else "lower"
-    ax.imshow(plane.T, "gray", vmin=low, vmax=high, origin=origin, aspect="auto", interpolation="bilinear")
-    for region, (_, color, width) in OUTLINES.items():
-        mask = outlines[region]
-        if mask.any() and not mask.all():
-            ax.contour(mask.T.astype(np.float32), levels=[0.5], colors=[color], linewidths=width)
-    ax.set_axis_off()
-
-
 def _annotate(ax: Axes, label: str, view: str, letters: bool) -> None:
     """Write the modality, and the side of the patient at the left and at the top."""
-    style: dict[str, Any] = {"transform": ax.transAxes, "color": "0.8", "size": 9}
-    ax.text(0.02, 0.02, label, ha="left", va="bottom", **style)
+    ax.text(0.02, 0.02, label, ha="left", va="bottom", transform=ax.transAxes, color="0.8", size=9)
     if letters:
-        ax.text(0.01, 0.5, "A" if view == "sagittal" else "R", ha="left", va="center", **style)
-        ax.text(0.5, 0.99, "A" if view == "axial" else "S", ha="center", va="top", **style)
-
-
-def take_plane(volume: NDArray[Any], view: str, center: list[int], box: Box) -> NDArray[Any]:
-    """Take one plane (width, height) of an (X, Y, Z) array, cropped to the box; not flipped for display yet."""
-    axis = VIEW_AXIS[view]
-    return volume[tuple(center[axis] if a == axis else box[a] for a in range(3))]
-
-
-def window(plane: NDArray[Any]) -> tuple[float, float]:
-    """The intensities of a plane that are shown black and white."""
-    values = plane[plane > 0]
-    low, high = np.percentile(values, WINDOW) if values.size else (0, 1)
-    return float(low), float(high)
+        write_sides(ax, view, 9)
 
 
 def bounding_box(exam: Exam, names: Iterable[str]) -> Box:

@@ -53,7 +53,7 @@ def stars(surrogates: dict[str, Surrogate], image: Tensor, regions: Tensor) -> F
     """Stars of three views by each checkpoint, and the gate of the hardened one."""
     rated = {name: rate_segmentation(one, image, regions)[0] for name, one in surrogates.items()}
     hardened = surrogates["hardened"]
-    ungated = assemble(replace(hardened.config, reader=None), hardened.network.state_dict())
+    ungated = assemble(replace(hardened.config, refiner=None), hardened.network.state_dict())
     gate = (rated["hardened"] - 1) / (rate_segmentation(ungated, image, regions)[0].clamp(1, 6) - 1)
     return {name: {"stars": one.tolist()} for name, one in rated.items()} | {"gate": {"views": gate.tolist()}}
 

@@ -14,7 +14,7 @@
 | ``label_scheme`` | of the mask |
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
 | ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.core.centers.LOOKS` with a blank between;
-  ``survey`` at the end where the second reader has looked all over the head, too (`dqe_loss.surrogate.survey`) |
+  ``survey`` at the end where the refiner has looked all over the head, too (`dqe_loss.surrogate.survey`) |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.surrogate.checkpoint.fingerprint` |
 | ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |
 """

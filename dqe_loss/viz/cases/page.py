@@ -17,8 +17,8 @@ from dqe_loss.core.centers import PLACES, SURVEY
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.viz.cases.pictures import SHOWN, ViewPicture
+from dqe_loss.viz.hanging import OUTLINES
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, fill_template, format_number
-from dqe_loss.viz.planes import OUTLINES
 
 Key = tuple[str, str]
 """Exam and segmentation."""

@@ -19,7 +19,8 @@ from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import Exam
 from dqe_loss.task import MODALITIES, REGIONS
-from dqe_loss.viz.planes import OUTLINES, bounding_box, take_plane, window
+from dqe_loss.viz.hanging import OUTLINES, gray, hung_plane, sides, window
+from dqe_loss.viz.planes import bounding_box
 
 SHOWN = {"flair": "FLAIR", "t1c": "T1c", "t1": "T1", "t2": "T2"}
 """Modalities from left to right: those first on which edema, core and enhancement are read."""
@@ -76,15 +77,15 @@ def draw_cases(exam: Exam, label_scheme: str = "brats") -> dict[str, list[ViewPi
 
 
 def _draw_view(exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box) -> ViewPicture:
-    panels = [_gray(_hang(take_plane(exam.image[MODALITIES.index(m)], view, center, box), view)) for m in SHOWN]
+    panels = [_gray(hung_plane(exam.image[MODALITIES.index(m)], view, center, box)) for m in SHOWN]
     height, width = panels[0].shape
     content = io.BytesIO()
     Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=_QUALITY)
     axis = VIEW_AXIS[view]
     across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
     trusted = aff2axcodes(exam.affine) == ("L", "P", "S")
-    letters = ("A" if view == "sagittal" else "R", "A" if view == "axial" else "S") if trusted else ("", "")
-    outlines = {region: outline_path(_hang(take_plane(masks[region], view, center, box), view)) for region in OUTLINES}
+    letters = sides(view) if trusted else ("", "")
+    outlines = {region: outline_path(hung_plane(masks[region], view, center, box)) for region in OUTLINES}
     return ViewPicture(view, center[axis], (width, height), (across, down), content.getvalue(), outlines, letters)
 
 
@@ -110,14 +111,7 @@ def _path(points: NDArray[np.int64]) -> str:
     return f"M{points[0, 0]} {points[0, 1]}l{text}z"
 
 
-def _hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
-    """Rows from the top, as shown: axial arrays run from anterior to posterior, the others from inferior upward."""
-    rows: NDArray[Any] = plane.T
-    return rows if view == "axial" else rows[::-1]
-
-
 def _gray(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    low, high = window(plane)
-    scaled = (plane.astype(np.float32) - low) / max(high - low, 1e-6)
-    gray: NDArray[np.uint8] = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
-    return gray
+    shades = gray(plane.astype(np.float32), *window(plane[plane > 0]))
+    levels: NDArray[np.uint8] = np.rint(255 * shades).astype(np.uint8)
+    return levels

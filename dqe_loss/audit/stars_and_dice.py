@@ -30,13 +30,13 @@ Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class AuditSettings:
     """What the parts depend on besides checkpoint and exam.
 
     Attributes:
         seed: of all that is random.
         attack_steps: steps of each attack.
-        thorough: whether `SURVEYED` parts rate as `dqe_loss.rate` does, with a survey where there is a second reader.
+        thorough: whether `SURVEYED` parts rate as `dqe_loss.rate` does, with a survey where there is a refiner.
     """
 
     seed: int = 0
@@ -91,7 +91,7 @@ def mean_stars(
         regions: ``(1, 3, X, Y, Z)``, boolean or in [0, 1].
         center: ``(1, 3)`` to look at, integers for hard slicing; the mask's own if None.
         slicing: ``"hard"`` or ``"soft"``, see `rate_segmentation`.
-        thorough: whether to survey the whole volume, if there is a second reader.
+        thorough: whether to survey the whole volume, if there is a refiner.
 
     Raises:
         ValueError: if the rating is not finite.

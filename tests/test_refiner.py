@@ -1,4 +1,4 @@
-"""The second reader: what a mask is worth, what its gradient may do, and how it travels."""
+"""The refiner: what a mask is worth, what its gradient may do, and how it travels."""
 
 from dataclasses import replace
 
@@ -17,11 +17,11 @@ from dqe_loss.surrogate.describe import describe_ratings, unit_of_kind
 from dqe_loss.surrogate.refiner import (
     SMALLEST_PLANE,
     SMOOTHING,
-    ReaderConfig,
-    SecondReader,
+    Refiner,
+    RefinerConfig,
     agreement,
-    form_opinion,
-    worth,
+    gate,
+    refine_mask,
 )
 
 SIDE = SMALLEST_PLANE
@@ -29,7 +29,7 @@ FEATURES = (4, 4, 4, 4, 4, 4)
 
 
 class Known(nn.Module):
-    """A reader whose opinion is given."""
+    """A refiner whose refined mask is given."""
 
     def __init__(self, probabilities):
         super().__init__()
@@ -51,14 +51,14 @@ class Constant(nn.Module):
         return self.stars.expand(len(planes), 1)
 
 
-def guarded_surrogate(**reader):
+def guarded_surrogate(**refiner):
     base = shrink(small_surrogate(), SIDE)
     config = replace(
-        base.config, reader=ReaderConfig(FEATURES, **reader), center_gradient=False, kind_of_ratings="hybrid"
+        base.config, refiner=RefinerConfig(FEATURES, **refiner), center_gradient=False, kind_of_ratings="hybrid"
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        surrogate = Surrogate(config, SecondReader(config.reader))
+        surrogate = Surrogate(config, Refiner(config.refiner))
     surrogate.network.load_state_dict(base.network.state_dict())
     return surrogate
 
@@ -70,18 +70,18 @@ def square(size=10, offset=4):
 
 
 def test_agreement_by_hand():
-    mask, opinion = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    mask, refined = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
     mask[0, 1, :4, :10] = 1  # 40 voxels
-    opinion[0, 1, 2:6, :10] = 1  # 40, of which 20 are shared: Dice 1/2
-    opinion[0, 0, 20:22, :5] = 1  # 10 that the mask has not: Dice 0, of 5 voxels on average
+    refined[0, 1, 2:6, :10] = 1  # 40, of which 20 are shared: Dice 1/2
+    refined[0, 0, 20:22, :5] = 1  # 10 that the mask has not: Dice 0, of 5 voxels on average
     weights = 40 / (40 + SMOOTHING), 5 / (5 + SMOOTHING)
-    assert agreement(mask, opinion).item() == pytest.approx(0.5 * weights[0] / sum(weights))
+    assert agreement(mask, refined).item() == pytest.approx(0.5 * weights[0] / sum(weights))
 
 
 def test_a_region_that_neither_has_does_not_flatter_a_wrong_one():
-    mask, opinion = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
-    mask[0, 1], opinion[0, 1, :2, :10] = 1, 1
-    assert agreement(mask, opinion).item() == pytest.approx(2 * 20 / (SIDE**2 + 20))
+    mask, refined = torch.zeros(1, 3, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    mask[0, 1], refined[0, 1, :2, :10] = 1, 1
+    assert agreement(mask, refined).item() == pytest.approx(2 * 20 / (SIDE**2 + 20))
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,30 +104,30 @@ def test_background_probability_is_no_tumor():
 def test_gradient_of_agreement(dtype):
     generator = torch.Generator().manual_seed(1)
     mask = (0.1 + 0.8 * torch.rand(1, 3, 4, 4, generator=generator, dtype=dtype)).requires_grad_()
-    opinion = (torch.rand(1, 3, 4, 4, generator=generator) > 0.5).to(dtype)
+    refined = (torch.rand(1, 3, 4, 4, generator=generator) > 0.5).to(dtype)
     # How much a region counts is left out of the gradient on purpose; with equal counts it is exact.
-    analytic = torch.autograd.grad(agreement(mask, opinion).sum(), mask)[0]
+    analytic = torch.autograd.grad(agreement(mask, refined).sum(), mask)[0]
     step = 1e-3 * analytic / analytic.norm()
-    assert agreement(mask + step, opinion) > agreement(mask, opinion)
+    assert agreement(mask + step, refined) > agreement(mask, refined)
 
 
 def test_a_mask_gains_nothing_by_letting_a_region_count_less():
     """The gradient is that of the regions' Dice, each with a fixed weight: else a wrong region would shrink away."""
     generator = torch.Generator().manual_seed(1)
     mask = torch.rand(1, 3, 8, 8, generator=generator, dtype=torch.float64).requires_grad_()
-    opinion = (torch.rand(1, 3, 8, 8, generator=generator) > torch.tensor([0.2, 0.5, 0.9])[:, None, None]).double()
+    refined = (torch.rand(1, 3, 8, 8, generator=generator) > torch.tensor([0.2, 0.5, 0.9])[:, None, None]).double()
     weight = mask.square() * (3 - 2 * mask)
-    total = (weight.square() + opinion).sum((2, 3))
-    dice = 2 * (weight * opinion).sum((2, 3)) / total
+    total = (weight.square() + refined).sum((2, 3))
+    dice = 2 * (weight * refined).sum((2, 3)) / total
     fixed = (total / (total + 2 * SMOOTHING)).detach()
     expected = (fixed / fixed.sum() * dice).sum()
-    torch.testing.assert_close(agreement(mask, opinion).sum(), expected)
-    (gradient,) = torch.autograd.grad(agreement(mask, opinion).sum(), mask)
+    torch.testing.assert_close(agreement(mask, refined).sum(), expected)
+    (gradient,) = torch.autograd.grad(agreement(mask, refined).sum(), mask)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, mask)[0])
 
 
-def divided_opinion():
-    """Probabilities of which the reader is sure in the first and last rows, but not between."""
+def divided_mask():
+    """Probabilities of which the refiner is sure in the first and last rows, but not between."""
     probabilities = torch.full((1, 3, SIDE, SIDE), 0.5)
     probabilities[..., :8, :] = 0.95  # surely tumor
     probabilities[..., 8:16, :] = 0.7  # probably
@@ -136,9 +136,9 @@ def divided_opinion():
     return probabilities
 
 
-def surrogate_of_known_opinion(dtype=torch.float32):
+def surrogate_of_known_mask(dtype=torch.float32):
     surrogate = guarded_surrogate(confidence=0.8).to(dtype)
-    surrogate.reader = Known(divided_opinion().to(dtype))
+    surrogate.refiner = Known(divided_mask().to(dtype))
     return surrogate
 
 
@@ -148,8 +148,8 @@ def faint_planes(dtype=torch.float32):
     return planes
 
 
-def test_a_guarded_gradient_moves_a_voxel_only_to_where_the_reader_is_sure():
-    surrogate, planes = surrogate_of_known_opinion(), faint_planes().requires_grad_()
+def test_a_guarded_gradient_moves_a_voxel_only_to_where_the_refiner_is_sure():
+    surrogate, planes = surrogate_of_known_mask(), faint_planes().requires_grad_()
     stars = GuardedSurrogate(surrogate)(planes)
     torch.testing.assert_close(stars, surrogate(planes), rtol=0, atol=0)
     (gradient,) = torch.autograd.grad(-stars.sum(), planes)
@@ -162,35 +162,35 @@ def test_a_guarded_gradient_moves_a_voxel_only_to_where_the_reader_is_sure():
 
 
 def test_a_surrogates_gradient_is_that_of_its_stars():
-    """Contract C14: finite differences agree in float64, voxel by voxel, with the opinion held fixed."""
-    surrogate, planes = surrogate_of_known_opinion(torch.float64), faint_planes(torch.float64).requires_grad_()
+    """Contract C14: finite differences agree in float64, voxel by voxel, with the refined mask held fixed."""
+    surrogate, planes = surrogate_of_known_mask(torch.float64), faint_planes(torch.float64).requires_grad_()
     (gradient,) = torch.autograd.grad(surrogate(planes).sum(), planes)
     with torch.no_grad():
-        opinion = surrogate.consult(planes)
+        refined = surrogate.refine(planes)
         for row, column in ((4, 9), (12, 40), (20, 3), (50, 50)):  # sure and unsure rows alike
             step = torch.zeros_like(planes)
             step[0, 5, row, column] = 1e-4
-            rise = (surrogate(planes + step, opinion) - surrogate(planes - step, opinion)).item() / 2e-4
+            rise = (surrogate(planes + step, refined) - surrogate(planes - step, refined)).item() / 2e-4
             # The size by which a region counts is left out of the gradient on purpose: a few per cent.
             assert gradient[0, 5, row, column].item() == pytest.approx(rise, rel=0.05, abs=1e-6)
 
 
-def test_the_readers_own_gradient_is_not_followed():
-    """A network's opinion, optimized, is as easily fooled as a rating; and its graph would cost time and memory."""
-    surrogate, planes = surrogate_of_known_opinion(), faint_planes().requires_grad_()
+def test_the_refiners_own_gradient_is_not_followed():
+    """A refined mask, optimized, is as easily fooled as a rating; and its graph would cost time and memory."""
+    surrogate, planes = surrogate_of_known_mask(), faint_planes().requires_grad_()
     for rater in (surrogate, GuardedSurrogate(surrogate)):
         assert rater(planes).requires_grad
-        assert surrogate.reader.followed is False
-    opinion = guarded_surrogate().consult(planes)
-    assert not opinion.regions.requires_grad
-    assert set(opinion.regions.unique().tolist()) <= {0, 1}
+        assert surrogate.refiner.followed is False
+    refined = guarded_surrogate().refine(planes)
+    assert not refined.regions.requires_grad
+    assert set(refined.regions.unique().tolist()) <= {0, 1}
 
 
 def test_raising_stars_and_lowering_what_is_missing_are_the_same():
     """The guard of a loss assumes descent; in the surrogate it turned the ascent of stars into its opposite."""
     image, labels = make_exam((48, 48, 48))
     logits = make_logits(labels).detach()
-    loss = DQELoss(surrogate_of_known_opinion(), guard=None, on_small="pad")
+    loss = DQELoss(surrogate_of_known_mask(), guard=None, on_small="pad")
 
     def gradient(objective):
         prediction = logits.clone().requires_grad_()
@@ -201,13 +201,13 @@ def test_raising_stars_and_lowering_what_is_missing_are_the_same():
     assert ascent.ne(0).any()
 
 
-def test_the_loss_by_default_moves_nothing_of_which_the_reader_is_not_sure():
+def test_the_loss_by_default_moves_nothing_of_which_the_refiner_is_not_sure():
     image, labels = make_exam((48, 48, 48))
     surrogate = guarded_surrogate()
-    for parameter in surrogate.reader.corrections.parameters():
-        parameter.zero_()  # what is left is the given mask itself, and how sure the reader is of it
+    for parameter in surrogate.refiner.corrections.parameters():
+        parameter.zero_()  # what is left is the given mask itself, and how sure the refiner is of it
     for trust, moved in ((0.5, False), (1.3, False), (20.0, True)):
-        surrogate.reader.trust.fill_(trust)
+        surrogate.refiner.trust.fill_(trust)
         for options in ({}, {"guard": None}):
             loss = DQELoss(surrogate, on_small="pad", **options)
             gradient = gradient_of(loss, make_logits(labels), labels, image=image)
@@ -217,19 +217,19 @@ def test_the_loss_by_default_moves_nothing_of_which_the_reader_is_not_sure():
 
 
 @pytest.mark.parametrize(("full_marks", "expected"), [(1.0, 0.64**3), (0.8, 0.8**3), (0.6, 1.0)])
-def test_worth_is_agreement_up_to_full_marks_to_a_power(full_marks, expected):
-    opinion, mask = square(), square(offset=6)  # 64 of 100 voxels are shared
-    config = ReaderConfig(full_marks=full_marks, exponent=3)
-    formed = form_opinion(Known(opinion * 0.98 + 0.01), config, torch.zeros(1, 4, SIDE, SIDE), mask)
-    assert torch.equal(formed.regions, opinion)
-    assert worth(config, mask, formed.regions).item() == pytest.approx(expected, rel=1e-5)
+def test_the_gate_is_agreement_up_to_full_marks_to_a_power(full_marks, expected):
+    refined, mask = square(), square(offset=6)  # 64 of 100 voxels are shared
+    config = RefinerConfig(full_marks=full_marks, exponent=3)
+    formed = refine_mask(Known(refined * 0.98 + 0.01), config, torch.zeros(1, 4, SIDE, SIDE), mask)
+    assert torch.equal(formed.regions, refined)
+    assert gate(config, mask, formed.regions).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_stars_are_the_networks_times_worth_and_within_the_scale():
-    surrogate = surrogate_of_known_opinion()
+def test_stars_are_the_networks_times_gate_and_within_the_scale():
+    surrogate = surrogate_of_known_mask()
     planes = torch.rand(2, 7, *surrogate.config.field_of_view)
     planes[:, 4:] = planes[:, 4:].round()
-    share = worth(surrogate.config.reader, planes[:, 4:], surrogate.consult(planes).regions)
+    share = gate(surrogate.config.refiner, planes[:, 4:], surrogate.refine(planes).regions)
     assert (share < 1).all()
     expected = 1 + (small_surrogate()(planes).clamp(1, 6) - 1) * share
     torch.testing.assert_close(surrogate(planes), expected)
@@ -239,17 +239,17 @@ def test_stars_are_the_networks_times_worth_and_within_the_scale():
 @pytest.mark.parametrize(("published", "counted"), [(8.0, 6.0), (4.0, 4.0), (-2.0, 1.0)])
 def test_stars_beyond_the_scale_count_as_its_ends_before_the_gate(published, counted):
     """Eight stars times a gate of a half would be more than a mask can have that is half right."""
-    surrogate = surrogate_of_known_opinion()
+    surrogate = surrogate_of_known_mask()
     surrogate.network = Constant(published)
     planes = faint_planes()
-    share = worth(surrogate.config.reader, planes[:, 4:], surrogate.consult(planes).regions)
+    share = gate(surrogate.config.refiner, planes[:, 4:], surrogate.refine(planes).regions)
     assert 0.01 < share.item() < 0.9
     assert surrogate(planes).item() == pytest.approx(1 + (counted - 1) * share.item(), rel=1e-5)
 
 
-def test_a_second_reader_is_frozen():
+def test_a_refiner_is_frozen():
     surrogate = guarded_surrogate().train()
-    assert not surrogate.reader.training
+    assert not surrogate.refiner.training
     assert not any(parameter.requires_grad for parameter in surrogate.parameters())
     loss = DQELoss(surrogate, guard=None, on_small="pad")
     assert list(loss.parameters()) == []
@@ -296,7 +296,7 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_without_its_reader_is_refused(tmp_path):
+def test_a_checkpoint_without_its_refiner_is_refused(tmp_path):
     surrogate = guarded_surrogate()
     path = tmp_path / "headless.safetensors"
     broken = shrink(small_surrogate())
@@ -314,23 +314,23 @@ def test_a_checkpoint_without_its_reader_is_refused(tmp_path):
         ({"exponent": 0.5}, r"and exponent >= 1, got 0.8, 0.94 and 0.5"),
     ],
 )
-def test_what_a_reader_cannot_be(options, message):
+def test_what_a_refiner_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
-        ReaderConfig(**options)
+        RefinerConfig(**options)
 
 
 @pytest.mark.parametrize("options", [{"encoding": "tissue"}, {"field_of_view": (65, 64)}, {"field_of_view": (64, 62)}])
-def test_planes_that_a_reader_cannot_take(options):
+def test_planes_that_a_refiner_cannot_take(options):
     with pytest.raises(ValueError, match="an even number of voxels, 64 or more a side, in the encoding 'regions', got"):
-        SurrogateConfig(reader=ReaderConfig(), **options)
+        SurrogateConfig(refiner=RefinerConfig(), **options)
 
 
-def test_an_untrained_reader_trusts_the_mask():
-    reader = SecondReader(ReaderConfig(FEATURES)).eval()
+def test_an_untrained_refiner_trusts_the_mask():
+    refiner = Refiner(RefinerConfig(FEATURES)).eval()
     with torch.no_grad():
-        for parameter in reader.corrections.parameters():
+        for parameter in refiner.corrections.parameters():
             parameter.zero_()
-        logits = reader(torch.rand(1, 4, SIDE, SIDE), square())
+        logits = refiner(torch.rand(1, 4, SIDE, SIDE), square())
     torch.testing.assert_close(logits, 2 * (2 * square() - 1))
 
 

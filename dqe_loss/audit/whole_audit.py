@@ -12,10 +12,10 @@ from dqe_loss.audit.audited_exam import ExamSource, find_stranger, read_audited_
 from dqe_loss.audit.exploitation import guards_of
 from dqe_loss.audit.figures import draw_figures
 from dqe_loss.audit.finished_parts import FinishedParts
-from dqe_loss.audit.measure import SURVEYED, Measured, Numbers, Settings
 from dqe_loss.audit.page import render_page
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.pictures import draw_panels
+from dqe_loss.audit.stars_and_dice import SURVEYED, AuditSettings, Measured, Numbers
 from dqe_loss.audit.verdict import Thresholds, check_as_dict, judge
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.outputs import encode, write_together
@@ -30,7 +30,7 @@ LIBRARIES = ("dqe_loss", "torch", "monai", "numpy", "scipy", "matplotlib")
 
 
 @dataclass(frozen=True)
-class Plan:
+class AuditPlan:
     """What is audited, and how.
 
     Attributes:
@@ -46,7 +46,7 @@ class Plan:
     checkpoint: str
     sources: Sequence[ExamSource]
     parts: Sequence[str]
-    settings: Settings
+    settings: AuditSettings
     label_scheme: str = "brats"
     device: str = "cpu"
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -64,7 +64,7 @@ class Plan:
         return found | ({"thorough": self.settings.thorough} if part in SURVEYED else {})
 
 
-def run_audit(plan: Plan, surrogate: Surrogate, folder: Path) -> Numbers:
+def run_audit(plan: AuditPlan, surrogate: Surrogate, folder: Path) -> Numbers:
     """Measure what the folder does not hold yet, judge all of it, and write everything.
 
     Args:
@@ -112,7 +112,7 @@ def summary_text(audit: Numbers) -> str:
     return "\n".join(lines)
 
 
-def _measure(plan: Plan, surrogate: Surrogate, state: FinishedParts) -> None:
+def _measure(plan: AuditPlan, surrogate: Surrogate, state: FinishedParts) -> None:
     """Do what is missing, exam by exam, with a progress bar."""
     missing = [
         (source, part)
@@ -145,7 +145,7 @@ def _picture(measured: Measured) -> bytes | None:
     return save_figure(draw_panels(measured.panels), "png") if measured.panels else None
 
 
-def _describe(plan: Plan, surrogate: Surrogate, state: FinishedParts) -> Numbers:
+def _describe(plan: AuditPlan, surrogate: Surrogate, state: FinishedParts) -> Numbers:
     """The content of ``audit.json``."""
     parts: dict[str, Numbers] = {}
     for name in plan.ordered_parts:

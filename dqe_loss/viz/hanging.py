@@ -1,0 +1,100 @@
+"""How a plane hangs on the wall: its orientation and window, the regions' outlines, the patient's sides.
+
+Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up in
+the others, the patient's right (in sagittal planes anterior) at the left. Needs matplotlib (``pip install
+"dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from dqe_loss.core.boxes import Box
+from dqe_loss.core.slicing import VIEW_AXIS
+
+OUTLINES = {
+    "WT": ("whole tumor", "#56B4E9", 1.2),
+    "TC": ("tumor core", "#F0E442", 1.9),
+    "ET": ("enhancing tumor", "#FF4A26", 0.7),
+}
+"""Name, color and line width (points) of each region, in the order of drawing.
+
+The colors are of Okabe and Ito's palette (one brightened), told apart on gray and by color-blind readers.
+Core and enhancing tumor share much of their outline: the thin line lies on the wide one, and both are seen.
+"""
+
+WINDOW = (0.5, 99.5)
+"""Percentiles of the brain's intensities in the plane that are black and white."""
+
+
+def hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
+    """A plane (width, height) as it is shown: rows from the top, columns from the left."""
+    # Axial arrays run from anterior to posterior, those of the other two views from inferior to superior.
+    rows: NDArray[Any] = plane.T
+    return rows if view == "axial" else rows[::-1]
+
+
+def hung_plane(volume: NDArray[Any], view: str, center: Sequence[int], box: Box) -> NDArray[Any]:
+    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown."""
+    axis = VIEW_AXIS[view]
+    return hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
+
+
+def window(values: NDArray[Any], percentiles: tuple[float, float] = WINDOW) -> tuple[float, float]:
+    """The intensities that are black and white, of those of the brain, which may be none."""
+    low, high = np.percentile(values, percentiles) if values.size else (0, 1)
+    return float(low), float(high)
+
+
+def gray(plane: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Intensities between black and white as 0 to 1."""
+    shades: NDArray[Any] = ((plane - low) / max(high - low, 1e-6)).clip(0, 1)
+    return shades
+
+
+def paint(
+    shades: NDArray[Any], tissues: Sequence[tuple[NDArray[np.bool_], str]], opacity: float = 0.55
+) -> NDArray[Any]:
+    """A gray plane (height, width) with colored tissues, each over those before it: (height, width, 3)."""
+    picture = np.repeat(shades[..., None], 3, 2)
+    for inside, color in tissues:
+        picture[inside] = (1 - opacity) * shades[inside][:, None] + opacity * np.array(to_rgb(color))
+    return picture
+
+
+def draw_outline(ax: Axes, mask: NDArray[Any], color: str, width: float) -> None:
+    """The outline of a mask (height, width), a boolean one or probabilities, if the plane cuts it."""
+    if mask.min() < 0.5 < mask.max():
+        ax.contour(mask.astype(np.float32), levels=[0.5], colors=[color], linewidths=width)
+
+
+def draw_outlines(ax: Axes, masks: Mapping[str, NDArray[Any]], thinner: float = 1.0) -> None:
+    """The outlines of regions, by name, in the colors and widths of `OUTLINES`."""
+    for region, (_, color, width) in OUTLINES.items():
+        draw_outline(ax, masks[region], color, thinner * width)
+
+
+def outline_handles(letters: bool = True) -> list[Line2D]:
+    """What a legend shows of `OUTLINES`, with the regions' letters or without."""
+    return [
+        Line2D([], [], color=color, lw=width + 0.6, label=f"{name} ({region})" if letters else name)
+        for region, (name, color, width) in OUTLINES.items()
+    ]
+
+
+def sides(view: str) -> tuple[str, str]:
+    """The side of the patient at the left, and at the top, of a plane as it is shown."""
+    return "A" if view == "sagittal" else "R", "A" if view == "axial" else "S"
+
+
+def write_sides(ax: Axes, view: str, size: float) -> None:
+    """Write the sides of the patient into a plane."""
+    left, top = sides(view)
+    style: dict[str, Any] = {"transform": ax.transAxes, "color": "0.8", "size": size}
+    ax.text(0.01, 0.5, left, ha="left", va="center", **style)
+    ax.text(0.5, 0.99, top, ha="center", va="top", **style)
