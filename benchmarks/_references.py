@@ -6,8 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
-from dqe_loss.data.exam_files import choose_reference_name, match_reference
-from dqe_loss.data.exams import find_exam, unique_names
+from dqe_loss.data.exam_files import choose_reference_name, find_exam, match_reference, unique_names
 
 PHANTOM = "phantom"
 REFERENCES = ("seg-expert", "seg-BraTS23_1", "seg-fusion_mav", "reference")

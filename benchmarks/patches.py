@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from dqe_loss import DQELoss, regions_from_labels
 from dqe_loss.core.boxes import box_around
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 
 Labels = np.ndarray[Any, np.dtype[Any]]

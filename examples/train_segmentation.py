@@ -45,8 +45,8 @@ from tqdm import tqdm
 from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
 from dqe_loss.command_line import check_device, run_command
 from dqe_loss.core.boxes import tensor_box
-from dqe_loss.data.exam_files import choose_reference
-from dqe_loss.data.exams import Exam, find_exam, read_exam
+from dqe_loss.data.exam_files import choose_reference, find_exam
+from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption, Seed
 from dqe_loss.outputs import write_together

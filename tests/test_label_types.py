@@ -10,7 +10,8 @@ from helpers import make_exam, make_labels, make_logits, make_loss, small_surrog
 from dqe_loss import DQEMetric, check_labels, rate_segmentation, regions_from_labels
 from dqe_loss.audit.audited_exam import ExamSource, _read_reference
 from dqe_loss.core.boxes import tensor_box
-from dqe_loss.data.exams import ExamError, find_exam, read_exam
+from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exams import ExamError, read_exam
 from dqe_loss.evaluate.predictions import read_volumes
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.simulate.simulate_exam import _find_other
