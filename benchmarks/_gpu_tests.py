@@ -12,8 +12,8 @@ from pathlib import Path
 from _gpu_part import GpuPart
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["tests/test_gpu.py", "tests/test_torchmetric.py"]
-WITH_HYPOTHESIS = ["tests/test_train.py"]
+FILES = ["tests/test_gpu.py", "tests/metrics/test_torchmetric.py"]
+WITH_HYPOTHESIS = ["tests/train/test_train.py"]
 OPTIONS = [
     "-m",
     "gpu",

@@ -68,7 +68,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
     try:
         command = import_extra(f"dqe_loss.{name}.command", COMMANDS[name].extra)
     except ImportError as error:
-        print(f"dqe_loss.{name}: error: {error}", file=sys.stderr)
+        print(f"dqe {name}: error: {error}", file=sys.stderr)
         return 2
     code: int = command.main(argv)
     return code

@@ -58,7 +58,7 @@ class AuditArguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 1 if a part named by ``--fail-on`` failed, else as of `run_command`."""
-    return run_command("dqe_loss.audit", AuditArguments, _run, argv)
+    return run_command("dqe audit", AuditArguments, _run, argv)
 
 
 def _run(arguments: AuditArguments) -> int:
@@ -86,7 +86,7 @@ def _run(arguments: AuditArguments) -> int:
     failed: list[str] = run.failed_parts(audit)
     counted = [part for part in failed if part in arguments.fail_on or "any" in arguments.fail_on]
     if counted:
-        print(f"dqe_loss.audit: failed: {', '.join(counted)}", file=sys.stderr)
+        print(f"dqe audit: failed: {', '.join(counted)}", file=sys.stderr)
     return int(bool(counted))
 
 

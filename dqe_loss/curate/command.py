@@ -85,7 +85,7 @@ class CurateArguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 1 if ``--labels`` shows no threshold to do, else as of `run_command`."""
-    return run_command("dqe_loss.curate", CurateArguments, _run, argv)
+    return run_command("dqe curate", CurateArguments, _run, argv)
 
 
 def _run(arguments: CurateArguments) -> int:
@@ -115,7 +115,7 @@ def _run(arguments: CurateArguments) -> int:
     print(record.summary(content, curation, settings), f"All of it: {arguments.out / PAGE}")
     guarantee = content["guarantee"]
     if guarantee and not guarantee["reached"]:
-        print(f"dqe_loss.curate: {guarantee['statement']}", file=sys.stderr)
+        print(f"dqe curate: {guarantee['statement']}", file=sys.stderr)
         return 1
     return 0
 

@@ -52,7 +52,7 @@ class EvaluateArguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit codes as of `run_command`."""
-    return run_command("dqe_loss.evaluate", EvaluateArguments, _run, argv)
+    return run_command("dqe evaluate", EvaluateArguments, _run, argv)
 
 
 def _run(arguments: EvaluateArguments) -> None:

@@ -9,7 +9,7 @@ from dqe_loss.harden.config import HardenConfig
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
-    return run_command("dqe_loss.harden", HardenConfig, _run, argv)
+    return run_command("dqe harden", HardenConfig, _run, argv)
 
 
 def _run(config: HardenConfig) -> int:

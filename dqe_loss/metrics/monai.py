@@ -8,7 +8,7 @@ from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.metrics.rater import PredictionRater
+from dqe_loss.metrics.prediction_rater import PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 

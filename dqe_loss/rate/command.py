@@ -115,7 +115,7 @@ class RateArguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 1 if a segmentation of a data set could not be rated, else as of `run_command`."""
-    return run_command("dqe_loss.rate", RateArguments, _run, argv)
+    return run_command("dqe rate", RateArguments, _run, argv)
 
 
 def _run(arguments: RateArguments) -> int:

@@ -62,7 +62,7 @@ class SimulateArguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit codes as of `run_command`."""
-    return run_command("dqe_loss.simulate", SimulateArguments, _run, argv)
+    return run_command("dqe simulate", SimulateArguments, _run, argv)
 
 
 def _run(arguments: SimulateArguments) -> None:

@@ -21,7 +21,7 @@ Options: python -m dqe_loss.train {first} --help"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
-    return run_command("dqe_loss.train", read_arguments, _run, argv)
+    return run_command("dqe train", read_arguments, _run, argv)
 
 
 def _run(config: TrainConfig) -> int:
@@ -48,4 +48,4 @@ def read_arguments(arguments: Sequence[str]) -> TrainConfig:
         default = from_yaml(Path(first))
     else:
         raise ValueError(f"expected a preset ({', '.join(PRESETS)}) or a .yaml file first, got {first!r}")
-    return tyro.cli(TrainConfig, prog=f"dqe_loss.train {first}", default=default, args=options)
+    return tyro.cli(TrainConfig, prog=f"dqe train {first}", default=default, args=options)

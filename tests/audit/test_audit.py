@@ -704,7 +704,7 @@ def test_exit_codes_for_ci(run, monkeypatch):
     assert "passed  Direction of the gradient" in output
     assert run(*chosen, "--fail-on", "direction")[0] == 0
     code, _, error = run(*chosen, "--fail-on", "direction", "soft")
-    assert (code, error) == (1, "dqe_loss.audit: failed: soft\n")
+    assert (code, error) == (1, "dqe audit: failed: soft\n")
     assert run(*chosen, "--fail-on", "any")[0] == 1
     monkeypatch.setattr(audit_run, "judge", verdict([]))
     assert run(*chosen, "--fail-on", "any")[0] == 0

@@ -375,9 +375,7 @@ def test_a_journal_of_something_else_is_refused(command, checkpoint, tmp_path, c
         capsys.readouterr()
         assert rate.main([*command, *changes]) == 2
         line = capsys.readouterr().err
-        assert line.startswith(
-            f"dqe_loss.rate: error: {tmp_path / 'stars.csv.journal'}: holds a rating with {differing}"
-        )
+        assert line.startswith(f"dqe rate: error: {tmp_path / 'stars.csv.journal'}: holds a rating with {differing}")
         assert line.endswith("; give another --out, or delete that folder to begin anew\n")
         assert line.count("\n") == 1
     assert (tmp_path / "stars.csv").read_bytes() == before
@@ -405,7 +403,7 @@ def test_usage_errors_are_one_line_and_leave_nothing(case, tmp_path, checkpoint,
     assert rate.main([*filled, "--checkpoint", str(checkpoint)]) == 2
     err = capsys.readouterr().err
     assert message in err
-    assert err.startswith("dqe_loss.rate: error: ")
+    assert err.startswith("dqe rate: error: ")
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

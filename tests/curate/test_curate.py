@@ -214,7 +214,7 @@ def test_a_table_of_errors_alone(run, tmp_path):
     code, _, errors = run(None, "--quantile", 0.1)
     assert (code, errors) == (
         2,
-        "dqe_loss.curate: error: no segmentation has stars and no warning to review; look at the table, or give "
+        "dqe curate: error: no segmentation has stars and no warning to review; look at the table, or give "
         "--accept-warnings\n",
     )
 
@@ -263,7 +263,7 @@ def test_a_quality_needs_a_limit(run, tmp_path):
     assert code == 2
     assert len(errors.splitlines()) == 60
     assert errors.splitlines()[0] == (
-        f"dqe_loss.curate: error: {tmp_path / 'labels.csv'}, row 2: dice 0.9: expected 0 or 1; say with "
+        f"dqe curate: error: {tmp_path / 'labels.csv'}, row 2: dice 0.9: expected 0 or 1; say with "
         "--acceptable-from from where on it is acceptable"
     )
     assert run(None, *by_dice, "--acceptable-from", 0.8)[0] == 0
@@ -278,7 +278,7 @@ def test_no_guarantee_keeps_nothing_and_fails(run, tmp_path):
     code, printed, errors = run(table, "--labels", tmp_path / "labels.csv", "--pictures", 0)
     assert code == 1
     assert printed.startswith("Kept 0 of 160 segmentations, 160 to review, 0 dropped.")
-    assert errors.startswith("dqe_loss.curate: No threshold could be shown to keep the rate of unacceptable")
+    assert errors.startswith("dqe curate: No threshold could be shown to keep the rate of unacceptable")
     assert len(errors.splitlines()) == 1
     content = json.loads((tmp_path / "out" / "curation.json").read_text())
     assert content["rule"]["threshold"] is None
@@ -340,7 +340,7 @@ def test_bad_labels_are_told_with_their_rows(tmp_path):
 )  # fmt: skip
 def test_errors_are_one_line_and_leave_nothing(run, tmp_path, arguments, message):
     code, printed, errors = run(rated_table([4.0, 5.0]), *arguments)
-    assert (code, printed, errors) == (2, "", f"dqe_loss.curate: error: {message}\n")
+    assert (code, printed, errors) == (2, "", f"dqe curate: error: {message}\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -349,7 +349,7 @@ def test_too_few_labels(run, tmp_path):
     code, _, errors = run(table, "--labels", tmp_path / "labels.csv")
     assert code == 2
     assert errors == (
-        f"dqe_loss.curate: error: {tmp_path / 'labels.csv'}: 21 labeled exams cannot show an error rate of 0.1 with "
+        f"dqe curate: error: {tmp_path / 'labels.csv'}: 21 labeled exams cannot show an error rate of 0.1 with "
         "confidence 0.9: it takes at least 22 that are kept, all of them acceptable; label more, or ask for less\n"
     )
 

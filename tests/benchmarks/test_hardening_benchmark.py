@@ -11,7 +11,7 @@ import torch
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.surrogate.refiner import agreement
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

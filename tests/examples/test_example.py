@@ -15,7 +15,7 @@ from dqe_loss import save_surrogate
 
 pytest.importorskip("matplotlib")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = ["warm-up", "Dice alone", "Dice + 0.1 DQE"]
 
 

@@ -116,9 +116,9 @@ def fails(capsys):
     def fails(*arguments):
         assert command.main([str(argument) for argument in arguments]) == 2
         lines = capsys.readouterr().err.splitlines()
-        errors = [line for line in lines if line.startswith("dqe_loss.train: error: ")]
+        errors = [line for line in lines if line.startswith("dqe train: error: ")]
         assert len(errors) == 1, lines
-        return errors[0].removeprefix("dqe_loss.train: error: ")
+        return errors[0].removeprefix("dqe train: error: ")
 
     return fails
 
@@ -245,7 +245,7 @@ def test_two_processes_equal_one(options, micro_batch):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "dqe_loss.train: warning" not in done.stderr
+    assert "dqe train: warning" not in done.stderr
     one, two = weights_of(alone), weights_of(pair)
     for name, values in one.items():
         torch.testing.assert_close(two[name], values, rtol=0, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
@@ -318,7 +318,7 @@ def test_errors_of_the_data_come_before_training(fails, capsys, options, ratings
         assert command.main(["paper", "--ratings", str(path), "--out", str(options.out)]) == 2
         lines = capsys.readouterr().err.splitlines()
         assert lines
-        assert all(line.startswith(f"dqe_loss.train: error: {path}, row 3: {name} ") for line in lines[:1])
+        assert all(line.startswith(f"dqe train: error: {path}, row 3: {name} ") for line in lines[:1])
     assert not (options.out / "state.pt").exists()
 
 

@@ -22,7 +22,7 @@ from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
 from dqe_loss.simulate import command as simulate
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 BRATS = "BraTS-GLI-00000-000"
 NAMES = [f"{BRATS}-seg", "seg-expert", "seg-unet", "failed/seg-unet", "failed/myseg"]

@@ -14,7 +14,7 @@ from dqe_loss.monitor.drift import CHARTS, DriftWatch, find_alarms
 
 pd = pytest.importorskip("pandas")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def normal(seed, count, mean=5.0):

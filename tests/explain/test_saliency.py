@@ -227,7 +227,7 @@ def test_command_writes_numbers(run, tmp_path):  # noqa: F811
 def test_command_says_what_is_wrong(run, folder, arguments, message):  # noqa: F811
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
-    assert errors == f"dqe_loss.rate: error: {message.replace('EXAM', str(folder))}\n"
+    assert errors == f"dqe rate: error: {message.replace('EXAM', str(folder))}\n"
 
 
 def test_plan_of_a_lone_mask_and_of_a_lone_reference(tmp_path):

@@ -47,7 +47,7 @@ def test_a_command_is_listed_as_it_describes_itself(name, capsys):
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert text in " ".join(printed.replace("│", " ").split())
-    assert f"dqe_loss.{name}" in printed
+    assert f"dqe {name}" in printed
 
 
 def test_a_command_gets_its_options_and_gives_its_exit_code(monkeypatch):
@@ -74,7 +74,7 @@ def test_the_three_ways_to_a_command_say_the_same(tmp_path):
         outcomes.add((done.returncode, done.stdout, done.stderr))
     [(code, out, errors)] = outcomes
     assert (code, out) == (2, "")
-    assert errors.startswith("dqe_loss.rate: error: ")
+    assert errors.startswith("dqe rate: error: ")
     assert errors.count("\n") == 1
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("ignite")
 pytest.importorskip("matplotlib")
 events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture

@@ -328,7 +328,7 @@ def test_exam_without_other_segmentations_is_left_out_with_a_warning(run, exam_f
     code, _, errors = run("--exams", bare, exam_folders[0], "--reference", "seg-truth")
     assert code == 0
     assert errors == (
-        f"dqe_loss.evaluate: warning: {bare}: left out, it has no segmentation but the reference seg-truth.nii.gz\n"
+        f"dqe evaluate: warning: {bare}: left out, it has no segmentation but the reference seg-truth.nii.gz\n"
     )
     assert list(read(tmp_path / "out")["references"]["exams"]) == ["exam-0"]
     code, _, errors = run("--exams", bare, "--reference", "seg-truth")
@@ -409,7 +409,7 @@ def test_errors_are_one_line_and_leave_nothing(case, run, table, exam_folders, t
     names = {"table": table, "exam": exam_folders[0], "split": split, "short": short}
     code, output, errors = run(*(argument.format(**names) for argument in given))
     assert (code, output) == (2, "")
-    assert errors.startswith("dqe_loss.evaluate: error: ")
+    assert errors.startswith("dqe evaluate: error: ")
     assert errors.count("\n") == 1
     assert message in errors
     assert not (tmp_path / "out").exists()

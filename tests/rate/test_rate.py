@@ -171,7 +171,7 @@ def test_warnings_are_one_line(run, tmp_path):
     turned = write(tmp_path / "turned.nii.gz", make_labels(), np.eye(4))
     code, _, errors = run("--segmentation", turned)
     assert code == 0
-    assert errors.startswith(f"dqe_loss.rate: warning: {turned}: its affine differs from that of ")
+    assert errors.startswith(f"dqe rate: warning: {turned}: its affine differs from that of ")
     assert errors.count("\n") == 1
 
 
@@ -211,7 +211,7 @@ def test_errors_are_one_line_and_leave_no_file(case, folder, tmp_path, capsys):
     filled = [a.format(exam=folder, out=out, bare=bare) for a in (*arguments, *json_flag)]
     assert rate.main(filled) == 2
     errors = capsys.readouterr().err
-    assert errors.startswith("dqe_loss.rate: error: ")
+    assert errors.startswith("dqe rate: error: ")
     assert errors.count("\n") == 1
     assert message in errors
     assert not list(out.iterdir())
@@ -265,7 +265,7 @@ def test_failed_run_keeps_the_old_files(run, tmp_path, monkeypatch):
         raise ValueError("no stars\ntoday")
 
     monkeypatch.setattr(rate, "rate_exam", fail)
-    assert run("--json", old, "--csv", tmp_path / "ratings.csv") == (2, "", "dqe_loss.rate: error: no stars today\n")
+    assert run("--json", old, "--csv", tmp_path / "ratings.csv") == (2, "", "dqe rate: error: no stars today\n")
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
 

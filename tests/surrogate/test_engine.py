@@ -170,9 +170,7 @@ def test_command_without_openvino_says_what_to_install(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     code, _, errors = command("--engine", "openvino")
     assert code == 2
-    assert (
-        errors == 'dqe_loss.rate: error: this needs openvino, which is missing; run: pip install "dqe_loss[engine]"\n'
-    )
+    assert errors == 'dqe rate: error: this needs openvino, which is missing; run: pip install "dqe_loss[engine]"\n'
 
 
 @pytest.mark.slow

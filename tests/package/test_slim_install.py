@@ -11,7 +11,7 @@ import pytest
 from dqe_loss.cli import COMMANDS
 
 pytestmark = pytest.mark.slow  # new interpreters
-PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 BLOCKED = """
 import sys
@@ -88,6 +88,6 @@ runpy.run_module("dqe_loss.{name}", run_name="__main__")
     done = run(program, modules_of_extras())
     assert (done.returncode, done.stdout) == (2, "")
     extra = COMMANDS[name].extra
-    expected = rf'dqe_loss.{name}: error: this needs \w+, which is missing; run: pip install "dqe_loss\[{extra}\]"'
+    expected = rf'dqe {name}: error: this needs \w+, which is missing; run: pip install "dqe_loss\[{extra}\]"'
     assert all(re.fullmatch(expected, line) for line in done.stderr.splitlines()), done.stderr
     assert len(done.stderr.splitlines()) == 2

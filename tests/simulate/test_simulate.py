@@ -156,7 +156,7 @@ def test_full_disk_is_one_line(run, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     code, _, errors, out = run()
     assert code == 2
-    assert errors.startswith("dqe_loss.simulate: error: ")
+    assert errors.startswith("dqe simulate: error: ")
     assert "No space left on device" in errors
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
     assert run()[0] == 0
@@ -267,7 +267,7 @@ def test_errors_are_one_line(run, exams, case):
         arguments = [*arguments, "--reference", "seg"]
     code, output, errors, out = run(*arguments, exams=chosen)
     assert code == 2
-    assert errors.startswith("dqe_loss.simulate: error: ")
+    assert errors.startswith("dqe simulate: error: ")
     assert errors.count("\n") == 1
     assert message in errors
     assert output == ""
@@ -322,7 +322,7 @@ def test_warnings_are_one_line(run, exams, tmp_path):
     nib.save(nib.Nifti1Image(make_labels(), np.eye(4)), exam / "a-seg.nii.gz")
     code, _, errors, _ = run("--segmentations", 2, exams=[exam])
     assert code == 0
-    assert errors.startswith("dqe_loss.simulate: warning: ")
+    assert errors.startswith("dqe simulate: warning: ")
     assert "a-seg.nii.gz: its affine differs" in errors
     assert errors.count("\n") == 1
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pandas")
 
-FOLDER = Path(__file__).parents[1] / "examples" / "federated_curation"
+FOLDER = Path(__file__).parents[2] / "examples" / "federated_curation"
 
 
 @pytest.fixture
