@@ -1,6 +1,7 @@
 """The default checkpoint: how it was judged on sources that it had not seen, and what it learned from."""
 
 import re
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,10 +61,7 @@ def hardening() -> Figures:
         "absurd_published": number(-absurd["beside"]["published"], 1),
         "absurd_near": number(min(v for exam, v in absurd["exams"].items() if abs(off[exam]) <= FAR), 1),
         "scored": number(measured["z-scores of the head, stars moved"]["measured"], 1),
-        "left": triple(
-            measured[f"attack from the expert's mask, Dice {region} left (guard on, volume)"]["measured"]
-            for region in ("TC", "WT", "ET")
-        ),
+        **_attacks(measured),
         "full_marks": f"{gate['full_marks']:g}",
         "survey_full_marks": f"{gate['survey_full_marks']:g}",
         "exponent": f"{gate['exponent']:g}",
@@ -89,6 +87,35 @@ def hardening() -> Figures:
             map(_choice, load("hardening/choices.json")["rows"]),
         ),
         "longer": table(["group", "right", "lowest exam", "r", "error", "attacked"], _longer()),
+    }
+
+
+def _attacks(measured: dict[str, Any]) -> Figures:
+    """What 100 steps without a target leave with the refiner's guard on, and in how many exams that is enough."""
+
+    def left(where: str) -> list[dict[str, float]]:
+        names = (
+            f"attack from the expert's mask, Dice {region} left (guard on, {where})" for region in ("TC", "WT", "ET")
+        )
+        return [measured[name]["exams"] for name in names]
+
+    def shifted(what: str, where: str) -> dict[str, float]:
+        exams: dict[str, float] = measured[f"attack from a shifted mask, {what} (guard on, {where})"]["exams"]
+        return exams
+
+    planes, goals = left("planes"), (0.9, 0.95, 0.85)
+    exams = set().union(*planes)
+    kept = [all(one.get(exam, 1) >= goal for one, goal in zip(planes, goals, strict=True)) for exam in exams]
+    reached, rise = shifted("mean Dice reached", "planes"), shifted("rise of mean Dice", "planes")
+    return {
+        "left": triple(min(one.values()) for one in left("volume")),
+        "left_in_planes": triple(min(one.values()) for one in planes),
+        "attacked": str(len(exams)),
+        "kept": str(sum(kept)),
+        "risen": str(sum(value > 0 for value in rise.values())),
+        "fallen": str(sum(value <= 0 for value in rise.values())),
+        "reached": number(statistics.median(reached.values())),
+        "reached_goal": str(sum(value >= 0.85 for value in reached.values())),
     }
 
 
