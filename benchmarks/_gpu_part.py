@@ -13,6 +13,11 @@ from typing import Any
 
 from _results import write_json
 
+FOLDER = "planes"
+"""Of the planes that `prepare` makes, in the folder of the run."""
+READY = "ready"
+"""Empty file that says that a folder is complete."""
+
 MODULES = {
     "tests": "_gpu_tests",
     "inference": "_gpu_inference",
@@ -181,3 +186,15 @@ def kernels(run: Callable[[], object], most: int = 14) -> list[dict[str, Any]]:
         {"kernel": event.key[:90], "ms": event.self_device_time_total / 1e3, "calls": event.count}
         for event in events[:most]
     ]
+
+
+def wait_for(part: GpuPart, folder: Path) -> None:
+    """Until a folder is complete.
+
+    Raises:
+        TimeoutError: with 10 s left of the part's time, it was not.
+    """
+    while not (folder / READY).exists():
+        if part.left < 10:
+            raise TimeoutError(f"{folder.name} was not prepared in time; see parts/prepare.txt")
+        time.sleep(0.2)

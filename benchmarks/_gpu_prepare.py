@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from _gpu_part import GpuPart
+from _gpu_part import FOLDER, READY, GpuPart, wait_for
 
 from dqe_loss.audit.audited_exam import phantom_sources, read_audited_exam
 from dqe_loss.harden.sources import FIRST_PHANTOM
@@ -16,9 +15,6 @@ from dqe_loss.harden.taught_exams import ARRAYS, TaughtExam, prepare_exam
 PHANTOMS = 4
 ERRORS = 6
 """Wrong masks of each, as a hardening has of a phantom."""
-FOLDER = "planes"
-READY = "ready"
-"""Empty file that says that a folder is complete."""
 
 
 def prepare(part: GpuPart) -> None:
@@ -57,18 +53,6 @@ def taught_exams(part: GpuPart) -> list[TaughtExam]:
     wait_for(part, part.out / "exams")
     found = sorted(f for f in (part.out / "exams").iterdir() if all((f / f"{name}.npy").is_file() for name in ARRAYS))
     return [TaughtExam(folder.name, folder, True) for folder in found if not folder.name.startswith(".")]
-
-
-def wait_for(part: GpuPart, folder: Path) -> None:
-    """Until a folder is complete.
-
-    Raises:
-        TimeoutError: with 10 s left of the part's time, it was not.
-    """
-    while not (folder / READY).exists():
-        if part.left < 10:
-            raise TimeoutError(f"{folder.name} was not prepared in time; see parts/prepare.txt")
-        time.sleep(0.2)
 
 
 def _taught(seed: int, folder: Path, errors: int) -> None:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _gpu_part import GpuPart, kernels
-from _gpu_prepare import FOLDER, wait_for
+from _gpu_part import FOLDER, GpuPart, kernels, wait_for
 from _gpu_stand_in import WITHOUT_SIMPLEITK
 from training_throughput import make_trainer, measure_augment, measure_step, measure_training, phantom_planes
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
+from dqe_loss.task import GLIOMA
 
 VIEWS = ("axial", "coronal", "sagittal")
 """The three views: planes of constant Z, of constant Y and of constant X."""
@@ -98,7 +99,7 @@ def extract_planes(volume: Tensor, positions: Tensor, view: str) -> Tensor:
     return interpolate_planes(lambda index: take_planes(volume, index, view), positions, depth)
 
 
-def pad_planes(planes: Tensor, size: tuple[int, int] = (240, 240), value: float | None = None) -> Tensor:
+def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, value: float | None = None) -> Tensor:
     """Pad planes on all sides to the surrogate's field of view, centered.
 
     Args:

@@ -14,7 +14,7 @@ from dqe_loss.curate.decide import DECISIONS
 from dqe_loss.data.tables.rated import ORIGIN, PATHS
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.data.tables.warning_kinds import describe_aside
-from dqe_loss.evaluate.failure import failure_detection
+from dqe_loss.metrics.failure import failure_detection
 from dqe_loss.outputs import encode
 
 LISTS = {"keep": "kept.csv", "review": "review.csv", "drop": "dropped.csv"}

@@ -8,7 +8,7 @@ from dqe_loss.curate.curation import Calibration, Curation, CurationSettings
 from dqe_loss.curate.decide import Rule
 from dqe_loss.curate.lists_and_numbers import assumptions, labeled_stars, relative_paths, statement
 from dqe_loss.data.tables.warning_kinds import describe_aside
-from dqe_loss.evaluate.failure import failure_detection
+from dqe_loss.metrics.failure import failure_detection
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import Section, flag_rows, render_cases
 from dqe_loss.viz.html import Table, TableCell, format_number

@@ -11,9 +11,9 @@ from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.exam_files import MODALITY_TOKENS, last_part
 from dqe_loss.data.exams import OpenExam
 from dqe_loss.data.tables.warning_kinds import Finding
-from dqe_loss.task import MODALITIES, REGIONS
+from dqe_loss.task import GLIOMA, MODALITIES, REGIONS
 
-BRATS_SHAPE = (240, 240, 155)
+BRATS_SHAPE = (*GLIOMA.field_of_view, 155)
 LARGEST_SHARE = 1 / 3
 """Largest whole tumor, as a share of T1c's voxels other than 0, that is no warning: a hemisphere is a half."""
 

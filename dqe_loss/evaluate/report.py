@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from dqe_loss.evaluate.agreement import MINIMUM_EXAMS
 from dqe_loss.evaluate.predictions import COLUMNS, OVERLAPS
+from dqe_loss.metrics.agreement import MINIMUM_EXAMS
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
 
 COLUMN_NAMES = {column: "mean of views" if column == "mean" else column for column in COLUMNS}

@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dqe_loss.data.tables.ratings import judgments_by_view
-from dqe_loss.evaluate.agreement import METRICS, RESAMPLES, agreement, bootstrap_intervals, leave_one_rater_out
 from dqe_loss.evaluate.baselines import predict_baselines
-from dqe_loss.evaluate.failure import failure_detection
 from dqe_loss.evaluate.predictions import COLUMNS, OVERLAPS, VOLUMES
+from dqe_loss.metrics.agreement import METRICS, RESAMPLES, agreement, bootstrap_intervals, leave_one_rater_out
+from dqe_loss.metrics.failure import failure_detection
 
 CORRELATIONS = ("pearson", "spearman")
 Numbers = dict[str, Any]

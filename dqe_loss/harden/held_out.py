@@ -17,9 +17,10 @@ from dqe_loss.harden.masks import as_regions
 from dqe_loss.harden.objective import attack
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.refiner import Refiner, agreement
+from dqe_loss.task import GLIOMA
 from dqe_loss.train.saved_state import Row
 
-FIELD = 240
+FIELD = GLIOMA.field_of_view[0]
 """Side in voxels that planes are padded to, as the published surrogate does."""
 WRONG_MASKS = 4
 """Masks of an exam's stock that a plane is judged with."""

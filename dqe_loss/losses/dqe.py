@@ -18,7 +18,7 @@ from dqe_loss.core.slicing import VIEWS
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
-from dqe_loss.losses.prediction import Case, read_case, read_target
+from dqe_loss.losses.prediction import RatedBatch, read_batch, read_target
 from dqe_loss.losses.self_check import TargetStars
 from dqe_loss.losses.sum import RatingTerm, full_resolution
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
@@ -33,7 +33,7 @@ Prediction = Tensor | Sequence[Tensor]
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 MINIMUM_CROP = 96
-"""Smallest side in voxels of a crop whose padded planes are rated; see README and ``benchmarks/patches.py``."""
+"""Smallest side in voxels of a crop whose padded planes are rated; see docs/how-to/patches.md and ``benchmarks/patches.py``."""
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
@@ -225,7 +225,7 @@ class DQELoss(RatingTerm):
             raise ValueError(
                 "guard='target' keeps the surrogate's gradient honest and needs a target: call loss(input, target, "
                 "image=image). For exams without one say DQELoss(guard=None), and first see how far the checkpoint "
-                "can be trusted: unguarded, 50 steps suffice to fool the published one (README, 'Surprises')"
+                "can be trusted: unguarded, 50 steps suffice to fool the published one (docs/explanation/fooled.md)"
             )
         training = self.training and torch.is_grad_enabled()
         if alone:
@@ -274,7 +274,7 @@ class DQELoss(RatingTerm):
         if target is None:
             return
         whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
-        case = Case(whole, whole, in_place=origin is not None)
+        case = RatedBatch(whole, whole, in_place=origin is not None)
         sound = whole.volume(self.task.whole).flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
@@ -322,14 +322,14 @@ class DQELoss(RatingTerm):
         log: GradientLog | None,
         activation: str | None,
         check: bool = False,
-    ) -> Case:
+    ) -> RatedBatch:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
         check_devices(self.surrogate, prediction=input, image=image)
         first = not cannot_wait(input) and (check or not self.checked)
         if first and origin is not None:
             check_origin(origin, input, image)
-        case = read_case(
+        case = read_batch(
             _plain(input),
             None if target is None else _plain(target),
             origin,
@@ -347,7 +347,7 @@ class DQELoss(RatingTerm):
                 self._checked.add(self.training)
         return case
 
-    def _rate(self, rater: Rater, case: Case, image: Tensor) -> Tensor:
+    def _rate(self, rater: Rater, case: RatedBatch, image: Tensor) -> Tensor:
         seen = case.predicted if self.center == "prediction" or case.target is None else case.target
         center = center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
         return rate_mask(
@@ -360,7 +360,7 @@ class DQELoss(RatingTerm):
             checkpointing=self.checkpointing,
         )
 
-    def _can_be_rated(self, case: Case) -> Tensor:
+    def _can_be_rated(self, case: RatedBatch) -> Tensor:
         """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.
 
         Raises:

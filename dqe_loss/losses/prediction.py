@@ -159,7 +159,7 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class Case:
+class RatedBatch:
     """A batch to be rated.
 
     Attributes:
@@ -173,7 +173,7 @@ class Case:
     in_place: bool
 
 
-def read_case(
+def read_batch(
     input: Tensor,
     target: Tensor | None,
     origin: Any,
@@ -184,7 +184,7 @@ def read_case(
     hard: bool = False,
     guarded: GradientLog | None = None,
     check: bool = False,
-) -> Case:
+) -> RatedBatch:
     """Read prediction and target as masks, with the guard between them.
 
     Args:
@@ -209,7 +209,7 @@ def read_case(
     if target is None:
         if origin is not None:
             raise ValueError("origin= places a patch in the full-size target: pass target=")
-        return Case(predicted, None, in_place=False)
+        return RatedBatch(predicted, None, in_place=False)
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
@@ -222,6 +222,6 @@ def read_case(
     reference = read_target(local, **names, check=check)
     mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
-        return Case(mask, reference, in_place=False)
+        return RatedBatch(mask, reference, in_place=False)
     around = read_target(target, **names, check=check)
-    return Case(PatchMask(mask, reference, around, origins), around, in_place=True)
+    return RatedBatch(PatchMask(mask, reference, around, origins), around, in_place=True)

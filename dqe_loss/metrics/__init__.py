@@ -1,1 +1,1 @@
-"""Stars as metrics of MONAI and torchmetrics, and overlap with a reference."""
+"""Stars as metrics of MONAI and torchmetrics, overlap with a reference, agreement with raters, failure detection."""

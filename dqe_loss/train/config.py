@@ -10,6 +10,7 @@ import tyro
 from dqe_loss import options
 from dqe_loss.data.augmentation.config import AugmentationConfig
 from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.task import GLIOMA
 
 _SEED = tyro.conf.arg(help="Seed of the split, the weights, the order of planes and the augmentation.")
 
@@ -53,7 +54,7 @@ class TrainConfig:
     pretrained: Annotated[str | None, tyro.conf.arg(metavar="brainlesion|FILE", help_behavior_hint="")] = None
     encoding: Literal["regions", "tissue"] = "regions"
     normalization: Literal["percentile", "minmax", "head_mean"] = "percentile"
-    field_of_view: tuple[int, int] = (240, 240)
+    field_of_view: tuple[int, int] = GLIOMA.field_of_view
     targets: Literal["mean", "individual"] = "mean"
     optimizer: Literal["sgd", "adamw", "ranger21"] = "ranger21"
     learning_rate: float = 1e-3

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from dqe_loss.core.pipeline import CPU_BATCH
-from dqe_loss.evaluate.agreement import agreement
+from dqe_loss.metrics.agreement import agreement
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.surrogate.network import Surrogate, stars_of_output
 from dqe_loss.train.dataset import PlaneDataset, RatedPlane

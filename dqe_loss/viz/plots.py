@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from dqe_loss.evaluate.agreement import agreement
-from dqe_loss.evaluate.failure import failure_detection, risk_coverage
+from dqe_loss.metrics.agreement import agreement
+from dqe_loss.metrics.failure import failure_detection, risk_coverage
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
     "#0072B2",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dqe_loss.data.findings import region_volumes
-from dqe_loss.evaluate.agreement import METRICS, agreement, bootstrap_intervals, leave_one_rater_out
 from dqe_loss.evaluate.baselines import predict_baselines
+from dqe_loss.metrics.agreement import METRICS, agreement, bootstrap_intervals, leave_one_rater_out
 
 CORRELATIONS = ("pearson", "spearman", "kendall")
 # Halves, so that ties are common.
@@ -145,7 +145,7 @@ def test_bootstrap_by_exam_is_wider_than_by_segmentation():
 def test_blocks_do_not_change_the_bootstrap(monkeypatch):
     x, y, exams = noisy()
     expected = bootstrap_intervals(x, y, exams, resamples=50)
-    monkeypatch.setattr("dqe_loss.evaluate.agreement._BLOCK", 700)
+    monkeypatch.setattr("dqe_loss.metrics.agreement._BLOCK", 700)
     same(bootstrap_intervals(x, y, exams, resamples=50), expected)
 
 

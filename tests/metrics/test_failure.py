@@ -9,7 +9,7 @@ from helpers import quick
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dqe_loss.evaluate.failure import failure_detection, risk_coverage
+from dqe_loss.metrics.failure import failure_detection, risk_coverage
 
 cases = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 4)), min_size=1, max_size=20)
 
