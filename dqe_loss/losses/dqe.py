@@ -33,7 +33,7 @@ Prediction = Tensor | Sequence[Tensor]
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 MINIMUM_CROP = 96
-"""Smallest side in voxels of a crop whose padded planes are rated; see docs/how-to/patches.md and ``benchmarks/patches.py``."""
+"""Smallest side in voxels of a crop whose padded planes are rated (``benchmarks/patches.py``)."""
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
