@@ -25,6 +25,11 @@ class Task:
     whole: str
     field_of_view: tuple[int, int]
 
+    @property
+    def tissue_channels(self) -> int:
+        """Channels of a softmax head or of one-hot labels: background, and the tissues."""
+        return 1 + len(self.tissues)
+
     def __post_init__(self) -> None:
         """Check that regions are named that there are.
 

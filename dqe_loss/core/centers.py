@@ -1,4 +1,4 @@
-"""Where else to look: centers that do not depend on the segmentation.
+"""Where else planes can lie: centers that do not depend on the segmentation.
 
 Planes through a mask's own center show what it marks, never what it misses elsewhere: a small false tumor in the
 healthy hemisphere is rated for itself. These centers come from the image alone. `rate_segmentation(center=...)` rates
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.task import MODALITIES
 
@@ -22,7 +23,7 @@ PLACES = {
 """What the planes go through, in words; the first is as published."""
 
 CENTERS = tuple(PLACES)
-"""Where to look, by name."""
+"""Where planes can lie, by name."""
 
 SURVEY = "survey"
 """What is told beside the places where stars count the whole volume, too; no place by itself."""
@@ -53,7 +54,7 @@ def told_centers(centers: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
 
 
 def check_centers(centers: tuple[str, ...]) -> None:
-    """Check that places to look at are named, known and not named twice.
+    """Check that places are named, known and not named twice.
 
     Raises:
         ValueError: saying which there are.
@@ -98,7 +99,7 @@ def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None) -> T
     Returns:
         ``(B, 3)`` int64 voxel coordinates.
     """
-    flair = image[:, (modalities or MODALITIES).index("flair"), None]
+    flair = image[:, modality_index(modalities or MODALITIES, MODALITIES)[MODALITIES.index("flair")], None]
     # Air counts as 0, so that the rim of the brain, which is bright in many exams, is at a disadvantage.
     cells = F.avg_pool3d(at_least_float32(flair).nan_to_num(0, 0, 0), CELL, ceil_mode=True, count_include_pad=False)
     cubes = F.avg_pool3d(cells, BRIGHT_CELLS, 1, BRIGHT_CELLS // 2)

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views
@@ -119,7 +118,7 @@ def read_inputs(
             f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
             f"{tuple(mask.shape)}"
         )
-    channels = modality_index(names, config.modalities)
+    channels = config.channels(modalities)
     return RatingInput(image, mask, center if config.center_gradient else center.detach(), channels)
 
 

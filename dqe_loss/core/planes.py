@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import NORMALIZATIONS, scale_planes
+from dqe_loss.core.intensity import NORMALIZATIONS, modality_index, scale_planes
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource, interpolate_planes, pad_planes, take_planes
 from dqe_loss.task import GLIOMA, REGIONS, Task
@@ -50,6 +50,17 @@ class PlaneFormat:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if sorted(self.modalities) != sorted(self.task.modalities):
             raise ValueError(f"modalities must name each of {self.task.modalities} once, got {self.modalities}")
+
+    def channels(self, modalities: tuple[str, ...] | None = None) -> list[int]:
+        """Where each of the network's modalities lies in an image.
+
+        Args:
+            modalities: the image's channel order; the task's if None.
+
+        Raises:
+            ValueError: if they are not the network's, each once.
+        """
+        return modality_index(self.task.modalities if modalities is None else modalities, self.modalities)
 
 
 def presented_planes(

@@ -75,7 +75,7 @@ def explain_exam(
         checkpoint: where the surrogate comes from.
         reference: name of the segmentation that counts as true, if there is one.
         label_scheme: scheme of the label maps.
-        centers: where the stars look; of several places, each view is explained where its stars are lowest.
+        centers: where the planes lie; of several places, each view is explained where its stars are lowest.
 
     Returns:
         Contents of the files, and a table of the shares on the true error ("" without a reference).

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, check_views
@@ -131,7 +130,7 @@ def explain_labels(
         center = lowest_planes(surrogate, image, mask, center, modalities).center
     if center.is_floating_point() or tuple(center.shape) != (image.shape[0], 3):
         raise ValueError(f"center must be whole voxels (B, 3), got {tuple(center.shape)} of {center.dtype}")
-    channels = modality_index(modalities, surrogate.config.modalities)
+    channels = surrogate.config.channels(modalities)
     saliency = {}
     for view in views:
         index = center[:, VIEW_AXIS[view]]

@@ -17,8 +17,6 @@ from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
 from dqe_loss.task import GLIOMA, REGIONS
 
-TISSUE_CHANNELS = 1 + len(GLIOMA.tissues)
-"""Channels of a tissue head: background, and the tissues in ascending order of their labels."""
 ONE_HOT_TOLERANCE = 1e-2
 """By how much the channels of a one-hot target, in half precision, may miss a sum of 1."""
 OUTSIDE = 0.05
@@ -58,7 +56,7 @@ def read_prediction(
         ValueError: if shape, activation and values do not go together.
     """
     channels = prediction.shape[1] if prediction.ndim == 5 else 0
-    if channels not in (len(region_order), TISSUE_CHANNELS):
+    if channels not in (len(region_order), GLIOMA.tissue_channels):
         raise ValueError(
             f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
             f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= names channels"
@@ -110,7 +108,7 @@ def read_target(
     """
     if target.ndim == 4:
         target = target[:, None]  # class indices
-    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), TISSUE_CHANNELS):
+    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), GLIOMA.tissue_channels):
         raise ValueError(
             f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
             f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"

@@ -91,7 +91,7 @@ class PredictionRater:
             raise ValueError(
                 f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
             )
-        channels, regions, tissues = prediction.shape[1], len(self.region_order), 1 + len(self.task.tissues)
+        channels, regions, tissues = prediction.shape[1], len(self.region_order), self.task.tissue_channels
         if channels == 1:
             check_labels(prediction, self.label_scheme)
             return prediction

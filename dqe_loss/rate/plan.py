@@ -34,7 +34,7 @@ class RatePlan:
         channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
         workers: threads that read ahead.
         retry: whether to rate again what failed.
-        centers: where to look, see `dqe_loss.core.centers.CENTERS`.
+        centers: where the planes lie, see `dqe_loss.core.centers.CENTERS`.
         thorough: whether to survey the whole volume, if the surrogate has a refiner.
         rank: number of this process.
         world: number of processes.

@@ -19,7 +19,7 @@ from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
 
 CenterNames = tuple[str, ...]
-"""Where to look, see `dqe_loss.core.centers.CENTERS`."""
+"""Where the planes lie, see `dqe_loss.core.centers.CENTERS`."""
 
 
 class PreparedPlanes(NamedTuple):
@@ -50,7 +50,7 @@ def rate_exam(
         exam: the exam, as `dqe_loss.data.exams` reads or opens it; or its folder or paths, to be opened.
         surrogate: the network, on any device; planes are cut on the CPU.
         label_scheme: name of the label maps' scheme.
-        centers: where to look; of several places, each view's lowest stars count.
+        centers: where the planes lie; of several places, each view's lowest stars count.
         thorough: whether to ask the refiner all over the head, if there is one (`dqe_loss.surrogate.survey`).
 
     Returns:
@@ -78,7 +78,7 @@ def prepare_planes(
         exam: the exam; may be dropped afterwards.
         rater: says how planes are made; its network is not asked.
         label_scheme: name of the label maps' scheme.
-        centers: where to look; other places than the mask need the whole image read.
+        centers: where the planes lie; other places than the mask need the whole image read.
         thorough: whether to cut the planes of a survey, too, if there is a refiner to show them to.
 
     Returns:

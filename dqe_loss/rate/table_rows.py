@@ -52,7 +52,7 @@ def prepare_rows(
         case: the exam.
         surrogate: says how planes are made; its network is not asked.
         label_scheme: scheme of the label maps.
-        centers: where to look, see `dqe_loss.core.centers.CENTERS`.
+        centers: where the planes lie, see `dqe_loss.core.centers.CENTERS`.
         thorough: whether to survey, if there is a refiner.
 
     Returns:

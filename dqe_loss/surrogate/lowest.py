@@ -47,7 +47,7 @@ def lowest_planes(
         rater: the network; asked only if there are several places to choose from.
         image: intensities ``(B, 4, X, Y, Z)``.
         mask: the segmentations, of the image's size.
-        centers: where to look, see `dqe_loss.rate_segmentation`.
+        centers: where the planes lie, see `dqe_loss.rate_segmentation`.
         modalities: the image's channel order; the task's if None.
         thorough: whether the stars are those under a survey's ceiling, if there is a refiner.
 

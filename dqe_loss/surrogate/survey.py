@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dqe_loss.core.center_of_mass import mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import air_of, has_offset, modality_index
+from dqe_loss.core.intensity import air_of, has_offset
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.pipeline import CPU_BATCH
 from dqe_loss.core.planes import join_planes, presented_regions, presented_scans, split_planes
@@ -99,7 +99,7 @@ def survey_scans(
 ) -> SurveyScans:
     """The part of a survey that no mask is needed for; `survey` says what the arguments mean."""
     positions = survey_positions(image, planes)
-    channels = modality_index(modalities or config.task.modalities, config.modalities)
+    channels = config.channels(modalities)
     views = [presented_scans(config, image, positions[:, VIEW_AXIS[view]], view, channels) for view in VIEWS]
     return SurveyScans(torch.cat(views, 1), positions)
 

@@ -19,7 +19,6 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
@@ -107,7 +106,7 @@ class PlaneCache:
     def _extract(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         mask = LabelMask(labels, self.label_scheme)
         center = center_of_mask(mask, hard=True)
-        channels = modality_index(self.config.task.modalities, self.config.modalities)
+        channels = self.config.channels()
         planes = [
             presented_planes(self.config, image, mask, center[:, VIEW_AXIS[view], None], view, channels)
             for view in VIEWS

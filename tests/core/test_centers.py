@@ -59,3 +59,14 @@ def test_the_lowest_stars_of_each_view_count(slicing):
 def test_unknown_places_are_refused(centers):
     with pytest.raises(ValueError, match=r"center must be one or more of \('mask', 'flair', 'brain'\), each once, got"):
         rate_segmentation(tiny_surrogate(), make_image(), torch.zeros(1, 1, *SHAPE), center=centers)
+
+
+def test_a_center_in_flair_needs_the_modalities_by_name():
+    with pytest.raises(ValueError, match=r"modalities must name each of \('t1c', 't1', 't2', 'flair'\) once, got"):
+        rate_segmentation(
+            tiny_surrogate(),
+            make_image(),
+            torch.zeros(1, 1, *SHAPE),
+            center=("flair",),
+            modalities=("t1c", "t1", "t2", "T2F"),
+        )
