@@ -7,7 +7,7 @@ import numpy as np
 
 from dqe_loss.audit.absurd import absurd_masks
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
-from dqe_loss.data.corruption import CORRUPTIONS, as_brats23, corrupt
+from dqe_loss.data.corruption import CORRUPTIONS, as_canonical, corrupt
 from dqe_loss.data.corruption.shapes import EDEMA, Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluate.predictions import find_all_segmentations
@@ -79,5 +79,5 @@ def natural_masks(source: ExamSource) -> dict[str, Labels]:
     found = find_all_segmentations(reference.parent, (reference.name,))
     others = replace(found.paths, segmentations=found.paths.segmentations[1:])
     exam = read_exam(others, label_scheme=source.label_scheme, warn=False)
-    maps = (as_brats23(labels, source.label_scheme) for labels in exam.segmentations.values())
+    maps = (as_canonical(labels, source.label_scheme) for labels in exam.segmentations.values())
     return dict(zip(found.names[1:], maps, strict=True))

@@ -17,7 +17,7 @@ from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.planes import join_planes
 from dqe_loss.core.slicing import pad_planes
-from dqe_loss.data.corruption import as_brats23, corrupt
+from dqe_loss.data.corruption import as_canonical, corrupt
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
@@ -87,7 +87,7 @@ def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:
     """
     exam = load_exam(cell.source)
     name = find_reference(exam.name, list(exam.segmentations), cell.references)
-    reference = as_brats23(exam.segmentations[name], "brats")
+    reference = as_canonical(exam.segmentations[name], "brats")
     image, surrogate = torch.from_numpy(exam.image)[None], load_surrogate(cell.checkpoint)
     torch.manual_seed(0)
     config = surrogate.config
@@ -115,14 +115,14 @@ def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:
 
 def masks(cell: SaliencyCell, exam: Exam, name: str, reference: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
     """Kind, name and label map of every wrong mask."""
-    another = as_brats23(load_exam(_another(cell.source)).segmentations["reference"], SCHEME)
+    another = as_canonical(load_exam(_another(cell.source)).segmentations["reference"], SCHEME)
     for kind in cell.kinds:
         rng = np.random.default_rng(1)
         brain = (exam.image != 0).any(0)
         yield kind, kind, corrupt(reference, [(kind, cell.severity)], rng=rng, brain=brain, other=another)
     for other, labels in exam.segmentations.items():
         if other != name:
-            yield OTHERS, other, as_brats23(labels, "brats")
+            yield OTHERS, other, as_canonical(labels, "brats")
 
 
 def _another(source: str) -> str:

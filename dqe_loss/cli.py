@@ -24,13 +24,14 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "rate": Command("rate", "rate/command.py", "RateArguments"),
+    "rate": Command("rate", "rate/command.py", "RateOptions"),
     "curate": Command("train", "curate/command.py", "CurateArguments"),
     "simulate": Command("train", "simulate/command.py", "SimulateArguments"),
     "train": Command("train", "train/config.py", "TrainConfig"),
     "harden": Command("train", "harden/config.py", "HardenConfig"),
     "evaluate": Command("train", "evaluate/command.py", "EvaluateArguments"),
     "audit": Command("train", "audit/command.py", "AuditArguments"),
+    "task": Command("rate", "tasks/command.py", "TaskArguments"),
 }
 """All commands, in the order in which they are listed."""
 
@@ -66,12 +67,17 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
         The command's exit code; 2 if a library of its command line is missing, told in one line on standard error.
     """
     try:
-        command = import_extra(f"dqe_loss.{name}.command", COMMANDS[name].extra)
+        command = import_extra(_module_of(name), COMMANDS[name].extra)
     except ImportError as error:
         print(f"dqe {name}: error: {error}", file=sys.stderr)
         return 2
     code: int = command.main(argv)
     return code
+
+
+def _module_of(name: str) -> str:
+    """Module of a command's line."""
+    return f"dqe_loss.{COMMANDS[name].source.partition('/')[0]}.command"
 
 
 def usage() -> str:

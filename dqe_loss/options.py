@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from dqe_loss.core.label_schemes import SchemeName, describe_schemes
+from dqe_loss.core.label_schemes import describe_schemes
 
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")]
 OptionalFolder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
@@ -29,7 +29,12 @@ CheckpointName = Annotated[
     ),
 ]
 OutFolder = Annotated[Path, tyro.conf.arg(metavar="FOLDER", help="Folder to write to; made if it is not there.")]
-ExamFolders = Annotated[Folders, tyro.conf.arg(help="Folders of exams with BraTS file names.")]
+ExamFolders = Annotated[
+    Folders,
+    tyro.conf.arg(
+        help="Folders of exams whose files are named as their task says (of gliomas as in BraTS), or tables of paths."
+    ),
+]
 ReferenceNames = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
@@ -39,7 +44,24 @@ ReferenceNames = Annotated[
         "'*-seg'; several where exams differ.",
     ),
 ]
-SchemeOption = Annotated[SchemeName, tyro.conf.arg(help=f"Which label is which tissue. {describe_schemes()}.")]
+SchemeOption = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="NAME",
+        help_behavior_hint="",
+        help="Which label is which tissue, by the name of one of the task's label schemes; its first by default. Of "
+        f"gliomas: {describe_schemes()}.",
+    ),
+]
+TaskOption = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="NAME|FILE",
+        help_behavior_hint="",
+        help="What is segmented: a task of this package (glioma, blobs), or a .yaml or .json file that describes one. "
+        "By default that of the checkpoint, or glioma where there is none.",
+    ),
+]
 Thorough = Annotated[
     bool,
     tyro.conf.arg(

@@ -6,12 +6,12 @@ from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick, axial_panel, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.data.corruption.shapes import EDEMA, ENHANCING, NECROSIS, Labels
+from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.network import Surrogate
 
 SHIFTS = (5, 10, 15, 20, 30, 40)
-"""Voxels by which the reference is moved along X, away from the nearer side."""
+"""Voxels by which the reference is moved along X, away from the nearer side; fewer of a task with smaller errors."""
 PANELS_IN_A_ROW = 5
 
 
@@ -23,20 +23,20 @@ def absurd_masks(case: AuditedExam, rng: np.random.Generator) -> dict[str, Label
         rng: source of the random labels.
 
     Returns:
-        Name to label map in ``"brats23"``. Another exam's mask is left out where there is none.
+        Name to label map in the task's canonical scheme. Another exam's mask is left out where there is none.
     """
-    brain = case.brain.astype(np.uint8)
+    brain, task = case.brain.astype(np.uint8), case.task
+    whole = {f"brain as {task.title(tissue)}": brain * np.uint8(i) for i, tissue in enumerate(task.tissues, 1)}
     masks = {
         "empty": np.zeros_like(case.labels),
-        "brain as necrosis": brain * np.uint8(NECROSIS),
-        "brain as edema": brain * np.uint8(EDEMA),
-        "brain as enhancing tumor": brain * np.uint8(ENHANCING),
-        "random labels": brain * rng.integers(0, 4, brain.shape, dtype=np.uint8),
-        "mirrored": corrupt(case.labels, [("mirror", 1.0)], rng=rng, brain=case.brain),
+        **whole,
+        "random labels": brain * rng.integers(0, 1 + len(task.tissues), brain.shape, dtype=np.uint8),
+        "mirrored": corrupt(case.labels, [("mirror", 1.0)], rng=rng, brain=case.brain, task=task),
     }
     if case.other is not None:
         masks["another exam's mask"] = case.other
-    return masks | {f"shifted by {voxels} voxels": shifted(case.labels, voxels) for voxels in SHIFTS}
+    shifts = dict.fromkeys(max(round(voxels * task.error_size), 1) for voxels in SHIFTS)
+    return masks | {f"shifted by {voxels} voxels": shifted(case.labels, voxels) for voxels in shifts}
 
 
 def shifted(labels: Labels, voxels: int) -> Labels:
@@ -62,10 +62,10 @@ def measure_absurd(case: AuditedExam, surrogate: Surrogate, settings: AuditSetti
 
     Returns:
         ``reference`` (its stars), and under ``masks`` for each ``own`` and ``reference`` (stars through either center),
-        ``dice`` (mean of TC, WT, ET in the planes through the reference's center) and ``volume_dice``.
+        ``dice`` (mean of the regions in the planes through the reference's center) and ``volume_dice``.
     """
     regions = case.regions
-    center = hard_center_of_mass(regions)
+    center = hard_center_of_mass(regions, case.task)
     stars = mean_stars(surrogate, case.image, regions, thorough=settings.thorough)
     tick(1)
     panels = [axial_panel(case, regions, center, "reference", f"{stars:.2f}")]
@@ -78,7 +78,7 @@ def measure_absurd(case: AuditedExam, surrogate: Surrogate, settings: AuditSetti
         found[name] = {
             "own": own,
             "reference": there,
-            "dice": mean(plane_dice(mask, regions, center)),
+            "dice": mean(plane_dice(mask, regions, center, case.task)),
             "volume_dice": mean(region_dice(mask, regions)[0].tolist()),
         }
         panels.append(axial_panel(case, mask, center, name, f"{there:.2f} (own center {own:.2f})"))

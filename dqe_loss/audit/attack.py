@@ -63,17 +63,18 @@ def missing_stars(
 
     Args:
         rater: the network under attack, guarded or not.
-        image: raw ``(1, 4, X, Y, Z)``.
+        image: raw ``(1, C, X, Y, Z)``.
         box: where the logits lie.
-        shape: of the whole mask, ``(1, 3, X, Y, Z)``.
+        shape: of the whole mask, ``(1, R, X, Y, Z)``.
         jitter: standard deviation in voxels by which the rated planes move from call to call.
         seed: of the jitter.
     """
-    sampling = Sampling(jitter=jitter, generator=torch.Generator().manual_seed(seed))
+    task = rater.config.task
+    sampling = Sampling(task.views, jitter=jitter, generator=torch.Generator().manual_seed(seed))
 
     def objective(logits: Tensor) -> Tensor:
-        mask = free_mask(logits, box, shape)
-        center = center_of_mask(mask, hard=False)
+        mask = free_mask(logits, box, shape, task)
+        center = center_of_mask(mask, hard=False, regions=task.centers)
         return -rate_mask(rater, image, mask, center, sampling).mean()
 
     return objective

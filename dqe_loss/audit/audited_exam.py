@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.labels import regions_from_labels
-from dqe_loss.data.corruption import as_brats23
+from dqe_loss.data.corruption import as_canonical
 from dqe_loss.data.corruption.shapes import Labels, Mask
-from dqe_loss.data.exam_files import ExamPaths, choose_reference, find_exam
-from dqe_loss.data.exams import read_exam
+from dqe_loss.data.discovery.named_exams import find_named_exams
+from dqe_loss.data.exam_files import ExamPaths, choose_reference
+from dqe_loss.data.exams import head_of, read_exam
 from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.data.phantom import SIZE, make_phantom
+from dqe_loss.data.phantom import PHANTOMS, phantom_of
+from dqe_loss.task import GLIOMA, LabelScheme, Task
 
 FIRST_PHANTOM = 1000
 """Seed of the first phantom: far from those that `dqe_loss.simulate` begins with, which surrogates are trained on."""
@@ -32,13 +34,20 @@ class ExamSource:
         name: what to call it.
         paths: its files, the reference the only segmentation; None for a phantom.
         seed: the phantom's seed.
-        label_scheme: scheme of the reference.
+        label_scheme: scheme of the reference; the task's default if None.
+        task: what is segmented.
     """
 
     name: str
     paths: ExamPaths | None = None
     seed: int = 0
-    label_scheme: str = "brats"
+    label_scheme: str | None = None
+    task: Task = GLIOMA
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme."""
+        return self.task.scheme(self.label_scheme)
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,13 @@ class AuditedExam:
 
     Attributes:
         name: what to call it.
-        image: raw intensities ``(1, 4, X, Y, Z)``.
-        labels: reference in the scheme ``"brats23"``, uint8 (X, Y, Z).
+        image: raw intensities ``(1, C, X, Y, Z)``.
+        labels: reference in the task's canonical scheme, uint8 (X, Y, Z).
         brain: where there is brain, bool (X, Y, Z).
         other: another exam's reference in the same scheme, or None.
         other_name: whose.
         present: labels that occur in the reference as it is stored.
+        task: what is segmented.
     """
 
     name: str
@@ -62,45 +72,54 @@ class AuditedExam:
     other: Labels | None = None
     other_name: str | None = None
     present: tuple[int, ...] = ()
+    task: Task = GLIOMA
 
     @property
     def regions(self) -> Tensor:
-        """The reference as boolean regions ``(1, 3, X, Y, Z)``."""
+        """The reference as boolean regions ``(1, R, X, Y, Z)``."""
         return self.as_regions(self.labels)
 
     def as_regions(self, labels: Labels) -> Tensor:
-        """Any label map in ``"brats23"`` as boolean regions ``(1, 3, X, Y, Z)`` on the image's device."""
-        return regions_from_labels(torch.from_numpy(labels)[None, None].to(self.image.device), "brats23")
+        """Any label map in the canonical scheme as boolean regions ``(1, R, X, Y, Z)`` on the image's device."""
+        return regions_from_labels(torch.from_numpy(labels)[None, None].to(self.image.device), self.task.canonical)
 
     def rng(self, seed: int, stream: str) -> np.random.Generator:
         """Randomness that depends on the seed, the exam and what it is for, never on the order of the work."""
         return np.random.default_rng([seed, zlib.crc32(self.name.encode()), zlib.crc32(stream.encode())])
 
 
-def phantom_sources(count: int, first: int = FIRST_PHANTOM) -> list[ExamSource]:
-    """Synthetic exams."""
-    return [ExamSource(f"phantom-{seed}", seed=seed) for seed in range(first, first + count)]
+def phantom_sources(count: int, first: int = FIRST_PHANTOM, task: Task = GLIOMA) -> list[ExamSource]:
+    """Synthetic exams.
+
+    Raises:
+        ValueError: if there are none of the task.
+    """
+    seeds = range(first, first + count)
+    return [ExamSource(phantom_of(task).name(seed), seed=seed, task=task) for seed in seeds]
 
 
-def find_sources(folders: Sequence[Path], references: Sequence[str], label_scheme: str = "brats") -> list[ExamSource]:
+def find_sources(
+    folders: Sequence[Path], references: Sequence[str], label_scheme: str | None = None, task: Task = GLIOMA
+) -> list[ExamSource]:
     """Find exams and the reference of each.
 
     Args:
-        folders: the exams' folders, as `dqe_loss.data.exam_files.find_exam` reads them.
+        folders: the exams, as `dqe_loss.data.discovery.named_exams.find_named_exams` takes them.
         references: names, ends or patterns of references (`dqe_loss.data.exam_files.match_reference`); each exam must
-            have exactly one that fits.
-        label_scheme: scheme of the references.
+            have exactly one that fits; empty where each exam has one segmentation.
+        label_scheme: scheme of the references; the task's default if None.
+        task: what an exam holds.
 
     Raises:
         ValueError: there is no exam, no reference, more than one, or two exams have one name.
     """
     sources: list[ExamSource] = []
-    for folder in folders:
-        paths = find_exam(folder)
-        reference = choose_reference(Path(folder), paths.segmentations, references)
+    for paths in find_named_exams(folders, task):
+        reference = choose_reference(paths.folder, paths.segmentations, references)
         if paths.name in {source.name for source in sources}:
             raise ValueError(f"--exams names more than one exam {paths.name}; give each once, in a folder of its name")
-        sources.append(ExamSource(paths.name, replace(paths, segmentations=(reference,)), label_scheme=label_scheme))
+        alone = replace(paths, segmentations=(reference,))
+        sources.append(ExamSource(paths.name, alone, label_scheme=label_scheme, task=task))
     return sources
 
 
@@ -108,7 +127,9 @@ def find_stranger(source: ExamSource, sources: Sequence[ExamSource]) -> str | No
     """Name of the exam whose mask stands for another exam's: the next one, or a phantom; see `read_audited_exam`."""
     place = next(i for i, other in enumerate(sources) if other.name == source.name)
     following = [*sources[place + 1 :], *sources[:place]]
-    return following[0].name if following else f"phantom-{STRANGER}"
+    if following:
+        return following[0].name
+    return PHANTOMS[source.task.name].name(STRANGER) if source.task.name in PHANTOMS else None
 
 
 def read_audited_exam(
@@ -125,26 +146,28 @@ def read_audited_exam(
         The case; without another mask where none has the exam's shape.
 
     Raises:
-        ValueError: a file cannot be used, or the reference holds no tumor.
+        ValueError: a file cannot be used, or the reference is empty.
     """
     present: tuple[int, ...] = ()
+    task = source.task
     if source.paths is None:
-        phantom = make_phantom(source.seed)
+        phantom = phantom_of(task).make(source.seed)
         image, labels = phantom.image, phantom.segmentations["reference"]
     else:
-        exam = read_exam(source.paths, label_scheme=source.label_scheme)
+        exam = read_exam(source.paths, label_scheme=source.scheme)
         (stored,) = exam.segmentations.values()
         (present,) = exam.present.values()
-        image, labels = exam.image, as_brats23(stored, source.label_scheme)
+        image, labels = exam.image, as_canonical(stored, source.scheme)
     if not labels.any():
         file = source.paths.segmentations[0] if source.paths else source.name
-        raise ExamError(f"{file}: expected a reference with tumor, found none; leave the exam out")
-    # Negative intensities occur in real exams, so that brain is what is not 0.
+        raise ExamError(f"{file}: expected a reference with {task.subject}, found none; leave the exam out")
     volume = torch.from_numpy(image)[None].contiguous().to(device)
-    case = AuditedExam(source.name, volume, labels, (image != 0).any(0), present=present)
+    case = AuditedExam(source.name, volume, labels, head_of(image, task), present=present, task=task)
     if sources is None:
         return case
-    others = {other.name: other for other in sources} | {f"phantom-{STRANGER}": ExamSource("", seed=STRANGER)}
+    others = {other.name: other for other in sources}
+    if task.name in PHANTOMS:
+        others[PHANTOMS[task.name].name(STRANGER)] = ExamSource("", seed=STRANGER, task=task)
     name = find_stranger(source, sources)
     other = _read_reference(others[name], labels.shape) if name else None
     return replace(case, other=other, other_name=name if other is not None else None)
@@ -153,6 +176,7 @@ def read_audited_exam(
 def _read_reference(source: ExamSource, shape: tuple[int, ...]) -> Labels | None:
     """A reference by itself; None if its shape is another."""
     if source.paths is None:
-        return make_phantom(source.seed).segmentations["reference"] if shape == SIZE else None
-    stored: Labels = read_labels(source.paths.segmentations[0], source.label_scheme).stored
-    return as_brats23(stored, source.label_scheme) if stored.shape == shape else None
+        phantom = phantom_of(source.task)
+        return phantom.make(source.seed).segmentations["reference"] if shape == phantom.size else None
+    stored: Labels = read_labels(source.paths.segmentations[0], source.scheme).stored
+    return as_canonical(stored, source.scheme) if stored.shape == shape else None

@@ -12,10 +12,12 @@ from dqe_loss.command_line import check_device, run_command
 from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
+from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.reading import settle_task
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
 ALL_PARTS: tuple[PartName, ...] = ("absurd", "ladders", "exploitation", "direction", "soft", "invariance")
-_EXAMS = tyro.conf.arg(help="Folders of exams with BraTS file names, instead of phantoms.")
+_EXAMS = tyro.conf.arg(help="Exams, as folders or tables of paths, instead of phantoms.")
 _THOROUGH = tyro.conf.arg(
     help="Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head."
 )
@@ -51,7 +53,8 @@ class AuditArguments:
     ] = ()
     attack_steps: int = 100
     thorough: Annotated[options.Thorough, _THOROUGH] = True
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: options.TaskOption = None
     device: options.DeviceName = "cpu"
     seed: options.Seed = 0
 
@@ -67,10 +70,15 @@ def _run(arguments: AuditArguments) -> int:
     run = import_extra("dqe_loss.audit.whole_audit", "train")
     from dqe_loss.audit.audited_exam import find_sources, phantom_sources
     from dqe_loss.audit.stars_and_dice import AuditSettings
+    from dqe_loss.audit.verdict import thresholds_of
 
-    sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme)
+    surrogate = load_surrogate(arguments.checkpoint)
+    task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
+    if arguments.exams and not arguments.reference and task == GLIOMA:
+        raise ValueError("--exams needs --reference: the masks of an audit are made from the reference of that name")
+    sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme, task)
     phantoms = arguments.phantoms if arguments.phantoms is not None else 0 if arguments.exams else 2
-    sources += phantom_sources(phantoms)
+    sources += phantom_sources(phantoms, task=task)
     if len({source.name for source in sources}) < len(sources):
         raise ValueError("--exams has an exam that is named like a phantom; rename its folder, or leave --phantoms out")
     plan = run.AuditPlan(
@@ -78,10 +86,11 @@ def _run(arguments: AuditArguments) -> int:
         sources,
         arguments.parts,
         AuditSettings(arguments.seed, arguments.attack_steps, arguments.thorough),
-        arguments.label_scheme,
+        task.scheme(arguments.label_scheme),
         arguments.device,
+        thresholds_of(task),
     )
-    audit = run.run_audit(plan, load_surrogate(arguments.checkpoint), arguments.out)
+    audit = run.run_audit(plan, surrogate, arguments.out)
     print(f"{run.summary_text(audit)}\n\nAll of it: {arguments.out / 'index.html'}")
     failed: list[str] = run.failed_parts(audit)
     counted = [part for part in failed if part in arguments.fail_on or "any" in arguments.fail_on]
@@ -92,9 +101,8 @@ def _run(arguments: AuditArguments) -> int:
 
 def _check(arguments: AuditArguments) -> None:
     """Refuse what cannot work before anything is read."""
-    if bool(arguments.exams) != bool(arguments.reference):
-        given, missing = ("--exams", "--reference") if arguments.exams else ("--reference", "--exams")
-        raise ValueError(f"{given} needs {missing}: the masks of an audit are made from the reference of that name")
+    if arguments.reference and not arguments.exams:
+        raise ValueError("--reference needs --exams: the masks of an audit are made from the reference of that name")
     if arguments.phantoms is not None and arguments.phantoms < (0 if arguments.exams else 1):
         raise ValueError(f"--phantoms must be 1 or above (0 with --exams), got {arguments.phantoms}")
     if arguments.attack_steps < 1 or arguments.seed < 0:

@@ -9,11 +9,13 @@ from dqe_loss.audit.exploitation import GRADIENT_COST
 from dqe_loss.audit.free_mask import as_logits, free_box, free_mask
 from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Numbers, Tick, flat_planes, mean, plane_dice
 from dqe_loss.core.mask import Mask, center_of_mask
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, interpolate_planes
+from dqe_loss.core.pipeline import Sampling
+from dqe_loss.core.slicing import VIEW_AXIS, interpolate_planes
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import rate_mask
+from dqe_loss.task import Task
 
 SEVERITY = 0.5
 """How bad the corrupted masks are (our choice): plainly wrong, plainly of this tumor."""
@@ -58,7 +60,7 @@ def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: AuditSe
 
     Returns:
         Under ``masks``, for each corruption: ``cosine`` of the gradients of ``6 - rating`` and of the Dice loss,
-        ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of TC, WT, ET).
+        ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of the regions).
     """
     regions = case.regions
     box = free_box(case.image, regions)
@@ -67,29 +69,30 @@ def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: AuditSe
         if name == "other" and case.other is None:
             continue
         rng = case.rng(settings.seed, name)
-        labels = corrupt(case.labels, [(name, SEVERITY)], rng=rng, brain=case.brain, other=case.other)
+        labels = corrupt(case.labels, [(name, SEVERITY)], rng=rng, brain=case.brain, other=case.other, task=case.task)
         wrong = case.as_regions(labels)
         logits = as_logits(wrong)[box].contiguous().requires_grad_()
-        mask = free_mask(logits, box, regions.shape)
-        center = center_of_mask(mask, hard=False).detach()
-        stars = rate_mask(GuardedSurrogate(surrogate), case.image, mask, center).mean()
+        mask = free_mask(logits, box, regions.shape, case.task)
+        center = center_of_mask(mask, hard=False, regions=case.task.centers).detach()
+        sampling = Sampling(case.task.views)
+        stars = rate_mask(GuardedSurrogate(surrogate), case.image, mask, center, sampling).mean()
         (rated,) = torch.autograd.grad(surrogate.config.stars[1] - stars, [logits])
-        overlap = DiceLoss()(_flat_planes(mask, center), flat_planes(regions, center).float())
+        overlap = DiceLoss()(_flat_planes(mask, center, case.task), flat_planes(regions, center, case.task).float())
         (wanted,) = torch.autograd.grad(overlap, [logits])
         masks[name] = {
             "cosine": cosine(rated, wanted),
             "kept": kept_share(rated, regions[box].float() - logits.detach().sigmoid()),
             "stars": stars.item(),
-            "dice": mean(plane_dice(wrong, regions, center)),
+            "dice": mean(plane_dice(wrong, regions, center, case.task)),
         }
         tick(GRADIENT_COST)
     return Measured({"masks": masks})
 
 
-def _flat_planes(mask: Mask, center: Tensor) -> Tensor:
+def _flat_planes(mask: Mask, center: Tensor, task: Task) -> Tensor:
     """The same as `flat_planes`, of a mask."""
     planes = []
-    for view in VIEWS:
+    for view in task.views:
         axis = VIEW_AXIS[view]
 
         def take(index: Tensor, view: str = view) -> Tensor:

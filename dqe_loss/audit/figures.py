@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from dqe_loss.audit.exploitation import JITTERS, STARTS
 from dqe_loss.audit.stars_and_dice import CENTERS, Numbers
 from dqe_loss.audit.verdict import WHOSE
-from dqe_loss.task import REGIONS
-from dqe_loss.viz.plots import BLUE, GREEN, MARKERS, ORANGE, PURPLE, RED
+from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.reading import task_from_dict
+from dqe_loss.viz.plots import BLACK, BLUE, GREEN, MARKERS, ORANGE, PURPLE, RED, SKY
 
 COLORS = {"own": ORANGE, "reference": BLUE, "fixed": BLUE, "jittered": ORANGE}
-REGION_COLORS = dict(zip(REGIONS, (PURPLE, GREEN, RED), strict=True))
+REGION_COLORS = (PURPLE, GREEN, RED, BLUE, ORANGE, SKY, BLACK)
+"""Colors of regions, in their order."""
 _GRAY = "0.45"
 _CURVE: dict[str, dict[str, Any]] = {
     "none": {"linewidth": 1.3, "alpha": 1.0},
@@ -26,7 +28,13 @@ _CURVE: dict[str, dict[str, Any]] = {
 def draw_figures(audit: Mapping[str, Any]) -> dict[str, Figure]:
     """A figure for each part of an audit (the content of ``audit.json``)."""
     unit, limits = audit["unit"], audit["thresholds"]
-    return {name: DRAWN[name](part["exams"], unit, limits) for name, part in audit["parts"].items()}
+    regions = task_from_dict(audit["config"]["task"]).regions
+    return {
+        name: draw_exploitation(part["exams"], unit, limits, regions)
+        if name == "exploitation"
+        else DRAWN[name](part["exams"], unit, limits)
+        for name, part in audit["parts"].items()
+    }
 
 
 def draw_absurd(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
@@ -70,7 +78,9 @@ def draw_ladders(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fi
     return figure
 
 
-def draw_exploitation(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
+def draw_exploitation(
+    exams: Mapping[str, Numbers], unit: str, limits: Numbers, regions: Sequence[str] = GLIOMA.regions
+) -> Figure:
     """Above, stars while an attack goes on; below, Dice in the rated planes before and after it."""
     figure, grid = _grid(2 * len(STARTS), len(STARTS), 2.1, 2.3)
     for column, start in enumerate(STARTS):
@@ -80,19 +90,19 @@ def draw_exploitation(exams: Mapping[str, Numbers], unit: str, limits: Numbers) 
                 for guard, run in numbers["attacks"][start][planes].items():
                     above.plot(range(len(run["stars"])), run["stars"], color=COLORS[planes], **_CURVE[guard])
         above.set_title(f"from {start}", fontsize=10)
-        for i, region in enumerate(REGIONS):
+        for i in range(len(regions)):
             for j, planes in enumerate(JITTERS):
                 for numbers in exams.values():
                     for guard, run in numbers["attacks"][start][planes].items():
                         ends = [run[when]["planes"][i] for when in ("before", "after")]
                         place = i - 0.15 + 0.3 * j + (0.12 if guard == "off" else 0)
-                        color = REGION_COLORS[region]
+                        color = REGION_COLORS[i % len(REGION_COLORS)]
                         style: dict[str, Any] = {"color": color, "alpha": _CURVE[guard]["alpha"]}
                         below.plot([place] * 2, ends, linestyle="-" if planes == "fixed" else ":", **style)
                         inside = "white" if guard == "off" else color
                         below.plot(place, ends[1], "o", markersize=5, markerfacecolor=inside, **style)
                         below.plot(place, ends[0], "_", markersize=9, **style)
-        below.set_xticks(range(len(REGIONS)), REGIONS)
+        below.set_xticks(range(len(regions)), regions)
         below.set_ylim(-0.04, 1.04)
         above.set_xlabel("step", fontsize=9)
     _share_y(grid[: len(STARTS)])

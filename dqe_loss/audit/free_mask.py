@@ -14,7 +14,7 @@ from dqe_loss.core.center_of_mass import Profiles
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.task import REGIONS
+from dqe_loss.task import GLIOMA, Task
 
 CONFIDENCE = 3.0
 """Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""
@@ -22,10 +22,10 @@ CONFIDENCE = 3.0
 
 @dataclass(frozen=True)
 class Nothing:
-    """A mask without any tumor, as a `Mask`.
+    """An empty mask, as a `Mask`.
 
     Attributes:
-        shape: of its volumes, ``(1, 3, X, Y, Z)``.
+        shape: of its volumes, ``(1, R, X, Y, Z)``.
         device: where it is.
     """
 
@@ -40,7 +40,7 @@ class Nothing:
     def take(self, index: Tensor, view: str) -> Tensor:
         """Planes of zeros."""
         sides = [size for axis, size in enumerate(self.shape[2:]) if axis != VIEW_AXIS[view]]
-        return torch.zeros(*index.shape, len(REGIONS), *sides, device=self.device)
+        return torch.zeros(*index.shape, self.shape[1], *sides, device=self.device)
 
 
 def free_box(image: Tensor, regions: Tensor) -> Box:
@@ -53,16 +53,17 @@ def as_logits(regions: Tensor) -> Tensor:
     return CONFIDENCE * (2 * regions.float() - 1)
 
 
-def free_mask(logits: Tensor, box: Box, shape: torch.Size) -> Mask:
+def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task = GLIOMA) -> Mask:
     """The logits of a box as a mask of full size.
 
     Args:
-        logits: ``(1, 3, ...)``, of the box's size.
+        logits: ``(1, R, ...)``, of the box's size.
         box: where they lie.
-        shape: of the full size, ``(1, 3, X, Y, Z)``.
+        shape: of the full size, ``(1, R, X, Y, Z)``.
+        task: what the regions are.
     """
     x, y, z = (int(side.start) for side in box[2:])
-    patch = RegionMask(logits, hard=False, activation="sigmoid")
+    patch = RegionMask(logits, False, "sigmoid", task.regions, task.canonical)
     return PatchMask(
         patch, Nothing(logits.shape, logits.device), Nothing(shape, logits.device), torch.tensor([[x, y, z]])
     )
@@ -70,7 +71,7 @@ def free_mask(logits: Tensor, box: Box, shape: torch.Size) -> Mask:
 
 @torch.no_grad()
 def whole_mask(logits: Tensor, box: Box, shape: torch.Size) -> Tensor:
-    """The probabilities of a box as a volume of full size ``(1, 3, X, Y, Z)``."""
+    """The probabilities of a box as a volume of full size ``(1, R, X, Y, Z)``."""
     volume = torch.zeros(shape, device=logits.device)
     volume[box] = logits.sigmoid()
     return volume

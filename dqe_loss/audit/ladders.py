@@ -51,11 +51,11 @@ def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSett
 
     Returns:
         ``severities`` (0 first) and, under ``ladders``, for each corruption and center: ``stars`` and ``dice`` (mean
-        of TC, WT, ET in the rated planes) at each severity, ``spearman`` of severity and stars, ``visible`` (that of
+        of the regions in the rated planes) at each severity, ``spearman`` of severity and stars, ``visible`` (that of
         severity and Dice, -1 where each rung is worse than the one before) and ``rise``, the largest.
     """
     regions = case.regions
-    center = hard_center_of_mass(regions)
+    center = hard_center_of_mass(regions, case.task)
     first = mean_stars(surrogate, case.image, regions)
     tick(1)
     severities = (0.0, *SEVERITIES)
@@ -66,16 +66,18 @@ def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSett
         stars, dice = {c: [first] for c in CENTERS}, {c: [1.0] for c in CENTERS}
         for severity in SEVERITIES:
             rng = case.rng(settings.seed, name)
-            labels = corrupt(case.labels, [(name, severity)], rng=rng, brain=case.brain, other=case.other)
+            labels = corrupt(
+                case.labels, [(name, severity)], rng=rng, brain=case.brain, other=case.other, task=case.task
+            )
             mask = case.as_regions(labels)
-            own = hard_center_of_mass(mask)
+            own = hard_center_of_mass(mask, case.task)
             for which, at in zip(CENTERS, (own, center), strict=True):
                 if which == "reference" and torch.equal(own, center):  # the very same planes
                     stars[which].append(stars["own"][-1])
                     dice[which].append(dice["own"][-1])
                 else:
                     stars[which].append(mean_stars(surrogate, case.image, mask, at))
-                    dice[which].append(mean(plane_dice(mask, regions, at)))
+                    dice[which].append(mean(plane_dice(mask, regions, at, case.task)))
                 tick(1)
         ladders[name] = {which: _summary(severities, stars[which], dice[which]) for which in CENTERS}
     return Measured({"severities": list(severities), "ladders": ladders})

@@ -8,6 +8,8 @@ from typing import Any
 from dqe_loss.audit.exploitation import GUARDS, JITTERS, SHIFT, STARTS
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
+from dqe_loss.task import Task
+from dqe_loss.tasks.reading import task_from_dict
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
 
 _RULES = {">=": "at least", ">": "more than", "<=": "at most"}
@@ -26,6 +28,7 @@ def render_page(
     Returns:
         HTML that needs no other file.
     """
+    task = task_from_dict(audit["config"]["task"])
     parts = [
         {
             "name": name,
@@ -34,10 +37,10 @@ def render_page(
             "meaning": PARTS[name].meaning,
             "checks": [_check(check) for check in part["checks"]],
             "figure": base64.b64encode(figures[name]).decode(),
-            "caption": _CAPTIONS[name],
-            "tables": _TABLES[name](part["exams"], audit["unit"]) if name in _TABLES else [],
+            "caption": _CAPTIONS[name].format(regions=task.list_titles(task.regions)),
+            "tables": _TABLES[name](part["exams"], audit["unit"], task) if name in _TABLES else [],
             "pictures": [(exam, base64.b64encode(png).decode()) for (of, exam), png in pictures.items() if of == name],
-            "picture_caption": _PICTURES.get(name, ""),
+            "picture_caption": _PICTURES.get(name, "").format(scan=task.title(task.modalities[0])),
         }
         for name, part in audit["parts"].items()
     ]
@@ -48,6 +51,7 @@ def render_page(
         kind_text=SURROGATE_TEXT[audit["kind_of_ratings"]],
         left_out=[part.title for name, part in PARTS.items() if name not in audit["parts"]],
         audit=audit,
+        task=task,
         parts=parts,
         failed=[part["title"] for part in parts if not part["passed"]],
         phantoms=all(exam["kind"] == "phantom" for exam in audit["exams"]),
@@ -66,7 +70,7 @@ def _check(check: Numbers) -> dict[str, Any]:
     }
 
 
-def _absurd_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
+def _absurd_tables(exams: Mapping[str, Numbers], unit: str, task: Task) -> list[Table]:
     tables = []
     for exam, numbers in exams.items():
         rows: list[list[Any]] = [
@@ -76,11 +80,12 @@ def _absurd_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
             keys = ("own", "reference", "dice", "volume_dice")
             rows.append([name, *(TableCell(format_number(mask[key])) for key in keys)])
         columns = ["", "own center", "reference's center", "Dice in its planes", "Dice 3D"]
-        tables.append(Table(f"{exam}: {unit} through either center, and mean Dice of TC, WT, ET", columns, rows, {0}))
+        caption = f"{exam}: {unit} through either center, and mean Dice of {', '.join(task.regions)}"
+        tables.append(Table(caption, columns, rows, {0}))
     return tables
 
 
-def _ladder_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
+def _ladder_tables(exams: Mapping[str, Numbers], unit: str, task: Task) -> list[Table]:
     names = list(dict.fromkeys(name for numbers in exams.values() for name in numbers["ladders"]))
     rows: list[list[Any]] = []
     for name in names:
@@ -96,7 +101,7 @@ def _ladder_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
     return [Table(f"{caption}rated planes; through the mask's own and through the reference's center", columns, rows)]
 
 
-def _exploitation_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]:
+def _exploitation_tables(exams: Mapping[str, Numbers], unit: str, task: Task) -> list[Table]:
     tables = []
     for exam, numbers in exams.items():
         attacks = numbers["attacks"]
@@ -112,7 +117,7 @@ def _exploitation_tables(exams: Mapping[str, Numbers], unit: str) -> list[Table]
                 for planes in JITTERS
             ]
             note = "" if len(guards) > 1 else f"; {GUARDS[guards[0]]}"
-            tables.append(Table(f"{exam}: before → after; Dice as TC/WT/ET{note}", columns, rows))
+            tables.append(Table(f"{exam}: before → after; Dice as {'/'.join(task.regions)}{note}", columns, rows))
     return tables
 
 
@@ -147,16 +152,16 @@ _CAPTIONS = {
     "absurd": "Each mask's stars above (right) or below (left) the reference's. Masks that share much of the "
     "reference in its planes, such as slightly shifted ones, are shown and not judged.",
     "ladders": "Stars as an error grows; the leftmost point is the reference.",
-    "exploitation": "Above: stars as the optimizer sees them, step by step. Below: Dice of tumor core, whole tumor and "
-    "enhancing tumor in the rated planes, before and after. Light, with open dots: a refiner's guard off.",
+    "exploitation": "Above: stars as the optimizer sees them, step by step. Below: Dice of {regions} "
+    "in the rated planes, before and after. Light, with open dots: a refiner's guard off.",
     "direction": "Masks with one error of severity 0.5 each, in the planes through their own center.",
     "soft": "How the stars of the reference change as it gets softer.",
     "invariance": "How far stars move with changes that make the mask neither better nor worse.",
 }
 _PICTURES = {
-    "absurd": "The axial plane through the reference's center on T1c, with each mask's stars through the reference's "
-    "center and through its own.",
-    "exploitation": "The axial plane through each mask's own center on T1c, with the stars of the soft mask and its "
+    "absurd": "The axial plane through the reference's center on {scan}, with each mask's stars through the "
+    "reference's center and through its own.",
+    "exploitation": "The axial plane through each mask's own center on {scan}, with the stars of the soft mask and its "
     f"mean Dice in the rated planes. From the top: {', '.join(STARTS)} (shifted: by {SHIFT} voxels). Masks are cut at "
     "0.5.",
 }

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dqe_loss.audit.stars_and_dice import Panel
+from dqe_loss.task import Task
 from dqe_loss.viz.hanging import gray, paint, window
 
-TISSUES = {"edema": "#56B4E9", "necrosis and non-enhancing core": "#F0E442", "enhancing tumor": "#FF4A26"}
-"""What is filled, and how: the colors of `dqe_loss.viz.hanging.OUTLINES`."""
 # Inches.
 _WIDTH, _TITLE, _GAP, _LEGEND = 2.0, 0.5, 0.08, 0.42
 
@@ -39,7 +38,8 @@ def draw_panels(rows: Sequence[Sequence[Panel]]) -> Figure:
             for text, down, weight in ((panel.title, 0.22, "bold"), (panel.note, 0.42, "normal")):
                 place = (left / size[0], 1 - (top + down) / size[1])
                 figure.text(*place, text, color="white", size=9, weight=weight, va="baseline")
-    handles = [Patch(color=color, label=name) for name, color in TISSUES.items()]
+    task = rows[0][0].task
+    handles = [Patch(color=task.color(region), label=_filled(region, task)) for region, _ in task.painting]
     figure.legend(
         handles=handles,
         loc="upper left",
@@ -54,11 +54,18 @@ def draw_panels(rows: Sequence[Sequence[Panel]]) -> Figure:
     return figure
 
 
+def _filled(region: str, task: Task) -> str:
+    """What a color stands for: what a region holds beyond the smaller ones that are painted over it."""
+    inner = {t for r in task.regions if set(task.parts[r]) < set(task.parts[region]) for t in task.parts[r]}
+    own = tuple(tissue for tissue in task.tissues if tissue in task.parts[region] and tissue not in inner)
+    return task.list_titles(own) if own else task.title(region)
+
+
 def _draw(axes: Axes, panel: Panel) -> None:
     shades = gray(panel.scan, *window(panel.scan[panel.scan != 0]))
-    core, whole, enhancing = panel.regions
     # Each region covers the one below it: a voxel shows one tissue.
-    tissues = list(zip((whole, core, enhancing), TISSUES.values(), strict=True))
+    task = panel.task
+    tissues = [(panel.regions[task.regions.index(region)], task.color(region)) for region, _ in task.painting]
     picture = paint(np.where(panel.scan != 0, shades, 0), tissues)
     axes.imshow(picture.transpose(1, 0, 2), aspect="auto", interpolation="nearest")
     axes.set_axis_off()

@@ -24,7 +24,7 @@ SURE = 6.0
 
 
 def soften(case: AuditedExam, sigma: float) -> Tensor:
-    """The reference, blurred: probabilities ``(1, 3, X, Y, Z)``."""
+    """The reference, blurred: probabilities ``(1, R, X, Y, Z)``."""
     soft = case.regions.float()
     box = array_box(case.labels, math.ceil(3 * sigma) + 1)
     if box is None:
@@ -37,7 +37,7 @@ def soften(case: AuditedExam, sigma: float) -> Tensor:
 
 
 def soft_mask(case: AuditedExam, kind: str, level: float) -> Tensor:
-    """The reference as a soft mask ``(1, 3, X, Y, Z)`` of a kind named in `MILD`."""
+    """The reference as a soft mask ``(1, R, X, Y, Z)`` of a kind named in `MILD`."""
     if kind == "softening":
         return soften(case, level)
     regions = case.regions.float()

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.core.boxes import array_box
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, extract_planes
+from dqe_loss.core.slicing import VIEW_AXIS, extract_planes
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
+from dqe_loss.task import GLIOMA, Task
 
 CENTERS = ("own", "reference")
 """Whose center the rated planes go through: the mask's, as the loss and `dqe_loss.rate` look, or the reference's."""
@@ -51,14 +52,16 @@ class Panel:
     Attributes:
         title: what the mask is.
         note: its figures.
-        scan: T1c (H, W).
-        regions: boolean (3, H, W).
+        scan: the first modality (H, W).
+        regions: boolean (R, H, W).
+        task: what is segmented.
     """
 
     title: str
     note: str
     scan: NDArray[Any]
     regions: NDArray[np.bool_]
+    task: Task = GLIOMA
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,12 @@ def mean_stars(
     slicing: str = "hard",
     thorough: bool = False,
 ) -> float:
-    """Mean stars of the three views.
+    """Mean stars of the views.
 
     Args:
         surrogate: the network.
-        image: raw ``(1, 4, X, Y, Z)``.
-        regions: ``(1, 3, X, Y, Z)``, boolean or in [0, 1].
+        image: raw ``(1, C, X, Y, Z)``.
+        regions: ``(1, R, X, Y, Z)``, boolean or in [0, 1].
         center: ``(1, 3)``, integers for hard slicing, or names, see `rate_segmentation`.
         slicing: ``"hard"`` or ``"soft"``, see `rate_segmentation`.
         thorough: whether to survey the whole volume, if there is a refiner.
@@ -105,13 +108,13 @@ def mean_stars(
 
 
 @torch.no_grad()
-def plane_dice(regions: Tensor, reference: Tensor, center: Tensor) -> list[float]:
-    """Dice of TC, WT, ET in the three planes through a center, counted together, binarized at 0.5.
+def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task = GLIOMA) -> list[float]:
+    """Dice of each region in the planes of the views through a center, counted together, binarized at 0.5.
 
     Planes that hold a region neither in the mask nor in the reference say nothing about it: an agreement on nothing,
     such as that of an empty mask, which has no center, is not to count as one. There it is the whole volume's Dice.
     """
-    pair = [flat_planes(volume, center) > 0.5 for volume in (regions, reference)]
+    pair = [flat_planes(volume, center, task) > 0.5 for volume in (regions, reference)]
     values: list[float] = region_dice(*pair)[0].tolist()
     blank = (~(pair[0] | pair[1]).flatten(2)[0].any(1)).tolist()
     if any(blank):
@@ -122,16 +125,16 @@ def plane_dice(regions: Tensor, reference: Tensor, center: Tensor) -> list[float
 
 @torch.no_grad()
 def soft_dice(probabilities: Tensor, reference: Tensor) -> list[float]:
-    """Dice of TC, WT, ET of probabilities ``(1, 3, ...)``: ``2 sum(p r) / (sum p + sum r)``; 1 where both are 0."""
+    """Dice of each region of probabilities ``(1, R, ...)``: ``2 sum(p r) / (sum p + sum r)``; 1 where both are 0."""
     p, r = probabilities.flatten(2)[0], reference.flatten(2)[0].to(probabilities.dtype)
     total = p.sum(1) + r.sum(1)
     values: list[float] = torch.where(total > 0, 2 * (p * r).sum(1) / total.clamp(min=1e-9), 1.0).tolist()
     return values
 
 
-def flat_planes(volume: Tensor, center: Tensor) -> Tensor:
-    """The three planes through a center in one, ``(1, C, N, 1)``, differentiably."""
-    planes = [extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[:, 0].flatten(2) for view in VIEWS]
+def flat_planes(volume: Tensor, center: Tensor, task: Task = GLIOMA) -> Tensor:
+    """The planes of the views through a center in one, ``(1, C, N, 1)``, differentiably."""
+    planes = [extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[:, 0].flatten(2) for view in task.views]
     return torch.cat(planes, 2)[..., None]
 
 
@@ -145,4 +148,4 @@ def axial_panel(case: AuditedExam, regions: Tensor, center: Tensor, title: str, 
     box = array_box(case.brain, 4) or tuple(slice(0, size) for size in case.brain.shape)
     z = min(max(round(float(center[0, 2])), 0), case.brain.shape[2] - 1)
     scan, planes = case.image[0, 0, box[0], box[1], z], regions[0, :, box[0], box[1], z]
-    return Panel(title, note, scan.cpu().numpy(), (planes > 0.5).cpu().numpy())
+    return Panel(title, note, scan.cpu().numpy(), (planes > 0.5).cpu().numpy(), case.task)

@@ -22,6 +22,7 @@ from dqe_loss.outputs import encode, write_together
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
+from dqe_loss.task import GLIOMA, LabelScheme
 from dqe_loss.viz.plots import save_figure
 
 FORMAT = 2
@@ -38,7 +39,7 @@ class AuditPlan:
         sources: the exams.
         parts: names of the parts, in any order.
         settings: seed and steps.
-        label_scheme: scheme of the references.
+        scheme: scheme of the references.
         device: where the network runs.
         thresholds: where checks pass.
     """
@@ -47,7 +48,7 @@ class AuditPlan:
     sources: Sequence[ExamSource]
     parts: Sequence[str]
     settings: AuditSettings
-    label_scheme: str = "brats"
+    scheme: LabelScheme = field(default_factory=GLIOMA.scheme)
     device: str = "cpu"
     thresholds: Thresholds = field(default_factory=Thresholds)
 
@@ -80,7 +81,7 @@ def run_audit(plan: AuditPlan, surrogate: Surrogate, folder: Path) -> Numbers:
         OSError: a file cannot be written.
     """
     surrogate = surrogate_on(surrogate, plan.device)
-    settings = {"checkpoint": fingerprint(surrogate), "seed": plan.settings.seed, "label_scheme": plan.label_scheme}
+    settings = {"checkpoint": fingerprint(surrogate), "seed": plan.settings.seed, "label_scheme": plan.scheme.name}
     state = FinishedParts.open(folder, {"format": FORMAT} | settings)
     _measure(plan, surrogate, state)
     audit = _describe(plan, surrogate, state)
@@ -120,7 +121,7 @@ def _measure(plan: AuditPlan, surrogate: Surrogate, state: FinishedParts) -> Non
         for part in plan.ordered_parts
         if state.find(part, source.name, plan.inputs(part, source)) is None
     ]
-    case, survey = None, LabelSurvey(plan.label_scheme)
+    case, survey = None, LabelSurvey(plan.scheme)
     guards = len(guards_of(surrogate.config))
     total = sum(PARTS[part].count(plan.settings) * (guards if PARTS[part].uses_steps else 1) for _, part in missing)
     with tqdm(total=total, unit="", leave=False, disable=None, smoothing=0.02) as bar:
@@ -169,8 +170,8 @@ def _describe(plan: AuditPlan, surrogate: Surrogate, state: FinishedParts) -> Nu
         "scale": list(config.stars),
         "config": config.to_dict(),
         "exams": exams,
-        "settings": asdict(plan.settings) | {"label_scheme": plan.label_scheme, "device": plan.device},
-        "thresholds": asdict(plan.thresholds),
+        "settings": asdict(plan.settings) | {"label_scheme": plan.scheme.name, "device": plan.device},
+        "thresholds": {k: v for k, v in asdict(plan.thresholds).items() if k not in ("regions", "order")},
         "passed": all(part["passed"] for part in parts.values()),
         "parts": parts,
         "versions": {library: version(library) for library in LIBRARIES},

@@ -1,15 +1,17 @@
-"""The center of mass of a tumor, hard as published or soft with a gradient.
+"""The center of mass of what is segmented, hard as published or soft with a gradient.
 
 A center is found from *mass profiles*, the mass of each plane along X, Y and Z: three short vectors that say all a
 center needs, and that add up when a mask is put together from parts (see `dqe_loss.core.patch`).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.task import GLIOMA, Task
 
 MINIMUM_MASS = 0.5
 """Mass in voxels below which a soft region counts as empty; it bounds the gradient of a center by distance / mass."""
@@ -21,7 +23,7 @@ Profiles = tuple[Tensor, Tensor, Tensor]
 def sharpen(probabilities: Tensor) -> Tensor:
     """Weight of a voxel in a soft center of mass: ``relu(2p - 1)``.
 
-    A mass of plain probabilities fails: 5 % background probability in nine million voxels outweighs any tumor and
+    A mass of plain probabilities fails: 5 % background probability in nine million voxels outweighs any lesion and
     drags the center out of it. This weight is 0 up to p = 0.5, rises continuously to 1, and equals the voxel itself
     for a binary mask, so that soft and hard centers agree there.
     """
@@ -41,25 +43,28 @@ def mass_profiles(weights: Tensor) -> Profiles:
     return weights.sum((2, 3)), weights.sum((1, 3)), weights.sum((1, 2))
 
 
-def center_of_profiles(core: Profiles, whole: Callable[[], Profiles], *, hard: bool) -> Tensor:
-    """Center of the tumor core, else of the whole tumor, else of the volume.
+def center_of_profiles(first: Profiles, *others: Callable[[], Profiles], hard: bool) -> Tensor:
+    """Center of the first region that has any mass, else of the volume.
 
     Args:
-        core: mass profiles of the tumor core.
-        whole: gives those of the whole tumor; not called where the cores' mass is known to suffice.
+        first: mass profiles of the region that is asked first.
+        others: give those of the next ones; not called where the mass before them is known to suffice.
         hard: whether to count in integers and truncate, as upstream does, or to stay fractional and differentiable.
 
     Returns:
         ``(B, 3)`` voxel coordinates X, Y, Z: int64 if hard, else floating point.
     """
-    center, found = _moment(core, hard)
-    # Asking an accelerator would stall its stream and break graph capture: there both are always computed.
-    if core[0].device.type == "cpu" and not torch.compiler.is_compiling() and bool(found.all()):
-        return center
-    fallback, found_whole = _moment(whole(), hard)
-    last = [profile.shape[1] - 1 for profile in core]
-    middle = torch.stack([torch.full_like(center[0, 0], n // 2 if hard else n / 2) for n in last])
-    return torch.where(found, center, torch.where(found_whole, fallback, middle))
+    moments = [_moment(first, hard)]
+    for other in others:
+        # Asking an accelerator would stall its stream and break graph capture: there all are always computed.
+        if first[0].device.type == "cpu" and not torch.compiler.is_compiling() and bool(moments[-1][1].all()):
+            break
+        moments.append(_moment(other(), hard))
+    last = [profile.shape[1] - 1 for profile in first]
+    center = torch.stack([torch.full_like(moments[0][0][0, 0], n // 2 if hard else n / 2) for n in last])
+    for fallback, found in reversed(moments):
+        center = torch.where(found, fallback, center)
+    return center
 
 
 def _moment(profiles: Profiles, hard: bool) -> tuple[Tensor, Tensor]:
@@ -76,28 +81,30 @@ def _moment(profiles: Profiles, hard: bool) -> tuple[Tensor, Tensor]:
     return torch.stack(centers, 1), found[:, None]
 
 
-def hard_center_of_mass(regions: Tensor) -> Tensor:
+def hard_center_of_mass(regions: Tensor, task: Task = GLIOMA) -> Tensor:
     """Center of mass of a binary segmentation, truncated to whole voxels as the published surrogate takes it.
 
     Args:
-        regions: ``(B, 3, X, Y, Z)`` in the order TC, WT, ET; soft regions are binarized at 0.5.
+        regions: ``(B, R, X, Y, Z)`` in the task's order; soft regions are binarized at 0.5.
+        task: says which region's center is taken.
 
     Returns:
-        ``(B, 3)`` int64 voxel coordinates of the tumor core; of the whole tumor where there is no core; of the
-        volume where there is no tumor (upstream raises there).
+        ``(B, 3)`` int64 voxel coordinates of the first of `Task.centers` that is there; of the volume where there is
+        none (upstream raises there).
     """
     binary = regions if regions.dtype == torch.bool else regions > 0.5
-    return center_of_profiles(mass_profiles(binary[:, 0]), lambda: mass_profiles(binary[:, 1]), hard=True)
+    return _center(binary, task, mass_profiles, hard=True)
 
 
-def soft_center_of_mass(regions: Tensor) -> Tensor:
+def soft_center_of_mass(regions: Tensor, task: Task = GLIOMA) -> Tensor:
     """Differentiable center of mass of a soft segmentation.
 
     Voxels weigh ``relu(2p - 1)`` (see `sharpen`), so that background probability does not move the center. Value
     and gradient are finite for every mask; the fallbacks are those of `hard_center_of_mass`.
 
     Args:
-        regions: region probabilities ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, in [0, 1].
+        regions: region probabilities ``(B, R, X, Y, Z)`` in the task's order, in [0, 1].
+        task: says which region's center is taken.
 
     Returns:
         ``(B, 3)`` fractional voxel coordinates, float32 or float64.
@@ -108,5 +115,9 @@ def soft_center_of_mass(regions: Tensor) -> Tensor:
         >>> soft_center_of_mass(regions.requires_grad_()).tolist()
         [[2.5, 5.0, 6.0]]
     """
-    core, whole = regions[:, 0], regions[:, 1]
-    return center_of_profiles(mass_profiles(sharpen(core)), lambda: mass_profiles(sharpen(whole)), hard=False)
+    return _center(regions, task, lambda region: mass_profiles(sharpen(region)), hard=False)
+
+
+def _center(regions: Tensor, task: Task, profiles: Callable[[Tensor], Profiles], *, hard: bool) -> Tensor:
+    first, *others = (regions[:, task.regions.index(name)] for name in task.centers)
+    return center_of_profiles(profiles(first), *(partial(profiles, other) for other in others), hard=hard)

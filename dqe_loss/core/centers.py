@@ -13,39 +13,43 @@ from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
-PLACES = {
-    "mask": "the center of the segmentation's tumor core",
-    "flair": "the place where FLAIR is brightest",
-    "brain": "the center of the brain",
-}
-"""What the planes go through, in words; the first is as published."""
+
+def places_of(task: Task) -> dict[str, str]:
+    """What the planes of a task can go through, by name, in words; the first is as published."""
+    bright = {task.bright: f"the place where {task.title(task.bright)} is brightest"} if task.bright else {}
+    of = task.title(task.centers[0])
+    return {"mask": f"the center of the segmentation's {of}"} | bright | {"brain": "the center of the brain"}
+
+
+PLACES = places_of(GLIOMA)
+"""What the planes of the built-in task can go through."""
 
 CENTERS = tuple(PLACES)
-"""Where planes can lie, by name."""
+"""Where planes of the built-in task can lie, by name."""
 
 SURVEY = "survey"
 """What is told beside the places where stars count the whole volume, too; no place by itself."""
 
-THROUGH = {"flair": " through bright FLAIR", "brain": " through the brain's center"}
-"""What a picture's title says of a plane that does not go through the mask's own center."""
-
 CELL = 4
-"""Side in voxels of the cells in which FLAIR is averaged first."""
+"""Side in voxels of the cells in which the bright modality is averaged first."""
 
 BRIGHT_CELLS = 4
-"""Width in cells over which it is averaged then: 16 mm, wider than a sulcus or a vessel, narrower than most edema."""
+"""Width in cells over which it is averaged then: 16 mm, wider than a sulcus or a vessel, narrower than most lesions."""
 
 
-def plane_title(view: str, index: int, place: str) -> str:
+def plane_title(view: str, index: int, place: str, task: Task = GLIOMA) -> str:
     """Name a plane, and the place that it goes through if that is not the mask's own center.
 
     Example:
-        >>> plane_title("axial", 77, "mask"), plane_title("sagittal", 9, "flair")
-        ('axial, Z = 77', 'sagittal, X = 9 through bright FLAIR')
+        >>> plane_title("axial", 77, "mask"), plane_title("sagittal", 9, "brain")
+        ('axial, Z = 77', "sagittal, X = 9 through the brain's center")
     """
-    return f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {index}{THROUGH.get(place, '')}"
+    through = {"brain": " through the brain's center"}
+    if task.bright:
+        through[task.bright] = f" through bright {task.title(task.bright)}"
+    return f"{view}, {'XYZ'[VIEW_AXIS[view]]} = {index}{through.get(place, '')}"
 
 
 def told_centers(centers: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
@@ -53,26 +57,27 @@ def told_centers(centers: tuple[str, ...], surveyed: bool) -> tuple[str, ...]:
     return (*centers, SURVEY) if surveyed else centers
 
 
-def check_centers(centers: tuple[str, ...]) -> None:
+def check_centers(centers: tuple[str, ...], task: Task = GLIOMA) -> None:
     """Check that places are named, known and not named twice.
 
     Raises:
         ValueError: saying which there are.
     """
-    if not centers or len(set(centers)) != len(centers) or not set(centers) <= set(CENTERS):
-        raise ValueError(f"center must be one or more of {CENTERS}, each once, got {tuple(centers)}")
+    known = tuple(places_of(task))
+    if not centers or len(set(centers)) != len(centers) or not set(centers) <= set(known):
+        raise ValueError(f"center must be one or more of {known}, each once, got {tuple(centers)}")
 
 
 def image_centers(
-    image: Tensor, centers: tuple[str, ...], modalities: tuple[str, ...] | None = None
+    image: Tensor, centers: tuple[str, ...], modalities: tuple[str, ...] | None = None, task: Task = GLIOMA
 ) -> dict[str, Tensor]:
     """Those of the named centers that do not depend on a segmentation, each ``(B, 3)`` int64.
 
     Raises:
         ValueError: if a place is unknown.
     """
-    check_centers(centers)
-    found = {"flair": lambda: bright_center(image, modalities), "brain": lambda: brain_center(image)}
+    check_centers(centers, task)
+    found = {task.bright: lambda: bright_center(image, modalities, task), "brain": lambda: brain_center(image)}
     return {name: found[name]() for name in centers if name in found}
 
 
@@ -80,28 +85,30 @@ def brain_center(image: Tensor) -> Tensor:
     """Center of mass of the brain, of all voxels that are not 0 in every modality.
 
     Args:
-        image: intensities ``(B, 4, X, Y, Z)``, skull-stripped.
+        image: intensities ``(B, C, X, Y, Z)``, 0 around the head.
 
     Returns:
         ``(B, 3)`` int64 voxel coordinates; the volume's middle where there is no brain.
     """
     brain = mass_profiles((image != 0).any(1))
-    return center_of_profiles(brain, lambda: brain, hard=True)
+    return center_of_profiles(brain, hard=True)
 
 
-def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None) -> Tensor:
-    """Where FLAIR is brightest, averaged over cubes of 16 voxels: in edema, if there is any.
+def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None, task: Task = GLIOMA) -> Tensor:
+    """Where the task's bright modality is brightest, averaged over cubes of 16 voxels.
 
     Args:
-        image: intensities ``(B, 4, X, Y, Z)``, skull-stripped, voxels of 1 mm.
+        image: intensities ``(B, C, X, Y, Z)``, skull-stripped, voxels of 1 mm.
         modalities: the image's channel order.
+        task: says which modality.
 
     Returns:
         ``(B, 3)`` int64 voxel coordinates.
     """
-    flair = image[:, modality_index(modalities or MODALITIES, MODALITIES)[MODALITIES.index("flair")], None]
+    channel = modality_index(modalities or task.modalities, task.modalities)[task.modalities.index(task.bright)]
+    bright = image[:, channel, None]
     # Air counts as 0, so that the rim of the brain, which is bright in many exams, is at a disadvantage.
-    cells = F.avg_pool3d(at_least_float32(flair).nan_to_num(0, 0, 0), CELL, ceil_mode=True, count_include_pad=False)
+    cells = F.avg_pool3d(at_least_float32(bright).nan_to_num(0, 0, 0), CELL, ceil_mode=True, count_include_pad=False)
     cubes = F.avg_pool3d(cells, BRIGHT_CELLS, 1, BRIGHT_CELLS // 2)
     place = cubes.flatten(1).argmax(1)
     _, y, z = cubes.shape[2:]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
+from dqe_loss.task import GLIOMA
 
 ROUNDING = 1e-3
 """How far beyond [0, 1] a probability may lie: half-precision sums of a softmax do."""
@@ -20,8 +21,8 @@ SUM_ROUNDING = 0.01
 LARGEST_LABEL = 10
 """Whole numbers up to here, and nothing else, are labels and no intensities."""
 
-VOXEL, VOXEL_TOLERANCE = 1.0, 0.01
-"""Size in mm of the voxels that surrogates know, and how far others' may be from it."""
+VOXEL_TOLERANCE = 0.01
+"""How far in mm the size of a voxel may be from that of the voxels that surrogates know."""
 
 
 def cannot_wait(x: Tensor) -> bool:
@@ -49,7 +50,7 @@ def check_exclusive(probabilities: Tensor) -> None:
     """Check that channels can be background and tissues, which exclude each other: they sum to 1 at most.
 
     Args:
-        probabilities: ``(B, 4, ...)``.
+        probabilities: ``(B, 1 + T, ...)``.
 
     Raises:
         ValueError: if they sum to more, as those of regions do.
@@ -58,8 +59,8 @@ def check_exclusive(probabilities: Tensor) -> None:
     if most > 1 + SUM_ROUNDING:
         raise ValueError(
             f"{probabilities.shape[1]} channels are taken as background and tissues, which exclude each other, but "
-            f"they sum to {most:.3g} in a voxel: if they are regions, name them, as in "
-            "region_order=('TC', 'WT', 'ET', 'RC')"
+            f"they sum to {most:.3g} in a voxel: if they are regions, name each of them in region_order=, those that "
+            "are not rated, too"
         )
 
 
@@ -88,12 +89,15 @@ def check_logits(values: Tensor, what: str, cure: str) -> None:
         )
 
 
-def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
+def check_image(
+    image: Tensor, modalities: tuple[str, ...], spacing: tuple[float, float, float] = GLIOMA.spacing
+) -> None:
     """Check that an image is one, and that its modalities are there and differ.
 
     Args:
         image: ``(B, C, ...)`` of any real dtype.
         modalities: name of each channel.
+        spacing: size in mm of the voxels that the surrogate knows.
 
     Raises:
         ValueError: if it has another number of channels, or holds whole numbers from 1 to `LARGEST_LABEL` and 0 alone:
@@ -101,7 +105,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
 
     Warns:
         UserWarning: a modality holds one value, or none that is finite, where another does not, or is there twice; or a
-            MetaTensor's voxels are not 1 mm.
+            MetaTensor's voxels are of another size.
     """
     cure = (
         "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
@@ -115,7 +119,7 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
         raise ValueError(
             f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
         )
-    _check_voxels(getattr(image, "affine", None))
+    _check_voxels(getattr(image, "affine", None), spacing)
     for exam, scans in enumerate(image):
         finite = [scan.nan_to_num(0, 0, 0) if scan.is_floating_point() else scan for scan in scans]
         there = [bool((scan != scan.flatten()[0]).any()) for scan in finite]
@@ -132,16 +136,21 @@ def check_image(image: Tensor, modalities: tuple[str, ...]) -> None:
                 _tell(f"{first} and {second} {where} are the same image", "check how the channels are put together")
 
 
-def _check_voxels(affine: Tensor | None) -> None:
+def _check_voxels(affine: Tensor | None, spacing: tuple[float, float, float]) -> None:
     if affine is None or affine.shape[-1] != 4:  # of a volume
         return
     for sizes in affine.detach().cpu().double()[..., :3, :3].norm(dim=-2).reshape(-1, 3).tolist():
-        if not all(abs(size - VOXEL) <= VOXEL_TOLERANCE for size in sizes):
+        if not all(abs(size - mm) <= VOXEL_TOLERANCE for size, mm in zip(sizes, spacing, strict=True)):
             _tell(
                 f"voxels of the image are {' x '.join(f'{size:.3g}' for size in sizes)} mm",
-                f"surrogates have learned from voxels of {VOXEL:g} mm; resample image and segmentation",
+                f"surrogates have learned from voxels of {describe_spacing(spacing)}; resample image and segmentation",
             )
             return
+
+
+def describe_spacing(spacing: tuple[float, float, float]) -> str:
+    """The size of a voxel in words: ``1 mm``, or ``1 x 1 x 3 mm``."""
+    return f"{' x '.join(f'{mm:g}' for mm in (spacing[:1] if len(set(spacing)) == 1 else spacing))} mm"
 
 
 def _range(values: Tensor, what: str) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-NORMALIZATIONS = ("percentile", "minmax", "head_mean")
+NORMALIZATIONS = ("percentile", "minmax", "head_mean", "window")
 
 MEAN_OF_HEAD = 0.3
 """What the mean over the head becomes. On 24 exams from five sources the published network gives an expert's mask so
@@ -21,7 +21,7 @@ def modality_index(given: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]
     """Where each wanted modality lies in an image.
 
     Args:
-        given: the image's channels, e.g. ``("flair", "t1", "t1c", "t2")`` for MSD Task01.
+        given: the image's channels.
         wanted: the order to bring them into.
 
     Returns:
@@ -60,12 +60,19 @@ def percentiles(values: Tensor, lower: float, upper: float) -> tuple[Tensor, Ten
     return tail(lower, largest=False), tail(100 - upper, largest=True)
 
 
-def scale_planes(planes: Tensor, normalization: str = "percentile", lower: float = 0.5, upper: float = 99.5) -> Tensor:
+def scale_planes(
+    planes: Tensor,
+    normalization: str = "percentile",
+    lower: float = 0.5,
+    upper: float = 99.5,
+    window: tuple[float, float] | None = None,
+) -> Tensor:
     """Scale planes to [0, 1].
 
     ``"percentile"`` takes one lower and one upper percentile over all modalities of a plane together, as the
     published surrogate does; ``"minmax"`` takes minimum and maximum of each modality by itself (Table 1 of the paper
-    has both); ``"head_mean"`` divides each modality by its own mean over the head, so that its units do not matter.
+    has both); ``"head_mean"`` divides each modality by its own mean over the head, so that its units do not matter;
+    ``"window"`` takes fixed bounds, for intensities that have a unit, such as those of CT.
     NaN counts as 0, as upstream reads it, and so do infinite values. A plane without range, such as one that holds no
     brain, becomes 0 everywhere instead of NaN.
 
@@ -75,18 +82,24 @@ def scale_planes(planes: Tensor, normalization: str = "percentile", lower: float
 
     Args:
         planes: intensities ``(..., C, H, W)``, floating point.
-        normalization: ``"percentile"``, ``"minmax"`` or ``"head_mean"``.
+        normalization: one of `NORMALIZATIONS`.
         lower: lower percentile.
         upper: upper percentile.
+        window: what becomes 0 and 1, for ``"window"``.
 
     Returns:
         Scaled planes of the same shape, in [0, 1].
 
     Raises:
-        ValueError: if the normalization is unknown.
+        ValueError: if the normalization is unknown, or lacks its window.
     """
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}")
+    if normalization == "window":
+        if window is None:
+            raise ValueError("normalization 'window' needs a window, such as (-160, 240); give the task one")
+        zero, one = window
+        return ((planes.nan_to_num(zero, one, zero) - zero) / (one - zero)).clamp(0, 1)
     planes = planes.nan_to_num(0, 0, 0)
     if normalization == "minmax":
         low, high = planes.amin((-2, -1), keepdim=True), planes.amax((-2, -1), keepdim=True)

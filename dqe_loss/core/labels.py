@@ -1,20 +1,23 @@
-"""What the surrogate sees of a label map: the three BraTS regions.
+"""What the surrogate sees of a label map: the regions of a task.
 
-Label maps differ between data sets (the enhancing tumor is 3 here and 4 there); the regions do not. Everything
-after this file speaks regions: tumor core (TC), whole tumor (WT), enhancing tumor (ET), in that channel order, which
-is the order of MONAI's ``ConvertToMultiChannelBasedOnBratsClasses`` and of the published surrogate.
+Label maps differ between data sets (a tissue is 3 here and 4 there); the regions do not. Everything after this file
+speaks regions, in the task's order. That of the built-in task is the order of MONAI's
+``ConvertToMultiChannelBasedOnBratsClasses`` and of the published surrogate.
 """
+
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
-from dqe_loss.core.label_schemes import LABEL_SCHEMES, LabelScheme, check_labels, label_scheme
-from dqe_loss.task import REGIONS
+from dqe_loss.core.label_schemes import LABEL_SCHEMES, SchemeLike, check_labels, label_scheme
+from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
 
 __all__ = [
     "LABEL_SCHEMES",
     "LabelScheme",
+    "SchemeLike",
     "check_labels",
     "check_region_order",
     "label_scheme",
@@ -25,26 +28,28 @@ __all__ = [
     "tissues_from_regions",
 ]
 
+_DEFAULT = GLIOMA.default_scheme
 
-def region_from_labels(labels: Tensor, region: str, scheme: str = "brats") -> Tensor:
+
+def region_from_labels(labels: Tensor, region: str, scheme: SchemeLike = _DEFAULT) -> Tensor:
     """One region of a label map of any shape, boolean; see `regions_from_labels`."""
     known, labels = label_scheme(scheme), as_signed(labels)
-    if region == "WT" and not known.cavity:
+    if len(known.parts[region]) == len(known.tissues) and not known.outside:
         return labels > 0  # one look instead of one for each label
     return _among(labels, known.region(region))
 
 
-def regions_from_labels(labels: Tensor, scheme: str = "brats") -> Tensor:
-    """Convert a label map to the three regions.
+def regions_from_labels(labels: Tensor, scheme: SchemeLike = _DEFAULT) -> Tensor:
+    """Convert a label map to the task's regions.
 
     The values are not checked here (that costs a device synchronization): see `check_labels`.
 
     Args:
         labels: label map ``(B, 1, X, Y, Z)`` of any real dtype.
-        scheme: name of the label scheme.
+        scheme: the label scheme; a name is one of the built-in task's.
 
     Returns:
-        Boolean regions ``(B, 3, X, Y, Z)`` in the order of `REGIONS`.
+        Boolean regions ``(B, R, X, Y, Z)`` in the order of the scheme's task.
 
     Raises:
         ValueError: if the shape or the scheme is not as said.
@@ -52,9 +57,9 @@ def regions_from_labels(labels: Tensor, scheme: str = "brats") -> Tensor:
     if labels.ndim != 5 or labels.shape[1] != 1:
         raise ValueError(f"expected a label map of shape (B, 1, X, Y, Z), got {tuple(labels.shape)}")
     known, labels = label_scheme(scheme), as_signed(labels)
-    enhancing = _among(labels, known.enhancing)
-    core = enhancing | _among(labels, known.necrosis)
-    return torch.cat((core, core | _among(labels, known.edema), enhancing), dim=1)
+    tissue = {name: _among(labels, known.labels[name]) for name in known.tissues}
+    regions = [reduce(torch.logical_or, [tissue[name] for name in names]) for names in known.parts.values()]
+    return torch.cat(regions, dim=1)
 
 
 def _among(labels: Tensor, values: tuple[int, ...]) -> Tensor:
@@ -64,78 +69,110 @@ def _among(labels: Tensor, values: tuple[int, ...]) -> Tensor:
     return found
 
 
-def regions_from_tissues(probabilities: Tensor, scheme: str = "brats") -> Tensor:
+def regions_from_tissues(probabilities: Tensor, scheme: SchemeLike = _DEFAULT) -> Tensor:
     """Sum class probabilities to region probabilities, differentiably.
 
     Args:
-        probabilities: ``(B, 4, X, Y, Z)``, background and the scheme's three tissues in ascending order of label
-            (of a tissue with several, the lowest; a cavity is background): a softmax, or a one-hot label map.
-        scheme: name of the label scheme that orders the channels.
+        probabilities: ``(B, 1 + T, X, Y, Z)``, background and the scheme's T tissues in ascending order of label (of a
+            tissue with several, the lowest; what is in no region is background): a softmax, or a one-hot label map.
+        scheme: the label scheme that orders the channels.
 
     Returns:
-        Region probabilities ``(B, 3, X, Y, Z)`` in the order of `REGIONS`, in [0, 1] up to rounding.
+        Region probabilities ``(B, R, X, Y, Z)`` in the order of the scheme's task, in [0, 1] up to rounding.
 
     Raises:
         ValueError: if the shape or the scheme is not as said.
     """
-    if probabilities.ndim != 5 or probabilities.shape[1] != 4:
+    known = label_scheme(scheme)
+    channels = 1 + len(known.tissues)
+    if probabilities.ndim != 5 or probabilities.shape[1] != channels:
         raise ValueError(
-            "expected probabilities of background and three tissues, shape (B, 4, X, Y, Z), "
+            f"expected probabilities of background and {len(known.tissues)} tissues, shape (B, {channels}, X, Y, Z), "
             f"got {tuple(probabilities.shape)}"
         )
-    tissue = dict(zip(label_scheme(scheme).channels, probabilities[:, 1:].unbind(1), strict=True))
-    core = tissue["necrosis"] + tissue["enhancing"]
-    return torch.stack((core, core + tissue["edema"], tissue["enhancing"]), dim=1)
+    tissue = dict(zip(known.channels, probabilities[:, 1:].unbind(1), strict=True))
+    return torch.stack([reduce(torch.add, [tissue[name] for name in names]) for names in known.parts.values()], dim=1)
 
 
-def tissues_from_regions(regions: Tensor, scheme: str = "brats") -> Tensor:
+def tissues_from_regions(regions: Tensor, scheme: SchemeLike = _DEFAULT) -> Tensor:
     """The inverse of `regions_from_tissues`: each voxel's background and tissue probabilities.
 
     Args:
-        regions: ``(B, 3, ...)`` in the order of `REGIONS`, boolean or in [0, 1].
-        scheme: name of the label scheme that orders the channels.
+        regions: ``(B, R, ...)`` in the task's order, boolean or in [0, 1].
+        scheme: the label scheme that orders the channels.
 
     Returns:
-        ``(B, 4, ...)``: background and tissues in ascending order of label, floating point.
+        ``(B, 1 + T, ...)``: background and tissues in ascending order of label, floating point.
+
+    Raises:
+        ValueError: if the task's regions do not tell its tissues apart.
     """
-    core, whole, enhancing = (regions if regions.is_floating_point() else regions.float()).unbind(1)
-    tissue = {"necrosis": core - enhancing, "edema": whole - core, "enhancing": enhancing}
-    return torch.stack([1 - whole, *(tissue[name] for name in label_scheme(scheme).channels)], 1)
+    known = label_scheme(scheme)
+    named = dict(
+        zip(known.regions, (regions if regions.is_floating_point() else regions.float()).unbind(1), strict=True)
+    )
+    tissue = tissue_planes(named, known)
+    whole = next((named[name] for name, parts in known.parts.items() if len(parts) == len(known.tissues)), None)
+    together = reduce(torch.add, tissue.values()) if whole is None else whole
+    return torch.stack([1 - together, *(tissue[name] for name in known.channels)], 1)
 
 
-def check_region_order(order: tuple[str, ...]) -> None:
+def tissue_planes(named: dict[str, Tensor], scheme: LabelScheme) -> dict[str, Tensor]:
+    """Each tissue of regions by name, in the task's order of tissues.
+
+    Raises:
+        ValueError: if the regions do not tell the tissues apart.
+    """
+    sums = scheme.sums
+    if missing := [tissue for tissue in scheme.tissues if tissue not in sums]:
+        raise ValueError(
+            f"the regions {', '.join(scheme.regions)} do not tell {', '.join(missing)}; give one channel for each "
+            "region, or add regions to the task that tell its tissues apart"
+        )
+    found = {}
+    for tissue in scheme.tissues:
+        ordered = sorted(sums[tissue].items(), key=lambda one: -one[1])
+        total = named[ordered[0][0]]
+        for region, count in ordered[1:]:
+            total = total - named[region] if count == -1 else total + count * named[region]
+        found[tissue] = total
+    return found
+
+
+def check_region_order(order: tuple[str, ...], regions: tuple[str, ...] = REGIONS) -> None:
     """Check that region channels are named so that the rated ones can be found.
 
     Raises:
-        ValueError: if ``order`` does not name each of `REGIONS` once, or any other region twice.
+        ValueError: if ``order`` does not name each of the rated ``regions`` once, or any other region twice.
     """
-    if len(set(order)) != len(order) or not set(REGIONS) <= set(order):
+    if len(set(order)) != len(order) or not set(regions) <= set(order):
         raise ValueError(
-            f"region_order must name each of {REGIONS} once, and may name further regions that are not rated, once "
+            f"region_order must name each of {regions} once, and may name further regions that are not rated, once "
             f"each; got {tuple(order)}"
         )
 
 
-def reorder_regions(regions: Tensor, order: tuple[str, ...]) -> Tensor:
+def reorder_regions(regions: Tensor, order: tuple[str, ...], wanted: tuple[str, ...] = REGIONS) -> Tensor:
     """Take the rated regions out of channels that lie in another order, or hold more than these.
 
     Args:
-        regions: ``(B, R, X, Y, Z)``.
-        order: the region of each of the R channels: ``("WT", "TC", "ET")`` for nnU-Net's region-based BraTS heads,
-            ``("WT", "TC", "ET", "RC")`` where a resection cavity, which is not rated, comes last.
+        regions: ``(B, C, X, Y, Z)``.
+        order: the region of each of the C channels, such as nnU-Net's region-based heads have them, or with one that is
+            not rated, such as a resection cavity, at the end.
+        wanted: the rated regions, in the task's order.
 
     Returns:
-        ``(B, 3, X, Y, Z)`` in the order TC, WT, ET; the very tensor if it is in that order already.
+        ``(B, R, X, Y, Z)`` in the order that is wanted; the very tensor if it is in that order already.
 
     Raises:
         ValueError: if ``order`` is not as `check_region_order` wants it, or names another number of channels.
     """
-    check_region_order(order)
+    check_region_order(order, wanted)
     if regions.shape[1] != len(order):
         raise ValueError(
             f"region_order names {len(order)} region channels, {tuple(order)}, but got {regions.shape[1]} channels; "
             "name the region of each channel"
         )
-    if tuple(order) == REGIONS:
+    if tuple(order) == wanted:
         return regions
-    return torch.stack([regions[:, order.index(region)] for region in REGIONS], dim=1)
+    return torch.stack([regions[:, order.index(region)] for region in wanted], dim=1)

@@ -1,11 +1,12 @@
 """The segmentation as the rating sees it: something that has mass profiles, and planes.
 
-A rating never needs a whole converted volume, only where the tumor is and a few planes. So label maps, logits and
-softmax outputs are turned into regions plane by plane, and a patch is put into its full-size surroundings plane by
+A rating never needs a whole converted volume, only where the segmentation is and a few planes. So label maps, logits
+and softmax outputs are turned into regions plane by plane, and a patch is put into its full-size surroundings plane by
 plane (`dqe_loss.core.patch`): full-size copies would cost more than the network.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,9 +16,16 @@ from torch.nn.functional import pad
 from dqe_loss.core.boxes import tensor_box
 from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_profiles, sharpen
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.labels import region_from_labels, regions_from_labels, regions_from_tissues, reorder_regions
+from dqe_loss.core.labels import (
+    SchemeLike,
+    label_scheme,
+    region_from_labels,
+    regions_from_labels,
+    regions_from_tissues,
+    reorder_regions,
+)
 from dqe_loss.core.slicing import take_planes
-from dqe_loss.task import GLIOMA, REGIONS
+from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
 
 
 class Mask(Protocol):
@@ -51,12 +59,12 @@ class LabelMask:
 
     Attributes:
         labels: ``(B, 1, X, Y, Z)`` of any real dtype.
-        scheme: name of its label scheme.
+        scheme: its label scheme.
         hard: masses of labels are counts either way.
     """
 
     labels: Tensor
-    scheme: str
+    scheme: SchemeLike
     hard: bool = True
 
     @property
@@ -92,19 +100,19 @@ class RegionMask:
     """Regions or tissues by channel: a prediction before or after its activation, or a reference.
 
     Attributes:
-        values: regions, one channel for each of ``region_order``, or background and tissues ``(B, 4, X, Y, Z)``.
+        values: regions, one channel for each of ``region_order``, or background and tissues ``(B, 1 + T, X, Y, Z)``.
         hard: whether mass is counted on the mask binarized at 0.5, or softly (see
             `dqe_loss.core.center_of_mass.sharpen`).
         activation: ``"none"``, ``"sigmoid"`` or ``"softmax"``.
         region_order: order of region channels; there may be more than are rated.
-        label_scheme: scheme that orders tissue channels.
+        label_scheme: scheme that orders tissue channels, and names the rated regions.
     """
 
     values: Tensor
     hard: bool
     activation: str = "none"
     region_order: tuple[str, ...] = REGIONS
-    label_scheme: str = "brats"
+    label_scheme: SchemeLike = GLIOMA.default_scheme
 
     @property
     def shape(self) -> torch.Size:
@@ -112,9 +120,15 @@ class RegionMask:
         return self.values.shape
 
     @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme."""
+        return label_scheme(self.label_scheme)
+
+    @property
     def tissues(self) -> bool:
         """Whether the channels are background and tissues, which exclude each other, and not regions."""
-        return self.values.shape[1] != len(self.region_order)
+        # Where there are as many tissues and background as regions, the activation tells.
+        return self.activation == "softmax" or self.values.shape[1] != len(self.region_order)
 
     def volume(self, region: str) -> Tensor:
         """One region, in [0, 1]."""
@@ -129,20 +143,21 @@ class RegionMask:
         return self.regions_of(take_planes(self.values, index, view).movedim(2, 1)).movedim(1, 2)
 
     def channels_of(self, region: str) -> Tensor:
-        """The values that a region depends on: its own channel ``(B, X, Y, Z)``, or all tissues ``(B, 4, X, Y, Z)``."""
+        """The values that a region depends on: its channel ``(B, X, Y, Z)``, or all tissues ``(B, 1 + T, X, Y, Z)``."""
         return self.values if self.tissues else self.values[:, self.region_order.index(region)]
 
     def region_of(self, channels: Tensor, region: str) -> Tensor:
         """A region ``(B, X, Y, Z)`` in [0, 1] of what `channels_of` gave for it."""
         if not self.tissues:
             return self.activate(channels)
-        return regions_from_tissues(self.activate(channels), self.label_scheme)[:, REGIONS.index(region)]
+        scheme = self.scheme
+        return regions_from_tissues(self.activate(channels), scheme)[:, scheme.regions.index(region)]
 
     def regions_of(self, values: Tensor) -> Tensor:
-        """All rated regions ``(B, 3, ...)`` of values ``(B, C, ...)``, in the task's order."""
+        """All rated regions ``(B, R, ...)`` of values ``(B, C, ...)``, in the task's order."""
         if self.tissues:
-            return regions_from_tissues(self.activate(values), self.label_scheme)
-        return reorder_regions(self.activate(values), self.region_order)
+            return regions_from_tissues(self.activate(values), self.scheme)
+        return reorder_regions(self.activate(values), self.region_order, self.scheme.regions)
 
     def activate(self, values: Tensor) -> Tensor:
         """Probabilities of values: ``(B, C, ...)``, or one region's channel."""
@@ -160,7 +175,7 @@ def profiles_of(volume: Tensor, hard: bool) -> Profiles:
     return mass_profiles(volume > 0.5 if hard else sharpen(volume))
 
 
-def center_of_mask(mask: Mask, *, hard: bool, regions: tuple[str, str] = GLIOMA.centers) -> Tensor:
-    """Center of the first of two regions that a mask has, else of the volume: ``(B, 3)``; see `center_of_profiles`."""
-    first, second = regions
-    return center_of_profiles(mask.profiles(first), lambda: mask.profiles(second), hard=hard)
+def center_of_mask(mask: Mask, *, hard: bool, regions: tuple[str, ...] = GLIOMA.centers) -> Tensor:
+    """Center of the first of some regions that a mask has, else of the volume: ``(B, 3)``; see `center_of_profiles`."""
+    first, *others = regions
+    return center_of_profiles(mask.profiles(first), *(partial(mask.profiles, other) for other in others), hard=hard)

@@ -1,18 +1,20 @@
 """Planes as a network takes them: cut, scaled, padded, joined with the mask."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import NORMALIZATIONS, modality_index, scale_planes
+from dqe_loss.core.labels import tissue_planes
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource, interpolate_planes, pad_planes, take_planes
-from dqe_loss.task import GLIOMA, REGIONS, Task
+from dqe_loss.task import GLIOMA, Task
 
-ENCODINGS = {"regions": len(REGIONS), "tissue": 1}
-"""How the segmentation is presented, and in how many channels: binary regions, or one channel of labels."""
+ENCODINGS = ("regions", "tissue")
+"""How the segmentation is presented: binary regions, or one channel of labels."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,15 @@ class PlaneFormat:
     """How a network wants its planes: the part of `dqe_loss.SurrogateConfig` that the core needs.
 
     Attributes:
-        encoding: ``"regions"`` (a channel for each) or ``"tissue"`` (one channel of BraTS 2023 labels).
+        encoding: ``"regions"`` (a channel for each) or ``"tissue"`` (one channel: the task's tissues
+            as 1, 2, ...).
         modalities: order of the image channels that the network was trained with.
-        normalization: ``"percentile"``, ``"minmax"`` or ``"head_mean"``, see `dqe_loss.core.intensity.scale_planes`.
+        normalization: how planes are scaled, see `dqe_loss.core.intensity.scale_planes`; a window is the task's.
         percentiles: lower and upper percentile of the former.
-        field_of_view: height and width in voxels (1 mm) that planes are padded to.
+        field_of_view: height and width in voxels that planes are padded to.
         center_gradient: whether the stars' gradient reaches where the planes lie, and through it every voxel of the
-            tumor core. A guarded surrogate has it off: an optimizer would erode one side of the core to move the
-            planes where stars are higher.
+            region whose center it is. A guarded surrogate has it off: an optimizer would erode one side of it to move
+            the planes where stars are higher.
         task: what is rated.
     """
 
@@ -45,11 +48,18 @@ class PlaneFormat:
         Raises:
             ValueError: naming the field, the value and what it may be.
         """
-        for name, allowed in (("encoding", tuple(ENCODINGS)), ("normalization", NORMALIZATIONS)):
+        for name, allowed in (("encoding", ENCODINGS), ("normalization", NORMALIZATIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
         if sorted(self.modalities) != sorted(self.task.modalities):
             raise ValueError(f"modalities must name each of {self.task.modalities} once, got {self.modalities}")
+        if self.normalization == "window" and self.task.window is None:
+            raise ValueError(f"normalization 'window' needs a task with a window, and {self.task.name!r} has none")
+
+    @property
+    def mask_channels(self) -> int:
+        """In how many channels the segmentation is presented."""
+        return len(self.task.regions) if self.encoding == "regions" else 1
 
     def channels(self, modalities: tuple[str, ...] | None = None) -> list[int]:
         """Where each of the network's modalities lies in an image.
@@ -98,7 +108,8 @@ def presented_scans(
     scans = interpolate_planes(take, positions, image.shape[2 + VIEW_AXIS[view]])
     if channels != sorted(channels):
         scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
-    return pad_planes(scale_planes(scans, config.normalization, *config.percentiles), config.field_of_view)
+    scaled = scale_planes(scans, config.normalization, *config.percentiles, config.task.window)
+    return pad_planes(scaled, config.field_of_view)
 
 
 def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: str) -> Tensor:
@@ -111,7 +122,7 @@ def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: 
 
 def join_planes(config: PlaneFormat, scans: Tensor, regions: Tensor) -> Tensor:
     """Scans and encoded regions as one input of the network, ``(..., C + encoded, H, W)``, floating point."""
-    encoded = encode_mask(at_least_float32(regions), config.encoding)
+    encoded = encode_mask(at_least_float32(regions), config.encoding, config.task)
     return torch.cat((scans.to(encoded.dtype), encoded), -3)
 
 
@@ -121,18 +132,20 @@ def split_planes(config: PlaneFormat, planes: Tensor) -> tuple[Tensor, Tensor]:
     return scans, regions
 
 
-def encode_mask(regions: Tensor, encoding: str) -> Tensor:
+def encode_mask(regions: Tensor, encoding: str, task: Task = GLIOMA) -> Tensor:
     """Present region planes in a surrogate's encoding, differentiably.
 
     Args:
-        regions: ``(..., 3, H, W)`` in the order TC, WT, ET, floating point.
-        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of BraTS 2023 labels
-            (1 necrosis, 2 edema, 3 enhancing), where soft regions give fractional labels.
+        regions: ``(..., R, H, W)`` in the task's order, floating point.
+        encoding: ``"regions"`` leaves them; ``"tissue"`` makes one channel of labels, the task's tissues as 1, 2, ...,
+            where soft regions give fractional labels.
+        task: what the regions are.
 
     Returns:
-        ``(..., 3, H, W)`` or ``(..., 1, H, W)``.
+        ``(..., R, H, W)`` or ``(..., 1, H, W)``.
     """
     if encoding == "regions":
         return regions
-    core, whole, enhancing = regions.unbind(-3)
-    return ((core - enhancing) + 2 * (whole - core) + 3 * enhancing).unsqueeze(-3)
+    named = dict(zip(task.regions, regions.unbind(-3), strict=True))
+    tissues = tissue_planes(named, task.canonical)
+    return reduce(torch.add, [label * tissue for label, tissue in enumerate(tissues.values(), 1)]).unsqueeze(-3)

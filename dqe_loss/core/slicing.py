@@ -8,9 +8,7 @@ from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
 from dqe_loss.task import GLIOMA
-
-VIEWS = ("axial", "coronal", "sagittal")
-"""The three views: planes of constant Z, of constant Y and of constant X."""
+from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
 
 VIEW_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Spatial axis that each view's planes are perpendicular to."""
@@ -117,7 +115,8 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, val
     if planes.shape[-2] > size[0] or planes.shape[-1] > size[1]:
         raise ValueError(
             f"a plane of {planes.shape[-2]}x{planes.shape[-1]} voxels exceeds the surrogate's field of view of "
-            f"{size[0]}x{size[1]}; crop or resample the volume to BraTS space (240x240x155 at 1 mm)"
+            f"{size[0]}x{size[1]}; crop or resample the volume to that of the exams it was trained on (BraTS: "
+            "240x240x155 at 1 mm)"
         )
     planes = as_signed(planes)
     for dim, wanted in zip((-2, -1), size, strict=True):

@@ -11,8 +11,9 @@ import tyro
 from dqe_loss.command_line import run_command
 from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
 from dqe_loss.extras import import_extra
-from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed
+from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed, TaskOption
 from dqe_loss.outputs import check_output_folder, encode, write_together
+from dqe_loss.task import find_task
 
 PAGE = "index.html"
 _Number = Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")]
@@ -81,6 +82,7 @@ class CurateArguments:
     center_column: OptionalName = None
     center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
     pictures: int = 300
+    task: TaskOption = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,10 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: CurateArguments) -> int:
     _check(arguments)
+    task = find_task(arguments.task)
     run = import_extra("dqe_loss.curate.curation", "train")
     record = import_extra("dqe_loss.curate.lists_and_numbers", "train")
     page = import_extra("dqe_loss.curate.page", "train")
-    given = {field.name: getattr(arguments, field.name) for field in fields(run.CurationSettings)}
+    given = {
+        field.name: getattr(arguments, field.name) for field in fields(run.CurationSettings) if field.name != "task"
+    }
     by_default = arguments.threshold is None and not arguments.labels and arguments.budget is None
     if by_default and arguments.quantile is None:
         given["quantile"] = 0.1
@@ -103,7 +108,7 @@ def _run(arguments: CurateArguments) -> int:
     given["accept_warnings"] = () if accepted is None else accepted or REVIEW
     settings = run.CurationSettings(**given)
 
-    curation = run.curate(arguments.table, settings)
+    curation = run.curate(arguments.table, settings, task)
     content = record.numbers(curation, arguments.table, settings)
     files = record.lists(curation, arguments.out) | {"curation.json": record.as_json(content)}
     arguments.out.mkdir(parents=True, exist_ok=True)

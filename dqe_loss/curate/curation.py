@@ -21,6 +21,7 @@ from dqe_loss.curate.guarantee import Trial, chosen_threshold, minimum_labels, o
 from dqe_loss.curate.labeled_sample import Labels, draw_judged, read_labels
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.task import GLIOMA, Task
 
 STEP = 0.1
 """Stars between thresholds where `CurationSettings.start` begins their sequence."""
@@ -79,19 +80,22 @@ class Curation:
         table: the rated table with ``stars`` (those that decide), ``decision``, ``reason``, and ``center`` if needed.
         rule: what decided.
         calibration: how its threshold was chosen from labels, or None.
+        task: what was rated.
     """
 
     table: pd.DataFrame
     rule: Rule
     calibration: Calibration | None
+    task: Task = GLIOMA
 
 
-def curate(path: Path, settings: CurationSettings) -> Curation:
+def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curation:
     """Read a rated table and decide on each row.
 
     Args:
         path: the table.
         settings: what is asked for.
+        task: what was rated.
 
     Returns:
         The decisions. If no threshold could be shown to do, its threshold is infinite, and nothing is kept.
@@ -99,8 +103,8 @@ def curate(path: Path, settings: CurationSettings) -> Curation:
     Raises:
         ValueError: a table or a setting cannot be used; of a table, every problem is listed with its row.
     """
-    table = read_rated(path)
-    LabelSurvey(str(table["label_scheme"].iloc[0])).add_table(table)
+    table = read_rated(path, task)
+    LabelSurvey(task.scheme(str(table["label_scheme"].iloc[0]))).add_table(table)
     stars = deciding_stars(table, settings.stars)
     candidates = find_candidates(table, stars, settings.per_exam, settings.accept_warnings)
     centers = _centers(table, settings) if settings.budget is not None else None
@@ -129,7 +133,7 @@ def curate(path: Path, settings: CurationSettings) -> Curation:
         )
     decisions = decide(table, stars, rule, centers=centers, unacceptable=unacceptable)
     extra = {} if centers is None else {"center": centers}
-    return Curation(table.assign(**extra, stars=stars, **decisions), rule, calibration)
+    return Curation(table.assign(**extra, stars=stars, **decisions), rule, calibration, task)
 
 
 def calibrate(

@@ -48,7 +48,10 @@ def deciding_stars(table: pd.DataFrame, column: StarsColumn = "mean") -> pd.Seri
         table: rows as `dqe_loss.data.tables.rated.read_rated` returns them.
         column: ``"mean"`` of the views, their ``"lowest"``, or one view.
     """
-    stars = table[list(VIEWS)].min(axis=1) if column == "lowest" else table[column]
+    views = [view for view in VIEWS if view in table]
+    if column != "lowest" and column not in table:
+        raise ValueError(f"--stars {column}: the table has the views {', '.join(views)}; choose one, mean or lowest")
+    stars = table[views].min(axis=1) if column == "lowest" else table[column]
     return stars.where(table["error"] == "")
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 
 from dqe_loss.curate.curation import Calibration, Curation, CurationSettings
 from dqe_loss.curate.decide import DECISIONS
-from dqe_loss.data.tables.rated import ORIGIN, PATHS
+from dqe_loss.data.tables.rated import ORIGIN, paths_of
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.data.tables.warning_kinds import describe_aside
 from dqe_loss.metrics.failure import failure_detection
 from dqe_loss.outputs import encode
+from dqe_loss.task import GLIOMA, Task
 
 LISTS = {"keep": "kept.csv", "review": "review.csv", "drop": "dropped.csv"}
 """File of each decision."""
@@ -28,14 +29,15 @@ def lists(curation: Curation, folder: Path) -> dict[str, bytes]:
         rows = curation.table[curation.table["decision"] == decision].sort_values(
             ["stars", "exam", "segmentation"], na_position="first"
         )
-        listed = relative_paths(rows, folder).drop(columns="stars")
+        listed = relative_paths(rows, folder, curation.task).drop(columns="stars")
         files[name] = encode(listed.to_csv(index=False, lineterminator="\n"))
     return files
 
 
-def relative_paths(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def relative_paths(table: pd.DataFrame, folder: Path, task: Task = GLIOMA) -> pd.DataFrame:
     """The table with paths relative to a folder, as they survive a move of both."""
-    return table.assign(**{column: [relative_path(value, folder) for value in table[column]] for column in PATHS})
+    columns = paths_of(task)
+    return table.assign(**{column: [relative_path(value, folder) for value in table[column]] for column in columns})
 
 
 def numbers(curation: Curation, path: Path, settings: CurationSettings) -> dict[str, Any]:

@@ -43,14 +43,15 @@ def curation_page(curation: Curation, path: Path, settings: CurationSettings, pi
             f"Of {others:,} segmentations that are not kept, the {len(flagged):,} worst rated have pictures on this "
             "page (--pictures)."
         )
-    drawn = read_pictures(table.loc[flagged])
+    drawn = read_pictures(table.loc[flagged], curation.task)
     return render_cases(
-        relative_paths(table, folder),
+        relative_paths(table, folder, curation.task),
         drawn,
         title=f"Curation of {path.name}",
         threshold=threshold if np.isfinite(threshold) else None,
         notices=notices,
         sections=sections,
+        task=curation.task,
     )
 
 

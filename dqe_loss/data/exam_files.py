@@ -2,23 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
-# Last token of the file name, lower case: BraTS 2017-2020 (t1ce, flair), 2021 on Kaggle and TCIA (t1gd, fla),
-# 2023 and later (t1c, t1n, t2w, t2f).
-MODALITY_TOKENS = {
-    "t1c": ("t1c", "t1ce", "t1gd"),
-    "t1": ("t1", "t1n"),
-    "t2": ("t2", "t2w"),
-    "flair": ("flair", "t2f", "fla"),
-}
 _SEGMENTATION = re.compile(r"(?:^|[-_.])seg(?:m|mentation)?\d*(?:[-_.]|$)")
 
 
@@ -27,33 +19,35 @@ class ExamPaths:
     """Where the files of one exam are.
 
     Attributes:
-        t1c: T1 with contrast agent.
-        t1: native T1.
-        t2: T2.
-        flair: T2 FLAIR.
+        images: modality to file, in the order of the image's channels.
         segmentations: label maps of the exam, in the order in which they are reported.
-        name: what to call the exam; the folder of ``t1c`` when empty.
+        name: what to call the exam; the folder of the first image when empty.
+        planar: whether images are single planes, stored as 2D images or as volumes of one plane.
     """
 
-    t1c: Path
-    t1: Path
-    t2: Path
-    flair: Path
+    images: Mapping[str, Path]
     segmentations: tuple[Path, ...] = ()
     name: str = ""
+    planar: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the first image."""
+        return Path(next(iter(self.images.values()))).parent
 
 
-def find_exam(folder: str | Path) -> ExamPaths:
-    """Recognize the files of an exam in a folder by the names that BraTS 2017 to 2023 gave them.
+def find_exam(folder: str | Path, task: Task = GLIOMA) -> ExamPaths:
+    """Recognize the files of an exam in a folder by the last parts of their names (by default as in BraTS).
 
     Subfolders and hidden files are left out. A name counts as a segmentation when ``seg`` is one of its parts
     (``_seg``, ``seg-nnunet``), and else as a modality by its last part (``_t1ce``, ``-t2f``), in any case.
 
     Args:
         folder: the exam's folder.
+        task: says which modalities there are, and how their files end.
 
     Returns:
-        The four modalities and all segmentations, sorted by name (possibly none).
+        All modalities and all segmentations, sorted by name (possibly none).
 
     Raises:
         ExamError: no such folder, a modality is missing, or more than one file could be it.
@@ -65,8 +59,8 @@ def find_exam(folder: str | Path) -> ExamPaths:
     files = sorted(p for p in folder.iterdir() if is_nifti_name(p.name) and p.is_file())
     segmentations = tuple(p for p in files if is_segmentation_name(p.name))
     modalities: dict[str, Path] = {}
-    for modality in MODALITIES:
-        tokens = MODALITY_TOKENS[modality]
+    for modality in task.modalities:
+        tokens = task.endings(modality)
         candidates = [p for p in files if p not in segmentations and last_part(p) in tokens]
         if not candidates:
             listed = ", ".join(p.name for p in files) or "no .nii or .nii.gz file"
@@ -80,7 +74,7 @@ def find_exam(folder: str | Path) -> ExamPaths:
                 "move the others away or give the paths one by one"
             )
         modalities[modality] = candidates[0]
-    return ExamPaths(**modalities, segmentations=segmentations, name=written(folder.resolve().name))
+    return ExamPaths(modalities, segmentations, written(folder.resolve().name), task.planar)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -98,12 +92,12 @@ def choose_reference(folder: Path, files: Sequence[Path], wanted: Sequence[str])
     Args:
         folder: the exam's folder.
         files: its segmentations, in the folder or below it.
-        wanted: what may be its reference, as `match_reference` takes it.
+        wanted: what may be its reference, as `match_reference` takes it; empty for the only one.
 
     Raises:
         ValueError: there is no such file, or more than one.
     """
-    names = [path_name(file, folder) for file in files]
+    names = [path_name(file, folder) if file.is_relative_to(folder) else written(_stem(file)) for file in files]
     return files[names.index(choose_reference_name(str(folder), names, wanted))]
 
 
@@ -121,6 +115,11 @@ def choose_reference_name(exam: str, names: Sequence[str], wanted: Sequence[str]
     found = match_reference(names, wanted)
     if len(found) == 1:
         return found[0]
+    if not wanted and len(names) == 1:
+        return names[0]
+    if not wanted:
+        listed = ", ".join(names) or "none"
+        raise ValueError(f"{exam}: expected one segmentation, its reference, found {listed}; name it with --reference")
     given = f"{exam}: --reference {' or '.join(wanted)} fits"
     if found:
         raise ValueError(f"{given} {', '.join(found)}, expected one of them; give more of the name")

@@ -1,4 +1,4 @@
-"""Read one exam (four modalities and any number of segmentations) from NIfTI files, with checks.
+"""Read one exam (its modalities and any number of segmentations) from NIfTI files, with checks.
 
 The arrays come out as they lie on disk: no reorientation, no resampling, the stored integer type. Headers in
 circulation are wrong too often to be trusted over the arrays, so that a shape that differs is an error and an
@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.core.labels import LABEL_SCHEMES
+from dqe_loss.core.labels import LabelScheme, SchemeLike
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.alignment import Misalignment, misalignment
 from dqe_loss.data.exam_files import ExamPaths, find_exam, unique_names
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_files import read_labels_present
 from dqe_loss.data.nifti import ExamError, StoredVolume, open_volume
 from dqe_loss.data.stored_image import StoredImage
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
 _AFFINE_TOLERANCE = 1e-3  # mm
 
@@ -33,9 +34,9 @@ class Exam:
 
     Attributes:
         name: what to call it.
-        image: (4, X, Y, Z) raw intensities in the order ``MODALITIES``, in the stored type (never float64).
+        image: (C, X, Y, Z) raw intensities in the task's order, in the stored type (never float64).
         segmentations: name to (X, Y, Z) uint8 label map.
-        affine: (4, 4) voxel to world matrix in mm, of T1c or else of the first file that has one; nothing is
+        affine: (4, 4) voxel to world matrix in mm, of the first file that has one; nothing is
             reoriented by it.
         misaligned: files whose affine differs from it, and whether the arrays agree.
         headers: files whose header is wrong though their voxels can be read, and what is wrong.
@@ -56,7 +57,7 @@ class OpenExam:
     """One exam of which the image is still in its files, as far as they are not compressed.
 
     Attributes:
-        image: raw intensities in the order ``MODALITIES``; what `dqe_loss.core.pipeline` takes planes of. All else is
+        image: raw intensities in the task's order; what `dqe_loss.core.pipeline` takes planes of. All else is
             as in `Exam`.
     """
 
@@ -69,15 +70,22 @@ class OpenExam:
     present: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> Exam:
+def read_exam(
+    source: str | Path | ExamPaths,
+    *,
+    label_scheme: SchemeLike | None = None,
+    warn: bool = True,
+    task: Task = GLIOMA,
+) -> Exam:
     """Read and check one exam.
 
     The files are read by threads, since most of the time goes into inflating them, which releases the interpreter lock.
 
     Args:
         source: the exam's folder (see `dqe_loss.data.exam_files.find_exam`) or its paths.
-        label_scheme: a key of ``dqe_loss.core.labels.LABEL_SCHEMES`` that every segmentation must fit.
+        label_scheme: that every segmentation must fit; the task's default if None.
         warn: whether to warn; threads do not, for whose warnings would be mixed, and ask ``misaligned``.
+        task: what an exam of this folder holds.
 
     Returns:
         The exam; each modality of its image is contiguous in the order of the file (Fortran order).
@@ -88,38 +96,53 @@ def read_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", wa
         ValueError: ``label_scheme`` is not known.
 
     Warns:
-        UserWarning: a file's affine differs from that of T1c, with how much of the file lies in the head as it is and
-            reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
+        UserWarning: a file's affine differs from that of the first image, with how much of the file lies in the head
+            as it is and reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
     """
-    exam = _open(source, label_scheme, warn)
+    exam = _open(source, find_scheme(label_scheme, task), warn, task)
     return Exam(
         exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers, exam.present
     )
 
 
-def open_exam(source: str | Path | ExamPaths, *, label_scheme: str = "brats", warn: bool = True) -> OpenExam:
+def open_exam(
+    source: str | Path | ExamPaths,
+    *,
+    label_scheme: SchemeLike | None = None,
+    warn: bool = True,
+    task: Task = GLIOMA,
+) -> OpenExam:
     """Open and check one exam without a copy of its image: all that a rating needs, which looks at a few planes.
 
     Arguments, errors and warnings are those of `read_exam`, and so are the values of the planes. Every check holds
     here, too: that intensities are finite and not all the same is asked of every voxel, not of the planes alone. It
     takes 1 to 2 ms a volume, and a sagittal plane has a voxel in each page of a mapped file, which is read anyway.
     """
-    return _open(source, label_scheme, warn)
+    return _open(source, find_scheme(label_scheme, task), warn, task)
 
 
-def _open(source: str | Path | ExamPaths, label_scheme: str, warn: bool) -> OpenExam:
-    if label_scheme not in LABEL_SCHEMES:
-        raise ValueError(f"label_scheme is {label_scheme!r}, expected one of {', '.join(LABEL_SCHEMES)}")
-    paths = source if isinstance(source, ExamPaths) else find_exam(source)
-    images = [Path(getattr(paths, modality)) for modality in MODALITIES]
+def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task: Task) -> OpenExam:
+    paths = source if isinstance(source, ExamPaths) else find_exam(source, task)
+    images = [Path(path) for path in paths.images.values()]
     masks = [Path(p) for p in paths.segmentations]
     with ThreadPoolExecutor(min(len(images) + len(masks), 8)) as pool:
         opened_images = [pool.submit(_open_image, p) for p in images]
-        read_masks = [pool.submit(read_labels_present, p, label_scheme) for p in masks]
+        read_masks = [pool.submit(read_labels_present, p, scheme) for p in masks]
         volumes = [f.result() for f in opened_images]
         read = [f.result() for f in read_masks]
     labels = [volume for volume, _ in read]
     files = dict(zip(images + masks, volumes + labels, strict=True))
+    for path, volume in files.items():
+        if volume.flat and not paths.planar:
+            raise ExamError(
+                f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; "
+                "save each modality as its own file"
+            )
+        if paths.planar and volume.stored.shape[2] != 1:
+            raise ExamError(
+                f"{path}: expected a 2D image, found shape {volume.stored.shape}; save each plane as its own exam, or "
+                "name the other views in the task"
+            )
     shape = volumes[0].stored.shape
     for path, volume in files.items():
         if volume.stored.shape != shape:
@@ -174,3 +197,12 @@ def _open_image(path: Path) -> StoredVolume:
     if low == high:
         raise ExamError(f"{path}: expected an image, found nothing but {low:g}; export the modality again")
     return volume
+
+
+def head_of(image: NDArray[Any], task: Task) -> NDArray[np.bool_]:
+    """Where an image ``(C, X, Y, Z)`` shows anything, boolean (X, Y, Z): what is not air.
+
+    Negative intensities occur in real exams, so that air is 0; with a window it is what lies below.
+    """
+    there: NDArray[np.bool_] = np.not_equal(image, 0) if task.window is None else np.greater(image, task.window[0])
+    return np.asarray(there.any(0))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dqe_loss.core.labels import check_labels
+from dqe_loss.core.labels import SchemeLike, check_labels
 from dqe_loss.data.nifti import ExamError, StoredVolume, Volume, open_volume
 
 # Labels that a tool scaled on disk come back as 2.9999998: closer than this to an integer is that integer.
@@ -17,7 +17,7 @@ _LARGEST_HALF_STEP = 0.02  # of labels up to 10 under a header of uint8
 _FEW_LABELS = 4
 
 
-def read_labels(path: Path, label_scheme: str) -> StoredVolume:
+def read_labels(path: Path, label_scheme: SchemeLike) -> StoredVolume:
     """Read a segmentation by itself, of any type that its values fit.
 
     Args:
@@ -33,7 +33,7 @@ def read_labels(path: Path, label_scheme: str) -> StoredVolume:
     return read_labels_present(path, label_scheme)[0]
 
 
-def read_labels_present(path: Path, label_scheme: str) -> tuple[StoredVolume, tuple[int, ...]]:
+def read_labels_present(path: Path, label_scheme: SchemeLike) -> tuple[StoredVolume, tuple[int, ...]]:
     """`read_labels`, and the labels that occur there, background left out."""
     volume = open_volume(path)
     array = volume.values()
@@ -54,7 +54,7 @@ def read_labels_present(path: Path, label_scheme: str) -> tuple[StoredVolume, tu
     return replace(volume, stored=labels, slope=1.0, inter=0.0), tuple(present[present > 0].tolist())
 
 
-def _round_labels(path: Path, volume: StoredVolume, label_scheme: str) -> NDArray[np.uint8]:
+def _round_labels(path: Path, volume: StoredVolume, label_scheme: SchemeLike) -> NDArray[np.uint8]:
     """Return labels that scaling on disk moved a little off the integers as uint8.
 
     Floats that were saved under a header of integers lie up to half a step of its scale off: labels 0, 1, 2, 4 under
@@ -82,7 +82,7 @@ def _round_labels(path: Path, volume: StoredVolume, label_scheme: str) -> NDArra
     return rounded.astype(np.uint8)
 
 
-def _check_values(path: Path, values: NDArray[Any], label_scheme: str) -> None:
+def _check_values(path: Path, values: NDArray[Any], label_scheme: SchemeLike) -> None:
     """Check the values that occur, not all voxels; the scheme's own message says what would fit."""
     try:
         check_labels(torch.from_numpy(values.astype(np.int64)), label_scheme)

@@ -1,11 +1,11 @@
-"""What a single label map cannot tell and a data set can: whether 3 and 4 are one tissue."""
+"""What a single label map cannot tell and a data set can: whether two labels are one tissue."""
 
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from dqe_loss.core.label_schemes import MEANINGS_OF_4, label_scheme
+from dqe_loss.core.label_schemes import SchemeLike, label_scheme
 from dqe_loss.data.exams import Exam
 
 if TYPE_CHECKING:
@@ -20,17 +20,16 @@ Result = TypeVar("Result")
 class LabelSurvey:
     """Tells once, at the exam where it shows, that a data set mixes the labels of a scheme that takes either.
 
-    Under ``brats``, an exam with 3 and another with 4 may be of two years, or 4 is a cavity or edema. An exam that has
-    masks of both kinds says nothing: they may come from two algorithms.
+    An exam with one and another with the other may be of two years, or one of the labels is something else. An exam
+    that has masks of both kinds says nothing: they may come from two algorithms.
 
     Args:
-        scheme: name of the scheme that all exams are read under.
+        scheme: that all exams are read under.
     """
 
-    def __init__(self, scheme: str) -> None:
-        self._scheme = scheme
-        known = label_scheme(scheme)
-        self._either = frozenset(known.enhancing if known.either else ())
+    def __init__(self, scheme: SchemeLike) -> None:
+        self._scheme = label_scheme(scheme)
+        self._either = frozenset(self._scheme.alternatives)
         self._examples: dict[int, str] = {}
 
     def add(self, exam: str, labels: Iterable[int]) -> None:
@@ -41,7 +40,7 @@ class LabelSurvey:
             labels: that occur in its masks.
 
         Warns:
-            UserWarning: this exam has another label for enhancing tumor than one before, the first time that it is so.
+            UserWarning: this exam has another label for the tissue than one before, the first time that it is so.
         """
         found = self._either.intersection(labels)
         if len(found) != 1 or len(self._examples) > 1:
@@ -71,8 +70,8 @@ class LabelSurvey:
 
     def _tell(self, examples: str) -> None:
         warnings.warn(
-            f"label scheme {self._scheme!r} takes 3 and 4 as enhancing tumor, and this data set mixes them: "
-            f"{examples}. That is right for exams of BraTS 2021 beside such of 2023, else not: {MEANINGS_OF_4}; say it "
-            "with --label-scheme where the masks are read",
+            f"label scheme {self._scheme.name!r} takes {' and '.join(map(str, self._scheme.alternatives))} as "
+            f"{self._scheme.either_title}, and this data set mixes them: {examples}. That is {self._scheme.note}; say "
+            "it with --label-scheme where the masks are read",
             stacklevel=3,
         )

@@ -51,6 +51,7 @@ class StoredVolume:
         affine: (4, 4) in mm; without its directions, from the voxel sizes alone, where ``oriented`` is false.
         oriented: whether the header gives a usable affine.
         odd: what is wrong with the header, though the voxels can be read; a short phrase, empty if nothing is.
+        flat: whether it is stored as a 2D image; it has a single plane then.
     """
 
     stored: Volume
@@ -59,6 +60,7 @@ class StoredVolume:
     affine: NDArray[np.float64]
     oriented: bool = True
     odd: str = ""
+    flat: bool = False
 
     @property
     def scaled(self) -> bool:
@@ -104,12 +106,14 @@ def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
             intercept cannot be used is none: `StoredVolume.odd` says what is wrong with it.
     """
     volume = open_volume(path)
+    if volume.flat:
+        raise ExamError(f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; save it as a volume")
     array = volume.values()
     return array if array.flags.writeable else array.copy(order="F"), volume.affine
 
 
 def open_volume(path: str | Path) -> StoredVolume:
-    """Open one 3D NIfTI file; `read_volume` says what is checked."""
+    """Open one 3D NIfTI file, or a 2D one as a volume of one plane; `read_volume` says what is checked."""
     path = Path(path)
     content = _read(path)
     head = bytes(content[: nib.Nifti2Header.sizeof_hdr])
@@ -136,12 +140,14 @@ def open_volume(path: str | Path) -> StoredVolume:
         raise ExamError(f"{path}: expected real numbers, found type {dtype}; save it as integers")
     while stored.ndim > 3 and stored.shape[-1] == 1:
         stored = stored[..., 0]
+    flat = stored.ndim == 2
+    stored = stored[..., None] if flat else stored
     if stored.ndim != 3 or 0 in stored.shape:
         raise ExamError(f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file")
     slope, inter, odd_scale = _scale(header)
     affine, odd_affine = _affine(header)
     odd = ", ".join(filter(None, (odd_scale, odd_affine)))
-    return StoredVolume(stored, slope, inter, affine, not odd_affine, odd)
+    return StoredVolume(stored, slope, inter, affine, not odd_affine, odd, flat)
 
 
 def _scale(header: nib.Nifti1Header) -> tuple[float, float, str]:

@@ -1,4 +1,4 @@
-"""The four modalities of an exam as they lie in their files, of which planes are taken without a copy of the whole."""
+"""The modalities of an exam as they lie in their files, of which planes are taken without a copy of the whole."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -14,6 +14,7 @@ from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import load_surrogate
+from dqe_loss.tasks.reading import settle_task
 
 _EXAMS = tyro.conf.arg(
     help='Exams\' folders, with a reference and other segmentations, also in subfolders ("seg" in their names).'
@@ -43,7 +44,8 @@ class EvaluateArguments:
     exams: Annotated[options.ExamFolders, _EXAMS] = ()
     reference: options.ReferenceNames = ()
     tolerance: float = 2.0
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: options.TaskOption = None
     thorough: options.Thorough = True
     device: options.DeviceName = "cpu"
     resamples: int = 2000
@@ -59,18 +61,18 @@ def _run(arguments: EvaluateArguments) -> None:
     _check(arguments)
     check_device(arguments.device)
     run = import_extra("dqe_loss.evaluate.evaluation", "train")
-    part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part) if arguments.ratings else None
-    exams = run.find_referenced_exams(arguments.exams, arguments.reference) if arguments.exams else None
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
-
-    scheme, bootstrap = arguments.label_scheme, run.Bootstrap(arguments.resamples, arguments.seed)
+    task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
+    scheme, bootstrap = task.scheme(arguments.label_scheme), run.Bootstrap(arguments.resamples, arguments.seed)
+    part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part, task) if arguments.ratings else None
+    exams = run.find_referenced_exams(arguments.exams, arguments.reference, task) if arguments.exams else None
     rate = LabelSurvey(scheme).watch(
         partial(rate_exam, surrogate=surrogate, label_scheme=scheme, thorough=arguments.thorough)
     )
     evaluation = run.describe_evaluation(arguments.checkpoint, surrogate.config, scheme, bootstrap)
-    evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap) if part else (None, None)
+    evaluation["ratings"], rated = run.evaluate_ratings(part, rate, scheme, bootstrap, task) if part else (None, None)
     evaluation["references"], referenced = (
-        run.evaluate_references(exams, rate, scheme, arguments.tolerance, bootstrap) if exams else (None, None)
+        run.evaluate_references(exams, rate, scheme, arguments.tolerance, bootstrap, task) if exams else (None, None)
     )
     files = run.evaluation_files(evaluation, rated, referenced, arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def fit_dice_map(
     Args:
         stars: mean stars of each mask, ``(N,)``, from a surrogate that learned nothing from the mask's group. Otherwise
             estimate, width and coverage are all too good.
-        dice: each mask's mean Dice over TC, WT and ET with its reference, ``(N,)`` in [0, 1].
+        dice: each mask's mean Dice over the regions with its reference, ``(N,)`` in [0, 1].
         groups: each mask's source: three or more, with at least ``level / (1 - level)`` masks each (nine at 90 %).
         level: share of a group's masks whose Dice is to reach the bound.
         learned_from: what the masks are, in words.

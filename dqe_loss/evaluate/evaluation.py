@@ -11,19 +11,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from dqe_loss.data.discovery.named_exams import TABLES, find_named_exams
+from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.split import read_split
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.evaluate.predictions import (
-    COLUMNS,
-    VOLUMES,
     Rate,
     ReferencedExam,
+    columns_of,
     find_referenced_exam,
     rate_rated_exam,
     rate_referenced_exam,
     read_volumes,
+    volumes_of,
     wide_ratings,
 )
 from dqe_loss.evaluate.report import render_report, report_tables
@@ -31,6 +33,8 @@ from dqe_loss.evaluate.summary import Bootstrap, Numbers, compare_with_ratings, 
 from dqe_loss.outputs import encode
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import describe_ratings, star_unit, unit_of_kind
+from dqe_loss.task import GLIOMA, LabelScheme, Task
+from dqe_loss.tasks.reading import task_from_dict
 from dqe_loss.viz import plots as draw
 from dqe_loss.viz.html import as_text
 
@@ -66,13 +70,14 @@ class RatedPart:
     files: tuple[Path, ...]
 
 
-def read_rated_part(files: Sequence[Path], split: Path | None, part: str) -> RatedPart:
+def read_rated_part(files: Sequence[Path], split: Path | None, part: str, task: Task = GLIOMA) -> RatedPart:
     """Read ratings tables, and choose the exams of one part of a split.
 
     Args:
         files: tables of one kind of rating.
         split: CSV with the columns ``exam`` and ``split``; without one all exams are evaluated.
         part: ``"train"``, ``"validation"`` or ``"test"``.
+        task: what was rated.
 
     Returns:
         The part.
@@ -80,7 +85,7 @@ def read_rated_part(files: Sequence[Path], split: Path | None, part: str) -> Rat
     Raises:
         ValueError: a file cannot be used, or no exam is in the part.
     """
-    table = read_ratings(files)
+    table = read_ratings(files, task)
     if not split:
         return RatedPart(table, None, None, part, tuple(files))
     parts = read_split(split, table["exam"].unique())
@@ -94,13 +99,18 @@ def read_rated_part(files: Sequence[Path], split: Path | None, part: str) -> Rat
     return RatedPart(table[where == part], train, split, part, tuple(files))
 
 
-def find_referenced_exams(folders: Sequence[Path], references: Sequence[str]) -> list[ReferencedExam]:
+def find_referenced_exams(
+    folders: Sequence[Path], references: Sequence[str], task: Task = GLIOMA
+) -> list[ReferencedExam]:
     """Find all exams, and leave out those with nothing to compare; see `find_referenced_exam`.
 
     Raises:
         ValueError: an exam cannot be used, two have one name, or none is left.
     """
-    found = [exam for folder in folders if (exam := find_referenced_exam(folder, references))]
+    named: list[Path | ExamPaths] = []
+    for folder in folders:
+        named += find_named_exams([folder], task) if _is_data_set(folder, task) else [folder]
+    found = [exam for one in named if (exam := find_referenced_exam(one, references, task))]
     names = [exam.paths.name for exam in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -112,8 +122,12 @@ def find_referenced_exams(folders: Sequence[Path], references: Sequence[str]) ->
     return found
 
 
+def _is_data_set(path: Path, task: Task) -> bool:
+    return path.suffix.lower() in TABLES or bool(task.files.images)
+
+
 def evaluate_ratings(
-    part: RatedPart, rate: Rate, label_scheme: str, bootstrap: Bootstrap
+    part: RatedPart, rate: Rate, scheme: LabelScheme, bootstrap: Bootstrap, task: Task = GLIOMA
 ) -> tuple[Numbers, pd.DataFrame]:
     """Rate what raters have rated.
 
@@ -121,13 +135,13 @@ def evaluate_ratings(
         The numbers, and a row for each segmentation.
     """
     groups = [rows for _, rows in part.table.groupby("exam", sort=False)]
-    rows = pd.concat([rate_rated_exam(exam, rate, label_scheme) for exam in _progress(groups, "rated exams")])
-    rated = rows.join(wide_ratings(part.table))
+    rows = pd.concat([rate_rated_exam(exam, rate, scheme, task) for exam in _progress(groups, "rated exams")])
+    rated = rows.join(wide_ratings(part.table, task))
     train = None
     if part.train is not None:
-        train = wide_ratings(part.train)
+        train = wide_ratings(part.train, task)
         files = _progress(train.index.get_level_values("segmentation"), "volumes to fit")
-        train[list(VOLUMES)] = [read_volumes(file_at(file), label_scheme) for file in files]
+        train[list(volumes_of(task))] = [read_volumes(file_at(file), scheme) for file in files]
     kind = str(part.table["kind"].iloc[0])
     numbers = {
         "tables": [str(file) for file in part.files],
@@ -137,11 +151,16 @@ def evaluate_ratings(
         "part": part.part if part.split else None,
         "baselines_fitted_to": "all the other exams, in turn" if train is None else "the training exams of the split",
     }
-    return numbers | compare_with_ratings(rated, part.table, train, bootstrap), rated.reset_index()
+    return numbers | compare_with_ratings(rated, part.table, train, bootstrap, task), rated.reset_index()
 
 
 def evaluate_references(
-    exams: Sequence[ReferencedExam], rate: Rate, label_scheme: str, tolerance: float, bootstrap: Bootstrap
+    exams: Sequence[ReferencedExam],
+    rate: Rate,
+    scheme: LabelScheme,
+    tolerance: float,
+    bootstrap: Bootstrap,
+    task: Task = GLIOMA,
 ) -> tuple[Numbers, pd.DataFrame]:
     """Rate what has a reference.
 
@@ -149,12 +168,12 @@ def evaluate_references(
         The numbers, and a row for each segmentation.
     """
     progress = _progress(exams, "exams with a reference")
-    rows = pd.concat([rate_referenced_exam(e, rate, label_scheme, tolerance) for e in progress], ignore_index=True)
+    rows = pd.concat([rate_referenced_exam(e, rate, scheme, tolerance, task) for e in progress], ignore_index=True)
     names = list(dict.fromkeys(exam.names[0] for exam in exams))
-    return {"names": names, "tolerance_mm": tolerance} | compare_with_references(rows, bootstrap), rows
+    return {"names": names, "tolerance_mm": tolerance} | compare_with_references(rows, bootstrap, task), rows
 
 
-def describe_evaluation(checkpoint: str, config: SurrogateConfig, label_scheme: str, bootstrap: Bootstrap) -> Numbers:
+def describe_evaluation(checkpoint: str, config: SurrogateConfig, scheme: LabelScheme, bootstrap: Bootstrap) -> Numbers:
     """What has been evaluated, and how: the head of ``evaluation.json``."""
     return {
         "checkpoint": checkpoint,
@@ -162,15 +181,17 @@ def describe_evaluation(checkpoint: str, config: SurrogateConfig, label_scheme: 
         "kind_of_ratings": config.kind_of_ratings,
         "unit": star_unit(config),
         "config": config.to_dict(),
-        "label_scheme": label_scheme,
+        "label_scheme": scheme.name,
         "bootstrap": {"by": "exam", "level": 0.95, "resamples": bootstrap.resamples, "seed": bootstrap.seed},
         "versions": {library: version(library) for library in LIBRARIES},
     }
 
 
-def draw_figures(evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None) -> dict[str, Figure]:
+def draw_figures(
+    evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None, task: Task = GLIOMA
+) -> dict[str, Figure]:
     """All figures that there is data for, by the names of `FIGURES`."""
-    predicted_label = f"predicted rating ({evaluation['unit']}, mean of 3 views)"
+    predicted_label = f"predicted rating ({evaluation['unit']}, mean of {len(task.views)} views)"
     figures = {}
     if rated is not None:
         kind, unit = evaluation["ratings"]["kind"], evaluation["ratings"]["unit"]
@@ -187,12 +208,12 @@ def draw_figures(evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd
             referenced["dice_mean"],
             referenced["exam"].tolist(),
             stars_label=predicted_label,
-            overlap_label="Dice with the reference (mean of TC, WT, ET)",
+            overlap_label=f"Dice with the reference (mean of {', '.join(task.regions)})",
             title=f"Predicted {evaluation['unit']} and overlap",
         )
         figures[FIGURES[4]] = draw.plot_risk_coverage(
             (1 - referenced["dice_mean"]).clip(lower=0),
-            {column: referenced[f"stars_{column}"] for column in COLUMNS},
+            {column: referenced[f"stars_{column}"] for column in columns_of(task)},
             stars_label=f"predicted {evaluation['unit']}",
             title=f"Finding failures by predicted {evaluation['unit']}",
         )
@@ -204,7 +225,8 @@ def evaluation_files(
 ) -> dict[str, bytes]:
     """All files of an evaluation: name to content."""
     ready = json_ready(evaluation)
-    figures = draw_figures(evaluation, rated, referenced)
+    task = task_from_dict(evaluation["config"]["task"])
+    figures = draw_figures(evaluation, rated, referenced, task)
     files = {f"{name}.{kind}": draw.save_figure(f, kind) for name, f in figures.items() for kind in ("png", "svg")}
     page = render_report(ready, {name: files[f"{name}.svg"] for name in figures})
     return files | {

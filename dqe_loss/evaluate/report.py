@@ -1,16 +1,26 @@
 """One page of HTML with all of an evaluation: works offline, in the dark, and on paper."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from dqe_loss.evaluate.predictions import COLUMNS, OVERLAPS
+from dqe_loss.evaluate.predictions import overlaps_of
 from dqe_loss.metrics.agreement import MINIMUM_EXAMS
+from dqe_loss.task import Task
+from dqe_loss.tasks.reading import task_from_dict
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
 
-COLUMN_NAMES = {column: "mean of views" if column == "mean" else column for column in COLUMNS}
-OVERLAP_NAMES = {name: name.replace("surface_dice_", "surface Dice ").replace("dice_", "Dice ") for name in OVERLAPS}
+
+def column_name(column: str) -> str:
+    """A view, or the mean of the views, in words."""
+    return "mean of views" if column == "mean" else column
+
+
+def overlap_name(overlap: str) -> str:
+    """A column of overlaps in words."""
+    return overlap.replace("surface_dice_", "surface Dice ").replace("dice_", "Dice ")
+
 
 _RATINGS = {
     "human": "Given by human raters. They speak for these raters, these exams and these kinds of error.",
@@ -45,11 +55,16 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         ratings=ratings,
         references=references,
         bootstrap=evaluation["bootstrap"],
+        task=_task(evaluation),
         versions=evaluation["versions"],
         surrogate_text=SURROGATE_TEXT[evaluation["kind_of_ratings"]],
         ratings_text=_RATINGS[ratings["kind"]] if ratings else "",
         figures={name: base64.b64encode(svg).decode() for name, svg in figures.items()},
     )
+
+
+def _task(evaluation: Mapping[str, Any]) -> Task:
+    return task_from_dict(evaluation["config"]["task"])
 
 
 def report_tables(evaluation: Mapping[str, Any]) -> dict[str, Table]:
@@ -59,10 +74,12 @@ def report_tables(evaluation: Mapping[str, Any]) -> dict[str, Table]:
         ratings = evaluation["ratings"]
         tables |= {"agreement": _agreement_table(ratings), "views": _view_table(ratings)}
     if evaluation["references"]:
-        pooled = evaluation["references"]["pooled"]
+        pooled, overlaps = evaluation["references"]["pooled"], overlaps_of(_task(evaluation))
         for kind, symbol in (("pearson", "Pearson's r"), ("spearman", "Spearman's ρ")):
-            tables[kind] = _correlation_table(pooled, kind, f"{symbol} of stars and overlap, all segmentations")
-        tables |= {"failure": _failure_table(pooled), "exams": _exam_table(evaluation["references"]["exams"])}
+            tables[kind] = _correlation_table(
+                pooled, kind, f"{symbol} of stars and overlap, all segmentations", overlaps
+            )
+        tables |= {"failure": _failure_table(pooled), "exams": _exam_table(evaluation["references"]["exams"], overlaps)}
     return tables
 
 
@@ -133,7 +150,7 @@ def _agreement_table(ratings: Mapping[str, Any]) -> Table:
 def _view_table(ratings: Mapping[str, Any]) -> Table:
     rows: list[list[Any]] = []
     for column, numbers in ratings["views"].items():
-        rows.append([COLUMN_NAMES[column], TableCell(str(numbers["segmentations"]))])
+        rows.append([column_name(column), TableCell(str(numbers["segmentations"]))])
         rows[-1] += [_cell(numbers["surrogate"][metric]) for metric in ("mae", "rmse", "pearson", "spearman")]
         rows[-1] += [_cell(numbers[name]["mae"]) for name in _MODELS[1:]]
         rows[-1].append(TableCell(format_number(numbers["raters"]["mae"])))
@@ -141,18 +158,18 @@ def _view_table(ratings: Mapping[str, Any]) -> Table:
     return Table("The surrogate, and the MAE of baselines and raters", columns, rows)
 
 
-def _correlation_table(numbers: Mapping[str, Any], kind: str, caption: str) -> Table:
+def _correlation_table(numbers: Mapping[str, Any], kind: str, caption: str, names: Sequence[str]) -> Table:
     rows = [
-        [COLUMN_NAMES[column], *(_cell(overlaps[name][kind]) for name in OVERLAPS)]
+        [column_name(column), *(_cell(overlaps[name][kind]) for name in names)]
         for column, overlaps in numbers["correlation"].items()
     ]
-    return Table(caption, ["", *OVERLAP_NAMES.values()], rows, {len(rows) - 1})
+    return Table(caption, ["", *map(overlap_name, names)], rows, {len(rows) - 1})
 
 
 def _failure_table(numbers: Mapping[str, Any]) -> Table:
     rows = [
         [
-            COLUMN_NAMES[column],
+            column_name(column),
             *(TableCell(format_number(areas[name], 3)) for name in ("aurc", "excess", "optimal", "random")),
         ]
         for column, areas in numbers["failure"].items()
@@ -161,14 +178,14 @@ def _failure_table(numbers: Mapping[str, Any]) -> Table:
     return Table("Failure detection, risk 1 − mean Dice; lower is better", columns, rows, {len(rows) - 1})
 
 
-def _exam_table(exams: Mapping[str, Any]) -> Table:
+def _exam_table(exams: Mapping[str, Any], names: Sequence[str]) -> Table:
     rows: list[list[Any]] = []
-    shown = ("dice_TC", "dice_WT", "dice_ET", "dice_mean", "surface_dice_mean")
+    shown = [name for name in names if not name.startswith("surface_dice_") or name == "surface_dice_mean"]
     for name, numbers in exams.items():
         correlation, failure = numbers["correlation"]["mean"], numbers["failure"]["mean"]
         rows.append([name, TableCell(str(numbers["segmentations"]))])
         rows[-1] += [TableCell(format_number(correlation[overlap]["pearson"]["value"])) for overlap in shown]
         rows[-1].append(TableCell(format_number(correlation["dice_mean"]["spearman"]["value"])))
         rows[-1] += [TableCell(format_number(failure[area], 3)) for area in ("aurc", "excess", "random")]
-    columns = ["", "n", *(f"r {OVERLAP_NAMES[name]}" for name in shown), "ρ Dice mean", "AURC", "excess AURC", "chance"]
+    columns = ["", "n", *(f"r {overlap_name(name)}" for name in shown), "ρ Dice mean", "AURC", "excess AURC", "chance"]
     return Table("Stars (mean of views) in each exam by itself", columns, rows)

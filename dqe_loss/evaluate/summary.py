@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dqe_loss.data.tables.ratings import judgments_by_view
 from dqe_loss.evaluate.baselines import predict_baselines
-from dqe_loss.evaluate.predictions import COLUMNS, OVERLAPS, VOLUMES
+from dqe_loss.evaluate.predictions import columns_of, overlaps_of, volumes_of
 from dqe_loss.metrics.agreement import METRICS, RESAMPLES, agreement, bootstrap_intervals, leave_one_rater_out
 from dqe_loss.metrics.failure import failure_detection
+from dqe_loss.task import GLIOMA, Task
 
 CORRELATIONS = ("pearson", "spearman")
 Numbers = dict[str, Any]
@@ -27,7 +28,11 @@ class Bootstrap:
 
 
 def compare_with_ratings(
-    rated: pd.DataFrame, table: pd.DataFrame, train: pd.DataFrame | None = None, bootstrap: Bootstrap | None = None
+    rated: pd.DataFrame,
+    table: pd.DataFrame,
+    train: pd.DataFrame | None = None,
+    bootstrap: Bootstrap | None = None,
+    task: Task = GLIOMA,
 ) -> Numbers:
     """Agreement of a surrogate with raters, beside two baselines and the raters' own disagreement.
 
@@ -35,21 +40,22 @@ def compare_with_ratings(
         rated: a row for each evaluated segmentation, indexed by ``exam`` and ``segmentation``: `rate_rated_exam`'s
             columns joined with `wide_ratings`'.
         table: the ratings table's rows of these segmentations.
-        train: what the baselines are fitted to: `VOLUMES` and ``rated_axial`` to ``rated_mean``. Without it each
+        train: what the baselines are fitted to: `volumes_of`, ratings of the views and ``rated_mean``. Without it each
             exam is predicted from all the others.
         bootstrap: how intervals are made.
+        task: what was rated.
 
     Returns:
-        Counts, and under ``views`` for each of `COLUMNS` that was rated: ``segmentations``; ``surrogate``,
+        Counts, and under ``views`` for each of `columns_of` that was rated: ``segmentations``; ``surrogate``,
         ``constant mean`` and ``linear in volume``, each with ``value``, ``low`` and ``high`` of every metric; and
         ``raters``, see `leave_one_rater_out`. As in the paper, ``mean`` compares the mean prediction of the three
         views with the mean rating of the views that were rated. Undefined numbers are NaN.
     """
     bootstrap = bootstrap or Bootstrap()
-    judged = judgments_by_view(table)
+    judged, volumes = judgments_by_view(table, task), list(volumes_of(task))
     item = judged["exam"] + "\0" + judged["segmentation"]
     views = {}
-    for column in COLUMNS:
+    for column in columns_of(task):
         rows = rated[rated[f"rated_{column}"].notna()]
         if rows.empty:
             continue
@@ -57,10 +63,10 @@ def compare_with_ratings(
         exams = rows.index.get_level_values("exam").to_numpy()
         fit = None if train is None else train[train[f"rated_{column}"].notna()]
         predictions = {"surrogate": rows[f"stars_{column}"].to_numpy()} | predict_baselines(
-            rows[list(VOLUMES)].to_numpy(),
+            rows[volumes].to_numpy(),
             given,
             exams,
-            train_volumes=None if fit is None else fit[list(VOLUMES)].to_numpy(),
+            train_volumes=None if fit is None else fit[volumes].to_numpy(),
             train_rated=None if fit is None else fit[f"rated_{column}"].to_numpy(),
         )
         numbers: Numbers = {"segmentations": len(rows)}
@@ -80,31 +86,35 @@ def compare_with_ratings(
     }
 
 
-def compare_with_references(rows: pd.DataFrame, bootstrap: Bootstrap | None = None) -> Numbers:
+def compare_with_references(rows: pd.DataFrame, bootstrap: Bootstrap | None = None, task: Task = GLIOMA) -> Numbers:
     """How stars follow overlap with a reference, pooled and exam by exam.
 
     Args:
         rows: as `rate_referenced_exam` returns them, of any number of exams.
         bootstrap: how intervals are made.
+        task: what was rated.
 
     Returns:
         ``pooled``, and under ``exams`` the same for each: ``exams``, ``segmentations``; under ``correlation`` for each
-        of `COLUMNS` and `OVERLAPS` Pearson's and Spearman's ``value``, ``low`` and ``high``; under ``failure`` for
-        each of `COLUMNS` the `FailureDetection` with the risk 1 - mean region Dice. Undefined numbers are NaN.
+        of `columns_of` and `overlaps_of` Pearson's and Spearman's ``value``, ``low`` and ``high``; under ``failure``
+        for each of `columns_of` the `FailureDetection` with the risk 1 - mean region Dice. Undefined numbers are NaN.
     """
-    exams = {str(name): _follow(part, bootstrap or Bootstrap()) for name, part in rows.groupby("exam", sort=False)}
-    return {"pooled": _follow(rows, bootstrap or Bootstrap()), "exams": exams}
+    exams = {
+        str(name): _follow(part, bootstrap or Bootstrap(), task) for name, part in rows.groupby("exam", sort=False)
+    }
+    return {"pooled": _follow(rows, bootstrap or Bootstrap(), task), "exams": exams}
 
 
-def _follow(rows: pd.DataFrame, bootstrap: Bootstrap) -> Numbers:
+def _follow(rows: pd.DataFrame, bootstrap: Bootstrap, task: Task) -> Numbers:
     exams = rows["exam"].to_numpy()
     risk = (1 - rows["dice_mean"]).clip(lower=0).to_numpy()
     correlation: Numbers = {}
     failure: Numbers = {}
-    for column in COLUMNS:
+    for column in columns_of(task):
         stars = rows[f"stars_{column}"].to_numpy()
         correlation[column] = {
-            overlap: _agreement(stars, rows[overlap].to_numpy(), exams, bootstrap, CORRELATIONS) for overlap in OVERLAPS
+            overlap: _agreement(stars, rows[overlap].to_numpy(), exams, bootstrap, CORRELATIONS)
+            for overlap in overlaps_of(task)
         }
         failure[column] = asdict(failure_detection(risk, stars))
     return {

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.explain.saliency import Saliency
-from dqe_loss.task import REGIONS
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, write_sides
 
 MISSED, EXTRA = "#56B4E9", "#E69F00"
@@ -37,7 +37,8 @@ def plot_saliency(
     titles: Mapping[str, str],
     unit: str = "stars",
     caption: str = "",
-    modalities: tuple[str, ...] = ("t1c", "t1", "t2", "flair"),
+    modalities: tuple[str, ...] | None = None,
+    task: Task = GLIOMA,
 ) -> Figure:
     """Draw one segmentation: a row for each view, and in it the scan with the mask, the two maps, and the true error.
 
@@ -46,11 +47,12 @@ def plot_saliency(
 
     Args:
         saliency: view to saliency of a batch of one.
-        errors: view to the true error, bool ``(1, 3, H, W)``, if a reference is known.
+        errors: view to the true error, bool ``(1, R, H, W)``, if a reference is known.
         titles: view to what is written over its row.
         unit: what ratings are called, such as ``"metric stars"`` (contract C12).
         caption: lines above the picture.
-        modalities: the surrogate's order of modalities; FLAIR is drawn.
+        modalities: the surrogate's order of modalities; the task's if None.
+        task: what was rated; its first pictured modality is drawn.
 
     Returns:
         The figure, to be written with ``figure.savefig``.
@@ -72,7 +74,7 @@ def plot_saliency(
     for view, one in saliency.items():
         figure.text(_MARGIN / width, 1 - (top + 0.22) / height, titles[view], fontsize=9, weight="bold", va="center")
         top += _TITLE
-        scan = one.scans[0, modalities.index("flair")].numpy()
+        scan = one.scans[0, (modalities or task.modalities).index(task.pictured[0])].numpy()
         regions = one.regions[0].numpy()
         wrong = errors[view][0].numpy() if errors else None
         for column in range(columns):
@@ -87,14 +89,16 @@ def plot_saliency(
             if column == 3 and wrong is not None:
                 _draw_error(ax, wrong, regions, boxes[view], view)
             else:
-                _outline(ax, regions, boxes[view], view, thin=column > 0)
+                _outline(ax, regions, boxes[view], view, task, thin=column > 0)
             write_sides(ax, view, 7)
         top += heights[view]
-    _explain(figure, maps, unit, columns)
+    _explain(figure, maps, unit, columns, task)
     return figure
 
 
-def _explain(figure: Figure, maps: Mapping[str, tuple[dict[str, Tensor], str]], unit: str, columns: int) -> None:
+def _explain(
+    figure: Figure, maps: Mapping[str, tuple[dict[str, Tensor], str]], unit: str, columns: int, task: Task
+) -> None:
     """What each column shows, below it: outlines, a color bar with its unit for each map, the error's colors."""
     width, height = figure.get_size_inches()
     lefts = [_MARGIN + column * (_PANEL + _MARGIN) for column in range(columns)]
@@ -106,7 +110,7 @@ def _explain(figure: Figure, maps: Mapping[str, tuple[dict[str, Tensor], str]], 
         legend.get_title().set_fontsize(8)
         legend.set_alignment("left")
 
-    put(0, outline_handles(), "FLAIR with the rated mask")
+    put(0, outline_handles(task=task), f"{task.title(task.pictured[0])} with the rated mask")
     for column, (title, (values, per)) in enumerate(maps.items(), 1):
         bar = figure.add_axes((lefts[column] / width, 0.32 / height, _PANEL / width, 0.1 / height))
         norm = _norm(values)
@@ -144,9 +148,9 @@ def _show(ax: Axes, plane: NDArray[Any], box: Box, view: str, **style: Any) -> N
     ax.set_axis_off()
 
 
-def _outline(ax: Axes, regions: NDArray[np.bool_], box: Box, view: str, thin: bool) -> None:
-    masks = {name: hang(mask[box], view) for name, mask in zip(REGIONS, regions, strict=True)}
-    draw_outlines(ax, masks, 0.4 if thin else 1.0)
+def _outline(ax: Axes, regions: NDArray[np.bool_], box: Box, view: str, task: Task, thin: bool) -> None:
+    masks = {name: hang(mask[box], view) for name, mask in zip(task.regions, regions, strict=True)}
+    draw_outlines(ax, masks, 0.4 if thin else 1.0, task)
 
 
 def _draw_error(ax: Axes, wrong: NDArray[np.bool_], regions: NDArray[np.bool_], box: Box, view: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.centers import plane_title
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
@@ -19,7 +20,6 @@ from dqe_loss.extras import import_extra
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.task import REGIONS
 
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 """Pictures; ``.json`` holds the numbers."""
@@ -63,7 +63,7 @@ def explain_exam(
     files: Mapping[str, Path],
     checkpoint: str,
     reference: str | None = None,
-    label_scheme: str = "brats",
+    label_scheme: str | None = None,
     centers: tuple[str, ...] = ("mask",),
 ) -> tuple[dict[Path, bytes], str]:
     """Explain all segmentations of an exam but the reference.
@@ -74,32 +74,34 @@ def explain_exam(
         files: what to write, see `plan_explanations`.
         checkpoint: where the surrogate comes from.
         reference: name of the segmentation that counts as true, if there is one.
-        label_scheme: scheme of the label maps.
+        label_scheme: scheme of the label maps; the default of the surrogate's task if None.
         centers: where the planes lie; of several places, each view is explained where its stars are lowest.
 
     Returns:
         Contents of the files, and a table of the shares on the true error ("" without a reference).
     """
+    scheme = find_scheme(label_scheme, surrogate.config.task)
     image = torch.from_numpy(exam.image)[None].to(surrogate.device)
     labels = {name: torch.from_numpy(one)[None, None] for name, one in exam.segmentations.items()}
     numbers: dict[str, dict[str, Any]] = {}
     contents: dict[Path, bytes] = {}
     for name, file in files.items():
         mask = labels[name].to(surrogate.device)
-        planes = lowest_planes(surrogate, image, LabelMask(mask, label_scheme), centers)
-        explained = explain_labels(surrogate, image, mask, label_scheme=label_scheme, center=planes.center)
+        planes = lowest_planes(surrogate, image, LabelMask(mask, scheme), centers)
+        explained = explain_labels(surrogate, image, mask, label_scheme=scheme, center=planes.center)
         saliency = {view: one.cpu() for view, one in explained.items()}
         errors = None
         if reference is not None:
-            errors = {v: reference_error(one, labels[reference], v, label_scheme) for v, one in saliency.items()}
+            errors = {v: reference_error(one, labels[reference], v, scheme) for v, one in saliency.items()}
         numbers[name] = {
-            v: _numbers(one, v, planes.places[0][v], errors[v] if errors else None) for v, one in saliency.items()
+            v: _numbers(one, v, planes.places[0][v], errors[v] if errors else None, scheme.regions)
+            for v, one in saliency.items()
         }
         if file.suffix.lower() in FIGURE_FORMATS:
             caption = f"{exam.name}, {name}:\n{describe_ratings(surrogate.config, checkpoint)}"
             contents[file] = _picture(saliency, errors, numbers[name], surrogate, caption, file.suffix.lower())
         else:
-            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, label_scheme, centers)
+            contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, scheme.name, centers)
     return contents, _table(numbers) if reference is not None else ""
 
 
@@ -126,7 +128,9 @@ def _as_json(
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _numbers(saliency: Saliency, view: str, place: str, error: Tensor | None) -> dict[str, Any]:
+def _numbers(
+    saliency: Saliency, view: str, place: str, error: Tensor | None, regions: tuple[str, ...]
+) -> dict[str, Any]:
     """Of one view, JSON-ready: plane and place, stars, the voxel whose change raises them most, shares on the error."""
     total = saliency.mask[0].sum(0)
     row, column = divmod(int(total.argmax()), total.shape[1])
@@ -140,7 +144,7 @@ def _numbers(saliency: Saliency, view: str, place: str, error: Tensor | None) ->
     }
     if error is None:
         return found
-    maps = dict(zip(REGIONS, zip(saliency.mask[0], error[0], strict=True), strict=True))
+    maps = dict(zip(regions, zip(saliency.mask[0], error[0], strict=True), strict=True))
     for region, (values, wrong) in {"all": (total, error[0].any(0)), **maps}.items():
         share, chance = (v.item() for v in share_on_error(values, wrong, saliency.inside[0] | wrong))
         found[f"share_{region}"] = None if math.isnan(share) or chance == 0 else share
@@ -159,11 +163,19 @@ def _picture(
     unit = star_unit(surrogate.config)
     titles = {}
     for view, found in numbers.items():
-        titles[view] = f"{plane_title(view, found['plane'], found['place'])}: {found['stars']:.2f} {unit}"
+        titles[view] = (
+            f"{plane_title(view, found['plane'], found['place'], surrogate.config.task)}: {found['stars']:.2f} {unit}"
+        )
         if errors is not None:
             titles[view] += f"; {_on_error(found)}"
     figure = import_extra("dqe_loss.explain.figure", "report").plot_saliency(
-        saliency, errors, titles=titles, unit=unit, caption=caption, modalities=surrogate.config.modalities
+        saliency,
+        errors,
+        titles=titles,
+        unit=unit,
+        caption=caption,
+        modalities=surrogate.config.modalities,
+        task=surrogate.config.task,
     )
     content = io.BytesIO()
     figure.savefig(content, format=suffix[1:], dpi=110)

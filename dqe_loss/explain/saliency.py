@@ -19,14 +19,16 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.labels import SchemeLike
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import join_planes, presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, check_views
+from dqe_loss.core.slicing import VIEW_AXIS, check_views
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import check_devices
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA
 
 SMOOTHING = 2.0
 """Default standard deviation of the Gaussian in voxels: the best of 0, 2 and 4 on phantoms."""
@@ -42,10 +44,10 @@ class Saliency:
     Attributes:
         index: voxel coordinate of the plane along the view's axis, int64 ``(B,)``.
         stars: what it was rated, ``(B,)``.
-        scans: the scaled modalities in the surrogate's order, ``(B, 4, H, W)`` in [0, 1].
-        regions: the rated mask in the order TC, WT, ET, bool ``(B, 3, H, W)``.
-        scan_gradient: smoothed gradient of the stars, ``(B, 4, H, W)``, in stars per unit of scaled intensity.
-        region_gradient: the same for the regions, ``(B, 3, H, W)``, in stars per voxel that joins the region.
+        scans: the scaled modalities in the surrogate's order, ``(B, C, H, W)`` in [0, 1].
+        regions: the rated mask in the task's order, bool ``(B, R, H, W)``.
+        scan_gradient: smoothed gradient of the stars, ``(B, C, H, W)``, in stars per unit of scaled intensity.
+        region_gradient: the same for the regions, ``(B, R, H, W)``, in stars per voxel that joins the region.
     """
 
     index: Tensor
@@ -57,16 +59,16 @@ class Saliency:
 
     @property
     def mask(self) -> Tensor:
-        """By how much a voxel's change of region would raise the stars (first order), ``(B, 3, H, W)``, 0 or above.
+        """By how much a voxel's change of region would raise the stars (first order), ``(B, R, H, W)``, 0 or above.
 
-        Only where there is brain or a label: no map asks for tumor in the air.
+        Only where there is brain or a label: no map asks for anything in the air.
         """
         gain = torch.where(self.regions, -self.region_gradient, self.region_gradient).relu()
         return gain * self.inside[:, None]
 
     @property
     def image(self) -> Tensor:
-        """By how much the stars depend on each intensity, ``(B, 4, H, W)``, 0 or above."""
+        """By how much the stars depend on each intensity, ``(B, C, H, W)``, 0 or above."""
         return self.scan_gradient.abs()
 
     @property
@@ -91,24 +93,24 @@ def explain_labels(
     image: Tensor,
     labels: Tensor,
     *,
-    label_scheme: str = "brats",
+    label_scheme: SchemeLike | None = None,
     center: Tensor | tuple[str, ...] = ("mask",),
-    views: tuple[str, ...] = VIEWS,
+    views: tuple[str, ...] | None = None,
     smoothing: float = SMOOTHING,
-    modalities: tuple[str, ...] = MODALITIES,
+    modalities: tuple[str, ...] | None = None,
 ) -> dict[str, Saliency]:
     """Say what the stars of a segmentation depend on, in the planes that `rate_segmentation` rates.
 
     Args:
         surrogate: the frozen network.
-        image: intensities ``(B, 4, X, Y, Z)`` of any real dtype.
+        image: intensities ``(B, C, X, Y, Z)`` of any real dtype.
         labels: label map ``(B, 1, X, Y, Z)`` of any real dtype.
-        label_scheme: its scheme.
+        label_scheme: its scheme; the default of the surrogate's task if None.
         center: where the planes lie, as `rate_segmentation` takes it, in whole voxels; of several places, each view's
             is the one with its lowest stars.
-        views: which views.
+        views: which views; the task's if None.
         smoothing: standard deviation of the Gaussian in voxels; 0 for none.
-        modalities: the image's channel order.
+        modalities: the image's channel order; the task's if None.
 
     Returns:
         View to its saliency.
@@ -116,16 +118,18 @@ def explain_labels(
     Raises:
         ValueError: if shapes, names, devices or the smoothing are not as said.
     """
+    task = surrogate.config.task
+    views, scans = task.views if views is None else views, len(task.modalities)
     check_views(views)
-    if image.ndim != 5 or image.shape[1] != len(MODALITIES) or labels.shape != image[:, :1].shape:
+    if image.ndim != 5 or image.shape[1] != scans or labels.shape != image[:, :1].shape:
         raise ValueError(
-            "expected an image (B, 4, X, Y, Z) and a label map (B, 1, X, Y, Z) of the same voxels, got "
+            f"expected an image (B, {scans}, X, Y, Z) and a label map (B, 1, X, Y, Z) of the same voxels, got "
             f"{tuple(image.shape)} and {tuple(labels.shape)}"
         )
     if not 0 <= smoothing < float("inf"):
         raise ValueError(f"smoothing must be a standard deviation in voxels, 0 or above, got {smoothing}")
     check_devices(surrogate, image=image, segmentation=labels)
-    mask = LabelMask(labels, label_scheme)
+    mask = LabelMask(labels, find_scheme(label_scheme, task))
     if not isinstance(center, Tensor):
         center = lowest_planes(surrogate, image, mask, center, modalities).center
     if center.is_floating_point() or tuple(center.shape) != (image.shape[0], 3):
@@ -137,13 +141,15 @@ def explain_labels(
         planes = presented_planes(surrogate.config, image, mask, index[:, None], view, channels)
         size = torch.Size(n for axis, n in enumerate(labels.shape[2:]) if axis != VIEW_AXIS[view])
         stars, *gradients = _gradients(surrogate, *(one[:, 0] for one in planes))
-        scans, regions = (crop_planes(one[:, 0], size) for one in planes)
-        raw = Saliency(index, stars, scans, regions.bool(), *(crop_planes(one, size) for one in gradients))
+        shown, regions = (crop_planes(one[:, 0], size) for one in planes)
+        raw = Saliency(index, stars, shown, regions.bool(), *(crop_planes(one, size) for one in gradients))
         saliency[view] = raw.smoothed(smoothing)
     return saliency
 
 
-def reference_error(saliency: Saliency, reference: Tensor, view: str, label_scheme: str = "brats") -> Tensor:
+def reference_error(
+    saliency: Saliency, reference: Tensor, view: str, label_scheme: SchemeLike = GLIOMA.default_scheme
+) -> Tensor:
     """Where the rated mask differs from a reference, region by region, in the rated plane.
 
     Args:
@@ -153,7 +159,7 @@ def reference_error(saliency: Saliency, reference: Tensor, view: str, label_sche
         label_scheme: the reference's scheme.
 
     Returns:
-        bool ``(B, 3, H, W)``.
+        bool ``(B, R, H, W)``.
     """
     return LabelMask(reference, label_scheme).take(saliency.index[:, None], view)[:, 0] ^ saliency.regions
 

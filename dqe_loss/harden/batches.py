@@ -20,7 +20,7 @@ SHARE_OF_CORES = 0.25
 """Share of the cores that make batches where the network computes on the others: a batch takes a fifth of a step."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Scans ``(N, 4, H, W)``, masks and true regions ``(N, 3, H, W)``."""
+"""Scans ``(N, C, H, W)``, masks and true regions ``(N, R, H, W)``."""
 
 
 def draw_batch(exams: Sequence[TaughtExam], config: HardenConfig, step: int) -> Batch:
@@ -32,7 +32,7 @@ def draw_batch(exams: Sequence[TaughtExam], config: HardenConfig, step: int) -> 
         scans.append(scene.scans)
         masks.append(draw_mask(scene, exams, rng))
         truths.append(scene.truth)
-    return torch.stack(scans), torch.stack(masks), as_regions(torch.stack(truths))
+    return torch.stack(scans), torch.stack(masks), as_regions(torch.stack(truths), exams[0].task)
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dqe_loss.core.checks import describe_spacing
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam
-from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
+from dqe_loss.task import GLIOMA
+
+_TWO = (
+    "Two networks give them together. The first has learned from {kind} ratings and is as it\nwas: {data}. The second,"
+)
+_ALONE = "Nobody has rated anything: every mask begins with the most stars. A network,"
+_HEAD_MEAN = (
+    "Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not\n"
+    "matter; z-scores are recognized and brought back."
+)
+_WINDOW = "Intensities from {low:g} to {high:g} are what is seen; they have a unit."
 
 _CARD = """# {title}
 
-A surrogate that predicts stars (1 worst to 6 best) of glioma segmentations from planes of T1c, T1, T2 and FLAIR, made
+A surrogate that predicts stars ({worst:g} worst to {best:g} best) of {task} segmentations from planes of {scans}, made
 to be optimized against. Made with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, not a
 medical device.
 
-**Kind of ratings: hybrid.** Two networks give them together. The first has learned from {kind} ratings and is as it
-was: {data}. The second, a refiner, has learned from references which voxels of a mask are wrong; stars above
-the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head from
-{survey_full_marks:g} on), to the power
-{exponent:g}. What lowers the stars is overlap as the refiner sees it, no human judgment.
+**Kind of ratings: {hybrid}.** {first} a refiner, has learned from references which voxels of a mask are wrong; stars
+above the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head
+from {survey_full_marks:g} on), to the power {exponent:g}. What lowers the stars is overlap as the refiner sees it, no human judgment.
 
-**Units.** Each modality of a plane is divided by its own mean over the head, so that the units of a modality do not
-matter; z-scores are recognized and brought back.
+**Units.** {units}
 
 **Gradient.** It moves a voxel only to where the refiner is sure that it belongs (probability {confidence:g} or
 more), and does not reach the position of the planes.
@@ -31,8 +40,8 @@ other planes, absurd ones, none at all, soft ones, and masks that had been chang
 
 **Real exams.** {names}
 
-**Limits.** {known} It judges planes of 1 mm, skull-stripped, in BraTS's field of view. Where it is not sure it says
-nothing. CenterNames at its audit before you rely on it.
+**Limits.** {known} It judges planes of {spacing}, {where}. Where it is not sure it says
+nothing. Look at its audit before you rely on it.
 {notice}"""
 
 
@@ -76,10 +85,19 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         raise ValueError("expected a hardened surrogate, got one without a refiner")
     config, real = lesson.config, _names(lesson.taught)
     taught = describe_exams(lesson.taught)
+    task, alone = hardened.task, start.architecture == NO_NETWORK
+    window = None if task.window is None else dict(zip(("low", "high"), task.window, strict=True))
     return _CARD.format(
         title=title,
-        kind=start.kind_of_ratings,
-        data=start.data or "its data is not known",
+        worst=hardened.stars[0],
+        best=hardened.stars[1],
+        task=task.name,
+        scans=task.list_titles(task.modalities),
+        hybrid=hardened.kind_of_ratings,
+        first=_ALONE if alone else _TWO.format(kind=start.kind_of_ratings, data=start.data or "its data is not known"),
+        units=_HEAD_MEAN if window is None else _WINDOW.format(**window),
+        spacing=describe_spacing(task.spacing),
+        where="skull-stripped, in BraTS's field of view" if task == GLIOMA else f"padded to {hardened.field_of_view}",
         full_marks=hardened.refiner.full_marks,
         survey_full_marks=hardened.refiner.survey_full_marks,
         exponent=hardened.refiner.exponent,

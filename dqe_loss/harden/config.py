@@ -7,9 +7,19 @@ from typing import Annotated, Literal
 import tyro
 
 from dqe_loss import options
+from dqe_loss.surrogate.config import NO_NETWORK
 from dqe_loss.surrogate.refiner import RefinerConfig
+from dqe_loss.task import GLIOMA, find_task
 
-_CHECKPOINT = tyro.conf.arg(metavar="brainlesion|FILE", help="The surrogate to harden, brainlesion or a file.")
+_CHECKPOINT = tyro.conf.arg(
+    metavar="brainlesion|none|FILE",
+    help_behavior_hint="(brainlesion, or none for another --task)",
+    help="The surrogate to harden: brainlesion, a file, or none where nobody has rated yet: the refiner alone lowers "
+    "the stars then.",
+)
+
+
+BRAINLESION = "brainlesion"
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ class HardenConfig:
     out: options.RunFolderOption = Path("runs/hardened")
     resume: options.Resume = False
     cache: options.OptionalFolder = None
-    checkpoint: Annotated[options.CheckpointName, _CHECKPOINT] = "brainlesion"
+    checkpoint: Annotated[str | None, _CHECKPOINT] = None
     natural: bool = True
     errors: int = 24
     steps: int = 2400
@@ -69,7 +79,8 @@ class HardenConfig:
     survey_full_marks: float = 0.8
     exponent: float = 3.0
     seed: options.Seed = 0
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: options.TaskOption = None
     device: options.TrainingDevice = "auto"
     workers: options.OptionalCount = None
     save_every: int = 100
@@ -102,6 +113,13 @@ class HardenConfig:
             self.survey_full_marks,
             self.exponent,
         )
+
+    @property
+    def start(self) -> str:
+        """What is hardened: a checkpoint, or `NO_NETWORK`."""
+        if self.checkpoint is not None:
+            return self.checkpoint
+        return NO_NETWORK if self.task is not None and find_task(self.task) != GLIOMA else BRAINLESION
 
     @property
     def prepared(self) -> Path:

@@ -1,6 +1,7 @@
 """A whole hardening: from exams with references to a checkpoint with its model card."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,14 +21,18 @@ from dqe_loss.harden.teacher import Teacher
 from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.processes import StopRequest, processes
 from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
+from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate, build_network
 from dqe_loss.surrogate.refiner import Refiner
+from dqe_loss.task import GLIOMA, Task, find_task
+from dqe_loss.tasks.reading import check_task, decisive_values
 from dqe_loss.train.config import plain_values
 from dqe_loss.train.run_folder import RunFolder
 
 # A continuation may run elsewhere, be watched and trusted otherwise; all else makes it another hardening. Exams count
 # by their content.
 _FREE = (
+    "task",
     "exams",
     "reference",
     "held_out",
@@ -58,24 +63,28 @@ def harden(config: HardenConfig) -> int:
         OSError: if the folder cannot be written; the last saved state stays.
     """
     folder = RunFolder(config.out)
-    sources, left_out = find_taught(config)
+    start = load_start(config)
+    check_start(start, config)
+    task = start.config.task
+    config = replace(config, label_scheme=task.scheme(config.label_scheme).name, checkpoint=config.start)
+    sources, left_out = find_taught(config, task)
     check_output_folder(config.prepared, "--cache")
     folder.begin(config.resume)
     with processes(config.device) as where:
         if where.world > 1:
             raise ValueError("a hardening runs in one process; start it without torchrun")
-        start = load_surrogate(config.checkpoint)
-        check_start(start, config)
-        survey = LabelSurvey(config.label_scheme)
-        exams, held_out = (prepare_exams(config, found, survey) for found in (sources, left_out))
+        survey = LabelSurvey(task.scheme(config.label_scheme))
+        exams, held_out = (prepare_exams(config, found, survey, task) for found in (sources, left_out))
         taught = describe_exams(exams)
         print(f"{taught}; {len(held_out)} held out; {_who_computes(config, where.device)}", flush=True)
         write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
         surrogate = hardened_surrogate(start, config, taught).to(where.device)
-        teacher = Teacher(config, _refiner(surrogate), exams, held_out, where.device, folder.state, folder.write_log)
+        teacher = Teacher(
+            config, _refiner(surrogate), exams, held_out, where.device, folder.state, folder.write_log, task
+        )
         teacher.refiner.requires_grad_(True)
         with StopRequest().listening() as stop:
-            done = teacher.run(_fingerprint(config, exams, held_out), stop)
+            done = teacher.run(_fingerprint(config, task, exams, held_out), stop)
     if not done:
         print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
         return 128 + (stop.signal or 0)
@@ -88,6 +97,33 @@ def harden(config: HardenConfig) -> int:
     return 0
 
 
+def load_start(config: HardenConfig) -> Surrogate:
+    """The surrogate to harden, or one that gives the most stars where there is none.
+
+    Raises:
+        ValueError: if it is of another task than the one that was named, or there is no such task or checkpoint.
+    """
+    named = None if config.task is None else find_task(config.task)
+    if config.start == NO_NETWORK:
+        task = named or GLIOMA
+        return Surrogate(
+            SurrogateConfig(
+                architecture=NO_NETWORK,
+                task=task,
+                modalities=task.modalities,
+                stars=task.stars,
+                field_of_view=task.field_of_view,
+                normalization="head_mean" if task.window is None else "window",
+                kind_of_ratings="metric",
+                data="no ratings: every mask begins with the most stars",
+            )
+        )
+    start = load_surrogate(config.start)
+    if named is not None:
+        check_task(named, start.config.task, config.start, "give another --task, or another --checkpoint")
+    return start
+
+
 def check_start(start: Surrogate, config: HardenConfig) -> None:
     """Refuse a surrogate that cannot be hardened.
 
@@ -95,10 +131,10 @@ def check_start(start: Surrogate, config: HardenConfig) -> None:
         ValueError: it is hardened already, or has planes that a refiner cannot take.
     """
     if start.config.refiner is not None:
-        raise ValueError(f"{config.checkpoint} has a refiner already; harden the surrogate that it came from")
-    if start.config.normalization not in ("percentile", "head_mean"):
+        raise ValueError(f"{config.start} has a refiner already; harden the surrogate that it came from")
+    if start.config.normalization not in ("percentile", "head_mean", "window"):
         raise ValueError(
-            f"{config.checkpoint} scales planes by {start.config.normalization!r}, and what a refiner sees is "
+            f"{config.start} scales planes by {start.config.normalization!r}, and what a refiner sees is "
             "scaled by 'head_mean', which only stands in for 'percentile'; harden a surrogate trained with either"
         )
 
@@ -117,14 +153,15 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
     check_start(start, config)
     refiner = config.refiner()
     origin = start.config.data or "its data is not known"
+    told = "" if start.config.architecture == NO_NETWORK else f"{start.config.kind_of_ratings} ratings: "
     surrogate_config = replace(
         start.config,
-        kind_of_ratings="hybrid",
-        normalization="head_mean",
+        kind_of_ratings="metric" if start.config.architecture == NO_NETWORK else "hybrid",
+        normalization="head_mean" if start.config.task.window is None else "window",
         refiner=refiner,
         center_gradient=False,
         dice_map=None,  # what the stars meant without the refiner
-        data=f"{start.config.kind_of_ratings} ratings: {origin}; a refiner, taught on {taught}",
+        data=f"{told}{origin}; a refiner, taught on {taught}",
         seed=config.seed,
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
     )
@@ -147,9 +184,11 @@ def _refiner(surrogate: Surrogate) -> Refiner:
 
 
 def _fingerprint(
-    config: HardenConfig, exams: Sequence[TaughtExam], held_out: Sequence[TaughtExam]
+    config: HardenConfig, task: Task, exams: Sequence[TaughtExam], held_out: Sequence[TaughtExam]
 ) -> Mapping[str, Any]:
     options = {name: str(value) for name, value in asdict(config).items() if name not in _FREE}
+    if task != GLIOMA:
+        options["task"] = json.dumps(decisive_values(task))
     return {**options, "taught exams": _digest(exams), "held-out exams": _digest(held_out)}
 
 

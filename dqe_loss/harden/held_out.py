@@ -11,21 +11,19 @@ from torch import Tensor
 
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.labels import regions_from_labels
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, pad_planes
+from dqe_loss.core.slicing import VIEW_AXIS, pad_planes
 from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.harden.masks import as_regions
 from dqe_loss.harden.objective import attack
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.refiner import Refiner, agreement
-from dqe_loss.task import GLIOMA
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.train.saved_state import Row
 
-FIELD = GLIOMA.field_of_view[0]
-"""Side in voxels that planes are padded to, as the published surrogate does."""
 WRONG_MASKS = 4
 """Masks of an exam's stock that a plane is judged with."""
 SHIFT = (11, -11)
-"""Voxels by which the reference is moved: 15 mm."""
+"""mm by which the reference is moved, of a task with errors of size 1: 15 mm in all."""
 ROUNDS = 4
 """Rounds of an attack: after these the masks hardly change."""
 DISTANCE = "held_out_distance"
@@ -38,8 +36,8 @@ class JudgedPlane:
 
     Attributes:
         exam: the exam's name.
-        rated: whether the plane is one that a rating would look at: through the tumor core.
-        scans: ``(4, H, W)`` in [0, 1].
+        rated: whether the plane is one that a rating would look at: through the mask's center.
+        scans: ``(C, H, W)`` in [0, 1].
         masks: labels ``(M, H, W)``: the reference, wrong ones of the stock, the reference moved, and nothing.
     """
 
@@ -50,7 +48,7 @@ class JudgedPlane:
 
 
 def judged_planes(exams: Sequence[TaughtExam]) -> list[JudgedPlane]:
-    """Nine planes of each exam: in each view one through the core, one with tumor, and any one.
+    """Nine planes of each exam: in each view one through the center, one with a label, and any one.
 
     They and their masks depend on the exam alone.
     """
@@ -58,13 +56,14 @@ def judged_planes(exams: Sequence[TaughtExam]) -> list[JudgedPlane]:
     for exam in exams:
         rng = np.random.default_rng(zlib.crc32(exam.name.encode()))
         reference = torch.from_numpy(np.array(exam.reference))
-        (center,) = hard_center_of_mass(regions_from_labels(reference[None, None], "brats23")).tolist()
-        for view in VIEWS:
+        task = exam.task
+        (center,) = hard_center_of_mass(regions_from_labels(reference[None, None], task.canonical), task).tolist()
+        for view in task.views:
             axis = VIEW_AXIS[view]
             indices = [center[axis], rng.choice(exam.planes_with_tumor(view)), rng.integers(reference.shape[axis])]
             for place, index in enumerate(int(i) for i in indices):
                 masks = _masks(exam, view, index, rng)
-                size = _field(masks)
+                size = _field(masks, task)
                 scans = pad_planes(scaled_plane(exam, view, index), size, 0)
                 planes.append(JudgedPlane(exam.name, place == 0, scans, pad_planes(masks, size, 0)))
     return planes
@@ -75,23 +74,27 @@ def _masks(exam: TaughtExam, view: str, index: int, rng: np.random.Generator) ->
     reference = label_plane(exam.reference, view, index)
     chosen = rng.choice(len(stock), min(WRONG_MASKS, len(stock)), replace=False)
     wrong = [label_plane(stock[int(i)], view, index) for i in chosen]
-    return torch.stack([reference, *wrong, torch.roll(reference, SHIFT, (0, 1)), torch.zeros_like(reference)])
+    moved = tuple(round(mm * exam.task.error_size) for mm in SHIFT)
+    return torch.stack([reference, *wrong, torch.roll(reference, moved, (0, 1)), torch.zeros_like(reference)])
 
 
-def _field(planes: Tensor) -> tuple[int, int]:
+def _field(planes: Tensor, task: Task) -> tuple[int, int]:
     """What to pad to: the field of view, or an even size where a plane is larger."""
-    height, width = (max(FIELD, size + size % 2) for size in planes.shape[-2:])
+    height, width = (
+        max(field, size + size % 2) for field, size in zip(task.field_of_view, planes.shape[-2:], strict=True)
+    )
     return height, width
 
 
 @torch.no_grad()
-def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device) -> Row:
+def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device, task: Task = GLIOMA) -> Row:
     """What the log says of a refiner.
 
     Args:
         refiner: the refiner, on the device; left in evaluation mode.
         planes: of one exam at least, from `judged_planes`.
         device: where to compute.
+        task: what is segmented.
 
     Returns:
         ``held_out_right``: mean agreement with the references, by plane; ``held_out_lowest``: the lowest exam's, in
@@ -106,7 +109,7 @@ def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device)
     given, true, right, blind, left = [], [], [], [], []
     by_exam = defaultdict(list)
     for plane in planes:
-        masks = as_regions(plane.masks.to(device))
+        masks = as_regions(plane.masks.to(device), task)
         truth = masks[:1]
         scans = plane.scans.to(device)[None]
         refined = (refiner(scans.expand(len(masks), -1, -1, -1), masks).sigmoid() > 0.5).float()

@@ -10,30 +10,32 @@ from torch.nn import functional as F
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.harden.scenes import SIZE, Scene, blur, draw_grid, draw_plane, grow, warp_labels
+from dqe_loss.harden.scenes import Scene, blur, draw_grid, draw_plane, grow, warp_labels
 from dqe_loss.harden.taught_exams import TaughtExam, draw_errors, label_plane
+from dqe_loss.task import GLIOMA, Task
 
 SOFTENED = 0.5
 """Share of masks that are given as probabilities."""
-LARGEST_MOVE = 30
+LARGEST_MOVE = 3 / 16
+"""Of a plane's side: 30 of 160 voxels."""
 
 
 def draw_mask(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """Draw a mask for a plane, regions ``(3, SIZE, SIZE)`` in [0, 1]."""
+    """Draw a mask for a plane, regions ``(R, S, S)`` in [0, 1]."""
     kinds = list(KINDS)
     weights = np.array([KINDS[kind][0] for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    regions = as_regions(KINDS[kind][1](scene, exams, rng))
+    regions = as_regions(KINDS[kind][1](scene, exams, rng), scene.exam.task)
     if rng.random() < SOFTENED:
         regions = _soften(regions, rng)
     return regions
 
 
-def as_regions(labels: Tensor) -> Tensor:
-    """Labels ``(..., H, W)`` as float regions ``(..., 3, H, W)``."""
+def as_regions(labels: Tensor, task: Task = GLIOMA) -> Tensor:
+    """Labels ``(..., H, W)`` in a task's canonical scheme as float regions ``(..., R, H, W)``."""
     planes = labels.reshape(1, 1, -1, *labels.shape[-2:])
-    regions = regions_from_labels(planes, "brats23")[0].transpose(0, 1).float()
-    return regions.reshape(*labels.shape[:-2], 3, *labels.shape[-2:])
+    regions = regions_from_labels(planes, task.canonical)[0].transpose(0, 1).float()
+    return regions.reshape(*labels.shape[:-2], len(task.regions), *labels.shape[-2:])
 
 
 def _right(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -52,14 +54,14 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
     if not brain.any():
         return scene.truth
-    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain)
+    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain, task=scene.exam.task)
     return torch.from_numpy(plane[..., 0])
 
 
 def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
     """The truth moved within the plane, or some planes away."""
     if rng.random() < 0.5:
-        reach = int(rng.integers(2, LARGEST_MOVE))
+        reach = int(rng.integers(2, round(LARGEST_MOVE * scene.truth.shape[-1])))
         move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
         return torch.roll(scene.truth, move, (0, 1))
     last = scene.exam.reference.shape[VIEW_AXIS[scene.view]] - 1
@@ -69,21 +71,21 @@ def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
 
 def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
     """The truth with a tissue lost, taken for another, or grown or shrunk in part or all of the plane."""
-    labels = scene.truth.clone()
-    choice = rng.random()
+    labels, task = scene.truth.clone(), scene.exam.task
+    choice, tissues = rng.random(), len(task.tissues)
     if choice < 0.3:
-        labels[labels == int(rng.integers(1, 4))] = int(rng.integers(0, 4))
+        labels[labels == int(rng.integers(1, tissues + 1))] = int(rng.integers(0, tissues + 1))
         return labels
     width = int(rng.choice((3, 5, 7, 9)))
-    regions = as_regions(labels)
+    regions, side = as_regions(labels, task), labels.shape[-1]
     if choice < 0.75:
         changed = grow(regions, width) if rng.random() < 0.5 else 1 - grow(1 - regions, width)
     else:
-        changed = torch.where(_smooth_noise(rng, 8) > 0, grow(regions, width), 1 - grow(1 - regions, width))
+        changed = torch.where(_smooth_noise(rng, 8, side) > 0, grow(regions, width), 1 - grow(1 - regions, width))
     if rng.random() < 0.5:
-        return _as_labels(changed)
-    keep = _smooth_noise(rng, 5) > float(rng.normal(0, 1))
-    return _as_labels(torch.where(keep, regions, changed))
+        return _as_labels(changed, task)
+    keep = _smooth_noise(rng, 5, side) > float(rng.normal(0, 1))
+    return _as_labels(torch.where(keep, regions, changed), task)
 
 
 def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -91,7 +93,7 @@ def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
     exam, view, index = draw_plane(exams, rng)
     choice = int(rng.integers(len(exam.stock) + 1))
     labels = label_plane(exam.stock[choice - 1] if choice else exam.reference, view, index)
-    mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng))
+    mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng, exam.task))
     return torch.where(mask > 0, mask, scene.truth) if rng.random() < 0.3 else mask
 
 
@@ -100,19 +102,20 @@ def _absurd(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator)
     brain = scene.scans.amax(0) > 0
     choice = rng.random()
     labels = torch.zeros_like(scene.truth)
+    tissues, side = len(scene.exam.task.tissues), scene.truth.shape[-1]
     if choice < 0.23:
-        labels[brain] = int(rng.integers(1, 4))
+        labels[brain] = int(rng.integers(1, tissues + 1))
         return labels
     if choice < 0.38:
-        drawn = torch.from_numpy(rng.integers(0, 4, (SIZE, SIZE), dtype=np.uint8))
+        drawn = torch.from_numpy(rng.integers(0, tissues + 1, (side, side), dtype=np.uint8))
         return torch.where(brain, drawn, labels)
-    for tissue in rng.permutation([1, 2, 3])[: int(rng.integers(1, 4))]:
-        scan = scene.scans[int(rng.integers(4))]
+    for tissue in rng.permutation(np.arange(1, tissues + 1))[: int(rng.integers(1, tissues + 1))]:
+        scan = scene.scans[int(rng.integers(len(scene.scans)))]
         values = scan[brain]
         if len(values):
             limit = torch.quantile(values, float(rng.uniform(0.6, 0.98)))
             labels[brain & (scan > limit)] = int(tissue)
-    return torch.where((_smooth_noise(rng, 6) > 0) | bool(rng.random() < 0.5), labels, torch.zeros_like(labels))
+    return torch.where((_smooth_noise(rng, 6, side) > 0) | bool(rng.random() < 0.5), labels, torch.zeros_like(labels))
 
 
 def _nothing(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -148,14 +151,14 @@ def _soften(regions: Tensor, rng: np.random.Generator) -> Tensor:
     return logits.sigmoid()
 
 
-def _smooth_noise(rng: np.random.Generator, cells: int) -> Tensor:
+def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> Tensor:
     coarse = torch.from_numpy(rng.standard_normal((1, 1, cells, cells), dtype=np.float32))
-    return F.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=False)[0, 0]
+    return F.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)[0, 0]
 
 
-def _as_labels(regions: Tensor) -> Tensor:
-    """Regions that may overlap in any way as labels: core over edema, enhancing tumor over core."""
-    core, whole, enhancing = (region > 0.5 for region in regions)
+def _as_labels(regions: Tensor, task: Task) -> Tensor:
+    """Regions that may overlap in any way as labels, inner ones over outer ones."""
     labels = torch.zeros(regions.shape[1:], dtype=torch.uint8)
-    labels[whole], labels[core], labels[enhancing] = 2, 1, 3
+    for name, label in task.painting:
+        labels[regions[task.regions.index(name)] > 0.5] = label
     return labels

@@ -25,8 +25,8 @@ def attack(refiner: Refiner, scans: Tensor, masks: Tensor, rounds: int) -> Tenso
 
     Args:
         refiner: the refiner under attack, in evaluation mode.
-        scans: ``(N, 4, H, W)``.
-        masks: ``(N, 3, H, W)``, where the attack starts.
+        scans: ``(N, C, H, W)``.
+        masks: ``(N, R, H, W)``, where the attack starts.
         rounds: how often the refiner looks anew.
 
     Returns:

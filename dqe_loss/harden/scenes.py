@@ -1,4 +1,4 @@
-"""Planes to teach on: a plane of an exam, warped, sometimes with another tumor put in, and seen by another scanner."""
+"""Planes to teach on: a plane of an exam, warped, sometimes with another lesion put in, and seen by another scanner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
-from dqe_loss.task import MODALITIES
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE
+from dqe_loss.task import GLIOMA, Task
 
-SIZE = 160
-"""Side in voxels of the taught planes, cut out of the field of view: most of a brain, at less than half the cost."""
+
+def taught_side(task: Task) -> int:
+    """Side in voxels of the taught planes, cut out of the field of view: most of it, at less than half the cost."""
+    return max(SMALLEST_PLANE, -(-min(task.field_of_view) * 2 // 3 // 32) * 32)
+
+
+SIZE = taught_side(GLIOMA)
+"""That of the built-in task."""
 SYNTHETIC_SHARE = 0.25
 """How often a plane is a phantom's, where there are others."""
 TUMOR_SHARE = 0.85
-"""How often a plane is chosen among those with tumor."""
+"""How often a plane is chosen among those with a label."""
 TRANSPLANT = 0.3
-"""How often a tumor-bearing plane's tumor is put into another plane."""
+"""How often a lesion is put into another plane."""
 DILUTED, LARGEST_DILUTION = 0.4, 0.7
 """How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
 GAIN = 0.08
@@ -33,8 +40,8 @@ class Scene:
     """One plane.
 
     Attributes:
-        scans: ``(4, SIZE, SIZE)`` in [0, 1].
-        truth: its labels ``(SIZE, SIZE)``.
+        scans: ``(C, S, S)`` in [0, 1], S being the `taught_side`.
+        truth: its labels ``(S, S)``.
         exam: where it is from.
         view: the view.
         index: the plane.
@@ -54,11 +61,11 @@ def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
     exam, view, index = draw_plane(exams, rng)
     labels = label_plane(exam.reference, view, index)
     scans = scaled_plane(exam, view, index)
-    grid = draw_grid(labels, scans, rng)
+    grid = draw_grid(labels, scans, rng, exam.task)
     scans, truth = warp_scans(scans, grid), warp_labels(labels, grid)
-    if truth.any() and rng.random() < TRANSPLANT:
+    if truth.any() and exam.task.lesion and rng.random() < TRANSPLANT:
         scans, truth = _transplant(scans, truth, exams, rng)
-    return Scene(_rescan(scans, rng), truth, exam, view, index, grid)
+    return Scene(_rescan(scans, rng, exam.task), truth, exam, view, index, grid)
 
 
 def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[TaughtExam, str, int]:
@@ -67,7 +74,7 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     synthetic = [exam for exam in exams if exam.synthetic]
     pool = synthetic if synthetic and (not real or rng.random() < SYNTHETIC_SHARE) else real
     exam = pool[int(rng.integers(len(pool)))]
-    view = VIEWS[int(rng.integers(len(VIEWS)))]
+    view = exam.task.views[int(rng.integers(len(exam.task.views)))]
     axis = VIEW_AXIS[view]
     with_tumor = exam.planes_with_tumor(view)
     if len(with_tumor) and rng.random() < TUMOR_SHARE:
@@ -75,20 +82,25 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     return exam, view, int(rng.integers(exam.reference.shape[axis]))
 
 
-def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator) -> Tensor:
-    """A sampling grid ``(1, SIZE, SIZE, 2)``: turned, scaled, mirrored, and cut out around some place in the brain."""
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task = GLIOMA) -> Tensor:
+    """A sampling grid ``(1, S, S, 2)``: turned, scaled, mirrored, and cut out around some place in the brain.
+
+    An organ is turned by no more than patients are, and not mirrored.
+    """
+    side = taught_side(task)
     height, width = labels.shape
     inside = (labels > 0 if labels.any() and rng.random() < 0.7 else scans.amax(0) > 0).nonzero()
     middle = np.array([height, width]) / 2
     place = inside[int(rng.integers(len(inside)))].numpy() if len(inside) else middle
-    # Between a place in the tumor and the middle, so that the window holds much brain and the tumor lies anywhere.
+    # Between a place in the mask and the middle, so that the window holds much brain and the mask lies anywhere.
     center = place + rng.random() * (middle - place)
-    angle = np.deg2rad(rng.uniform(-ROTATION, ROTATION) + 90 * rng.integers(4))
+    angle = np.deg2rad(rng.uniform(-ROTATION, ROTATION) + 90 * (rng.integers(4) if task.lesion else 0))
     zoom = np.exp(rng.uniform(-SCALE, SCALE))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn[:, 0] *= rng.choice((-1, 1))
-    steps = np.arange(SIZE) - (SIZE - 1) / 2
-    grid = np.empty((1, SIZE, SIZE, 2), np.float32)
+    if task.lesion:
+        turn[:, 0] *= rng.choice((-1, 1))
+    steps = np.arange(side) - (side - 1) / 2
+    grid = np.empty((1, side, side, 2), np.float32)
     for axis, size in ((0, height), (1, width)):
         rows = (2 * (center[axis] + turn[axis, 0] * steps) + 1) / size - 1
         grid[0, ..., 1 - axis] = rows[:, None] + 2 * turn[axis, 1] * steps / size
@@ -96,7 +108,7 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator) -> Tensor
 
 
 def warp_scans(scans: Tensor, grid: Tensor) -> Tensor:
-    """Sample ``(4, H, W)``, linearly."""
+    """Sample ``(C, H, W)``, linearly."""
     return F.grid_sample(scans[None], grid, "bilinear", align_corners=False)[0]
 
 
@@ -126,25 +138,26 @@ def grow(planes: Tensor, width: int) -> Tensor:
 def _transplant(
     scans: Tensor, truth: Tensor, exams: Sequence[TaughtExam], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Put the tumor into a tumor-free place of another plane, where there is brain for it."""
+    """Put the lesion into a free place of another plane, where there is brain for it."""
     exam, view, index = draw_plane(exams, rng)
     labels, host = label_plane(exam.reference, view, index), scaled_plane(exam, view, index)
-    grid = draw_grid(labels, host, rng)
+    grid = draw_grid(labels, host, rng, exam.task)
     host, there = warp_scans(host, grid), warp_labels(labels, grid)
-    move = tuple(int(v) for v in rng.integers(-40, 41, 2))
+    reach = truth.shape[-1] // 4
+    move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
     moved, donor = torch.roll(truth, move, (0, 1)), torch.roll(scans, move, (1, 2))
     tumor, brain, inside = moved > 0, host.amax(0) > 0, donor.amax(0) > 0
     if (tumor & brain).sum() < 0.9 * tumor.sum() or not inside.any():
         return scans, truth
-    # A soft seam of some voxels: a sharp one would give the tumor away.
+    # A soft seam of some voxels: a sharp one would give the lesion away.
     share = blur(grow(tumor[None].float(), 5), 5) * inside
     merged = torch.where(tumor, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
 
 
-def _dilute(scans: Tensor, share: float) -> None:
-    """Take a share of what the contrast agent did away from T1c, in place: many tumors hardly enhance."""
-    enhanced, plain = scans[MODALITIES.index("t1c")], scans[MODALITIES.index("t1")]
+def _dilute(scans: Tensor, share: float, task: Task = GLIOMA) -> None:
+    """Take a share of what the contrast agent did away, in place: many tumors hardly enhance."""
+    enhanced, plain = (scans[task.modalities.index(name)] for name in task.contrast)
     brain = (enhanced > 0) & (plain > 0)
     if brain.any():
         gain = enhanced[brain].median() / plain[brain].median().clamp(min=1e-3)
@@ -152,18 +165,18 @@ def _dilute(scans: Tensor, share: float) -> None:
         enhanced.copy_(torch.where(brain, enhanced + share * (without - enhanced), enhanced))
 
 
-def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
+def _rescan(scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
     """Change contrast, field and grain of each modality; air stays 0, and the mean over the head nearly what it is."""
     air = scans == 0
     scans = scans.clone()
-    if rng.random() < DILUTED:
-        _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)))
+    if task.contrast and rng.random() < DILUTED:
+        _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)), task)
     before = _head_mean(scans, air)
-    curve = np.exp(rng.normal(0, 0.25, (4, 1, 1))).astype(np.float32)
-    offset = rng.normal(0, 0.03, (4, 1, 1)).astype(np.float32)
+    curve = np.exp(rng.normal(0, 0.25, (len(scans), 1, 1))).astype(np.float32)
+    offset = rng.normal(0, 0.03, (len(scans), 1, 1)).astype(np.float32)
     scans.clamp_(min=0).pow_(torch.from_numpy(curve)).add_(torch.from_numpy(offset))
     if rng.random() < 0.5:
-        field = torch.from_numpy(rng.normal(0, 0.15, (1, 4, 4, 4)).astype(np.float32))
+        field = torch.from_numpy(rng.normal(0, 0.15, (1, len(scans), 4, 4)).astype(np.float32))
         scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
     if rng.random() < 0.3:
         width = float(rng.uniform(0.3, 1.0))
@@ -172,11 +185,11 @@ def _rescan(scans: Tensor, rng: np.random.Generator) -> Tensor:
         grain = float(rng.uniform(0, 0.05))
         scans.add_(torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32)), alpha=grain)
     # Contrast changes the mean, which the scaling divides by: it is given back, but for what the window cannot know.
-    jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (4, 1, 1))).astype(np.float32))
+    jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (len(scans), 1, 1))).astype(np.float32))
     scans *= jitter * before / _head_mean(scans, air).clamp(min=1e-3)
     return scans.clamp_(0, 1).masked_fill_(air, 0)
 
 
 def _head_mean(scans: Tensor, air: Tensor) -> Tensor:
-    """Mean of each scan over what is not air: ``(4, 1, 1)``."""
+    """Mean of each scan over what is not air: ``(C, 1, 1)``."""
     return scans.masked_fill(air, 0).sum((1, 2), keepdim=True) / (~air).sum((1, 2), keepdim=True).clamp(min=1)

@@ -5,6 +5,7 @@ taught on, all processes that make batches share them, and a cross-validation pr
 """
 
 import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from dqe_loss.core.intensity import by_head_mean, scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
 from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.tasks.reading import decisive_values
 
 MARGIN = 8
 """Voxels kept around the brain: errors may reach out of it a little."""
@@ -43,20 +46,22 @@ class TaughtExam:
         name: what to call it.
         folder: where its arrays are.
         synthetic: whether it is a phantom.
+        task: what is segmented.
     """
 
     name: str
     folder: Path
     synthetic: bool
+    task: Task = GLIOMA
 
     @property
     def image(self) -> NDArray[np.float16]:
-        """Intensities ``(4, X, Y, Z)``, each modality in units of its own mean over the head."""
+        """Intensities ``(C, X, Y, Z)``, each modality in units of its own mean over the head, or in its window."""
         return _mapped(self.folder / "image.npy")
 
     @property
     def reference(self) -> Labels:
-        """Labels ``(X, Y, Z)`` in the scheme ``"brats23"``."""
+        """Labels ``(X, Y, Z)`` in the canonical scheme."""
         return _mapped(self.folder / "reference.npy")
 
     @property
@@ -65,7 +70,7 @@ class TaughtExam:
         return _mapped(self.folder / "stock.npy")
 
     def planes_with_tumor(self, view: str) -> NDArray[np.intp]:
-        """Indices of the planes of a view that hold tumor."""
+        """Indices of the planes of a view that hold a label."""
         return _with_tumor(self.folder / "reference.npy", VIEW_AXIS[view])
 
 
@@ -90,7 +95,7 @@ def prepare_exam(
         case: the exam.
         folder: for prepared exams: an entry is found again by its content and by what its stock depends on.
         errors: number of corrupted masks.
-        natural: segmentations of this exam by people or algorithms, good or bad, in the scheme ``"brats23"``.
+        natural: segmentations of this exam by people or algorithms, good or bad, in the canonical scheme.
         synthetic: whether it is a phantom.
         seed: of the errors.
 
@@ -99,6 +104,9 @@ def prepare_exam(
         OSError: the folder cannot be written, or an entry in it is damaged.
     """
     digest = hashlib.sha256(f"{_FORMAT} {case.name} {errors} {seed}".encode())
+    if case.task != GLIOMA:
+        how = {"size": case.task.error_size, "spacing": case.task.spacing, **decisive_values(case.task)}
+        digest.update(json.dumps(how).encode())
     for array in (case.image.numpy(), case.labels, *natural):
         digest.update(np.ascontiguousarray(array).tobytes())
     entry = folder / f"{case.name}-{digest.hexdigest()[:12]}"
@@ -106,7 +114,7 @@ def prepare_exam(
         _keep(entry, _prepared(case, errors, natural, seed))
     elif not all((entry / f"{name}.npy").is_file() for name in ARRAYS):
         raise OSError(f"{entry}: a prepared exam lacks a file; delete the folder and start again")
-    return TaughtExam(case.name, entry, synthetic)
+    return TaughtExam(case.name, entry, synthetic, case.task)
 
 
 def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -126,13 +134,17 @@ def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _prepared(case: AuditedExam, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
     box = array_box(case.brain | (case.labels > 0), MARGIN)
-    if box is None:  # read_audited_exam refuses exams without tumor
-        raise ValueError(f"{case.name}: expected an exam with a brain and a tumor, found neither")
+    if box is None:  # read_audited_exam refuses exams without a reference
+        raise ValueError(f"{case.name}: expected an exam with a brain and a {case.task.subject}, found neither")
     labels, brain = case.labels[box], case.brain[box]
     rng = case.rng(seed, "stock")
     stock = [mask[box] for mask in natural]
-    stock += [corrupt(labels, draw_errors(rng), rng=rng, brain=brain) for _ in range(errors)]
-    image = case.image[0, :, box[0], box[1], box[2]].float().nan_to_num(0, 0, 0)
+    stock += [corrupt(labels, draw_errors(rng), rng=rng, brain=brain, task=case.task) for _ in range(errors)]
+    image = case.image[0, :, box[0], box[1], box[2]].float()
+    if case.task.window is not None:
+        image = scale_planes(image, "window", window=case.task.window)
+        return {"image": image.half().numpy(), "reference": labels, "stock": np.stack(stock)}
+    image = image.nan_to_num(0, 0, 0)
     head = image > 0
     mean = (image * head).sum((1, 2, 3), keepdim=True) / head.sum((1, 2, 3), keepdim=True).clamp(min=1)
     image = image / torch.where(mean > 0, mean, torch.ones_like(mean))
@@ -147,8 +159,10 @@ def draw_errors(rng: np.random.Generator) -> list[Step]:
 
 
 def scaled_plane(exam: TaughtExam, view: str, index: int) -> Tensor:
-    """Scans ``(4, H, W)`` in [0, 1], as the rating scales them."""
+    """Scans ``(C, H, W)`` in [0, 1], as the rating scales them."""
     plane = torch.from_numpy(np.take(exam.image, index, 1 + VIEW_AXIS[view]).astype(np.float32))
+    if exam.task.window is not None:
+        return plane  # scaled when it was prepared
     # Raw images, which are most, need no look for z-scores: the same result in a third of the time.
     return by_head_mean(plane) if plane.amin() >= 0 else scale_planes(plane, "head_mean")
 

@@ -17,6 +17,7 @@ from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.weights import Weights
 from dqe_loss.processes import StopRequest
 from dqe_loss.surrogate.refiner import Refiner
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.train.saved_state import Progress, Row, load_state, save_state
 
 LARGEST_NORM = 1.0
@@ -35,6 +36,7 @@ class Teacher:
         device: where it computes.
         state: file of the state.
         report: called at the end of each row of the log.
+        task: what is segmented.
     """
 
     config: HardenConfig
@@ -44,6 +46,7 @@ class Teacher:
     device: torch.device
     state: Path
     report: Callable[[Progress], None]
+    task: Task = GLIOMA
 
     def __post_init__(self) -> None:
         """Build what one teaching needs."""
@@ -98,7 +101,7 @@ class Teacher:
         """What held-out exams say of the weights as they stand, which are kept if they are the best so far."""
         if not self.judged:
             return {}
-        row = judge(self.refiner, self.judged, self.device)
+        row = judge(self.refiner, self.judged, self.device, self.task)
         if row[DISTANCE] <= self.progress.best:  # of equals the later one has learned more
             self.progress.best = row[DISTANCE]
             self.weights.keep()

@@ -11,10 +11,9 @@ from dqe_loss.core.checks import cannot_wait, check_image, says_something, tell
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.labels import check_region_order
 from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.core.mask import center_of_mask
+from dqe_loss.core.mask import VolumeMask, center_of_mask
 from dqe_loss.core.origin import check_origin
 from dqe_loss.core.pipeline import Sampling
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
@@ -25,15 +24,15 @@ from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.rating import check_devices, rate_mask, rate_segmentation
-from dqe_loss.task import Task
+from dqe_loss.task import GLIOMA, Task
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
 
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
-MINIMUM_CROP = 96
-"""Smallest side in voxels of a crop whose padded planes are rated (``benchmarks/patches.py``)."""
+MINIMUM_CROP = GLIOMA.smallest_crop
+"""Smallest side in voxels of a crop of the built-in task whose padded planes are rated (``benchmarks/patches.py``)."""
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
@@ -41,8 +40,8 @@ def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **option
 
     Args:
         surrogate: the frozen network.
-        image: intensities ``(B, 4, X, Y, Z)``.
-        segmentation: regions ``(B, 3, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
+        image: intensities ``(B, C, X, Y, Z)``.
+        segmentation: regions ``(B, R, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
         **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
 
     Returns:
@@ -60,7 +59,7 @@ def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
 class DQELoss(RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
-    The prediction is cut at its tumor core's center of mass in three views, a frozen network rates each plane
+    The prediction is cut at its center of mass in three views, a frozen network rates each plane
     (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Use it
     beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
     can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
@@ -70,15 +69,15 @@ class DQELoss(RatingTerm):
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share; who moves or casts it gets a copy.
         sigmoid: the input is logits of regions.
-        softmax: the input is logits of background and three tissues. With both None (default), the input is what the
-            other losses of the sum take it for; where none says, it is logits, of regions if it has three channels, of
-            tissues if four. With both False it is probabilities.
-        region_order: the prediction's and the target's region channels; the task's (TC, WT, ET) if None. nnU-Net's
-            region-based heads have ``("WT", "TC", "ET")``. It may name more than are rated, such as ``("WT", "TC",
-            "ET", "RC")`` with a resection cavity.
-        label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
-        modalities: the image's channels; the task's if None. MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
-        views: which of axial, coronal, sagittal to rate.
+        softmax: the input is logits of background and tissues. With both None (default), the input is what the
+            other losses of the sum take it for; where none says, it is logits, of regions or of tissues by the
+            number of channels. With both False it is probabilities.
+        region_order: the prediction's and the target's region channels; the task's if None. It may name more than are
+            rated, such as a resection cavity.
+        label_scheme: scheme of a target label map, and order of tissue channels, see `LABEL_SCHEMES`; the task's
+            default if None.
+        modalities: the image's channels; the task's if None.
+        views: which of axial, coronal, sagittal to rate; the task's if None.
         slicing: ``"soft"``, with a gradient for the mask and for where it lies, or ``"hard"``, upstream's planes with
             a gradient for the mask alone.
         center: look through the ``"prediction"``'s center or through the ``"target"``'s.
@@ -94,8 +93,8 @@ class DQELoss(RatingTerm):
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
             themselves are rated, and a low mean is told: it means that something is mixed up.
         on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
-            than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of 0,
-            ``"pad"`` rates it all the same, ``"error"`` raises.
+            than the task's smallest crop along some axis and comes without ``origin``): ``"skip"`` gives it a loss
+            of 0, ``"pad"`` rates it all the same, ``"error"`` raises.
         reduction: ``"mean"`` over the exams that were rated, ``"sum"``, or ``"none"``: one value an exam.
         checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
 
@@ -121,9 +120,9 @@ class DQELoss(RatingTerm):
         sigmoid: bool | None = None,
         softmax: bool | None = None,
         region_order: tuple[str, ...] | None = None,
-        label_scheme: str = "brats",
+        label_scheme: str | None = None,
         modalities: tuple[str, ...] | None = None,
-        views: tuple[str, ...] = VIEWS,
+        views: tuple[str, ...] | None = None,
         slicing: str = "soft",
         center: str = "prediction",
         center_grad: bool = True,
@@ -150,17 +149,18 @@ class DQELoss(RatingTerm):
             raise ValueError(f"max_gradient_ratio must be > 0, or None for no cap; got {max_gradient_ratio}")
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
-        find_scheme(label_scheme)
-        self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
+        self.scheme = find_scheme(label_scheme, self.task)
+        self.label_scheme = self.scheme.name
+        views = self.task.views if views is None else views
+        self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
         told = sigmoid is not None or softmax is not None
         self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
         self.region_order = self.task.regions if region_order is None else region_order
         self.modalities = self.task.modalities if modalities is None else modalities
-        check_region_order(self.region_order)
+        check_region_order(self.region_order, self.task.regions)
         modality_index(self.modalities, self.task.modalities)
-        self.label_scheme = label_scheme
         self.slicing, self.center, self.center_grad = slicing, center, center_grad
         self.guard, self.refiner_guard = guard, refiner_guard
         self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
@@ -169,7 +169,7 @@ class DQELoss(RatingTerm):
         self.notes: dict[str, Tensor] = {}
         self._told: set[str] = set()
         self._checked: set[bool] = set()
-        self._target_stars = TargetStars()
+        self._target_stars = TargetStars(self.surrogate.config.stars)
 
     @property
     def surrogate(self) -> Surrogate:
@@ -185,11 +185,11 @@ class DQELoss(RatingTerm):
         """Stars that the prediction lacks, by the loss alone; beside others it belongs in a sum, see `LossSum`.
 
         Args:
-            input: prediction ``(B, R, X, Y, Z)`` of the regions in ``region_order``, or ``(B, 4, X, Y, Z)`` of
+            input: prediction ``(B, R, X, Y, Z)`` of the regions in ``region_order``, or ``(B, 1 + T, X, Y, Z)`` of
                 background and tissues; of a sequence (deep supervision) the first, which has the full resolution.
             target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions as predicted, or one-hot tissues
-                ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
-            image: intensities ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped; outside the head they are 0, or
+                ``(B, 1 + T, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
+            image: intensities ``(B, C, X, Y, Z)``, raw or z-scores; outside the head they are 0, or
                 the lowest value. The units of a modality do not matter.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
                 integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted.
@@ -273,9 +273,9 @@ class DQELoss(RatingTerm):
             raise ValueError(NO_IMAGE)
         if target is None:
             return
-        whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
+        whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.scheme, hard=True)
         case = RatedBatch(whole, whole, in_place=origin is not None)
-        sound = whole.volume(self.task.whole).flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
+        sound = self._occupied(whole) & self._large_enough(whole.shape[2:], case.in_place)
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
@@ -335,13 +335,13 @@ class DQELoss(RatingTerm):
             origin,
             activation=self.activation or activation,
             region_order=self.region_order,
-            label_scheme=self.label_scheme,
+            label_scheme=self.scheme,
             hard=self.slicing == "hard",
             guarded=log if self.guard else None,
             check=first,
         )
         if first:
-            check_image(image, self.modalities)
+            check_image(image, self.modalities, self.task.spacing)
             # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
             if bool(image.any()) and says_something(input) and (target is None or bool(target.any())):
                 self._checked.add(self.training)
@@ -369,24 +369,35 @@ class DQELoss(RatingTerm):
         batch, _, *size = case.predicted.shape
         if self.on_small == "pad":
             return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
-        large_enough = _large_enough(size, case.in_place)
+        large_enough = self._large_enough(size, case.in_place)
         rated = torch.full((batch,), large_enough, device=self.surrogate.device)
         if case.target is not None:
-            rated = rated & (case.target.volume(self.task.whole) > 0).flatten(1).any(1)
+            rated = rated & self._occupied(case.target)
         if self.on_small == "error" and not rated.all():
             raise ValueError(
                 f"a crop of {tuple(size)} voxels "
-                + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
+                + (
+                    f"holds no {self.task.subject} in its target"
+                    if large_enough
+                    else f"is smaller than {self.task.smallest_crop}"
+                )
                 + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
             )
         if not large_enough:
             self._tell_once(
                 "small",
-                f"crops of {tuple(size)} voxels are smaller than {MINIMUM_CROP} along an axis: DQELoss skips every "
-                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger "
-                "crops, or say DQELoss(on_small='pad')",
+                f"crops of {tuple(size)} voxels are smaller than {self.task.smallest_crop} along an axis: DQELoss "
+                "skips every one of them, and its value is 0. Give it the full-size target and image with origin=, train on "
+                "larger crops, or say DQELoss(on_small='pad')",
             )
         return rated
+
+    def _occupied(self, target: VolumeMask) -> Tensor:
+        """Which targets hold anything, boolean ``(B,)``."""
+        return torch.stack([(target.volume(r) > 0).flatten(1).any(1) for r in self.task.covering]).any(0)
+
+    def _large_enough(self, size: Sequence[int], in_place: bool) -> bool:
+        return in_place or min(size) >= self.task.smallest_crop
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.
@@ -412,10 +423,6 @@ class DQELoss(RatingTerm):
 def _tell_while_compiling(message: str) -> None:
     """Warn once a compilation: this runs when the graph is made, and not with it."""
     tell(message)
-
-
-def _large_enough(size: Sequence[int], in_place: bool) -> bool:
-    return in_place or min(size) >= MINIMUM_CROP
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

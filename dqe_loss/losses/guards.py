@@ -19,7 +19,6 @@ from dqe_loss.losses.gradients import GradientLog, guard
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import RefinedMask
-from dqe_loss.task import REGIONS
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class GuardedMask:
         """Mass profiles of a region."""
         mask = self.predicted
         if mask.tissues:
-            target = self._as_tissues(torch.stack([self.target.volume(name) for name in REGIONS], 1))
+            target = self._as_tissues(torch.stack([self.target.volume(name) for name in mask.scheme.regions], 1))
         else:
             target = self.target.volume(region)
         return profiles_of(mask.region_of(self._guarded(mask.channels_of(region), target), region), mask.hard)
@@ -60,10 +59,12 @@ class GuardedMask:
         target = self.target.take(index, view).movedim(2, 1)
         if mask.tissues:
             return mask.regions_of(self._guarded(planes, self._as_tissues(target))).movedim(1, 2)
-        return mask.activate(self._guarded(reorder_regions(planes, mask.region_order), target)).movedim(1, 2)
+        return mask.activate(
+            self._guarded(reorder_regions(planes, mask.region_order, mask.scheme.regions), target)
+        ).movedim(1, 2)
 
     def _as_tissues(self, regions: Tensor) -> Tensor:
-        return tissues_from_regions(regions, self.predicted.label_scheme)
+        return tissues_from_regions(regions, self.predicted.scheme)
 
     def _guarded(self, values: Tensor, target: Tensor) -> Tensor:
         predicted = self.predicted.activate(values.detach()).clamp(0, 1)

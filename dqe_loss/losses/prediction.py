@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_logits, check_probabilities, tell
-from dqe_loss.core.labels import check_labels
+from dqe_loss.core.labels import SchemeLike, check_labels
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, VolumeMask
 from dqe_loss.core.patch import PatchMask, crop, read_origins
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
-from dqe_loss.task import GLIOMA, REGIONS
+from dqe_loss.task import GLIOMA, LabelScheme
 
 ONE_HOT_TOLERANCE = 1e-2
 """By how much the channels of a one-hot target, in half precision, may miss a sum of 1."""
@@ -27,7 +28,7 @@ class Names(TypedDict):
     """What prediction and target have in common; see `read_prediction`."""
 
     region_order: tuple[str, ...]
-    label_scheme: str
+    label_scheme: LabelScheme
     hard: bool
 
 
@@ -36,7 +37,7 @@ def read_prediction(
     activation: str | None,
     *,
     region_order: tuple[str, ...],
-    label_scheme: str,
+    label_scheme: LabelScheme,
     hard: bool,
     check: bool = False,
 ) -> RegionMask:
@@ -44,7 +45,7 @@ def read_prediction(
 
     Args:
         prediction: regions ``(B, R, X, Y, Z)``, one channel for each of ``region_order``, or background and tissues
-            ``(B, 4, X, Y, Z)``.
+            ``(B, 1 + T, X, Y, Z)``. Where these are as many, the activation tells.
         activation: ``"sigmoid"`` (logits of regions), ``"softmax"`` (logits of tissues), ``"none"`` (probabilities), or
             None (logits; the number of channels tells of what).
         region_order: order of region channels.
@@ -56,19 +57,27 @@ def read_prediction(
         ValueError: if shape, activation and values do not go together.
     """
     channels = prediction.shape[1] if prediction.ndim == 5 else 0
-    if channels not in (len(region_order), GLIOMA.tissue_channels):
+    tissue_channels = 1 + len(label_scheme.tissues)
+    if channels not in (len(region_order), tissue_channels):
         raise ValueError(
             f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
-            f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= names channels"
+            f"(B, {tissue_channels}, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= "
+            "names channels"
         )
-    tissues = channels != len(region_order)
+    either = len(region_order) == tissue_channels
+    tissues = activation == SOFTMAX if either else channels != len(region_order)
+    if activation is None and either:
+        raise ValueError(
+            f"{channels} channels can be the regions {', '.join(region_order)}, or background and tissues: say "
+            "DQELoss(sigmoid=True) for logits of regions, DQELoss(softmax=True) for logits of tissues"
+        )
     if activation is None:
         activation = SOFTMAX if tissues else SIGMOID
     if activation == (SIGMOID if tissues else SOFTMAX):
         raise ValueError(
             f"{activation}=True does not go with {channels} channels: regions overlap and take sigmoid=True, "
-            "background and three tissues exclude each other and take softmax=True. If there are more regions than are "
-            "rated, such as a resection cavity, name them: region_order=('WT', 'TC', 'ET', 'RC')"
+            f"background and {len(label_scheme.tissues)} tissues exclude each other and take softmax=True. If there "
+            "are more regions than are rated, such as a resection cavity, name all of them in region_order="
         )
     if check and activation == NONE:
         check_probabilities(
@@ -88,7 +97,7 @@ def read_prediction(
 
 
 def read_target(
-    target: Tensor, *, region_order: tuple[str, ...], label_scheme: str, hard: bool, check: bool = False
+    target: Tensor, *, region_order: tuple[str, ...], label_scheme: LabelScheme, hard: bool, check: bool = False
 ) -> LabelMask | RegionMask:
     """Read a target.
 
@@ -96,7 +105,7 @@ def read_target(
 
     Args:
         target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of
-            ``region_order``, or one-hot background and tissues ``(B, 4, X, Y, Z)``.
+            ``region_order``, or one-hot background and tissues ``(B, 1 + T, X, Y, Z)`` (regions if as many).
         region_order: order of region channels.
         label_scheme: scheme of a label map, or of the one-hot channels.
         hard: whether mass is counted on the binarized mask.
@@ -108,10 +117,11 @@ def read_target(
     """
     if target.ndim == 4:
         target = target[:, None]  # class indices
-    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), GLIOMA.tissue_channels):
+    tissue_channels = 1 + len(label_scheme.tissues)
+    if target.ndim != 5 or target.shape[1] not in (1, len(region_order), tissue_channels):
         raise ValueError(
             f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
-            f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
+            f"(B, {tissue_channels}, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
         )
     if target.shape[1] == 1:
         if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
@@ -123,17 +133,17 @@ def read_target(
         total = target.sum(1, dtype=torch.float32)  # 0, too, is background: transforms fill in zeros
         if mask.tissues and bool((total.minimum((total - 1).abs()) > ONE_HOT_TOLERANCE).any()):
             raise ValueError(
-                "the target has four channels that add up to neither 0 nor 1 in a voxel, so they are not one-hot "
-                "background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as in "
-                "target[:, :-1] (DQELoss ignores no voxels); if all four are regions, name them in region_order="
+                f"the target has {tissue_channels} channels that add up to neither 0 nor 1 in a voxel, so they are not "
+                "one-hot background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as "
+                "in target[:, :-1] (DQELoss ignores no voxels); if all of them are regions, name them in region_order="
             )
         if not mask.tissues:
-            _check_nesting(target, region_order)
+            _check_nesting(target, region_order, label_scheme)
     return mask
 
 
-def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
-    """Check that ET lies in TC, and TC in WT, as they do by definition but for a few voxels of fused masks.
+def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelScheme) -> None:
+    """Check that regions lie in those that hold them, as they do by definition but for a few voxels of fused masks.
 
     Raises:
         ValueError: if not, but in another order they would.
@@ -144,13 +154,15 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
     channels = (target > 0.5).unbind(1)
 
     def nested(order: Sequence[str]) -> bool:
-        core, whole, enhancing = (channels[list(order).index(name)] for name in REGIONS)
-        pairs = ((core, whole), (enhancing, core))
+        named = dict(zip(order, channels, strict=True))
+        pairs = ((named[inner], named[outer]) for inner, outer in scheme.nesting)
         return all(int((inner & ~outer).sum()) <= OUTSIDE * int(inner.sum()) for inner, outer in pairs)
 
     if nested(region_order):
         return
-    told = f"the target's channels cannot be {', '.join(region_order)}: ET lies in TC and TC in WT, but not in these"
+    (inner, outer), *others = scheme.nesting
+    lies = " and ".join([f"{inner} lies in {outer}", *(f"{one} in {another}" for one, another in others)])
+    told = f"the target's channels cannot be {', '.join(region_order)}: {lies}, but not in these"
     if fitting := [order for order in permutations(region_order) if nested(order)]:
         raise ValueError(f"{told}; they fit region_order={fitting[0]}")
     tell(f"{told}, in no order")
@@ -177,8 +189,8 @@ def read_batch(
     origin: Any,
     *,
     activation: str | None,
-    region_order: tuple[str, ...] = REGIONS,
-    label_scheme: str = "brats",
+    region_order: tuple[str, ...] = GLIOMA.regions,
+    label_scheme: SchemeLike = GLIOMA.default_scheme,
     hard: bool = False,
     guarded: GradientLog | None = None,
     check: bool = False,
@@ -202,7 +214,7 @@ def read_batch(
     Raises:
         ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
     """
-    names: Names = {"region_order": region_order, "label_scheme": label_scheme, "hard": hard}
+    names: Names = {"region_order": region_order, "label_scheme": find_scheme(label_scheme), "hard": hard}
     predicted = read_prediction(input, activation, **names, check=check)
     if target is None:
         if origin is not None:

@@ -1,6 +1,6 @@
 """Metric stars: overlap with a reference on the raters' scale, for labs without raters (contract C12: never "human").
 
-Raters look at overlap and at outlines; so do metric stars. With q the mean over the three regions of (Dice + surface
+Raters look at overlap and at outlines; so do metric stars. With q the mean over the regions of (Dice + surface
 Dice) / 2,
 
     metric stars = 1 + 5 q.
@@ -9,30 +9,39 @@ The map is monotone and straight (our choice): the paper's ratings correlate wit
 (.85) linearly, and its raters' overestimation of bad masks is the raters' own, see `dqe_loss.simulate.raters`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from dqe_loss.core.center_of_mass import hard_center_of_mass
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, extract_planes
+from dqe_loss.core.slicing import VIEW_AXIS, extract_planes
 from dqe_loss.metrics.overlap import TOLERANCE, region_dice, region_surface_dice
+from dqe_loss.task import GLIOMA, Task
 
-STARS = (1.0, 6.0)
-"""The scale's worst and best."""
+STARS = GLIOMA.stars
+"""The built-in task's worst and best."""
 
 
 def metric_stars(
-    prediction_regions: Tensor, reference_regions: Tensor, *, tolerance: float = TOLERANCE, spacing: float = 1.0
+    prediction_regions: Tensor,
+    reference_regions: Tensor,
+    *,
+    tolerance: float = TOLERANCE,
+    spacing: float | Sequence[float] = 1.0,
+    scale: tuple[float, float] = STARS,
 ) -> Tensor:
     """Score segmentations, or planes of them, against a reference, on the raters' scale.
 
     Args:
-        prediction_regions: ``(B, 3, X, Y, Z)`` or ``(B, 3, H, W)`` in the order TC, WT, ET, boolean or 0-1.
+        prediction_regions: ``(B, R, X, Y, Z)`` or ``(B, R, H, W)``, boolean or 0-1.
         reference_regions: the same shape and kind.
         tolerance: distance in mm within which two surfaces count as one.
-        spacing: size of a voxel in mm.
+        spacing: size of a voxel in mm, one number or one for each axis.
+        scale: worst and best stars.
 
     Returns:
-        Metric stars ``(B,)`` in [1, 6], float32.
+        Metric stars ``(B,)`` within the scale, float32.
 
     Raises:
         ValueError: if shapes or values are not as said.
@@ -45,42 +54,50 @@ def metric_stars(
     """
     dice = region_dice(prediction_regions, reference_regions)
     surface = region_surface_dice(prediction_regions, reference_regions, tolerance, spacing)
-    low, high = STARS
+    low, high = scale
     return low + (high - low) * ((dice + surface) / 2).mean(1)
 
 
 def metric_stars_of_views(
-    prediction_regions: Tensor, reference_regions: Tensor, *, tolerance: float = TOLERANCE
+    prediction_regions: Tensor, reference_regions: Tensor, *, tolerance: float = TOLERANCE, task: Task = GLIOMA
 ) -> Tensor:
     """Score what a rater sees: the planes through the prediction's center, with the reference cut by the same planes.
 
-    A plane in which neither has any tumor says nothing about the prediction, and an empty prediction has no center, so
+    A plane in which neither has anything says nothing about the prediction, and an empty prediction has no center, so
     that its planes lie in the middle of the volume: both take the metric stars of the volume, instead of those for an
     agreement on nothing.
 
     Args:
-        prediction_regions: ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or 0-1, voxels of 1 mm.
+        prediction_regions: ``(B, R, X, Y, Z)`` in the task's order, boolean or 0-1.
         reference_regions: the same shape and kind.
         tolerance: distance in mm within which two surfaces count as one.
+        task: what the regions are; says the views, the size of voxels and the scale.
 
     Returns:
-        Metric stars ``(B, 3)``, a column for each of `VIEWS`.
+        Metric stars ``(B, V)``, a column for each of the task's views.
 
     Raises:
         ValueError: if shapes or values are not as said.
     """
-    center = hard_center_of_mass(prediction_regions)
+    center = hard_center_of_mass(prediction_regions, task)
     columns, blank = [], []
-    for view in VIEWS:
+    for view in task.views:
         positions = center[:, VIEW_AXIS[view], None]
         prediction = extract_planes(prediction_regions, positions, view)[:, 0]
         reference = extract_planes(reference_regions, positions, view)[:, 0]
-        columns.append(metric_stars(prediction, reference, tolerance=tolerance))
+        sizes = [mm for axis, mm in enumerate(task.spacing) if axis != VIEW_AXIS[view]]
+        columns.append(metric_stars(prediction, reference, tolerance=tolerance, spacing=sizes, scale=task.stars))
         blank.append(~(prediction.flatten(1).any(1) | reference.flatten(1).any(1)))
     nothing = ~prediction_regions.flatten(1).any(1)
     stars, empty = torch.stack(columns, 1), (torch.stack(blank, 1) | nothing[:, None]).cpu()
     for exam in empty.any(1).nonzero()[:, 0].tolist():  # the volume takes much longer than planes
         one = slice(exam, exam + 1)
-        whole = metric_stars(prediction_regions[one], reference_regions[one], tolerance=tolerance)
+        whole = metric_stars(
+            prediction_regions[one],
+            reference_regions[one],
+            tolerance=tolerance,
+            spacing=task.spacing,
+            scale=task.stars,
+        )
         stars[exam] = torch.where(empty[exam], whole, stars[exam])
     return stars

@@ -7,7 +7,6 @@ from typing import Any
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.metrics.prediction_rater import PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
@@ -27,11 +26,11 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
-        label_scheme: scheme of a predicted label map, or of one-hot channels.
+        label_scheme: scheme of a predicted label map, or of one-hot channels; the task's default if None.
         region_order: order of predicted region channels; it may name further regions, which are not rated; the
             task's if None.
         modalities: the image's channel order; the task's if None.
-        views: which views to rate.
+        views: which views to rate; the task's if None.
         thorough: whether to ask the checkpoint's refiner, if it has one, all over the head, so that errors far
             from the rated planes count (`dqe_loss.surrogate.survey`); as ``python -m dqe_loss.rate`` does.
 
@@ -52,26 +51,26 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         self,
         checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
-        label_scheme: str = "brats",
+        label_scheme: str | None = None,
         region_order: tuple[str, ...] | None = None,
         modalities: tuple[str, ...] | None = None,
-        views: tuple[str, ...] = VIEWS,
+        views: tuple[str, ...] | None = None,
         thorough: bool = True,
     ) -> None:
         super().__init__()
         self.surrogate = checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint)
         task = self.surrogate.config.task
         self.rater = PredictionRater(task, label_scheme, region_order, modalities, views, thorough)
-        self.views = views
+        self.views = self.rater.views
 
     def __call__(self, y_pred: Batch, y: Batch | None = None, *, image: Batch | None = None) -> Tensor:
         """Rate a batch, and remember its stars.
 
         Args:
             y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or a list of exams without
-                their first dimension.
-            y: image ``(B, 4, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
+                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or a list of exams
+                without their first dimension.
+            y: image ``(B, C, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
             image: the image, where ``y`` is taken.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Overlap with a reference: Dice and surface Dice of the three regions, in planes or in volumes, by MONAI."""
+"""Overlap with a reference: Dice and surface Dice of each region, in planes or in volumes, by MONAI."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from monai.metrics import compute_dice, compute_surface_dice
 from torch import Tensor
 
 from dqe_loss.core.boxes import tensor_box
-from dqe_loss.task import REGIONS
 
 TOLERANCE = 2.0
 """Default distance in mm up to which two surfaces count as one (our choice: about what expert readers differ by)."""
@@ -18,11 +17,11 @@ def region_dice(prediction: Tensor, reference: Tensor) -> Tensor:
     """Dice of each region, ``2 |P and R| / (|P| + |R|)``.
 
     Args:
-        prediction: regions ``(B, 3, X, Y, Z)`` or planes of them ``(B, 3, H, W)``, order TC, WT, ET, boolean or 0-1.
+        prediction: regions ``(B, R, X, Y, Z)`` or planes of them ``(B, R, H, W)``, boolean or 0-1.
         reference: the same shape and kind.
 
     Returns:
-        ``(B, 3)`` float32 in [0, 1] on the CPU; 1 where a region is empty in both, 0 where in one of the two.
+        ``(B, R)`` float32 in [0, 1] on the CPU; 1 where a region is empty in both, 0 where in one of the two.
 
     Raises:
         ValueError: if shapes or values are not as said.
@@ -51,13 +50,13 @@ def region_surface_dice(
     is. In planes it is the outline.
 
     Args:
-        prediction: regions ``(B, 3, X, Y, Z)`` or planes of them ``(B, 3, H, W)``, order TC, WT, ET, boolean or 0-1.
+        prediction: regions ``(B, R, X, Y, Z)`` or planes of them ``(B, R, H, W)``, boolean or 0-1.
         reference: the same shape and kind.
         tolerance: the distance in mm, 0 or above.
         spacing: size of a voxel in mm, one number or one for each axis.
 
     Returns:
-        ``(B, 3)`` float32 in [0, 1] on the CPU; 1 where a region is empty in both, 0 where in one of the two.
+        ``(B, R)`` float32 in [0, 1] on the CPU; 1 where a region is empty in both, 0 where in one of the two.
 
     Raises:
         ValueError: if shapes, values, tolerance or spacing are not as said.
@@ -84,10 +83,10 @@ def region_surface_dice(
 def _as_masks(prediction: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Check two sets of regions and make them boolean, on the CPU."""
     for name, regions in (("prediction", prediction), ("reference", reference)):
-        if regions.ndim not in (4, 5) or regions.shape[1] != len(REGIONS):
+        if regions.ndim not in (4, 5):
             raise ValueError(
-                f"expected regions (B, 3, X, Y, Z) or planes (B, 3, H, W) in the order {', '.join(REGIONS)}, "
-                f"got a {name} of shape {tuple(regions.shape)}; see dqe_loss.regions_from_labels"
+                f"expected regions (B, R, X, Y, Z) or planes (B, R, H, W), got a {name} of shape "
+                f"{tuple(regions.shape)}; see dqe_loss.regions_from_labels"
             )
         if regions.dtype != torch.bool and not bool(((regions == 0) | (regions == 1)).all()):
             raise ValueError(f"expected a {name} of 0 and 1, got other values; binarize it first (regions > 0.5)")
@@ -99,6 +98,6 @@ def _as_masks(prediction: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _crop_to_common_box(prediction: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave away what is empty in both: a tumor is a twentieth of a volume, and distances are slow."""
+    """Leave away what is empty in both: a lesion is a twentieth of a volume, and distances are slow."""
     box = tensor_box(prediction | reference, leading=2)
     return prediction[box], reference[box]

@@ -9,7 +9,7 @@ from dqe_loss.core.labels import check_labels, check_region_order, regions_from_
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.slicing import check_views
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.surrogate.rating import rate_segmentation
+from dqe_loss.surrogate.rating import is_label_map, rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import Task
 
@@ -22,10 +22,10 @@ class PredictionRater:
 
     Args:
         task: what is rated.
-        label_scheme: scheme of a label map, or of one-hot channels.
+        label_scheme: scheme of a label map, or of one-hot channels; the task's default if None.
         region_order: order of region channels; it may name further regions, which are not rated; the task's if None.
         modalities: the image's channel order; the task's if None.
-        views: which views to rate.
+        views: which views to rate; the task's if None.
         thorough: whether to ask the refiner all over the head, if the surrogate has one
             (`dqe_loss.surrogate.survey`).
 
@@ -36,19 +36,20 @@ class PredictionRater:
     def __init__(
         self,
         task: Task,
-        label_scheme: str,
+        label_scheme: str | None,
         region_order: tuple[str, ...] | None,
         modalities: tuple[str, ...] | None,
-        views: tuple[str, ...],
+        views: tuple[str, ...] | None,
         thorough: bool,
     ) -> None:
-        find_scheme(label_scheme)
+        self.scheme = find_scheme(label_scheme, task)
+        views = task.views if views is None else views
         check_views(views)
         self.region_order = task.regions if region_order is None else region_order
         self.modalities = task.modalities if modalities is None else modalities
-        check_region_order(self.region_order)
+        check_region_order(self.region_order, task.regions)
         modality_index(self.modalities, task.modalities)
-        self.task, self.label_scheme, self.views, self.thorough = task, label_scheme, views, thorough
+        self.task, self.label_scheme, self.views, self.thorough = task, self.scheme.name, views, thorough
         self.seen_an_image = False
 
     def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:
@@ -57,8 +58,8 @@ class PredictionRater:
         Args:
             surrogate: the frozen network.
             prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            image: ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped.
+                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+            image: ``(B, C, X, Y, Z)``, raw or z-scores.
 
         Returns:
             Stars ``(B, V)``.
@@ -72,14 +73,14 @@ class PredictionRater:
         """
         regions = self._binarize(prediction)
         if not self.seen_an_image:
-            check_image(image, self.modalities)
+            check_image(image, self.modalities, self.task.spacing)
             self.seen_an_image = True
         with torch.no_grad():
             return rate_segmentation(
                 surrogate,
                 image,
                 regions,
-                label_scheme=self.label_scheme,
+                label_scheme=self.scheme,
                 modalities=self.modalities,
                 views=self.views,
                 thorough=is_surveyed(surrogate.config, self.thorough),
@@ -92,12 +93,12 @@ class PredictionRater:
                 f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
             )
         channels, regions, tissues = prediction.shape[1], len(self.region_order), self.task.tissue_channels
-        if channels == 1:
-            check_labels(prediction, self.label_scheme)
+        if channels == 1 and is_label_map(prediction, len(self.task.regions)):
+            check_labels(prediction, self.scheme)
             return prediction
         if channels == regions:
             check_probabilities(prediction, "the prediction", "pass torch.sigmoid(logits), or logits > 0")
-            return reorder_regions(prediction, self.region_order) > 0.5
+            return reorder_regions(prediction, self.region_order, self.task.regions) > 0.5
         if channels != tissues or regions > len(self.task.regions):
             raise ValueError(
                 f"expected a prediction of 1 channel (label map), {regions} ({', '.join(self.region_order)}) or "
@@ -108,4 +109,4 @@ class PredictionRater:
             prediction, "the prediction", "pass torch.softmax(logits, 1), or the label map of its argmax"
         )
         check_exclusive(prediction)
-        return regions_from_tissues(prediction, self.label_scheme) > 0.5
+        return regions_from_tissues(prediction, self.scheme) > 0.5

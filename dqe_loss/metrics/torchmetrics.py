@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.extras import import_extra
 from dqe_loss.metrics.prediction_rater import PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
@@ -29,11 +28,11 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
     Args:
         checkpoint: what `load_surrogate` takes, or a `Surrogate` to share with a loss.
-        label_scheme: scheme of a predicted label map, or of one-hot channels.
+        label_scheme: scheme of a predicted label map, or of one-hot channels; the task's default if None.
         region_order: order of predicted region channels; it may name further regions, which are not rated; the
             task's if None.
         modalities: the image's channel order; the task's if None.
-        views: which views to rate.
+        views: which views to rate; the task's if None.
         thorough: whether to ask the checkpoint's refiner, if it has one, all over the head, so that errors far
             from the rated planes count (`dqe_loss.surrogate.survey`); as ``python -m dqe_loss.rate`` does.
         per_view: let ``compute`` give a dictionary of the views and their ``"mean"`` instead of the mean alone.
@@ -66,10 +65,10 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         self,
         checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT,
         *,
-        label_scheme: str = "brats",
+        label_scheme: str | None = None,
         region_order: tuple[str, ...] | None = None,
         modalities: tuple[str, ...] | None = None,
-        views: tuple[str, ...] = VIEWS,
+        views: tuple[str, ...] | None = None,
         thorough: bool = True,
         per_view: bool = False,
         **options: Any,
@@ -79,13 +78,15 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
         task = self.surrogate.config.task
         self.rater = PredictionRater(task, label_scheme, region_order, modalities, views, thorough)
+        views = self.rater.views
         self.views, self.per_view = views, per_view
+        self.plot_lower_bound, self.plot_upper_bound = self.surrogate.config.stars
         # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
         # A collection takes metrics of equal states for the same, and two may well give a first batch one star each.
         names = tuple(self.rater.region_order), tuple(self.rater.modalities), tuple(views)
-        decisive = (fingerprint(self.surrogate), label_scheme, *names, thorough)
+        decisive = (fingerprint(self.surrogate), self.rater.label_scheme, *names, thorough)
         self.add_state("identity", torch.tensor(zlib.crc32(repr(decisive).encode())), dist_reduce_fx="max")
 
     @property
@@ -98,8 +99,8 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
         Args:
             preds: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            target: image ``(B, 4, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
+                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+            target: image ``(B, C, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
             image: the image, where a collection hands over a target, too.
 
         Raises:

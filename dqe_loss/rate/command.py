@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,8 +11,7 @@ import tyro
 
 from dqe_loss import options
 from dqe_loss.command_line import available_cores, check_device, run_command
-from dqe_loss.core.centers import check_centers, told_centers
-from dqe_loss.core.label_schemes import LABEL_SCHEMES
+from dqe_loss.core.centers import CENTERS, check_centers, told_centers
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
 from dqe_loss.data.exams import Exam, open_exam, read_exam
@@ -37,23 +36,23 @@ from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import is_surveyed
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, LabelScheme, Task
+from dqe_loss.tasks.reading import settle_task
 
-Place = Literal["mask", "flair", "brain"]
 FIGURE_FORMATS = (".png", ".pdf", ".svg")
 TABLE_FORMATS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
-class RateArguments:
+class RateOptions:
     """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
 
-    One exam is a folder with BraTS file names (--exam) or four files (--t1c --t1 --t2 --flair). A data set (--data and
-    --out) is a tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
+    One exam is a folder with BraTS file names (--exam) or a file for each modality. A data set (--data and --out) is a
+    tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
     to go on after a stop, and under torchrun or srun to share the work out. Exams are expected as in BraTS:
     skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
 
-    Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of TC, WT and ET
+    Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of the regions
     that masks of these mean stars have, and dice_low, which most of them reach (how many, the output says).
     Both were learned from references, not from humans, and are valid for the kinds of masks learned from.
 
@@ -61,20 +60,18 @@ class RateArguments:
     signal.
 
     Attributes:
-        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation, t1c, t1, t2, flair.
+        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation, and the task's
+            modalities.
         out: Table to write for --data, .csv or .parquet; its journal is kept beside it.
         predictions: Folders with a file for each exam of --data, called as the exam: rated instead of its own.
-        channels: Modality of each of nnU-Net's channels, if its dataset.json does not say. Default: t1 t1c t2 flair.
+        channels: Modality of each of nnU-Net's channels, if its dataset.json does not say.
         workers: Threads that read ahead for --data. Default: one for each core, at most 8.
         retry: Rate those exams of --data again that failed.
         exam: Folder of one exam.
-        t1c: T1 with contrast agent, instead of --exam.
-        t1: Native T1, instead of --exam.
-        t2: T2, instead of --exam.
-        flair: T2 FLAIR, instead of --exam.
+        image: Files of one exam instead of --exam, for any task: MODALITY=FILE for each modality.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        center: Where planes lie: through the mask's center (as published), where FLAIR is brightest, or through the
-            brain's center; of several, each view's lowest stars count.
+        center: Where planes lie: through the mask's center (as published), where the task's bright modality is
+            brightest, or through the brain's center; of several, each view's lowest stars count.
         engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
         json: Write the ratings as JSON.
         csv: Write the ratings as CSV.
@@ -89,19 +86,17 @@ class RateArguments:
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
     out: options.OptionalFile = None
     predictions: options.Folders = ()
-    channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME NAME NAME NAME", help_behavior_hint="")] = ()
+    channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     workers: options.OptionalCount = None
     retry: bool = False
     exam: options.OptionalFolder = None
-    t1c: options.OptionalFile = None
-    t1: options.OptionalFile = None
-    t2: options.OptionalFile = None
-    flair: options.OptionalFile = None
+    image: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODALITY=FILE ...", help_behavior_hint="")] = ()
     segmentation: options.Files = ()
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: options.TaskOption = None
     checkpoint: options.CheckpointName = DEFAULT_CHECKPOINT
     center: Annotated[
-        tuple[Place, ...], tyro.conf.arg(metavar="{mask|flair|brain} ...", help_behavior_hint="(mask)")
+        tuple[str, ...], tyro.conf.arg(metavar=f"{{{'|'.join(CENTERS)}}} ...", help_behavior_hint="(mask)")
     ] = ("mask",)
     thorough: options.Thorough = True
     device: options.DeviceName = "cpu"
@@ -113,19 +108,35 @@ class RateArguments:
     reference: options.OptionalName = None
 
 
+RateArguments = make_dataclass(
+    "RateArguments",
+    [
+        (
+            modality,
+            Annotated[options.OptionalFile, tyro.conf.arg(help=f"{GLIOMA.title(modality)}, instead of --exam.")],
+            None,
+        )
+        for modality in GLIOMA.modalities
+    ],
+    bases=(RateOptions,),
+    frozen=True,
+)
+"""The options, with one for each file of the built-in task."""
+RateArguments.__doc__ = RateOptions.__doc__
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 1 if a segmentation of a data set could not be rated, else as of `run_command`."""
     return run_command("dqe rate", RateArguments, _run, argv)
 
 
-def _run(arguments: RateArguments) -> int:
-    check_centers(arguments.center)
+def _run(arguments: RateOptions) -> int:
     return _rate_data(arguments) if arguments.data or arguments.out else _rate_exam(arguments)
 
 
-def _rate_data(arguments: RateArguments) -> int:
+def _rate_data(arguments: RateOptions) -> int:
     """Rate a data set, or this process's share of it; returns the exit code."""
-    single = ("exam", *MODALITIES, "segmentation", "json", "csv", "figure", "explain", "reference")
+    single = ("exam", *GLIOMA.modalities, "image", "segmentation", "json", "csv", "figure", "explain", "reference")
     if given := [name for name in single if getattr(arguments, name)]:
         raise ValueError(f"--{given[0]} is for a single exam, --data and --out for a data set; leave one out")
     if not (arguments.data and arguments.out):
@@ -144,11 +155,15 @@ def _rate_data(arguments: RateArguments) -> int:
     from dqe_loss.data.discovery.nnunet_labels import settle_scheme
     from dqe_loss.rate.plan import RatePlan
 
-    scheme = arguments.label_scheme
+    surrogate = load_surrogate(arguments.checkpoint).to(device)
+    task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
+    check_centers(arguments.center, task)
+    scheme = task.scheme(arguments.label_scheme).name
     if is_nnunet(arguments.data):
-        scheme = settle_scheme(arguments.data, scheme)
-        if scheme != arguments.label_scheme:
-            print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({LABEL_SCHEMES[scheme]})")
+        said, scheme = scheme, settle_scheme(arguments.data, arguments.label_scheme, task)
+        if scheme != said:
+            told = task.scheme(scheme)
+            print(f"{arguments.data / 'dataset.json'}: labels as --label-scheme {scheme} ({told})")
     plan = RatePlan(
         arguments.data,
         arguments.out,
@@ -162,8 +177,8 @@ def _rate_data(arguments: RateArguments) -> int:
         arguments.thorough,
         rank,
         world,
+        task,
     )
-    surrogate = load_surrogate(arguments.checkpoint).to(device)
     rater = _in_engine(surrogate, arguments.engine)
     config = surrogate.config
     description = [describe_ratings(config, arguments.checkpoint), *describe_dice(config, plan.told(config))]
@@ -171,7 +186,7 @@ def _rate_data(arguments: RateArguments) -> int:
     return code
 
 
-def _rate_exam(arguments: RateArguments) -> int:
+def _rate_exam(arguments: RateOptions) -> int:
     """Rate the segmentations of one exam."""
     many = ("predictions", "channels", "workers", "retry")
     if given := [name for name in many if getattr(arguments, name)]:
@@ -184,35 +199,38 @@ def _rate_exam(arguments: RateArguments) -> int:
         import_extra("dqe_loss.viz.planes", "report")
     check_device(arguments.device)
 
-    paths = _exam_paths(arguments)
+    surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
+    task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
+    check_centers(arguments.center, task)
+    scheme = task.scheme(arguments.label_scheme)
+    paths = _exam_paths(arguments, task)
     names, reference = unique_names(paths.segmentations), arguments.reference
     if reference is not None:
-        reference = choose_reference_name(str(paths.t1c.parent), names, [reference])
+        reference = choose_reference_name(str(paths.folder), names, [reference])
     explanations = plan_explanations(arguments.explain, names, reference)
     check_outputs([*outputs, *dict.fromkeys(explanations.values())])
-    surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     rater = _in_engine(surrogate, arguments.engine)
-    exam = open_exam(paths, label_scheme=arguments.label_scheme)
+    exam = open_exam(paths, label_scheme=scheme)
     centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
-    stars = rate_exam(exam, rater, arguments.label_scheme, arguments.center, arguments.thorough)
+    stars = rate_exam(exam, rater, scheme, arguments.center, arguments.thorough)
     ratings = with_dice(stars, map_for(surrogate.config, centers))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
     contents: dict[Path, bytes] = {}
     if arguments.json:
         contents[arguments.json] = ratings_as_json(
-            exam.name, ratings, surrogate.config, arguments.checkpoint, arguments.label_scheme, centers
+            exam.name, ratings, surrogate.config, arguments.checkpoint, scheme.name, centers
         )
     if arguments.csv:
         contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, centers)
     whole = None
     if arguments.figure or explanations:
-        whole = read_exam(paths, label_scheme=arguments.label_scheme, warn=False)
+        whole = read_exam(paths, label_scheme=scheme, warn=False)
     if arguments.figure and whole:
-        contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption)
+        contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption, scheme, task)
     text = "\n".join([caption, *describe_dice(surrogate.config, centers), "", format_table(ratings)])
     if explanations and whole:
         explained, table = explain_exam(
-            whole, surrogate, explanations, arguments.checkpoint, reference, arguments.label_scheme, arguments.center
+            whole, surrogate, explanations, arguments.checkpoint, reference, scheme.name, arguments.center
         )
         contents |= explained
         text += f"\n\n{table}" if table else ""
@@ -228,15 +246,20 @@ def _in_engine(surrogate: Surrogate, engine: str) -> Rater:
     return rater
 
 
-def _exam_paths(arguments: RateArguments) -> ExamPaths:
+def _exam_paths(arguments: RateOptions, task: Task) -> ExamPaths:
     """Find the files from --exam or from the single paths."""
-    given: dict[str, Path | None] = {modality: getattr(arguments, modality) for modality in MODALITIES}
-    modalities = {modality: path for modality, path in given.items() if path}
-    flags = " ".join(f"--{modality}" for modality in MODALITIES)
+    modalities = {name: Path(path) for name in task.modalities if (path := getattr(arguments, name, None))}
+    for pair in arguments.image:
+        name, parted, path = pair.partition("=")
+        if not parted or not path or name not in task.modalities:
+            raise ValueError(f"--image {pair}: expected MODALITY=FILE, of the modalities {', '.join(task.modalities)}")
+        modalities[name] = Path(path)
+    own = all(hasattr(arguments, name) for name in task.modalities)
+    flags = " ".join(f"--{name}" if own else f"--image {name}=FILE" for name in task.modalities)
     if arguments.exam:
         if modalities:
             raise ValueError(f"expected --exam or {flags}, found both; leave one out")
-        paths = find_exam(arguments.exam)
+        paths = find_exam(arguments.exam, task)
         if arguments.segmentation:
             paths = replace(paths, segmentations=arguments.segmentation)
         if not paths.segmentations:
@@ -245,24 +268,32 @@ def _exam_paths(arguments: RateArguments) -> ExamPaths:
                 "give it with --segmentation"
             )
         return paths
-    if len(modalities) < len(MODALITIES):
-        missing = " ".join(f"--{modality}" for modality in MODALITIES if modality not in modalities)
+    if len(modalities) < len(task.modalities):
+        missing = " ".join(f"--{name}" if own else name for name in task.modalities if name not in modalities)
         raise ValueError(f"expected --exam FOLDER or all of {flags}; missing: {missing}")
     if not arguments.segmentation:
         raise ValueError("expected at least one segmentation, found none; give it with --segmentation")
-    t1c, t1, t2, flair = (modalities[modality] for modality in MODALITIES)
-    return ExamPaths(t1c, t1, t2, flair, arguments.segmentation)
+    images = {name: modalities[name] for name in task.modalities}
+    return ExamPaths(images, arguments.segmentation, planar=task.planar)
 
 
-def _as_figure(exam: Exam, ratings: Ratings, rater: Rater, arguments: RateArguments, caption: str) -> bytes:
-    image, scheme = torch.from_numpy(exam.image)[None], arguments.label_scheme
+def _as_figure(
+    exam: Exam,
+    ratings: Ratings,
+    rater: Rater,
+    arguments: RateOptions,
+    caption: str,
+    scheme: LabelScheme,
+    task: Task,
+) -> bytes:
+    image = torch.from_numpy(exam.image)[None]
     masks = {name: LabelMask(torch.from_numpy(one)[None, None], scheme) for name, one in exam.segmentations.items()}
     planes = {
         name: lowest_planes(rater, image, mask, arguments.center, thorough=arguments.thorough)
         for name, mask in masks.items()
     }
     figure = import_extra("dqe_loss.viz.planes", "report").plot_planes(
-        exam, ratings, label_scheme=scheme, planes=planes, unit=star_unit(rater.config), caption=caption
+        exam, ratings, label_scheme=scheme, planes=planes, unit=star_unit(rater.config), caption=caption, task=task
     )
     content = io.BytesIO()
     figure.savefig(content, format=str(arguments.figure).rpartition(".")[2].lower(), dpi=130)

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.core.centers import told_centers
-from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
+from dqe_loss.data.discovery.cohort import FoundExam, find_tree, name_masks, with_predictions
+from dqe_loss.data.discovery.named_exams import find_by_pattern
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.file_names import printable, written
+from dqe_loss.data.tables.rated import TASK
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.survey import is_surveyed
+from dqe_loss.task import GLIOMA, LabelScheme, Task
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class RatePlan:
         data: a tree of exams, a data set of nnU-Net, or a table of paths.
         out: the table to write, ``.csv`` or ``.parquet``.
         checkpoint: name of the surrogate.
-        label_scheme: of the label maps.
+        label_scheme: of the label maps, by name; the task's default if None.
         predictions: folders with segmentations to rate instead of the exams' own.
         channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
         workers: threads that read ahead.
@@ -38,12 +41,13 @@ class RatePlan:
         thorough: whether to survey the whole volume, if the surrogate has a refiner.
         rank: number of this process.
         world: number of processes.
+        task: what is rated.
     """
 
     data: Path
     out: Path
     checkpoint: str
-    label_scheme: str = "brats"
+    label_scheme: str | None = None
     predictions: tuple[Path, ...] = ()
     channels: tuple[str, ...] = ()
     workers: int = 2
@@ -52,6 +56,12 @@ class RatePlan:
     thorough: bool = True
     rank: int = 0
     world: int = 1
+    task: Task = GLIOMA
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme."""
+        return self.task.scheme(self.label_scheme)
 
     def told(self, config: SurrogateConfig) -> tuple[str, ...]:
         """What the table says of where stars come from, see `dqe_loss.core.centers.told_centers`."""
@@ -60,12 +70,12 @@ class RatePlan:
     def origin(self, surrogate: Surrogate) -> dict[str, str]:
         """What the stars are: the columns that are the same in all rows."""
         return {
-            "label_scheme": self.label_scheme,
+            "label_scheme": self.scheme.name,
             "unit": star_unit(surrogate.config),
             "look": " ".join(self.told(surrogate.config)),
             "checkpoint": printable(Path(self.checkpoint).name),
             "checkpoint_sha256": fingerprint(surrogate),
-        }
+        } | ({} if self.task == GLIOMA else {TASK: self.task.name})
 
     def settings(self, surrogate: Surrogate) -> dict[str, Any]:
         """What a continuation must share, JSON-ready. A checkpoint is what it does, whatever its name."""
@@ -86,15 +96,18 @@ def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
     if plan.data.suffix.lower() in (".csv", ".parquet"):
-        cases = find_in_table(plan.data)
+        cases = find_in_table(plan.data, plan.task)
     elif is_nnunet(plan.data):
-        if (scheme := settle_scheme(plan.data, plan.label_scheme)) != plan.label_scheme:
+        if (scheme := settle_scheme(plan.data, plan.label_scheme, plan.task)) != plan.scheme.name:
             raise ValueError(
                 f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
             )
-        cases = find_nnunet(plan.data, plan.channels)
+        cases = find_nnunet(plan.data, plan.channels, plan.task)
+    elif plan.task.files.images:
+        found = find_by_pattern(plan.data, plan.task)
+        cases = [FoundExam(e.name, e.images, name_masks(e.segmentations, plan.data), planar=e.planar) for e in found]
     else:
-        cases = find_tree(plan.data)
+        cases = find_tree(plan.data, plan.task)
     return with_predictions(cases, plan.predictions) if plan.predictions else cases
 
 

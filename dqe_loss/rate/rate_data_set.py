@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
-from dqe_loss.data.tables.rated import COLUMNS, write_rated
+from dqe_loss.data.tables.rated import TASK, columns_of, write_rated
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.processes import StopRequest
 from dqe_loss.rate.journal import Entry, Journal
@@ -23,7 +23,7 @@ from dqe_loss.rate.table_rows import prepare_rows, rate_prepared
 from dqe_loss.surrogate.describe import map_for
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
 _SHOWN = 5
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -69,7 +69,7 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
     journal = Journal.open(plan.out.with_name(plan.out.name + ".journal"), plan.settings(surrogate))
     stamps = {case.name: stamp(case, plan.out.parent) for case in cases}
     share = cases[plan.rank :: plan.world]
-    rated, start, survey = 0, time.perf_counter(), LabelSurvey(plan.label_scheme)
+    rated, start, survey = 0, time.perf_counter(), LabelSurvey(plan.scheme)
     with StopRequest().listening() as stop, journal.writing(plan.rank) as writer:
         done = {name for name, entry in _current(journal, stamps).items() if not (plan.retry and entry.failed)}
         todo = [case for case in share if case.name not in done]
@@ -77,9 +77,10 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
             prepare = partial(
                 prepare_rows,
                 surrogate=surrogate,
-                label_scheme=plan.label_scheme,
+                scheme=plan.scheme,
                 centers=plan.centers,
                 thorough=plan.thorough,
+                task=plan.task,
             )
             for case, prepared in read_ahead(todo, prepare, plan.workers):
                 rows = tuple(rate_prepared(mask, rater or surrogate) for mask in prepared)
@@ -96,12 +97,15 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
     if left and not (stop and plan.world == 1):
         return Outcome(None, left, rated, seconds, stop.signal)
     origin = plan.origin(surrogate)
-    lines = [line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin)]
-    table = pd.DataFrame(lines, columns=[*COLUMNS, LABELS])
+    lines = [
+        line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin, plan.task)
+    ]
+    extra = [LABELS] if plan.task == GLIOMA else [LABELS, TASK]
+    table = pd.DataFrame(lines, columns=[*columns_of(plan.task), *extra])
     if dice_map := map_for(surrogate.config, plan.told(surrogate.config)):
         table = table.assign(**{name: values.round(4) for name, values in dice_map.tell(table["mean"]).items()})
     survey.add_table(table)
-    write_rated(table, plan.out)
+    write_rated(table, plan.out, plan.task)
     return Outcome(table, left, rated, seconds, stop.signal)
 
 
@@ -167,9 +171,9 @@ def _progress(plan: RatePlan, total: int, todo: int) -> "tqdm[Any]":
     )
 
 
-def _lines(case: FoundExam, entry: Entry, origin: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _lines(case: FoundExam, entry: Entry, origin: Mapping[str, str], task: Task) -> Iterator[dict[str, Any]]:
     """An exam's rows of the table."""
-    images = {modality: written(str(case.images.get(modality, ""))) for modality in MODALITIES}
+    images = {modality: written(str(case.images.get(modality, ""))) for modality in task.modalities}
     for row in entry.rows:
         mask = written(str(case.masks.get(row["segmentation"], "")))
         yield {"exam": case.name, LABELS: "", **row, **images, "mask": mask, **origin}

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.centers import image_centers
+from dqe_loss.core.labels import SchemeLike
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import cut_planes, rate_planes, read_inputs
-from dqe_loss.core.slicing import VIEWS
+from dqe_loss.core.pipeline import Sampling, cut_planes, rate_planes, read_inputs
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import Exam, OpenExam, open_exam
 from dqe_loss.data.stored_image import StoredImage
@@ -38,7 +39,7 @@ class PreparedPlanes(NamedTuple):
 def rate_exam(
     exam: str | Path | ExamPaths | Exam | OpenExam,
     surrogate: Rater,
-    label_scheme: str = "brats",
+    label_scheme: SchemeLike | None = None,
     centers: CenterNames = ("mask",),
     thorough: bool = True,
 ) -> Ratings:
@@ -49,7 +50,7 @@ def rate_exam(
     Args:
         exam: the exam, as `dqe_loss.data.exams` reads or opens it; or its folder or paths, to be opened.
         surrogate: the network, on any device; planes are cut on the CPU.
-        label_scheme: name of the label maps' scheme.
+        label_scheme: the label maps' scheme; the default of the surrogate's task if None.
         centers: where the planes lie; of several places, each view's lowest stars count.
         thorough: whether to ask the refiner all over the head, if there is one (`dqe_loss.surrogate.survey`).
 
@@ -60,15 +61,16 @@ def rate_exam(
         ExamError: as of `dqe_loss.data.exams.read_exam`.
         ValueError: the label scheme or a place is not known, or a plane does not fit the field of view.
     """
+    scheme = find_scheme(label_scheme, surrogate.config.task)
     if not isinstance(exam, Exam | OpenExam):
-        exam = open_exam(exam, label_scheme=label_scheme)
-    return rate_prepared_planes(prepare_planes(exam, surrogate, label_scheme, centers, thorough), surrogate)
+        exam = open_exam(exam, label_scheme=scheme, task=surrogate.config.task)
+    return rate_prepared_planes(prepare_planes(exam, surrogate, scheme, centers, thorough), surrogate)
 
 
 def prepare_planes(
     exam: Exam | OpenExam,
     rater: Rater,
-    label_scheme: str = "brats",
+    label_scheme: SchemeLike | None = None,
     centers: CenterNames = ("mask",),
     thorough: bool = True,
 ) -> dict[str, PreparedPlanes]:
@@ -77,7 +79,7 @@ def prepare_planes(
     Args:
         exam: the exam; may be dropped afterwards.
         rater: says how planes are made; its network is not asked.
-        label_scheme: name of the label maps' scheme.
+        label_scheme: the label maps' scheme; the default of the surrogate's task if None.
         centers: where the planes lie; other places than the mask need the whole image read.
         thorough: whether to cut the planes of a survey, too, if there is a refiner to show them to.
 
@@ -87,19 +89,21 @@ def prepare_planes(
     Raises:
         ValueError: a place is not known, or a plane does not fit the field of view.
     """
-    prepared = {}
+    prepared, task = {}, rater.config.task
+    scheme, sampling = find_scheme(label_scheme, task), Sampling(task.views)
     with torch.no_grad():
         image = exam.image if isinstance(exam, OpenExam) else torch.from_numpy(exam.image)[None]
         whole = image if isinstance(image, Tensor) else torch.empty(0)
         if isinstance(image, StoredImage) and set(centers) - {"mask"}:
             whole = torch.from_numpy(image.read())[None]
-        found = image_centers(whole, centers)
+        found = image_centers(whole, centers, task=task)
         cut = survey_scans(rater.config, image) if is_surveyed(rater.config, thorough) else None
         for segmentation, labels in exam.segmentations.items():
-            mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-            through = [center_of_mask(mask, hard=True) if name == "mask" else found[name] for name in centers]
+            mask = LabelMask(torch.from_numpy(labels)[None, None], scheme)
+            own = center_of_mask(mask, hard=True, regions=task.centers)
+            through = [own if name == "mask" else found[name] for name in centers]
             inputs = (read_inputs(rater.config, image, mask, center) for center in through)
-            rated = torch.cat([cut_planes(rater.config, one) for one in inputs], 2)
+            rated = torch.cat([cut_planes(rater.config, one, sampling) for one in inputs], 2)
             prepared[segmentation] = PreparedPlanes(rated, None if cut is None else show(rater.config, cut, mask))
     return prepared
 
@@ -119,7 +123,7 @@ def rate_prepared_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> 
     ratings = {}
     for name, prepared in planes.items():
         stars = rate_prepared_stars(rater, prepared)[0]
-        ratings[name] = dict(zip(VIEWS, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
+        ratings[name] = dict(zip(rater.config.task.views, stars.tolist(), strict=True)) | {"mean": stars.mean().item()}
     return ratings
 
 

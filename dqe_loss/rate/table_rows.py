@@ -9,8 +9,8 @@ import torch
 from nibabel.affines import voxel_sizes
 
 from dqe_loss.core.boxes import tensor_box
+from dqe_loss.core.labels import LabelScheme
 from dqe_loss.core.mask import LabelMask
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.exams import open_exam
 from dqe_loss.data.file_names import printable
@@ -19,7 +19,7 @@ from dqe_loss.data.label_sets import LABELS
 from dqe_loss.rate.rate_exam import CenterNames, PreparedPlanes, prepare_planes, rate_prepared_stars
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.task import REGIONS
+from dqe_loss.task import Task
 
 Row = dict[str, Any]
 """What is said of one segmentation, JSON-ready: ``segmentation``, stars, volumes, labels, ``warnings``, ``error``."""
@@ -41,7 +41,12 @@ class PreparedMask:
 
 
 def prepare_rows(
-    case: FoundExam, surrogate: Surrogate, label_scheme: str, centers: CenterNames = ("mask",), thorough: bool = True
+    case: FoundExam,
+    surrogate: Surrogate,
+    scheme: LabelScheme,
+    centers: CenterNames = ("mask",),
+    thorough: bool = True,
+    task: Task | None = None,
 ) -> list[PreparedMask]:
     """Read an exam and take its planes: all but the network, on the CPU; safe in a thread.
 
@@ -51,9 +56,10 @@ def prepare_rows(
     Args:
         case: the exam.
         surrogate: says how planes are made; its network is not asked.
-        label_scheme: scheme of the label maps.
+        scheme: scheme of the label maps.
         centers: where the planes lie, see `dqe_loss.core.centers.CENTERS`.
         thorough: whether to survey, if there is a refiner.
+        task: what an exam is expected to be; the surrogate's task if None.
 
     Returns:
         One for each segmentation; one without a name if there is none.
@@ -63,18 +69,18 @@ def prepare_rows(
     if not case.masks:
         return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
     try:
-        return _prepare(case, surrogate, label_scheme, centers, thorough)
+        return _prepare(case, surrogate, scheme, centers, thorough, task or surrogate.config.task)
     except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
         reason = _reason(error)
     if len(case.masks) == 1:
         return _failed(case, reason)
     try:
-        open_exam(replace(case.paths, segmentations=()), label_scheme=label_scheme, warn=False)
+        open_exam(replace(case.paths, segmentations=()), label_scheme=scheme, warn=False)
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
     return [
-        prepared for single in alone for prepared in prepare_rows(single, surrogate, label_scheme, centers, thorough)
+        prepared for single in alone for prepared in prepare_rows(single, surrogate, scheme, centers, thorough, task)
     ]
 
 
@@ -93,24 +99,27 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
     stars = rate_prepared_stars(surrogate, prepared.planes)[0].tolist()
     if not np.isfinite(stars).all():
         return prepared.row | {"error": f"the surrogate gives {', '.join(map(str, stars))}, which are no stars"}
-    named = dict(zip(VIEWS, stars, strict=True)) | {"mean": sum(stars) / len(stars), "spread": max(stars) - min(stars)}
+    named = dict(zip(surrogate.config.task.views, stars, strict=True)) | {
+        "mean": sum(stars) / len(stars),
+        "spread": max(stars) - min(stars),
+    }
     return prepared.row | _rounded(named, _STAR_DIGITS)
 
 
 def _prepare(
-    case: FoundExam, surrogate: Surrogate, label_scheme: str, centers: CenterNames, thorough: bool
+    case: FoundExam, surrogate: Surrogate, scheme: LabelScheme, centers: CenterNames, thorough: bool, task: Task
 ) -> list[PreparedMask]:
-    exam = open_exam(case.paths, label_scheme=label_scheme, warn=False)
-    common = image_findings(exam, case.images)
+    exam = open_exam(case.paths, label_scheme=scheme, warn=False)
+    common = image_findings(exam, case.images, task)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []
-    taken = prepare_planes(exam, surrogate, label_scheme, centers, thorough).values()
+    taken = prepare_planes(exam, surrogate, scheme, centers, thorough).values()
     read = zip(exam.segmentations.values(), exam.present.values(), taken, strict=True)
     for (name, file), (labels, present, planes) in zip(case.masks.items(), read, strict=True):
-        mask = LabelMask(torch.from_numpy(labels)[None, None], label_scheme)
-        volumes = region_volumes(mask.labels[tensor_box(mask.labels, leading=2)].numpy(), label_scheme)
-        found = [*mask_findings(exam, labels, file, volumes, label_scheme), *common]
-        named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(REGIONS, volumes, strict=True)}
+        mask = LabelMask(torch.from_numpy(labels)[None, None], scheme)
+        volumes = region_volumes(mask.labels[tensor_box(mask.labels, leading=2)].numpy(), scheme)
+        found = [*mask_findings(exam, labels, file, volumes, scheme, task), *common]
+        named = {f"{region.lower()}_ml": volume * voxel for region, volume in zip(scheme.regions, volumes, strict=True)}
         row = _row(name, warnings="; ".join(map(str, found))) | _rounded(named, _VOLUME_DIGITS)
         prepared.append(PreparedMask(row | {LABELS: " ".join(map(str, present))}, planes))
     return prepared

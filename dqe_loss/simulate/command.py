@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +17,14 @@ import tyro
 from tqdm import tqdm
 
 from dqe_loss.command_line import run_command
-from dqe_loss.data.exam_files import choose_reference, find_exam
+from dqe_loss.data.discovery.named_exams import find_named_exams
+from dqe_loss.data.exam_files import choose_reference
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed
+from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed, TaskOption
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.resume import claim_folder
+from dqe_loss.task import GLIOMA, Task, find_task
 
 if TYPE_CHECKING:
     from dqe_loss.simulate.simulate_exam import SimulatedExam
@@ -42,7 +44,7 @@ class SimulateArguments:
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
         segmentations: Segmentations of each exam, the reference among them.
-        raters: Simulated raters.
+        raters: Simulated raters; 0 writes metric stars, the overlap itself on the scale of stars.
         workers: Processes; what comes out does not depend on it.
     """
 
@@ -56,7 +58,8 @@ class SimulateArguments:
     segmentations: int = 5
     raters: int = 3
     seed: Seed = 0
-    label_scheme: SchemeOption = "brats"
+    label_scheme: SchemeOption = None
+    task: TaskOption = None
     workers: int = 1
 
 
@@ -66,22 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: SimulateArguments) -> None:
-    _check(arguments)
+    task = find_task(arguments.task)
+    _check(arguments, task)
     import_extra("dqe_loss.simulate.simulate_exam", "train")
     from dqe_loss.data.tables.ratings import read_ratings, write_ratings
     from dqe_loss.simulate.simulate_exam import SimulationSettings, part_path, simulate_exam, write_phantom
 
     out = arguments.out
     seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
-    exams = _exams(arguments, seeds)
-    settings = SimulationSettings(arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme)
+    exams = _exams(arguments, seeds, task)
+    settings = SimulationSettings(
+        arguments.segmentations, arguments.raters, arguments.seed, arguments.label_scheme, task
+    )
     check_output_folder(out)
-    record = asdict(settings) | {"exams": [exam.paths.name for exam in exams]}
+    record = settings.record() | {"exams": [exam.paths.name for exam in exams]}
     claim_folder(out / RECORD, record, "a simulation", f"repeat it as {RECORD} there says, or give another --out")
     with _workers(min(arguments.workers, len(exams))) as pool:
         if seeds:
-            _each(partial(write_phantom, folder=out / "exams"), seeds, pool, "phantoms")
-        survey = LabelSurvey(settings.label_scheme)
+            _each(partial(write_phantom, folder=out / "exams", task=task), seeds, pool, "phantoms")
+        survey = LabelSurvey(settings.scheme)
         _each(
             partial(simulate_exam, settings=settings, out=out),
             exams,
@@ -89,36 +95,44 @@ def _run(arguments: SimulateArguments) -> None:
             "segmentations",
             note=lambda exam, labels: survey.add(exam.paths.name, labels),
         )
-    table = read_ratings([part_path(exam.paths.name, out) for exam in exams])
-    write_ratings(table, out / "ratings.csv")
-    counts = table["stars"].round().astype(int).value_counts()
+    table = read_ratings([part_path(exam.paths.name, out) for exam in exams], task)
+    write_ratings(table, out / "ratings.csv", task)
+    kind, (low, high) = str(table["kind"].iloc[0]), task.stars
+    steps = round(high - low) if high - low >= 2 else 5
+    bins = (low + ((table["stars"] - low) * steps / (high - low)).round() * (high - low) / steps).round(6)
+    counts = [int((bins == round(low + i * (high - low) / steps, 6)).sum()) for i in range(steps + 1)]
+    whom = f", by {settings.raters} simulated raters" if settings.raters else ""
     print(
-        f"{out / 'ratings.csv'}: {len(table)} simulated ratings of {table['segmentation'].nunique()} segmentations of "
-        f"{len(exams)} exam{'s' * (len(exams) > 1)}, by {settings.raters} simulated raters\n"
-        f"simulated stars 1 to 6: {', '.join(str(counts.get(star, 0)) for star in range(1, 7))}"
+        f"{out / 'ratings.csv'}: {len(table)} {kind} ratings of {table['segmentation'].nunique()} segmentations of "
+        f"{len(exams)} exam{'s' * (len(exams) > 1)}{whom}\n"
+        f"{kind} stars {low:g} to {high:g}: {', '.join(map(str, counts))}"
     )
 
 
-def _check(arguments: SimulateArguments) -> None:
+def _check(arguments: SimulateArguments, task: Task) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
-    if arguments.exams and not (arguments.reference and all(arguments.reference)):
+    missing = not arguments.reference and task == GLIOMA  # whose folders hold several segmentations as a rule
+    if arguments.exams and (missing or not all(arguments.reference)):
         raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
-    if arguments.phantoms and arguments.label_scheme not in ("brats", "brats23"):
-        raise ValueError(f"--label-scheme {arguments.label_scheme} is for --exams; phantoms are labeled as in brats23")
-    for name, low in (("segmentations", 2), ("raters", 1), ("workers", 1), ("seed", 0), ("first_phantom", 0)):
+    canonical = {tissue: (label,) for label, tissue in enumerate(task.tissues, 1)}
+    labels = task.scheme(arguments.label_scheme).labels
+    if arguments.phantoms and not all(labels[tissue][0] == label for tissue, (label,) in canonical.items()):
+        raise ValueError(
+            f"--label-scheme {arguments.label_scheme} is for --exams; phantoms are labeled {task.canonical}"
+        )
+    for name, low in (("segmentations", 2), ("raters", 0), ("workers", 1), ("seed", 0), ("first_phantom", 0)):
         if getattr(arguments, name) < low:
             raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, got {getattr(arguments, name)}")
 
 
-def _exams(arguments: SimulateArguments, seeds: range) -> list["SimulatedExam"]:
+def _exams(arguments: SimulateArguments, seeds: range, task: Task) -> list["SimulatedExam"]:
     """All exams by name; each one's ``others`` begin with the next."""
     from dqe_loss.simulate.simulate_exam import SimulatedExam, phantom_paths
 
-    found = [phantom_paths(seed, arguments.out / "exams") for seed in seeds]
-    for folder in arguments.exams:
-        exam = find_exam(folder)
-        reference = choose_reference(folder, exam.segmentations, arguments.reference)
+    found = [phantom_paths(seed, arguments.out / "exams", task) for seed in seeds]
+    for exam in find_named_exams(arguments.exams, task):
+        reference = choose_reference(exam.folder, exam.segmentations, arguments.reference)
         found.append(replace(exam, segmentations=(reference,)))
     paths = {exam.name: exam for exam in found}
     if len(paths) < len(found):

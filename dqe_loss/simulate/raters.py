@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LOWEST, HIGHEST = 1, 6
+from dqe_loss.task import GLIOMA
+
+SCALE = GLIOMA.stars
+"""Worst and best stars that the numbers below are of; on another scale they are as large a part of it."""
 BIAS = 0.3
 """Stars; standard deviation of the raters' biases: how much more lenient or severe one is than another."""
 SPREAD_GOOD = 0.3
@@ -32,12 +35,13 @@ class SimulatedRater:
     bias: float
 
 
-def make_raters(count: int, seed: int = 0) -> tuple[SimulatedRater, ...]:
+def make_raters(count: int, seed: int = 0, scale: tuple[float, float] = SCALE) -> tuple[SimulatedRater, ...]:
     """Draw raters.
 
     Args:
         count: how many, 1 or more; the first ones are the same for any count.
         seed: seed of their biases, 0 or above.
+        scale: worst and best stars.
 
     Returns:
         The raters; their biases do not add up to 0, as those of a small panel do not.
@@ -47,33 +51,49 @@ def make_raters(count: int, seed: int = 0) -> tuple[SimulatedRater, ...]:
     """
     if count < 1:
         raise ValueError(f"expected at least one rater, got {count}")
-    biases = np.random.default_rng(seed).normal(0, BIAS, count)
+    biases = np.random.default_rng(seed).normal(0, BIAS, count) * _unit(scale)
     return tuple(SimulatedRater(f"simulated-{i}", float(bias)) for i, bias in enumerate(biases, 1))
 
 
-def spread(metric_stars: ArrayLike) -> NDArray[np.float64]:
-    """Standard deviation of a rater's judgment in stars: from `SPREAD_GOOD` at six to `SPREAD_BAD` at one, linearly."""
-    goodness = (np.asarray(metric_stars, np.float64) - LOWEST) / (HIGHEST - LOWEST)
-    deviation: NDArray[np.float64] = SPREAD_BAD + (SPREAD_GOOD - SPREAD_BAD) * goodness
+def _unit(scale: tuple[float, float]) -> float:
+    """How large a star of `SCALE` is on another scale."""
+    return (scale[1] - scale[0]) / (SCALE[1] - SCALE[0])
+
+
+def spread(metric_stars: ArrayLike, scale: tuple[float, float] = SCALE) -> NDArray[np.float64]:
+    """Standard deviation of a rater's judgment in stars: from `SPREAD_GOOD` at the best to `SPREAD_BAD`, linearly."""
+    goodness = (np.asarray(metric_stars, np.float64) - scale[0]) / (scale[1] - scale[0])
+    deviation: NDArray[np.float64] = (SPREAD_BAD + (SPREAD_GOOD - SPREAD_BAD) * goodness) * _unit(scale)
     return deviation
 
 
-def simulate_judgments(rater: SimulatedRater, metric_stars: ArrayLike, rng: np.random.Generator) -> NDArray[np.int64]:
+def simulate_judgments(
+    rater: SimulatedRater,
+    metric_stars: ArrayLike,
+    rng: np.random.Generator,
+    scale: tuple[float, float] = SCALE,
+) -> NDArray[np.int64] | NDArray[np.float64]:
     """Let a rater judge.
 
     Args:
         rater: who judges.
-        metric_stars: the segmentations' metric stars, any shape, in [1, 6].
+        metric_stars: the segmentations' metric stars, any shape, on the scale.
         rng: source of randomness.
+        scale: worst and best stars.
 
     Returns:
-        Whole stars from 1 to 6 of the same shape.
+        Stars of the same shape: whole ones, or on a scale with fewer than three of them tenths of it.
 
     Raises:
         ValueError: if metric stars are off the scale.
     """
     stars = np.asarray(metric_stars, np.float64)
-    if not ((stars >= LOWEST) & (stars <= HIGHEST)).all():  # false of NaN, too
-        raise ValueError(f"expected metric stars from {LOWEST} to {HIGHEST}, got {stars.min():g} to {stars.max():g}")
-    judged = stars + rater.bias + spread(stars) * rng.standard_normal(stars.shape)
-    return np.clip(np.rint(judged), LOWEST, HIGHEST).astype(np.int64)
+    low, high = scale
+    if not ((stars >= low) & (stars <= high)).all():  # false of NaN, too
+        raise ValueError(f"expected metric stars from {low:g} to {high:g}, got {stars.min():g} to {stars.max():g}")
+    judged = stars + rater.bias + spread(stars, scale) * rng.standard_normal(stars.shape)
+    if low == round(low) and high == round(high) and high - low >= 2:
+        return np.clip(np.rint(judged), low, high).astype(np.int64)
+    tenth = (high - low) / 10
+    tenths: NDArray[np.float64] = np.clip(low + np.rint((judged - low) / tenth) * tenth, low, high).round(6)
+    return tenths

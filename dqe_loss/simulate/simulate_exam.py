@@ -17,25 +17,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.core.labels import label_scheme, regions_from_labels
-from dqe_loss.core.slicing import VIEWS
-from dqe_loss.data.corruption import CORRUPTIONS, Step, as_brats23, corrupt, describe_steps
+from dqe_loss.core.labels import LabelScheme, regions_from_labels
+from dqe_loss.data.corruption import CORRUPTIONS, Step, as_canonical, corrupt, describe_steps
 from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.data.exam_files import ExamPaths
-from dqe_loss.data.exams import read_exam
+from dqe_loss.data.exams import head_of, read_exam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_files import read_labels
-from dqe_loss.data.phantom import make_phantom
+from dqe_loss.data.phantom import phantom_of
 from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.outputs import write_together
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.tasks.reading import decisive_values
 
 CHAIN = (0.4, 0.35, 0.25)
 """How often a segmentation has one, two, three errors (our choice)."""
-BRATS_NAMES = {"t1c": "t1c", "t1": "t1n", "t2": "t2w", "flair": "t2f"}
-"""Last part of the file names of BraTS 2023."""
+METRIC = "metric"
+"""Rater and kind of ratings that are metric stars themselves."""
 _MASKS, _RATERS = 0, 1  # separate streams of randomness: more raters must not change the masks
 
 
@@ -45,15 +45,29 @@ class SimulationSettings:
 
     Attributes:
         segmentations: rated segmentations of each exam, the reference among them.
-        raters: simulated raters.
+        raters: simulated raters; 0 leaves metric stars as they are.
         seed: seed of errors and raters.
-        label_scheme: scheme of the references, and of what is written.
+        label_scheme: scheme of the references, and of what is written; the task's default if None.
+        task: what is segmented.
     """
 
     segmentations: int = 5
     raters: int = 3
     seed: int = 0
-    label_scheme: str = "brats"
+    label_scheme: str | None = None
+    task: Task = GLIOMA
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme."""
+        return self.task.scheme(self.label_scheme)
+
+    def record(self) -> dict[str, Any]:
+        """What a continuation must share, JSON-ready."""
+        told = {"segmentations": self.segmentations, "raters": self.raters, "seed": self.seed} | {
+            "label_scheme": self.scheme.name
+        }
+        return told if self.task == GLIOMA else told | {"task": decisive_values(self.task)}
 
 
 @dataclass(frozen=True)
@@ -69,25 +83,26 @@ class SimulatedExam:
     others: tuple[Path, ...] = ()
 
 
-def phantom_paths(seed: int, folder: Path) -> ExamPaths:
-    """Where the files of a phantom are: a folder with the file names of BraTS 2023."""
-    name = f"phantom-{seed}"
-    images = {m: folder / name / f"{name}-{BRATS_NAMES[m]}.nii.gz" for m in MODALITIES}
-    return ExamPaths(**images, segmentations=(folder / name / f"{name}-seg.nii.gz",), name=name)
+def phantom_paths(seed: int, folder: Path, task: Task = GLIOMA) -> ExamPaths:
+    """Where the files of a phantom are: a folder with file names by which commands find them."""
+    phantom = phantom_of(task)
+    name = phantom.name(seed)
+    images = {m: folder / name / f"{name}-{phantom.endings[m]}.nii.gz" for m in task.modalities}
+    return ExamPaths(images, (folder / name / f"{name}-seg.nii.gz",), name, task.planar)
 
 
-def write_phantom(seed: int, folder: Path) -> None:
-    """Draw a phantom and write its five files (about 2.5 s); done if all are there.
+def write_phantom(seed: int, folder: Path, task: Task = GLIOMA) -> None:
+    """Draw a phantom and write its files (a glioma's in about 2.5 s); done if all are there.
 
     Raises:
         OSError: a file cannot be written.
     """
-    paths = phantom_paths(seed, folder)
-    images = [getattr(paths, modality) for modality in MODALITIES]
+    paths = phantom_paths(seed, folder, task)
+    images = list(paths.images.values())
     if all(path.is_file() for path in (*images, *paths.segmentations)):
         return
-    exam = make_phantom(seed)
-    paths.t1c.parent.mkdir(parents=True, exist_ok=True)
+    exam = phantom_of(task).make(seed)
+    paths.folder.mkdir(parents=True, exist_ok=True)
     contents = {path: nifti_bytes(image, exam.affine) for path, image in zip(images, exam.image, strict=True)}
     contents[paths.segmentations[0]] = nifti_bytes(exam.segmentations["reference"], exam.affine)
     write_together(contents)
@@ -123,7 +138,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
         The labels that occur in the reference; none if all was there.
 
     Raises:
-        ValueError: a file cannot be read, or the reference holds no tumor.
+        ValueError: a file cannot be read, or the reference is empty.
         OSError: a file cannot be written.
     """
     name = exam.paths.name
@@ -131,38 +146,46 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     part = part_path(name, out)
     if all(path.is_file() for path in (*paths, part)):
         return ()
-    loaded = read_exam(exam.paths, label_scheme=settings.label_scheme)
+    task, scheme = settings.task, settings.scheme
+    loaded = read_exam(exam.paths, label_scheme=scheme)
     (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
-    reference = as_brats23(stored, settings.label_scheme)
+    reference = as_canonical(stored, scheme)
     if not reference.any():
-        raise ValueError(f"{exam.paths.segmentations[0]}: expected a reference with tumor, found none; leave it out")
-    other = _find_other(exam.others, reference.shape, settings.label_scheme)
-    # Negative intensities occur in real exams, so that brain is what is not 0.
-    brain = (loaded.image != 0).any(0)
+        raise ValueError(
+            f"{exam.paths.segmentations[0]}: expected a reference with {task.subject}, found none; leave it out"
+        )
+    other = _find_other(exam.others, reference.shape, scheme)
+    brain = head_of(loaded.image, task)
     rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode()), _MASKS])
     masks = [reference]
-    plans: list[list[Step]] = [[], *draw_steps(settings.segmentations - 1, rng, with_other=other is not None)]
-    masks += [corrupt(reference, steps, rng=rng, brain=brain, other=other) for steps in plans[1:]]
-    regions = _regions(reference)
-    stars = [metric_stars_of_views(_regions(mask), regions)[0].tolist() for mask in masks]
+    plans: list[list[Step]] = [
+        [],
+        *draw_steps(settings.segmentations - 1, rng, with_other=other is not None, task=task),
+    ]
+    masks += [corrupt(reference, steps, rng=rng, brain=brain, other=other, task=task) for steps in plans[1:]]
+    regions = _regions(reference, task)
+    stars = [metric_stars_of_views(_regions(mask, task), regions, task=task)[0].tolist() for mask in masks]
 
-    values, cavity = _values(stored, settings.label_scheme), label_scheme(settings.label_scheme).cavity
-    kept = np.where(np.isin(stored, cavity), stored, 0) if cavity else np.uint8(0)  # a hole stays where no tumor comes
+    values, outside = _values(stored, scheme), scheme.outside
+    kept = np.where(np.isin(stored, outside), stored, 0) if outside else np.uint8(0)  # stays where nothing comes
     written = [np.where(mask > 0, values[mask], kept) for mask in masks]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     write_together({path: nifti_bytes(mask, loaded.affine) for path, mask in zip(paths, written, strict=True)})
-    write_ratings(_judge(exam.paths, paths, plans, stars, settings), part)
+    write_ratings(_judge(exam.paths, paths, plans, stars, settings), part, task)
     return present
 
 
-def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True) -> list[list[Step]]:
+def draw_steps(
+    count: int, rng: np.random.Generator, *, with_other: bool = True, task: Task = GLIOMA
+) -> list[list[Step]]:
     """Draw errors for segmentations from nearly good to failed.
 
     Args:
         count: segmentations.
         rng: source of randomness.
         with_other: whether there is another exam for the error ``"other"``.
+        task: what is segmented; of one tissue there is nothing to swap.
 
     Returns:
         For each segmentation one to three different errors. Levels are spread evenly over [0, 1], one drawn from
@@ -170,6 +193,8 @@ def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True)
         get metric stars over all of the scale.
     """
     names = [name for name in CORRUPTIONS if with_other or name != "other"]
+    if len(task.tissues) == 1:
+        names.remove("swap")
     plans = []
     for index in range(count):
         level = (index + rng.uniform()) / count
@@ -188,34 +213,56 @@ def _judge(
 ) -> pd.DataFrame:
     """Rows of the ratings table: a judgment for each segmentation, view and rater."""
     rows = []
-    for number, rater in enumerate(make_raters(s.raters, s.seed), 1):
+    if not s.raters:
+        return pd.DataFrame(_rows(exam, paths, plans, stars, stars, METRIC, METRIC, s.task))
+    for number, rater in enumerate(make_raters(s.raters, s.seed, s.task.stars), 1):
         # A stream for each rater: the judgments of the first ones are the same for any number of raters.
         rng = np.random.default_rng([s.seed, zlib.crc32(exam.name.encode()), _RATERS, number])
-        judged = simulate_judgments(rater, stars, rng).tolist()
-        for path, steps, values, judgments in zip(paths, plans, stars, judged, strict=True):
-            for view, value, judgment in zip(VIEWS, values, judgments, strict=True):
-                row = {"exam": exam.name, "segmentation": written(str(path))}
-                row |= {modality: written(str(getattr(exam, modality))) for modality in MODALITIES}
-                row |= {"rater": rater.name, "view": view, "stars": judgment, "kind": "simulated"}
-                rows.append(row | {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"})
+        judged = simulate_judgments(rater, stars, rng, s.task.stars).tolist()
+        rows += _rows(exam, paths, plans, stars, judged, rater.name, "simulated", s.task)
     return pd.DataFrame(rows)
 
 
-def _regions(labels: Labels) -> Tensor:
-    return regions_from_labels(torch.from_numpy(labels)[None, None], "brats23")
+def _rows(
+    exam: ExamPaths,
+    paths: Sequence[Path],
+    plans: Sequence[Sequence[Step]],
+    stars: Sequence[Sequence[float]],
+    judged: Sequence[Sequence[float]],
+    rater: str,
+    kind: str,
+    task: Task,
+) -> list[dict[str, Any]]:
+    """One rater's rows."""
+    rows = []
+    for path, steps, values, judgments in zip(paths, plans, stars, judged, strict=True):
+        for view, value, judgment in zip(task.views, values, judgments, strict=True):
+            row: dict[str, Any] = {"exam": exam.name, "segmentation": written(str(path))}
+            row |= {modality: written(str(image)) for modality, image in exam.images.items()}
+            row |= {"rater": rater, "view": view, "stars": judgment, "kind": kind}
+            row |= {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"}
+            rows.append(row if task == GLIOMA else row | {"task": task.name})
+    return rows
 
 
-def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: str) -> Labels | None:
+def _regions(labels: Labels, task: Task) -> Tensor:
+    return regions_from_labels(torch.from_numpy(labels)[None, None], task.canonical)
+
+
+def _find_other(paths: Sequence[Path], shape: tuple[int, ...], scheme: LabelScheme) -> Labels | None:
     """The first label map of this shape."""
     for path in paths:
         stored: Labels = read_labels(path, scheme).stored
         if stored.shape == shape:
-            return as_brats23(stored, scheme)
+            return as_canonical(stored, scheme)
     return None
 
 
-def _values(stored: Labels, scheme: str) -> Labels:
-    """What brats23's 0, 1, 2, 3 are written as: of several labels the first; for enhancing tumor, one that occurs."""
-    known = label_scheme(scheme)
-    enhancing = next((value for value in known.enhancing if (stored == value).any()), known.enhancing[0])
-    return np.array([0, known.necrosis[0], known.edema[0], enhancing], np.uint8)
+def _values(stored: Labels, scheme: LabelScheme) -> Labels:
+    """What canonical labels are written as: of several labels the first; where only one may be, one that occurs."""
+    values = [0]
+    for tissue in scheme.tissues:
+        labels = scheme.labels[tissue]
+        there = (value for value in labels if tissue == scheme.either and (stored == value).any())
+        values.append(next(there, labels[0]))
+    return np.array(values, np.uint8)

@@ -21,6 +21,7 @@ from dqe_loss.surrogate.dice_map import CARD_TITLE, DiceMap
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.reading import decisive_values
 
 BRAINLESION = SurrogateConfig(
     kind_of_ratings="human",
@@ -173,6 +174,8 @@ def fingerprint(surrogate: Surrogate) -> str:
     decisive = {name: value for name, value in surrogate.config.to_dict().items() if name not in _NOT_DECISIVE}
     if surrogate.config.task == GLIOMA:  # checkpoints from before there were tasks keep their fingerprints
         del decisive["task"]
+    else:
+        decisive["task"] = decisive_values(surrogate.config.task)
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     for name, tensor in weights_of(surrogate).items():
         digest.update(name.encode())

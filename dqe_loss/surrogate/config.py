@@ -8,10 +8,13 @@ from monai.networks import nets
 from dqe_loss.core.planes import PlaneFormat
 from dqe_loss.surrogate.dice_map import DiceMap
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
-from dqe_loss.task import Task
+from dqe_loss.tasks.reading import task_from_dict, task_to_dict
 
 HEADS = ("regression", "ordinal")
 """What the network puts out: stars (the paper), or a distribution over them (see `dqe_loss.surrogate.ordinal`)."""
+
+NO_NETWORK = "none"
+"""Architecture of a surrogate that has learned from no ratings: its refiner alone lowers the stars."""
 
 _REFINER_KEY = "reader"
 """Name of the field ``refiner`` in files: the first checkpoints have it, and versions of then read those of today."""
@@ -24,7 +27,8 @@ class SurrogateConfig(PlaneFormat):
     """All that must be known to use a checkpoint (contract C11); how planes are made is said by `PlaneFormat`.
 
     Attributes:
-        architecture: name of a 2D classifier in ``monai.networks.nets``, such as ``DenseNet121``.
+        architecture: name of a 2D classifier in ``monai.networks.nets``, such as ``DenseNet121``, or ``"none"``: every
+            plane gets the most stars, and a refiner lowers them.
         head: ``"regression"`` or ``"ordinal"``.
         stars: lowest and highest rating of the scale that it learned.
         kind_of_ratings: what it learned from: ``"human"``, ``"metric"`` (computed from overlap with a reference),
@@ -67,12 +71,13 @@ class SurrogateConfig(PlaneFormat):
                 f"a refiner takes planes of an even number of voxels, {SMALLEST_PLANE} or more a side, in the "
                 f"encoding 'regions', got {self.field_of_view} and {self.encoding!r}"
             )
-        if not hasattr(nets, self.architecture):
+        if self.architecture != NO_NETWORK and not hasattr(nets, self.architecture):
             raise ValueError(f"monai.networks.nets has no {self.architecture!r}; expected e.g. 'DenseNet121'")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON-ready values."""
-        return {_REFINER_KEY if name == "refiner" else name: value for name, value in asdict(self).items()}
+        values = asdict(self) | {"task": task_to_dict(self.task)}
+        return {_REFINER_KEY if name == "refiner" else name: value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SurrogateConfig":
@@ -90,7 +95,7 @@ class SurrogateConfig(PlaneFormat):
             )
         read = _with_tuples(values)
         if "task" in read:
-            read["task"] = Task(**_with_tuples(read["task"]))
+            read["task"] = task_from_dict(read["task"])
         if read["refiner"] is not None:
             read["refiner"] = RefinerConfig(**_with_tuples(read["refiner"]))
         if read.get("dice_map") is not None:

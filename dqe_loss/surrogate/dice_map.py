@@ -20,7 +20,7 @@ CARD_TITLE = "**What the stars mean.**"
 
 @dataclass(frozen=True)
 class DiceMap:
-    """A monotone, piecewise linear map from an exam's mean stars to mean Dice over TC, WT and ET, with a lower bound.
+    """A monotone, piecewise linear map from an exam's mean stars to mean Dice over the regions, with a lower bound.
 
     Attributes:
         stars: its knots, rising; below the first and above the last the map is flat.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.pipeline import cut_planes, rate_planes, read_inputs
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.pipeline import Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.rating import named_centers
 from dqe_loss.surrogate.survey import ceiling_of, is_surveyed, survey
@@ -54,19 +54,20 @@ def lowest_planes(
     Raises:
         ValueError: if shapes or names are not as said.
     """
-    through = named_centers(image, mask, centers, True, modalities)
-    chosen = torch.zeros(len(VIEWS), image.shape[0], dtype=torch.int64)
+    views = rater.config.task.views
+    through = named_centers(image, mask, centers, True, modalities, rater.config.task)
+    chosen = torch.zeros(len(views), image.shape[0], dtype=torch.int64)
     if len(through) > 1:
         ceiling = None
         if is_surveyed(rater.config, thorough):
             ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
         inputs = (read_inputs(rater.config, image, mask, center, modalities) for center in through)
-        planes = (cut_planes(rater.config, one).to(rater.device) for one in inputs)
+        planes = (cut_planes(rater.config, one, Sampling(views)).to(rater.device) for one in inputs)
         stars = [rate_planes(rater, one, ceiling=ceiling) for one in planes]
         chosen = torch.stack(stars).argmin(0).T.cpu()
     center = through[0].clone()
-    for view, row in zip(VIEWS, chosen.tolist(), strict=True):
+    for view, row in zip(views, chosen.tolist(), strict=True):
         for exam, place in enumerate(row):
             center[exam, VIEW_AXIS[view]] = through[place][exam, VIEW_AXIS[view]]
-    names = ({view: centers[i] for view, i in zip(VIEWS, column, strict=True)} for column in chosen.T.tolist())
+    names = ({view: centers[i] for view, i in zip(views, column, strict=True)} for column in chosen.T.tolist())
     return LowestPlanes(center, tuple(names))

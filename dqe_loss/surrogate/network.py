@@ -7,8 +7,8 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
-from dqe_loss.core.planes import ENCODINGS, split_planes
-from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.core.planes import split_planes
+from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
 from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, gate, refine_mask
 
@@ -153,13 +153,31 @@ def surrogate_on(surrogate: Surrogate, device: torch.device | str, dtype: torch.
     return copy.deepcopy(surrogate).to(device=device, dtype=dtype)
 
 
+class MostStars(nn.Module):
+    """Stands where nobody has rated yet: every plane gets the most stars.
+
+    Args:
+        stars: the best of the scale.
+    """
+
+    def __init__(self, stars: float) -> None:
+        super().__init__()
+        self.stars = nn.Parameter(torch.tensor(float(stars)))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Stars ``(N, 1)`` of planes ``(N, C, H, W)``."""
+        return self.stars.expand(len(planes), 1)
+
+
 def build_network(config: SurrogateConfig) -> nn.Module:
     """Build a surrogate's network, not frozen, with random weights.
 
     Raises:
         ValueError: if the architecture cannot be built as a 2D classifier.
     """
-    channels = len(config.modalities) + ENCODINGS[config.encoding]
+    if config.architecture == NO_NETWORK:
+        return MostStars(config.stars[1])
+    channels = len(config.modalities) + config.mask_channels
     architecture = getattr(nets, config.architecture)
     for inputs, outputs in _ARGUMENTS:
         try:

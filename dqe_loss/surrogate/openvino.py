@@ -11,7 +11,6 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.core.planes import ENCODINGS
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import RefinedMask
 
@@ -39,7 +38,7 @@ class OpenVINORater:
             )
         self.config = surrogate.config
         self.device = torch.device("cpu")
-        channels = len(self.config.modalities) + ENCODINGS[self.config.encoding]
+        channels = len(self.config.modalities) + self.config.mask_channels
         # Two planes: a single one would be traced as if there were never more.
         example = torch.rand(2, channels, *self.config.field_of_view, generator=torch.Generator().manual_seed(0))
         self._threads = threads or torch.get_num_threads()

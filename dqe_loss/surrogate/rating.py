@@ -6,13 +6,14 @@ from torch import Tensor
 from dqe_loss.core.centers import image_centers
 from dqe_loss.core.checks import cannot_wait, check_probabilities
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import PLANES, ceiling_of, survey
+from dqe_loss.task import GLIOMA, Task
 
 
 def rate_segmentation(
@@ -21,9 +22,9 @@ def rate_segmentation(
     segmentation: Tensor,
     *,
     slicing: str = "hard",
-    label_scheme: str = "brats",
+    label_scheme: SchemeLike | None = None,
     center: Tensor | tuple[str, ...] = ("mask",),
-    views: tuple[str, ...] = VIEWS,
+    views: tuple[str, ...] | None = None,
     planes: int = 1,
     jitter: float = 0.0,
     generator: torch.Generator | None = None,
@@ -38,21 +39,22 @@ def rate_segmentation(
 
     Args:
         surrogate: the frozen network.
-        image: intensities ``(B, 4, X, Y, Z)`` of any real dtype, raw or z-scores, skull-stripped, 1 mm, as BraTS arrays
-            lie.
+        image: intensities ``(B, C, X, Y, Z)`` of any real dtype, raw or z-scores; of the built-in task skull-stripped,
+            1 mm, as BraTS arrays lie.
         segmentation: label map ``(B, 1, X, Y, Z)`` of any real dtype (its values are not checked here, see
-            `dqe_loss.check_labels`), or regions ``(B, 3, X, Y, Z)`` in the order TC, WT, ET, boolean or in [0, 1].
+            `dqe_loss.check_labels`), or regions ``(B, R, X, Y, Z)`` in the task's order, boolean or in [0, 1].
+            Of a task with one region, integers are labels, all else is the region.
         slicing: ``"hard"`` (center truncated to a voxel) or ``"soft"`` (fractional center, interpolated planes).
-        label_scheme: scheme of a label map.
+        label_scheme: scheme of a label map; the default of the surrogate's task if None.
         center: where the planes lie: ``(B, 3)`` voxel coordinates, or one or more of ``"mask"`` (the segmentation's own
-            center, as published), ``"flair"`` (where FLAIR is brightest) and ``"brain"`` (`dqe_loss.core.centers`); of
+            center, as published), ``"brain"``, and the task's bright modality (`dqe_loss.core.centers.places_of`); of
             several, each view's lowest stars count.
-        views: which views to rate.
+        views: which views to rate; the task's if None.
         planes: parallel planes per view, over which the rating is averaged; see ``jitter``.
         jitter: standard deviation in voxels by which planes are moved along their axis: every plane but the first,
             which keeps to the center; the only one if ``planes`` is 1.
         generator: CPU generator that draws the moves.
-        modalities: the image's channel order; the task's (`dqe_loss.MODALITIES`) if None.
+        modalities: the image's channel order; the task's if None.
         thorough: whether to ask the surrogate's refiner all over the head (`dqe_loss.surrogate.survey`), too, so
             that errors far from the rated planes count. Their gradient is not followed.
         survey_planes: planes a view that it is asked in.
@@ -67,24 +69,27 @@ def rate_segmentation(
     """
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
-    regions = len(surrogate.config.task.regions)
+    task = surrogate.config.task
+    regions = len(task.regions)
     if segmentation.ndim != 5 or segmentation.shape[1] not in (1, regions):
         raise ValueError(
             f"expected a label map (B, 1, X, Y, Z) or regions (B, {regions}, X, Y, Z), "
             f"got a segmentation of shape {tuple(segmentation.shape)}"
         )
-    if segmentation.shape[1] == regions and not cannot_wait(segmentation):
+    scheme, labeled = find_scheme(label_scheme, task), is_label_map(segmentation, regions)
+    if not labeled and not cannot_wait(segmentation):
         check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
-    find_scheme(label_scheme)
-    sampling = Sampling(views, planes, jitter, generator)
+    sampling = Sampling(task.views if views is None else views, planes, jitter, generator)
     check_devices(surrogate, image=image, segmentation=segmentation)
     mask: Mask = (
-        LabelMask(segmentation, label_scheme)
-        if segmentation.shape[1] == 1
-        else RegionMask(segmentation, hard=slicing == "hard")
+        LabelMask(segmentation, scheme)
+        if labeled
+        else RegionMask(segmentation, slicing == "hard", region_order=task.regions, label_scheme=scheme)
     )
     centers = (
-        [center] if isinstance(center, Tensor) else named_centers(image, mask, center, slicing == "hard", modalities)
+        [center]
+        if isinstance(center, Tensor)
+        else named_centers(image, mask, center, slicing == "hard", modalities, task)
     )
     inputs = [read_inputs(surrogate.config, image, mask, center, modalities) for center in centers]
     ceiling = None
@@ -96,16 +101,32 @@ def rate_segmentation(
 
 
 def named_centers(
-    image: Tensor, mask: Mask, names: tuple[str, ...], hard: bool, modalities: tuple[str, ...] | None = None
+    image: Tensor,
+    mask: Mask,
+    names: tuple[str, ...],
+    hard: bool,
+    modalities: tuple[str, ...] | None = None,
+    task: Task = GLIOMA,
 ) -> list[Tensor]:
     """Centers ``(B, 3)`` to rate through, one for each name; see `rate_segmentation`.
 
     Raises:
         ValueError: if a name is unknown.
     """
-    found = image_centers(image, names, modalities)
-    centers = [center_of_mask(mask, hard=hard) if name == "mask" else found[name] for name in names]
+    found = image_centers(image, names, modalities, task)
+    own = {"mask": center_of_mask(mask, hard=hard, regions=task.centers)} if "mask" in names else {}
+    centers = [(own | found)[name] for name in names]
     return centers if hard else [at_least_float32(center) for center in centers]
+
+
+def is_label_map(segmentation: Tensor, regions: int) -> bool:
+    """Whether a segmentation of one channel, or of as many as there are regions, is a label map.
+
+    Of one region, both have one channel: integers are labels then, and boolean values and probabilities the region.
+    """
+    if regions == 1:
+        return not segmentation.is_floating_point() and segmentation.dtype != torch.bool
+    return segmentation.shape[1] == 1
 
 
 def rate_mask(
@@ -123,7 +144,7 @@ def rate_mask(
 
     Args:
         rater: the frozen network, guarded or not.
-        image: intensities ``(B, 4, X, Y, Z)``.
+        image: intensities ``(B, C, X, Y, Z)``.
         mask: the segmentation, of the image's size.
         center: ``(B, 3)`` voxel coordinates: integers give whole planes, fractions interpolated ones.
         sampling: which planes are cut around it.

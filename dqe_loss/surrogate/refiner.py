@@ -140,11 +140,11 @@ class Refiner(nn.Module):
         """Logits of the regions that should be there.
 
         Args:
-            scans: ``(N, 4, H, W)`` in [0, 1], H and W even, `SMALLEST_PLANE` or more.
-            regions: ``(N, 3, H, W)`` in [0, 1], in the order TC, WT, ET.
+            scans: ``(N, C, H, W)`` in [0, 1], H and W even, `SMALLEST_PLANE` or more.
+            regions: ``(N, R, H, W)`` in [0, 1], in the task's order.
 
         Returns:
-            ``(N, 3, H, W)``.
+            ``(N, R, H, W)``.
         """
         planes = torch.cat((scans, regions), 1).contiguous(memory_format=torch.channels_last)
         said: Tensor = self.corrections(planes)

@@ -1,6 +1,6 @@
 """The whole volume: what a refiner says of a mask in many planes, spread over the head.
 
-Three planes through a tumor's core show nothing of an edema that was marked, or missed, elsewhere. A survey asks the
+Three planes through a center show nothing of what was marked, or missed, elsewhere. A survey asks the
 refiner (`dqe_loss.surrogate.refiner`) in parallel planes of each view, and pools its sums over all of them to one
 agreement for the exam, by the formula of a single plane. No plane keeps a larger share of its stars than that is worth.
 """
@@ -16,7 +16,7 @@ from dqe_loss.core.intensity import air_of, has_offset
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.pipeline import CPU_BATCH
 from dqe_loss.core.planes import join_planes, presented_regions, presented_scans, split_planes
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource
+from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.refiner import Overlap, RefinerConfig, agreement_of, gate_of, overlap
@@ -36,7 +36,7 @@ class Survey(NamedTuple):
 
     Attributes:
         agreement: ``(B,)`` in [0, 1], of mask and refiner over all planes.
-        regions: ``(B, 3)``, the same for TC, WT and ET each; NaN where neither has the region.
+        regions: ``(B, R)``, the same for each region; NaN where neither has it.
         planes: how many were looked at, an exam.
     """
 
@@ -100,13 +100,15 @@ def survey_scans(
     """The part of a survey that no mask is needed for; `survey` says what the arguments mean."""
     positions = survey_positions(image, planes)
     channels = config.channels(modalities)
-    views = [presented_scans(config, image, positions[:, VIEW_AXIS[view]], view, channels) for view in VIEWS]
+    views = [
+        presented_scans(config, image, positions[:, VIEW_AXIS[view]], view, channels) for view in config.task.views
+    ]
     return SurveyScans(torch.cat(views, 1), positions)
 
 
 def show(config: SurrogateConfig, cut: SurveyScans, mask: Mask) -> SurveyPlanes:
     """A mask ``(B, ...)`` beside the scans of its image."""
-    regions = [presented_regions(config, mask, cut.positions[:, VIEW_AXIS[view]], view) for view in VIEWS]
+    regions = [presented_regions(config, mask, cut.positions[:, VIEW_AXIS[view]], view) for view in config.task.views]
     return SurveyPlanes(cut.scans, torch.cat(regions, 1))
 
 

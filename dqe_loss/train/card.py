@@ -23,7 +23,7 @@ _ORIGIN = {
 
 _CARD = """# {title}
 
-A surrogate that predicts {unit} (1 worst to 6 best) of glioma segmentations from planes of T1c, T1, T2 and FLAIR, made
+A surrogate that predicts {unit} ({worst:g} worst to {best:g} best) of {task} segmentations from planes of {scans}, made
 with dqe_loss after Kofler et al. 2022 (arXiv 2205.10355). Research software, not a medical device.
 
 **Kind of ratings: {kind}.** {origin}
@@ -82,6 +82,10 @@ def _fill(config: TrainConfig, surrogate: SurrogateConfig, measured: str, title:
     return _CARD.format(
         title=title,
         unit=star_unit(surrogate),
+        worst=surrogate.stars[0],
+        best=surrogate.stars[1],
+        task=surrogate.task.name,
+        scans=surrogate.task.list_titles(surrogate.task.modalities),
         kind=surrogate.kind_of_ratings,
         origin=_ORIGIN[surrogate.kind_of_ratings],
         data=surrogate.data[:1].upper() + surrogate.data[1:] + ".",

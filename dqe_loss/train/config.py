@@ -10,7 +10,7 @@ import tyro
 from dqe_loss import options
 from dqe_loss.data.augmentation.config import AugmentationConfig
 from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.task import GLIOMA
+from dqe_loss.task import Task, find_task
 
 _SEED = tyro.conf.arg(help="Seed of the split, the weights, the order of planes and the augmentation.")
 
@@ -24,10 +24,11 @@ class TrainConfig:
         architecture: Name of a 2D classifier in monai.networks.nets, such as DenseNet121, DenseNet201, resnet18.
         head: Stars as one number (the paper), or a distribution over them by a cumulative link.
         pretrained: Checkpoint to start from, brainlesion or a file; it sets architecture, normalization and encoding.
-        encoding: The segmentation as regions (TC, WT, ET: the paper's "BraTS labels") or as one channel of tissues.
-        normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, or each channel's
-            mean over the head (its units do not matter then).
-        field_of_view: Height and width in voxels (1 mm) that planes are padded to: BraTS's own by default.
+        encoding: The segmentation as regions (the paper's "BraTS labels") or as one channel of tissues.
+        normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, each channel's
+            mean over the head (its units do not matter then), or the task's window, which is the default where it has
+            one.
+        field_of_view: Height and width in voxels that planes are padded to: the task's by default.
         targets: The mean of a plane's raters (the paper), or each rater's judgment by itself.
         optimizer: SGD (momentum 0.95), AdamW, or Ranger21 with its own warm-up and warm-down.
         learning_rate: The paper's 1e-3 for all optimizers.
@@ -53,8 +54,8 @@ class TrainConfig:
     head: Literal["regression", "ordinal"] = "regression"
     pretrained: Annotated[str | None, tyro.conf.arg(metavar="brainlesion|FILE", help_behavior_hint="")] = None
     encoding: Literal["regions", "tissue"] = "regions"
-    normalization: Literal["percentile", "minmax", "head_mean"] = "percentile"
-    field_of_view: tuple[int, int] = GLIOMA.field_of_view
+    normalization: Literal["percentile", "minmax", "head_mean", "window"] = "percentile"
+    field_of_view: Annotated[tuple[int, int] | None, tyro.conf.arg(help_behavior_hint="")] = None
     targets: Literal["mean", "individual"] = "mean"
     optimizer: Literal["sgd", "adamw", "ranger21"] = "ranger21"
     learning_rate: float = 1e-3
@@ -66,7 +67,8 @@ class TrainConfig:
     test: float = 0.2
     split: options.OptionalFile = None
     seed: Annotated[options.Seed, _SEED] = 0
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: options.TaskOption = None
     cache: options.OptionalFolder = None
     device: options.TrainingDevice = "auto"
     workers: int = 2
@@ -90,14 +92,23 @@ class TrainConfig:
         if self.batch % self.micro_batch:
             raise ValueError(f"batch must be a multiple of micro_batch, got {self.batch} and {self.micro_batch}")
 
+    @property
+    def settled(self) -> Task:
+        """The task; see `find_task` for the errors."""
+        return find_task(self.task)
+
     def surrogate(self, **known: Any) -> SurrogateConfig:
         """The configuration of the surrogate that comes out; ``known`` sets what only the data tells."""
+        task = self.settled
         return SurrogateConfig(
+            task=task,
+            modalities=task.modalities,
+            stars=task.stars,
             architecture=self.architecture,
             head=self.head,
             encoding=self.encoding,
-            normalization=self.normalization,
-            field_of_view=self.field_of_view,
+            normalization=self.normalization if task.window is None else "window",
+            field_of_view=self.field_of_view or task.field_of_view,
             seed=self.seed,
             **known,
         )

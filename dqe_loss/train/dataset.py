@@ -18,6 +18,7 @@ from dqe_loss.core.planes import join_planes
 from dqe_loss.data.augmentation.augment import AugmentationConfig, augment
 from dqe_loss.data.tables.ratings import judgments_by_view, mean_ratings
 from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.train.plane_cache import read_planes
 
 
@@ -40,7 +41,9 @@ class RatedPlane:
     stars: float
 
 
-def rated_planes(table: pd.DataFrame, entries: Mapping[str, Path], targets: str = "mean") -> list[RatedPlane]:
+def rated_planes(
+    table: pd.DataFrame, entries: Mapping[str, Path], targets: str = "mean", task: Task = GLIOMA
+) -> list[RatedPlane]:
     """What there is to learn from a table of ratings.
 
     Args:
@@ -48,11 +51,12 @@ def rated_planes(table: pd.DataFrame, entries: Mapping[str, Path], targets: str 
         entries: segmentation to file of the cache, as `dqe_loss.train.plane_cache.fill_cache` returns it.
         targets: ``"mean"``: each rated plane once with its raters' mean (the paper); ``"individual"``: once for each
             judgment, as upstream's newer weights were trained.
+        task: what was rated.
 
     Returns:
         The planes in the table's order.
     """
-    rows = mean_ratings(table) if targets == "mean" else judgments_by_view(table)
+    rows = mean_ratings(table, task) if targets == "mean" else judgments_by_view(table, task)
     return [
         RatedPlane(r["exam"], r["segmentation"], r["view"], entries[r["segmentation"]], float(r["stars"]))
         for r in rows.to_dict("records")
@@ -88,7 +92,7 @@ class PlaneDataset(Dataset[tuple[Tensor, Tensor]]):
         """The plane of an index as augmented in an epoch."""
         epoch, index = item
         plane = self.planes[index]
-        scans, regions = read_planes(plane.entry, plane.view)
+        scans, regions = read_planes(plane.entry, plane.view, self.config.task)
         if self.augmentation is not None:
             scans, regions = augment(scans, regions, self.augmentation, seed=(self.seed, epoch, index))
         return join_planes(self.config, scans, regions), torch.tensor(plane.stars, dtype=torch.float32)

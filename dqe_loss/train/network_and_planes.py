@@ -1,6 +1,7 @@
 """From a configuration to a network and planes: all that can be wrong with the input shows here, before training."""
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,13 +19,15 @@ from dqe_loss.processes import Processes
 from dqe_loss.surrogate.checkpoint import load_surrogate, refiner_weights
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import build_network
+from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.reading import check_task, decisive_values
 from dqe_loss.train.card import describe_data
 from dqe_loss.train.config import TrainConfig
 from dqe_loss.train.dataset import MicroBatches, RatedPlane, rated_planes
 from dqe_loss.train.plane_cache import PlaneCache, fill_cache
 
 # A continuation may run elsewhere, and be watched otherwise; all else makes it another training.
-_FREE = ("ratings", "out", "resume", "split", "cache", "device", "workers", "save_every")
+_FREE = ("task", "ratings", "out", "resume", "split", "cache", "device", "workers", "save_every")
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,14 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
         ValueError: if something does not fit; cheap checks come first, reading exams last.
         OSError: if the cache cannot be written.
     """
+    task = config.settled
     surrogate, network, refiner = start_network(config)
-    table = read_ratings(config.ratings)
+    config = replace(config, label_scheme=task.scheme(config.label_scheme).name)
+    table = read_ratings(config.ratings, task)
     split = _split(config, table, former_split)
     part = table["exam"].map(split)
     tables = {name: table[part == name] for name in PARTS}
-    expected = rated_planes(tables["train"], defaultdict(Path), config.targets)
+    expected = rated_planes(tables["train"], defaultdict(Path), config.targets, task)
     MicroBatches(len(expected), config.batch, config.micro_batch, world=where.world)
 
     if config.pretrained is None:
@@ -84,17 +89,17 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
     versions = {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")}
     surrogate = replace(surrogate, kind_of_ratings="hybrid" if refiner else kind, data=data, versions=versions)
 
-    cache = PlaneCache(config.cache or config.out / "planes", surrogate, config.label_scheme)
+    cache = PlaneCache(config.cache or config.out / "planes", surrogate, task.scheme(config.label_scheme))
     entries = fill_cache(cache, table) if where.first else {}
     where.wait()
     if not where.first:
         entries = fill_cache(cache, table, progress=False)
     planes = {
-        name: rated_planes(rows, entries, config.targets if name == "train" else "mean")
+        name: rated_planes(rows, entries, config.targets if name == "train" else "mean", task)
         for name, rows in tables.items()
     }
     return PreparedTraining(
-        surrogate, kind, network, refiner, split, planes, _fingerprint(config, planes["train"], refiner)
+        surrogate, kind, network, refiner, split, planes, _fingerprint(config, surrogate, planes["train"], refiner)
     )
 
 
@@ -114,10 +119,13 @@ def start_network(config: TrainConfig) -> tuple[SurrogateConfig, nn.Module, dict
         network = build_network(surrogate)
     else:
         start = load_surrogate(config.pretrained)
+        check_task(
+            config.settled, start.config.task, config.pretrained, "leave --pretrained out, or give the same --task"
+        )
         surrogate = replace(
             start.config,
             head=config.head,
-            field_of_view=config.field_of_view,
+            field_of_view=config.field_of_view or start.config.task.field_of_view,
             seed=config.seed,
             dice_map=None,  # what the stars of other weights meant
         )
@@ -168,9 +176,14 @@ def _split(config: TrainConfig, table: pd.DataFrame, former: Path | None) -> dic
     return {exam: part for exam, part in split.items() if exam in exams}
 
 
-def _fingerprint(config: TrainConfig, planes: Sequence[RatedPlane], refiner: Mapping[str, Tensor]) -> dict[str, Any]:
+def _fingerprint(
+    config: TrainConfig, surrogate: SurrogateConfig, planes: Sequence[RatedPlane], refiner: Mapping[str, Tensor]
+) -> dict[str, Any]:
     listed = "\n".join(f"{plane.entry.name} {plane.view} {plane.stars!r}" for plane in planes)
     options = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _FREE}
+    options["field_of_view"] = str(surrogate.field_of_view)
+    if surrogate.task != GLIOMA:
+        options["task"] = json.dumps(decisive_values(surrogate.task))
     found = {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}
     if refiner:  # read anew by a continuation: it must be the same
         weights = b"".join(tensor.numpy().tobytes() for tensor in refiner.values())

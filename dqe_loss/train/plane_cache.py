@@ -8,7 +8,7 @@ normalization can never be served from the cache.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,22 +19,25 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from dqe_loss.core.labels import LabelScheme, SchemeLike
+from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, center_of_mask
 from dqe_loss.core.planes import presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.tasks.reading import decisive_values
 
 _FORMAT = 1
 """To be raised when planes of the same content change."""
 
 Planes = tuple[Tensor, Tensor]
-"""Scans ``(4, H, W)`` float32 in [0, 1], and regions ``(3, H, W)`` boolean, of one plane."""
+"""Scans ``(C, H, W)`` float32 in [0, 1], and regions ``(R, H, W)`` boolean, of one plane."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,26 @@ class PlaneCache:
 
     folder: Path
     config: SurrogateConfig
-    label_scheme: str = "brats"
+    label_scheme: SchemeLike | None = None
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme; the task's default if none was named."""
+        return find_scheme(self.label_scheme, self.config.task)
 
     def key(self, paths: ExamPaths) -> str:
         """Name of the entry of an exam and its only segmentation: a hash of all that its planes depend on."""
         recipe = {
             "format": _FORMAT,
-            "label_scheme": self.label_scheme,
+            "label_scheme": self.scheme.name,
             "modalities": self.config.modalities,
             "normalization": self.config.normalization,
             "percentiles": self.config.percentiles,
             "field_of_view": self.config.field_of_view,
             "files": [_hash(path, path.stat().st_mtime_ns, path.stat().st_size) for path in _files(paths)],
         }
+        if self.config.task != GLIOMA:
+            recipe["task"] = decisive_values(self.config.task)
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
     def find(self, paths: ExamPaths) -> Path | None:
@@ -90,9 +100,7 @@ class PlaneCache:
             OSError: if the folder cannot be written.
         """
         segmentations = tuple(paths.segmentations[0] for paths in exams)
-        first = exams[0]
-        paths = ExamPaths(first.t1c, first.t1, first.t2, first.flair, segmentations, first.name)
-        exam = read_exam(paths, label_scheme=self.label_scheme)
+        exam = read_exam(replace(exams[0], segmentations=segmentations), label_scheme=self.scheme)
         image = torch.from_numpy(exam.image)[None]
         entries = []
         for single, (name, labels) in zip(exams, exam.segmentations.items(), strict=True):
@@ -104,12 +112,12 @@ class PlaneCache:
         return entries
 
     def _extract(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        mask = LabelMask(labels, self.label_scheme)
-        center = center_of_mask(mask, hard=True)
+        mask, task = LabelMask(labels, self.scheme), self.config.task
+        center = center_of_mask(mask, hard=True, regions=task.centers)
         channels = self.config.channels()
         planes = [
             presented_planes(self.config, image, mask, center[:, VIEW_AXIS[view], None], view, channels)
-            for view in VIEWS
+            for view in task.views
         ]
         scans, regions = (torch.stack([pair[i][0, 0] for pair in planes]).contiguous() for i in (0, 1))
         return scans, regions
@@ -133,15 +141,15 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
     Warns:
         UserWarning: the exams' labels are mixed, see `dqe_loss.data.label_sets.LabelSurvey`.
     """
-    survey = LabelSurvey(cache.label_scheme)
+    survey, task = LabelSurvey(cache.scheme), cache.config.task
     cache.folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Path] = {}
     unique = table.drop_duplicates(["exam", "segmentation"])
     for name, rows in tqdm(unique.groupby("exam", sort=False), "planes", unit="exam", disable=not progress):
         missing = []
         for row in rows.to_dict("records"):
-            t1c, t1, t2, flair = (file_at(row[modality]) for modality in MODALITIES)
-            paths = ExamPaths(t1c, t1, t2, flair, (file_at(row["segmentation"]),), str(name))
+            images = {modality: file_at(row[modality]) for modality in task.modalities}
+            paths = ExamPaths(images, (file_at(row["segmentation"]),), str(name), task.planar)
             entry = cache.find(paths)
             if entry is None:
                 missing.append((row["segmentation"], paths))
@@ -154,13 +162,13 @@ def fill_cache(cache: PlaneCache, table: pd.DataFrame, progress: bool = True) ->
     return entries
 
 
-def read_planes(entry: Path, view: str) -> Planes:
+def read_planes(entry: Path, view: str, task: Task = GLIOMA) -> Planes:
     """One plane of an entry; nothing but its own bytes are read.
 
     Raises:
         OSError: if the entry is gone or damaged.
     """
-    index = VIEWS.index(view)
+    index = task.views.index(view)
     try:
         with safe_open(entry, framework="pt") as file:
             return file.get_slice("scans")[index], file.get_slice("regions")[index]
@@ -175,7 +183,7 @@ def _labels(entry: Path) -> list[int]:
 
 
 def _files(paths: ExamPaths) -> list[Path]:
-    return [Path(path) for path in (paths.t1c, paths.t1, paths.t2, paths.flair, *paths.segmentations)]
+    return [Path(path) for path in (*paths.images.values(), *paths.segmentations)]
 
 
 @lru_cache(maxsize=100_000)

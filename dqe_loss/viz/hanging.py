@@ -16,17 +16,25 @@ from numpy.typing import NDArray
 
 from dqe_loss.core.boxes import Box
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.task import GLIOMA, Task
 
-OUTLINES = {
-    "WT": ("whole tumor", "#56B4E9", 1.2),
-    "TC": ("tumor core", "#F0E442", 1.9),
-    "ET": ("enhancing tumor", "#FF4A26", 0.7),
-}
-"""Name, color and line width (points) of each region, in the order of drawing.
+_WIDTHS = (1.2, 1.9, 0.7)
+"""Widths of lines in points, in the order of drawing, the largest region first.
 
-The colors are of Okabe and Ito's palette (one brightened), told apart on gray and by color-blind readers.
-Core and enhancing tumor share much of their outline: the thin line lies on the wide one, and both are seen.
+Regions within each other share much of their outline: the thin line lies on the wide one, and both are seen.
 """
+
+
+def outlines_of(task: Task) -> dict[str, tuple[str, str, float]]:
+    """Name for readers, color and line width (points) of each region, in the order of drawing."""
+    return {
+        region: (task.title(region), task.color(region), _WIDTHS[i % len(_WIDTHS)])
+        for i, (region, _) in enumerate(task.painting)
+    }
+
+
+OUTLINES = outlines_of(GLIOMA)
+"""Those of the built-in task."""
 
 WINDOW = (0.5, 99.5)
 """Percentiles of the brain's intensities in the plane that are black and white."""
@@ -73,17 +81,17 @@ def draw_outline(ax: Axes, mask: NDArray[Any], color: str, width: float) -> None
         ax.contour(mask.astype(np.float32), levels=[0.5], colors=[color], linewidths=width)
 
 
-def draw_outlines(ax: Axes, masks: Mapping[str, NDArray[Any]], thinner: float = 1.0) -> None:
-    """The outlines of regions, by name, in the colors and widths of `OUTLINES`."""
-    for region, (_, color, width) in OUTLINES.items():
+def draw_outlines(ax: Axes, masks: Mapping[str, NDArray[Any]], thinner: float = 1.0, task: Task = GLIOMA) -> None:
+    """The outlines of regions, by name, in the colors and widths of `outlines_of`."""
+    for region, (_, color, width) in outlines_of(task).items():
         draw_outline(ax, masks[region], color, thinner * width)
 
 
-def outline_handles(letters: bool = True) -> list[Line2D]:
-    """What a legend shows of `OUTLINES`, with the regions' letters or without."""
+def outline_handles(letters: bool = True, task: Task = GLIOMA) -> list[Line2D]:
+    """What a legend shows of `outlines_of`, with the regions' names in tables or without."""
     return [
-        Line2D([], [], color=color, lw=width + 0.6, label=f"{name} ({region})" if letters else name)
-        for region, (name, color, width) in OUTLINES.items()
+        Line2D([], [], color=color, lw=width + 0.6, label=f"{name} ({region})" if letters and name != region else name)
+        for region, (name, color, width) in outlines_of(task).items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""A picture of what the surrogate saw: the rated planes with the outlines of the three regions.
+"""A picture of what the surrogate saw: the rated planes with the outlines of the regions.
 
 Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
 """
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.centers import plane_title
-from dqe_loss.core.labels import regions_from_labels
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.labels import SchemeLike, regions_from_labels
+from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
 from dqe_loss.surrogate.lowest import LowestPlanes
-from dqe_loss.task import MODALITIES, REGIONS
-from dqe_loss.viz.hanging import OUTLINES, draw_outlines, hung_plane, outline_handles, window, write_sides
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, window, write_sides
 
-SHOWN = {"flair": "FLAIR", "t1c": "T1c"}
-"""Modalities of the picture: edema is read on FLAIR, core and enhancement on T1c."""
+SHOWN = 2
+"""So many of the task's pictured modalities, side by side."""
 
 # Inches.
 _INCHES_PER_MM = 0.0155
@@ -37,23 +38,25 @@ def plot_planes(
     exam: Exam,
     ratings: Mapping[str, Mapping[str, float]],
     *,
-    label_scheme: str = "brats",
+    label_scheme: SchemeLike | None = None,
     planes: Mapping[str, LowestPlanes] | None = None,
     unit: str = "stars",
     caption: str = "",
+    task: Task = GLIOMA,
 ) -> Figure:
-    """Draw the rated planes of an exam on FLAIR and T1c, one row for each rated segmentation.
+    """Draw the rated planes of an exam on the first pictured modalities, one row for each rated segmentation.
 
     Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up
     in the others, the patient's right (in sagittal planes anterior) at the left. All planes have one scale.
 
     Args:
         exam: the exam, with the segmentations that are rated.
-        ratings: segmentation to a rating for each of `VIEWS` and ``"mean"``.
-        label_scheme: name of the label maps' scheme.
+        ratings: segmentation to a rating for each of the task's views and ``"mean"``.
+        label_scheme: the label maps' scheme; the task's default if None.
         planes: segmentation to the planes that its ratings are of; those through its own center if None.
         unit: what the ratings are called, e.g. ``"metric stars"`` (contract C12).
         caption: a line above the picture.
+        task: what was rated.
 
     Returns:
         The figure, to be written with ``figure.savefig``.
@@ -63,13 +66,14 @@ def plot_planes(
     """
     if not ratings:
         raise ValueError("expected the rating of at least one segmentation, got none")
+    scheme, views, shown = find_scheme(label_scheme, task), task.views, task.pictured[:SHOWN]
     box = bounding_box(exam, ratings)
     spacing = voxel_sizes(exam.affine)
     extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
-    sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in VIEWS}
-    pair_widths = {view: len(SHOWN) * (size[0] + _GAP) - _GAP for view, size in sizes.items()}
+    sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in views}
+    pair_widths = {view: len(shown) * (size[0] + _GAP) - _GAP for view, size in sizes.items()}
     row_height = _TITLE + max(height for _, height in sizes.values())
-    width = 2 * _MARGIN + sum(pair_widths.values()) + _VIEW_GAP * (len(VIEWS) - 1)
+    width = 2 * _MARGIN + sum(pair_widths.values()) + _VIEW_GAP * (len(views) - 1)
     height = _HEADER + row_height * len(ratings) + _MARGIN
     figure = Figure(figsize=(width, height), facecolor="black")
     # The letters would mislead where the header says that the arrays are not what they are taken for.
@@ -81,11 +85,11 @@ def plot_planes(
     write(_MARGIN, 0.27, caption, size=11)
     # Below the caption, which is long where it has to say that no human gave the stars.
     figure.legend(
-        handles=outline_handles(),
+        handles=outline_handles(task=task),
         loc="upper right",
         bbox_to_anchor=(1 - _MARGIN / width, 1 - 0.33 / height),
         borderaxespad=0,
-        ncols=len(OUTLINES),
+        ncols=len(task.regions),
         frameon=False,
         labelcolor="white",
         fontsize=11,
@@ -94,25 +98,25 @@ def plot_planes(
     for row, (name, stars) in enumerate(ratings.items()):
         top = _HEADER + row * row_height
         write(_MARGIN, top, f"{name}: mean {stars['mean']:.2f} {unit}", size=12, weight="bold")
-        regions = regions_from_labels(torch.from_numpy(exam.segmentations[name])[None, None], label_scheme)
-        center = (planes[name].center if planes else hard_center_of_mass(regions))[0].tolist()
+        regions = regions_from_labels(torch.from_numpy(exam.segmentations[name])[None, None], scheme)
+        center = (planes[name].center if planes else hard_center_of_mass(regions, task))[0].tolist()
         left = _MARGIN
-        for view in VIEWS:
+        for view in views:
             axis, (panel_width, panel_height) = VIEW_AXIS[view], sizes[view]
             place = planes[name].places[0][view] if planes else "mask"
-            title = f"{plane_title(view, center[axis], place)}: {stars[view]:.2f} {unit}"
+            title = f"{plane_title(view, center[axis], place, task)}: {stars[view]:.2f} {unit}"
             write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
             down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
-            outlines = {r: hung_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(REGIONS)}
-            for modality, label in SHOWN.items():
+            outlines = {r: hung_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(task.regions)}
+            for modality in shown:
                 bottom = 1 - (down + panel_height) / height
                 ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
-                plane = hung_plane(exam.image[MODALITIES.index(modality)], view, center, box)
-                low, high = window(plane[plane > 0])
+                plane = hung_plane(exam.image[task.modalities.index(modality)], view, center, box)
+                low, high = task.window or window(plane[plane > 0])
                 ax.imshow(plane, "gray", vmin=low, vmax=high, aspect="auto", interpolation="bilinear")
-                draw_outlines(ax, outlines)
+                draw_outlines(ax, outlines, task=task)
                 ax.set_axis_off()
-                _annotate(ax, label, view, letters)
+                _annotate(ax, task.title(modality), view, letters)
                 left += panel_width + _GAP
             left += _VIEW_GAP - _GAP
     return figure

@@ -73,7 +73,7 @@ def open_exam(row: dict[str, str], surrogate: Surrogate, tag: str) -> tuple[dict
     mask = Path(row["mask"])
     kept = mask.with_name(f"{mask.name.partition('.')[0]}.{tag}.npz")
     if not kept.is_file():
-        paths = ExamPaths(**{m: Path(row[m]) for m in MODALITIES}, segmentations=(mask,), name=row["exam"])
+        paths = ExamPaths({m: Path(row[m]) for m in MODALITIES}, (mask,), row["exam"])
         exam = read_exam(paths, label_scheme="brats23")
         ((name, labels),) = exam.segmentations.items()
         stars = rate_exam(exam, surrogate, "brats23")[name]

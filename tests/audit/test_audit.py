@@ -31,7 +31,7 @@ from dqe_loss.audit.attack import attack, missing_stars
 from dqe_loss.audit.audited_exam import (
     AuditedExam,
     ExamSource,
-    as_brats23,
+    as_canonical,
     find_sources,
     find_stranger,
     read_audited_exam,
@@ -160,10 +160,10 @@ def test_stars_that_are_not_finite_are_refused():
 def test_any_label_scheme_becomes_brats23():
     labels = make_labels()
     assert set(np.unique(labels)) == {0, 1, 2, 3}
-    assert np.array_equal(as_brats23(labels, "brats23"), labels)
-    assert np.array_equal(as_brats23(np.where(labels == 3, 4, labels).astype(np.uint8), "brats"), labels)
+    assert np.array_equal(as_canonical(labels, "brats23"), labels)
+    assert np.array_equal(as_canonical(np.where(labels == 3, 4, labels).astype(np.uint8), "brats"), labels)
     msd = np.choose(labels, [0, 2, 1, 3]).astype(np.uint8)
-    assert np.array_equal(as_brats23(msd, "msd"), labels)
+    assert np.array_equal(as_canonical(msd, "msd"), labels)
 
 
 def test_the_next_exam_lends_its_mask():

@@ -12,7 +12,7 @@ from dqe_loss import LABEL_SCHEMES, REGIONS, check_labels, regions_from_labels, 
 from dqe_loss.core.label_schemes import describe_schemes
 from dqe_loss.core.labels import check_region_order, reorder_regions, tissues_from_regions
 from dqe_loss.core.mask import LabelMask
-from dqe_loss.data.corruption import as_brats23
+from dqe_loss.data.corruption import as_canonical
 from dqe_loss.data.findings import region_volumes
 
 # scheme, labels of necrosis, edema, enhancing tumor
@@ -80,7 +80,7 @@ def test_a_cavity_is_in_no_region_and_a_tissue_may_have_two_labels(scheme, meani
     index = torch.tensor([[1, 2]])
     torch.testing.assert_close(mask.take(index, "axial"), LabelMask(same, "brats23").take(index, "axial"))
     assert region_volumes(labels.numpy(), scheme).tolist() == region_volumes(same.numpy(), "brats23").tolist()
-    np.testing.assert_array_equal(as_brats23(labels.numpy(), scheme), same.numpy())
+    np.testing.assert_array_equal(as_canonical(labels.numpy(), scheme), same.numpy())
     check_labels(labels, scheme)
 
 

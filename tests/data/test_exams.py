@@ -59,11 +59,11 @@ def test_reads_what_was_written(folder):
 def test_reads_from_paths(folder, tmp_path):
     for name in FILES.values():
         shutil.move(folder / name, tmp_path / f"any name {name}")
-    paths = ExamPaths(*(tmp_path / f"any name {FILES[m]}" for m in MODALITIES), (folder / "seg-expert.nii.gz",), "A")
+    paths = ExamPaths({m: tmp_path / f"any name {FILES[m]}" for m in MODALITIES}, (folder / "seg-expert.nii.gz",), "A")
     exam = read_exam(paths)
     assert exam.name == "A"
     np.testing.assert_array_equal(exam.image[3], intensities(3))
-    assert read_exam(ExamPaths(paths.t1c, paths.t1, paths.t2, paths.flair)).name == tmp_path.name
+    assert read_exam(ExamPaths(paths.images)).name == tmp_path.name
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_segmentations_of_one_name_get_different_ones(folder, tmp_path):
     shutil.copy(folder / "seg-expert.nii.gz", tmp_path)
     paths = find_exam(folder)
     same = (folder / "seg-expert.nii.gz", tmp_path / "seg-expert.nii.gz", other / "seg-expert.nii.gz")
-    exam = read_exam(ExamPaths(paths.t1c, paths.t1, paths.t2, paths.flair, same))
+    exam = read_exam(ExamPaths(paths.images, same))
     assert list(exam.segmentations) == [str(same[0]), f"{tmp_path.name}/seg-expert", str(same[2])]
 
 

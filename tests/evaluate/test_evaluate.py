@@ -179,7 +179,7 @@ def test_images_are_read_once_for_all_segmentations(run, table, monkeypatch):
     original = read_exam
 
     def counting(paths, **options):
-        seen.append(paths.t1c)
+        seen.append(paths.images["t1c"])
         return original(paths, **options)
 
     monkeypatch.setattr("dqe_loss.evaluate.predictions.read_exam", counting)

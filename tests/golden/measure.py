@@ -16,7 +16,7 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from dqe_loss import DQELoss, Surrogate, load_surrogate, rate_segmentation, regions_from_labels
-from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.surrogate.checkpoint import assemble
@@ -107,7 +107,7 @@ def measure_exam(surrogates: dict[str, Surrogate], folder: Path, losses: Sequenc
     """Figures of a real exam: its label maps, and the losses, all or those named, against the first of them."""
     paths = find_exam(folder)
     chosen = tuple(path for path in paths.segmentations if path.name.removesuffix(".nii.gz") in EXAMS[folder.name])
-    exam = read_exam(ExamPaths(paths.t1c, paths.t1, paths.t2, paths.flair, chosen, paths.name), warn=False)
+    exam = read_exam(replace(paths, segmentations=chosen), warn=False)
     image = torch.from_numpy(exam.image.astype(np.float32))[None]
     masks = {n: regions_from_labels(torch.from_numpy(exam.segmentations[n])[None, None]) for n in EXAMS[folder.name]}
     figures = {name: stars(surrogates, image, regions) for name, regions in masks.items()}

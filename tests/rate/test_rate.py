@@ -20,7 +20,7 @@ import dqe_loss
 from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate_segmentation, save_surrogate
 from dqe_loss.audit import command as audit
 from dqe_loss.core.label_schemes import describe_schemes
-from dqe_loss.data.exam_files import ExamPaths, find_exam
+from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden.config import HardenConfig
@@ -385,6 +385,6 @@ def test_figure_of_nothing_is_an_error():
 def test_real_exam_is_rated_as_by_the_published_package(exams, surrogate):
     paths = find_exam(exams / "BraTS-GLI-00001-000")
     reference = tuple(p for p in paths.segmentations if p.name.startswith("seg-BraTS23_1.nii"))
-    exam = read_exam(ExamPaths(paths.t1c, paths.t1, paths.t2, paths.flair, reference))
+    exam = read_exam(replace(paths, segmentations=reference, name=""))
     expected = {"axial": 5.45254, "coronal": 5.13865, "sagittal": 5.35569, "mean": 5.31563}
     assert rate.rate_exam(exam, surrogate)["seg-BraTS23_1"] == pytest.approx(expected, abs=1e-4)

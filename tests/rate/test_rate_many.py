@@ -74,7 +74,7 @@ def module_paths(folder, file):
     from dqe_loss.data.exam_files import ExamPaths
 
     t1c, t1, t2, flair = (folder / f"{folder.name}_{name}.nii.gz" for name in MODALITIES)
-    return ExamPaths(t1c, t1, t2, flair, (folder / file,))
+    return ExamPaths({"t1c": t1c, "t1": t1, "t2": t2, "flair": flair}, (folder / file,))
 
 
 def check(path, expected):

@@ -91,7 +91,7 @@ def exam(exams):
 def published(exams, upstream):
     """Upstream's stars of each mask, from its own files."""
     paths = find_exam(exams / EXAM)
-    files = paths.t1c, paths.t1, paths.t2, paths.flair
+    files = tuple(paths.images.values())
     return {p.name.removesuffix(".nii.gz"): upstream(*files, p) for p in paths.segmentations}
 
 
@@ -139,7 +139,7 @@ def test_uncompressed_files_rate_alike(surrogate, exam, exams, published, tmp_pa
         nib.load(getattr(paths, name)).to_filename(plain[name])
     mask = tmp_path / "seg-BraTS23_1.nii"
     nib.load(next(p for p in paths.segmentations if p.name == "seg-BraTS23_1.nii.gz")).to_filename(mask)
-    read = read_exam(ExamPaths(**plain, segmentations=(mask,)))
+    read = read_exam(ExamPaths(plain, (mask,)))
     np.testing.assert_array_equal(read.image, exam.image)
     ratings = rate_segmentation(
         surrogate, torch.from_numpy(read.image)[None], torch.from_numpy(read.segmentations["seg-BraTS23_1"])[None, None]

@@ -2,7 +2,7 @@
 
 What raters and metrics are asked about are wrong masks, and of those there are never enough. The errors here are
 those that segmentation networks make, and those that attacks on a rating find (contract C7's table: a shifted, a
-mirrored mask, the whole brain labeled edema).
+mirrored mask, the whole brain labeled).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.core.labels import label_scheme
+from dqe_loss.core.labels import SchemeLike, label_scheme
 from dqe_loss.data.corruption.content import blobs, drop, holes, other, swap, whole_brain
 from dqe_loss.data.corruption.shapes import (
-    TISSUES,
     Context,
     Labels,
     dilate,
@@ -25,6 +24,7 @@ from dqe_loss.data.corruption.shapes import (
     smooth,
     split,
 )
+from dqe_loss.task import GLIOMA, Task
 
 Corruption = Callable[[Labels, float, np.random.Generator, Context], Labels]
 """A label map, a severity in (0, 1], a generator and a context -> a new label map."""
@@ -58,18 +58,20 @@ def corrupt(
     rng: np.random.Generator,
     brain: NDArray[np.bool_],
     other: Labels | None = None,
+    task: Task = GLIOMA,
 ) -> Labels:
     """Make segmentation errors, one after the other.
 
     Args:
-        labels: label map uint8 (X, Y, Z) in the scheme ``"brats23"`` (1 necrosis, 2 edema, 3 enhancing), 1 mm, LPS.
+        labels: label map uint8 (X, Y, Z) in the task's canonical scheme (its tissues as 1, 2, ...), LPS.
         steps: names in `CORRUPTIONS`, each with a severity in [0, 1]: 0 is the identity, 0.1 hardly seen, 1 a failure.
         rng: source of randomness; the same state gives the same errors.
         brain: where there is brain, bool (X, Y, Z).
         other: another exam's label map of the same shape and scheme, for the error ``"other"``.
+        task: what is segmented: says its tissues and regions, the size of voxels and of errors.
 
     Returns:
-        A new label map of the same kind. The tumor stays inside the volume.
+        A new label map of the same kind. What is segmented stays inside the volume.
 
     Raises:
         ValueError: if an array, a name or a severity is not as said.
@@ -81,9 +83,9 @@ def corrupt(
         >>> int((labels > 0).sum()), int((worse > 0).sum())
         (125, 27)
     """
-    _check_labels(labels, "label map")
+    _check_labels(labels, "label map", task)
     if other is not None:
-        _check_labels(other, "other label map")
+        _check_labels(other, "other label map", task)
     if brain.dtype != np.bool_ or brain.shape != labels.shape or (other is not None and other.shape != labels.shape):
         raise ValueError(
             f"expected a brain mask of type bool and an other label map, each of the label map's shape {labels.shape}; "
@@ -96,7 +98,7 @@ def corrupt(
             raise ValueError(f"unknown corruption {name!r}; expected one of {', '.join(CORRUPTIONS)}")
         if not 0 <= severity <= 1:
             raise ValueError(f"the severity of {name!r} must be in [0, 1], got {severity}")
-    context = Context(brain, other)
+    context = Context(brain, other, task)
     result: Labels = labels.copy()
     for name, severity in steps:
         if severity > 0:
@@ -104,15 +106,15 @@ def corrupt(
     return result
 
 
-def as_brats23(labels: Labels, scheme: str) -> Labels:
-    """Rewrite a label map uint8 of any shape, in a scheme of `dqe_loss.LABEL_SCHEMES`, in that of the corruptions.
+def as_canonical(labels: Labels, scheme: SchemeLike) -> Labels:
+    """Rewrite a label map uint8 of any shape in the scheme of the corruptions: the task's tissues as 1, 2, ...
 
     What is in no region, such as a resection cavity, becomes background.
     """
     known = label_scheme(scheme)
     table = np.zeros(256, np.uint8)
-    for label, values in ((1, known.necrosis), (2, known.edema), (3, known.enhancing)):
-        table[list(values)] = label
+    for label, tissue in enumerate(known.tissues, 1):
+        table[list(known.labels[tissue])] = label
     return table[labels]
 
 
@@ -121,9 +123,10 @@ def describe_steps(steps: Sequence[Step]) -> str:
     return "+".join(f"{name}:{severity:.2f}" for name, severity in steps) or "none"
 
 
-def _check_labels(labels: Labels, what: str) -> None:
-    if labels.dtype != np.uint8 or labels.ndim != 3 or (labels.size and labels.max() > max(TISSUES)):
+def _check_labels(labels: Labels, what: str, task: Task) -> None:
+    if labels.dtype != np.uint8 or labels.ndim != 3 or (labels.size and labels.max() > len(task.tissues)):
+        known = ", ".join(map(str, range(len(task.tissues) + 1)))
         raise ValueError(
-            f"expected a {what} uint8 (X, Y, Z) with the labels 0, 1, 2, 3 (brats23), got {labels.dtype} "
+            f"expected a {what} uint8 (X, Y, Z) with the labels {known} ({task.canonical}), got {labels.dtype} "
             f"{labels.shape} up to {labels.max() if labels.size else 'nothing'}; map it to that scheme first"
         )

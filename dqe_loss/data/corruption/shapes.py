@@ -1,9 +1,10 @@
-"""Segmentation errors of place and shape: the tumor moved, cut apart, grown, shrunk, smoothed, scattered.
+"""Segmentation errors of place and shape: the segmentation moved, cut apart, grown, shrunk, smoothed, scattered.
 
-Every function takes a BraTS 2023 label map, a severity in (0, 1], a random generator and a `Context`, and returns a
-new label map (or the given one, where there is nothing to do); `dqe_loss.data.corruption` names them and chains them.
-They work in the tumor's bounding box. The largest magnitudes, at severity 1, are constants here: our choice, by eye,
-so that 0.1 is hardly seen and 1 is a failure. Voxels are taken to be 1 mm, as in BraTS.
+Every function takes a label map in its task's canonical scheme, a severity in (0, 1], a random generator and a
+`Context`, and returns a new label map (or the given one, where there is nothing to do); `dqe_loss.data.corruption`
+names them and chains them. They work in the segmentation's bounding box. The largest magnitudes, at severity 1, are
+constants here: our choice, by eye, so that 0.1 is hardly seen and 1 is a failure. They are of a tumor of some 50 mm; a
+task says by how much its own errors are smaller or larger, and the size of its voxels.
 """
 
 from collections.abc import Sequence
@@ -14,22 +15,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dqe_loss.core.boxes import Box, array_box
+from dqe_loss.task import GLIOMA, Task
 
 Labels = NDArray[np.uint8]
-"""A label map (X, Y, Z) in the scheme ``"brats23"``."""
+"""A label map (X, Y, Z) in the canonical scheme of its task."""
 Mask = NDArray[np.bool_]
 
-NECROSIS, EDEMA, ENHANCING = 1, 2, 3
-TISSUES = (NECROSIS, EDEMA, ENHANCING)
-
 MAX_SHIFT = 30.0
-"""mm by which the tumor is moved."""
+"""mm by which the segmentation is moved."""
 MAX_GAP = 30.0
-"""mm by which the two parts of a split tumor move apart."""
+"""mm by which the two parts of a split segmentation move apart."""
 MAX_DILATION = 8.0
 """mm by which each region grows."""
 MAX_EROSION = 6.0
-"""mm by which each region shrinks; enhancing rims are 3 to 8 mm thick."""
+"""mm by which each region shrinks; the rims of tumors are 3 to 8 mm thick."""
 MAX_SMOOTHING = 10.0
 """mm, standard deviation of the blur after which each region is cut at one half."""
 MAX_SCATTER = 7.0
@@ -44,16 +43,32 @@ class Context:
 
     Attributes:
         brain: where there is brain, bool (X, Y, Z).
-        other: another exam's label map (X, Y, Z) in the scheme ``"brats23"``, if there is one.
+        other: another exam's label map (X, Y, Z) in the canonical scheme, if there is one.
+        task: what is segmented.
     """
 
     brain: Mask
     other: Labels | None = None
+    task: Task = GLIOMA
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Size of a voxel in mm along each axis."""
+        return np.array(self.task.spacing)
+
+    def mm(self, size: float) -> float:
+        """A magnitude of this task."""
+        return size * self.task.error_size
+
+    @property
+    def sampling(self) -> tuple[float, ...] | None:
+        """Size of a voxel for distances; None for 1 mm."""
+        return None if set(self.task.spacing) == {1.0} else self.task.spacing
 
 
 def shift(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Move the tumor by up to `MAX_SHIFT` in a random direction; where it would leave the volume, the opposite one."""
-    offset = severity * MAX_SHIFT * random_direction(rng)
+    """Move the segmentation by up to `MAX_SHIFT` in a random direction, or the opposite if that leaves the volume."""
+    offset = severity * context.mm(MAX_SHIFT) * random_direction(rng) / context.spacing
     box = array_box(labels)
     if box is None:
         return labels
@@ -64,7 +79,7 @@ def shift(labels: Labels, severity: float, rng: np.random.Generator, context: Co
 
 
 def mirror(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Put a share of the tumor (the severity), cut off by a random plane, into the other hemisphere."""
+    """Put a share of the segmentation (the severity), cut off by a random plane, into the other hemisphere."""
     flipped = leading_share(labels > 0, severity, rng)
     x, y, z = np.nonzero(flipped)
     sides = np.flatnonzero(context.brain.any((1, 2)))
@@ -76,32 +91,36 @@ def mirror(labels: Labels, severity: float, rng: np.random.Generator, context: C
 
 
 def split(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Cut the tumor in two by a random plane and move the halves up to `MAX_GAP` apart."""
+    """Cut the segmentation in two by a random plane and move the halves up to `MAX_GAP` apart."""
     direction = random_direction(rng)
     ahead = leading_share(labels > 0, 0.5, rng, direction)
-    offset = severity * MAX_GAP / 2 * direction
+    offset = severity * context.mm(MAX_GAP) / 2 * direction / context.spacing
     behind = np.where(ahead, np.uint8(0), labels)
     return merge(_moved(np.where(ahead, labels, np.uint8(0)), offset), _moved(behind, -offset))
 
 
 def dilate(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Let each region grow by up to `MAX_DILATION` within the brain: tumor over brain, core over edema."""
-    radius = severity * MAX_DILATION
-    box = array_box(labels, int(np.ceil(radius)) + 1)
+    """Let each region grow by up to `MAX_DILATION` within the brain: inner ones over outer ones."""
+    radius = severity * context.mm(MAX_DILATION)
+    box = array_box(labels, int(np.ceil(radius / context.spacing.min())) + 1)
     if box is None:
         return labels
     allowed = context.brain[box] | (labels[box] > 0)
-    grown = [_within(region, radius) & allowed if region.any() else region for region in nested_regions(labels[box])]
-    return _replaced(labels, box, from_nested_regions(grown))
+    grown = [
+        _within(region, radius, context) & allowed if region.any() else region
+        for region in painted_regions(labels[box], context.task)
+    ]
+    return _replaced(labels, box, from_painted_regions(grown, context.task))
 
 
 def erode(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Let each region shrink by up to `MAX_EROSION`: edema over core, core over enhancing tumor."""
+    """Let each region shrink by up to `MAX_EROSION`: outer ones over inner ones."""
     box = array_box(labels, 1)
     if box is None:
         return labels
-    radius = severity * MAX_EROSION
-    return _replaced(labels, box, from_nested_regions([_depth(r) >= radius for r in nested_regions(labels[box])]))
+    radius = severity * context.mm(MAX_EROSION)
+    shrunk = [_depth(region, context) >= radius for region in painted_regions(labels[box], context.task)]
+    return _replaced(labels, box, from_painted_regions(shrunk, context.task))
 
 
 def smooth(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
@@ -109,25 +128,28 @@ def smooth(labels: Labels, severity: float, rng: np.random.Generator, context: C
     box = array_box(labels, 2)
     if box is None:
         return labels
-    sigma = [severity * MAX_SMOOTHING * (size > 1) for size in labels.shape]
+    sigma = [
+        severity * context.mm(MAX_SMOOTHING) * (size > 1) / mm
+        for size, mm in zip(labels.shape, context.task.spacing, strict=True)
+    ]
     blurred = [
         ndimage.gaussian_filter(region.astype(np.float32), sigma, mode="constant", truncate=3) > 0.5
-        for region in nested_regions(labels[box])
+        for region in painted_regions(labels[box], context.task)
     ]
-    return _replaced(labels, box, from_nested_regions(blurred))
+    return _replaced(labels, box, from_painted_regions(blurred, context.task))
 
 
 def scatter(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Displace the mask grain by grain, by up to `MAX_SCATTER`: from a ragged outline to a cloud."""
-    sigma = severity * MAX_SCATTER
-    box = array_box(labels, int(np.ceil(2.5 * sigma)) + 1)
+    sigma = severity * context.mm(MAX_SCATTER) / context.spacing
+    box = array_box(labels, int(np.ceil(2.5 * sigma.max())) + 1)
     if box is None:
         return labels
     inside = labels[box]
     coarse = [-(-size // GRAIN) for size in inside.shape]
     sources = []
     for axis, size in enumerate(inside.shape):
-        moves = rng.normal(0, sigma, coarse).round().astype(np.int32)
+        moves = rng.normal(0, sigma[axis], coarse).round().astype(np.int32)
         for repeated in range(3):
             moves = moves.repeat(GRAIN, repeated)
         moves = moves[tuple(slice(n) for n in inside.shape)]
@@ -137,7 +159,7 @@ def scatter(labels: Labels, severity: float, rng: np.random.Generator, context: 
 
 
 def shrink(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
-    """Scale the tumor about its center to ``1 - severity`` of its width; at 1 nothing is left."""
+    """Scale the segmentation about its center to ``1 - severity`` of its width; at 1 nothing is left."""
     box = array_box(labels, 1)
     if box is None or severity == 1:
         return np.zeros_like(labels)
@@ -172,32 +194,32 @@ def leading_share(
 
 
 def merge(first: Labels, second: Labels) -> Labels:
-    """Two label maps in one; where both have tumor, the second."""
+    """Two label maps in one; where both have a label, the second."""
     return np.where(second > 0, second, first)
 
 
-def nested_regions(labels: Labels) -> list[Mask]:
-    """Whole tumor, tumor core and enhancing tumor, each within the one before."""
-    return [labels > 0, (labels == NECROSIS) | (labels == ENHANCING), labels == ENHANCING]
+def painted_regions(labels: Labels, task: Task) -> list[Mask]:
+    """The regions of a label map in the order in which they are painted over each other, the largest first."""
+    return [np.isin(labels, task.canonical.region(name)) for name, _ in task.painting]
 
 
-def from_nested_regions(regions: Sequence[Mask]) -> Labels:
-    """The inverse of `nested_regions`."""
+def from_painted_regions(regions: Sequence[Mask], task: Task) -> Labels:
+    """The inverse of `painted_regions`."""
     labels = np.zeros(regions[0].shape, np.uint8)
-    for region, tissue in zip(regions, (EDEMA, NECROSIS, ENHANCING), strict=True):
-        labels[region] = tissue
+    for region, (_, label) in zip(regions, task.painting, strict=True):
+        labels[region] = label
     return labels
 
 
-def _within(region: Mask, radius: float) -> Mask:
+def _within(region: Mask, radius: float, context: Context) -> Mask:
     """Voxels whose center lies closer than the radius to the region's surface, or in it."""
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~region)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~region, sampling=context.sampling)
     return distance - 0.5 < radius
 
 
-def _depth(region: Mask) -> NDArray[np.float64]:
+def _depth(region: Mask, context: Context) -> NDArray[np.float64]:
     """Depth in mm of each voxel's center below the region's surface; negative outside."""
-    depth: NDArray[np.float64] = ndimage.distance_transform_edt(region) - 0.5
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(region, sampling=context.sampling) - 0.5
     return depth
 
 
@@ -208,7 +230,7 @@ def _replaced(labels: Labels, box: Box, content: Labels) -> Labels:
 
 
 def _moved(labels: Labels, offset: NDArray[np.float64]) -> Labels:
-    """The tumor moved by whole voxels, and no further than to the border of the volume."""
+    """The segmentation moved by whole voxels, and no further than to the border of the volume."""
     result = np.zeros_like(labels)
     box = array_box(labels)
     if box is None:

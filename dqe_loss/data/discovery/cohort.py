@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dqe_loss.data.exam_files import (
-    MODALITY_TOKENS,
     ExamPaths,
     find_exam,
     is_nifti_name,
@@ -17,9 +16,8 @@ from dqe_loss.data.exam_files import (
 )
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
-_TOKENS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens}
 NIFTI = (".nii.gz", ".nii")
 
 
@@ -32,29 +30,31 @@ class FoundExam:
         images: modality to file; empty if there is an error.
         masks: name of each segmentation within the exam to its file.
         error: why the exam's files could not be told apart; empty if they could.
+        planar: whether its images are single planes.
     """
 
     name: str
     images: Mapping[str, Path]
     masks: Mapping[str, Path]
     error: str = ""
+    planar: bool = False
 
     @property
     def paths(self) -> ExamPaths:
         """The files as `dqe_loss.data.exams.read_exam` takes them."""
-        t1c, t1, t2, flair = (self.images[modality] for modality in MODALITIES)
-        return ExamPaths(t1c, t1, t2, flair, tuple(self.masks.values()), self.name)
+        return ExamPaths(self.images, tuple(self.masks.values()), self.name, self.planar)
 
 
-def find_tree(root: Path) -> list[FoundExam]:
+def find_tree(root: Path, task: Task = GLIOMA) -> list[FoundExam]:
     """Find all exams in a folder and below it.
 
-    A folder is an exam where it holds two modalities or more by BraTS's names (`dqe_loss.data.exam_files.find_exam`),
-    or one modality or segmentation and no exam below it. What is called a segmentation in its subfolders belongs to
+    A folder is an exam where it holds two modalities or more by their names (`dqe_loss.data.exam_files.find_exam`), or
+    one modality or segmentation and no exam below it. What is called a segmentation in its subfolders belongs to
     it, named as its path in the exam's folder, such as ``failed/seg-x``. Links to folders are followed.
 
     Args:
         root: the folder; may be an exam itself.
+        task: says how files are named.
 
     Returns:
         The exams, named by their folder below the root, in the order of names; one with an ``error`` for each folder
@@ -65,11 +65,11 @@ def find_tree(root: Path) -> list[FoundExam]:
     """
     if not root.is_dir():
         raise ExamError(f"{root}: expected the folder of a data set, found nothing there; check the path")
-    cases = [_tree_case(folder, root) for folder in _exam_folders(root, ())]
+    cases = [_tree_case(folder, root, task) for folder in _exam_folders(root, (), task)]
     if not cases:
         raise ExamError(
-            f"{root}: expected exams with BraTS file names (such as case-7/case-7_t1ce.nii.gz) in it or below it, "
-            "found none; a table of paths takes any names"
+            f"{root}: expected exams with file names such as case-7/case-7_{task.endings(task.modalities[0])[0]}.nii.gz"
+            " in it or below it, found none; a table of paths takes any names"
         )
     return sorted(cases, key=lambda case: case.name)
 
@@ -116,38 +116,39 @@ def name_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     return {written(str(file)) if counts[name] > 1 else name: file for file, name in zip(files, names, strict=True)}
 
 
-def _exam_folders(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
+def _exam_folders(folder: Path, ancestors: tuple[Path, ...], task: Task) -> Iterator[Path]:
     """Folders of exams, deepest first where one could be either."""
     real = folder.resolve()
     if real in ancestors:  # a link that leads back up
         return
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     names = [path for path in entries if is_nifti_name(path.name)]
-    modalities = {_TOKENS.get(last_part(path)) for path in names if not is_segmentation_name(path.name)} - {None}
+    endings = {ending: modality for modality in task.modalities for ending in task.endings(modality)}
+    modalities = {endings.get(last_part(path)) for path in names if not is_segmentation_name(path.name)} - {None}
     if len(modalities) > 1:
         yield folder
         return
     below = False
     for path in entries:
         if path.is_dir():
-            for found in _exam_folders(path, (*ancestors, real)):
+            for found in _exam_folders(path, (*ancestors, real), task):
                 below = True
                 yield found
     if not below and (modalities or any(is_segmentation_name(path.name) for path in names)):
         yield folder
 
 
-def _tree_case(folder: Path, root: Path) -> FoundExam:
+def _tree_case(folder: Path, root: Path, task: Task) -> FoundExam:
     name = written(folder.relative_to(root).as_posix() if folder != root else root.resolve().name)
     files = sorted(path for path in folder.rglob("*") if _is_mask(path, folder))
     # The exam's own folder first, as its reader has it.
     files.sort(key=lambda path: len(path.relative_to(folder).parts))
     masks = name_masks(files, folder)
     try:
-        paths = find_exam(folder)
+        paths = find_exam(folder, task)
     except ExamError as error:
         return FoundExam(name, {}, masks, str(error))
-    return FoundExam(name, {modality: getattr(paths, modality) for modality in MODALITIES}, masks)
+    return FoundExam(name, paths.images, masks, planar=task.planar)
 
 
 def _is_mask(path: Path, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Find the exams of nnU-Net's folders: imagesTr with ``CASE_0000.nii.gz`` to ``CASE_0003``, labelsTr with ``CASE``."""
+"""Find the exams of nnU-Net's folders: imagesTr with ``CASE_0000.nii.gz`` and so on, labelsTr with ``CASE``."""
 
 import json
 from collections import defaultdict
@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
-from dqe_loss.data.exam_files import MODALITY_TOKENS
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
-BRATS_CHANNELS = ("t1", "t1c", "t2", "flair")
-"""Channels of nnU-Net's own conversions of BraTS (Dataset137_BraTS21.py: T1, T1ce, T2, Flair)."""
-
-# Beside BraTS's own tokens those of the Medical Segmentation Decathlon's dataset.json ("T1w", "t1gd", "FLAIR").
-_CHANNELS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens} | {"t1w": "t1"}
+_COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _PARTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
 
 
@@ -24,13 +19,14 @@ def is_nnunet(folder: Path) -> bool:
     return any((folder / images).is_dir() for images, _ in _PARTS)
 
 
-def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[FoundExam]:
+def find_nnunet(folder: Path, channels: Sequence[str] = (), task: Task = GLIOMA) -> list[FoundExam]:
     """Find all exams of a raw data set of nnU-Net: of imagesTr, and of imagesTs if there is one.
 
     Args:
         folder: of the data set.
         channels: the modality of each channel. Default: what ``dataset.json`` says (``channel_names``, or ``modality``
-            as version 1 called it); without one `BRATS_CHANNELS`.
+            as version 1 called it); without one the task's (`FileNames.channels`).
+        task: what an exam holds.
 
     Returns:
         The exams by name; the segmentation is named by its folder, such as ``labelsTr``. Where a label map is missing
@@ -40,7 +36,7 @@ def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[FoundExam]:
         ExamError: channels that are not one of each modality, a damaged ``dataset.json``, no images, or a case in both
             parts.
     """
-    order = _check_channels(channels, "--channels") if channels else _read_channels(folder / "dataset.json")
+    order = _check_channels(channels, "--channels", task) if channels else _read_channels(folder / "dataset.json", task)
     cases: dict[str, FoundExam] = {}
     for images, labels in _PARTS:
         files: dict[str, dict[int, Path]] = defaultdict(dict)
@@ -51,23 +47,24 @@ def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[FoundExam]:
         for name, found in files.items():
             if name in cases:
                 raise ExamError(f"{folder}: case {name} lies in imagesTr and imagesTs; rename one")
-            cases[name] = _case(name, found, order, folder / images, folder / labels)
+            cases[name] = _case(name, found, order, folder / images, folder / labels, task)
     if not cases:
         raise ExamError(f"{folder}: expected images such as imagesTr/case-7_0000.nii.gz, found none")
     return [cases[name] for name in sorted(cases)]
 
 
-def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path, labels: Path) -> FoundExam:
+def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path, labels: Path, task: Task) -> FoundExam:
     masks = {}
     if labels.is_dir():
         candidates = [labels / f"{name}{ending}" for ending in NIFTI]
         masks[labels.name] = next((path for path in candidates if path.exists()), candidates[0])
     missing = [f"{name}_{number:04} ({order[number]})" for number in range(len(order)) if number not in found]
     if missing:
-        error = f"{images}: expected a file for each of four channels, lacks {', '.join(missing)}"
+        count = _COUNTS.get(len(order), len(order))
+        error = f"{images}: expected a file for each of {count} channels, lacks {', '.join(missing)}"
         return FoundExam(written(name), {}, masks, error)
     files = {order[number]: path for number, path in found.items()}
-    return FoundExam(written(name), {modality: files[modality] for modality in MODALITIES}, masks)
+    return FoundExam(written(name), {name: files[name] for name in task.modalities}, masks, planar=task.planar)
 
 
 def _split_name(name: str) -> tuple[str, int | None]:
@@ -77,29 +74,38 @@ def _split_name(name: str) -> tuple[str, int | None]:
     return (stem, int(number)) if ending and len(number) == 4 and number.isdecimal() else (name, None)
 
 
-def _read_channels(path: Path) -> tuple[str, ...]:
+def _default_channels(task: Task) -> tuple[str, ...]:
+    return task.files.channels or task.modalities
+
+
+def _read_channels(path: Path, task: Task) -> tuple[str, ...]:
     if not path.is_file():
-        return BRATS_CHANNELS
+        return _default_channels(task)
     try:
         content = json.loads(path.read_bytes())
         named = content.get("channel_names", content.get("modality"))
         if named is None:
-            return BRATS_CHANNELS
+            return _default_channels(task)
         names = [named[str(number)] for number in range(len(named))]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        keys = ", ".join(map(str, range(len(task.modalities))))
         raise ExamError(
-            f"{path}: expected channel_names with the keys 0, 1, 2, 3, could not read them ({error!r}); say the order "
-            f"with --channels, such as --channels {' '.join(BRATS_CHANNELS)}"
+            f"{path}: expected channel_names with the keys {keys}, could not read them ({error!r}); say the order "
+            f"with --channels, such as --channels {' '.join(_default_channels(task))}"
         ) from error
-    return _check_channels(names, str(path))
+    return _check_channels(names, str(path), task)
 
 
-def _check_channels(names: Sequence[str], where: str) -> tuple[str, ...]:
-    known = tuple(_CHANNELS.get(str(name).lower(), "") for name in names)
-    if sorted(known) != sorted(MODALITIES):
+def _check_channels(names: Sequence[str], where: str, task: Task) -> tuple[str, ...]:
+    words = {ending: modality for modality in task.modalities for ending in (modality.lower(), *task.endings(modality))}
+    words |= {word.lower(): modality for word, modality in task.files.words.items()}
+    known = tuple(words.get(str(name).lower(), "") for name in names)
+    if len(names) == len(task.modalities) == 1:  # what else should it be
+        return task.modalities
+    if sorted(known) != sorted(task.modalities):
         raise ExamError(
-            f"{where}: expected channels that are each of {', '.join(MODALITIES)} once, found "
+            f"{where}: expected channels that are each of {', '.join(task.modalities)} once, found "
             f"{', '.join(map(str, names))}; say the order with --channels, such as --channels "
-            f"{' '.join(BRATS_CHANNELS)}"
+            f"{' '.join(_default_channels(task))}"
         )
     return known

@@ -12,6 +12,8 @@ from dqe_loss.data.phantom.glioma import add_glioma, draw_mass
 
 SIZE = (240, 240, 155)
 """Shape of a BraTS exam."""
+ENDINGS = {"t1c": "t1c", "t1": "t1n", "t2": "t2w", "flair": "t2f"}
+"""Last part of each modality's file name, as in BraTS 2023."""
 CONTRAST: dict[str, tuple[float, float, float, float]] = {
     "white": (1.0, 1.0, 1.0, 1.0),
     "gray": (0.75, 0.80, 1.25, 1.45),

@@ -6,11 +6,12 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 |---|---|
 | ``exam`` | name of the exam; splits are made by exam |
 | ``segmentation`` | path of the rated label map |
-| ``t1c``, ``t1``, ``t2``, ``flair`` | paths of the exam's modalities |
+| each of the task's modalities | path of the exam's image |
 | ``rater`` | who judged |
-| ``view`` | ``axial``, ``coronal``, ``sagittal``; empty where the judgment is of all three |
-| ``stars`` | 1 (worst) to 6 (best) |
+| ``view`` | ``axial``, ``coronal``, ``sagittal``; empty where the judgment is of all |
+| ``stars`` | on the task's scale, such as 1 (worst) to 6 (best) |
 | ``kind`` | optional: ``human`` (default), ``simulated``, ``metric`` (contract C12) |
+| ``task`` | optional: name of the task |
 
 Paths are relative to the table's folder. Further columns are kept.
 """
@@ -21,131 +22,149 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
-from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.table import TableError, check_table, raise_problems, read_table, write_table
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
-PATHS = ("segmentation", *MODALITIES)
-"""Columns that hold paths."""
 
-COLUMNS = ("exam", *PATHS, "rater", "view", "stars")
-"""Columns that every table has."""
+def paths_of(task: Task) -> tuple[str, ...]:
+    """Columns that hold paths."""
+    return ("segmentation", *task.modalities)
+
+
+def columns_of(task: Task) -> tuple[str, ...]:
+    """Columns that every table has."""
+    return ("exam", *paths_of(task), "rater", "view", "stars")
+
+
+PATHS, COLUMNS = paths_of(GLIOMA), columns_of(GLIOMA)
+"""Columns of the built-in task's tables."""
 
 KINDS = ("human", "simulated", "metric")
-SCALE = (1.0, 6.0)
-_STARS = "expected a number from 1 to 6"
 
 _NOT_EMPTY = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
-_SCHEMA = pa.DataFrameSchema(
-    {
-        **{name: pa.Column(str, _NOT_EMPTY) for name in ("exam", *PATHS, "rater")},
-        "view": pa.Column(str, pa.Check.isin(("", *VIEWS), error=f"expected one of {', '.join(VIEWS)}, or nothing")),
-        "stars": pa.Column(float, pa.Check(lambda s: s.between(*SCALE), error=_STARS, ignore_na=False), nullable=True),
-        "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
-    }
-)
+
+
+def _schema(task: Task) -> pa.DataFrameSchema:
+    views, (low, high) = task.views, task.stars
+    within = f"expected a number from {low:g} to {high:g}"
+    return pa.DataFrameSchema(
+        {
+            **{name: pa.Column(str, _NOT_EMPTY) for name in ("exam", *paths_of(task), "rater")},
+            "view": pa.Column(
+                str, pa.Check.isin(("", *views), error=f"expected one of {', '.join(views)}, or nothing")
+            ),
+            "stars": pa.Column(
+                float, pa.Check(lambda s: s.between(low, high), error=within, ignore_na=False), nullable=True
+            ),
+            "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
+        }
+    )
 
 
 RatingsError = TableError
 """A table of ratings cannot be used."""
 
 
-def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
+def read_ratings(paths: Sequence[str | Path], task: Task = GLIOMA) -> pd.DataFrame:
     """Read and check tables of ratings.
 
     Args:
         paths: ``.csv`` or ``.parquet`` files; their rows are put together.
+        task: what was rated.
 
     Returns:
-        All rows, with the columns of `COLUMNS` and ``kind``: paths absolute, ``view`` ``""`` for all views,
+        All rows, with the columns of `columns_of` and ``kind``: paths absolute, ``view`` ``""`` for all views,
         ``stars`` float, all else strings.
 
     Raises:
         RatingsError: listing every problem with its file and row (the header is row 1): columns that are missing,
             values that do not fit, files that are not there, judgments given twice, exams whose images differ from
-            row to row, files that two exams share (they would leak across a split), kinds that are mixed.
+            row to row, files that two exams share (they would leak across a split), kinds that are mixed,
+            tables of another task.
     """
     if not paths:
         raise RatingsError("expected at least one table of ratings, got none")
-    tables = [_read(Path(path)) for path in paths]
-    problems = [problem for table in tables for problem in _check_values(table)]
+    tables = [_read(Path(path), task) for path in paths]
+    problems = [problem for table in tables for problem in _check_values(table, task)]
     raise_problems(problems)
-    table = pd.concat([_resolve(table) for table in tables], ignore_index=True)
-    raise_problems(_check_together(table))
+    table = pd.concat([_resolve(table, task) for table in tables], ignore_index=True)
+    raise_problems(_check_together(table, task))
     return table.drop(columns=["row", "given"])
 
 
-def write_ratings(table: pd.DataFrame, path: str | Path) -> None:
+def write_ratings(table: pd.DataFrame, path: str | Path, task: Task = GLIOMA) -> None:
     """Write a table of ratings atomically, with paths relative to its folder.
 
     Args:
         table: as `read_ratings` returns it; further columns are kept.
         path: a ``.csv`` or ``.parquet`` file.
+        task: what was rated.
 
     Raises:
         ValueError: if the path ends otherwise.
     """
-    write_table(table, path, PATHS)
+    write_table(table, path, paths_of(task))
 
 
-def mean_ratings(table: pd.DataFrame) -> pd.DataFrame:
+def mean_ratings(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
     """Mean over raters of each rated view, the paper's target.
 
     Args:
         table: as `read_ratings` returns it; a judgment of all views counts in each of them.
+        task: what was rated.
 
     Returns:
-        A row for each exam, segmentation and view that was rated, in the table's order: ``exam, segmentation, t1c,
-        t1, t2, flair, view, stars`` (mean), ``lowest, highest, raters`` (number of judgments).
+        A row for each exam, segmentation and view that was rated, in the table's order: ``exam, segmentation``, the
+        modalities, ``view, stars`` (mean), ``lowest, highest, raters`` (number of judgments).
     """
-    keys = ["exam", *PATHS, "view"]
-    groups = judgments_by_view(table).groupby(keys, sort=False)["stars"]
+    keys = ["exam", *paths_of(task), "view"]
+    groups = judgments_by_view(table, task).groupby(keys, sort=False)["stars"]
     named = {"stars": "mean", "lowest": "min", "highest": "max", "raters": "count"}
     return groups.agg(**named).reset_index()
 
 
-def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a row for each judgment and view: one of all views becomes three."""
-    views = table["view"].map(lambda view: [view] if view else list(VIEWS))
+def judgments_by_view(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
+    """The table with a row for each judgment and view: one of all views becomes as many."""
+    views = table["view"].map(lambda view: [view] if view else list(task.views))
     return table.assign(view=views).explode("view", ignore_index=True)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, task: Task) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, COLUMNS, "table of ratings", ["stars"], ["view", "kind"])
+    table = read_table(path, columns_of(task), "table of ratings", ["stars"], ["view", "kind"], task.name)
     kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
         kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
     )
 
 
-def _check_values(table: pd.DataFrame) -> list[str]:
-    return check_table(_SCHEMA, table, table.assign(stars=table["given"]))
+def _check_values(table: pd.DataFrame, task: Task) -> list[str]:
+    return check_table(_schema(task), table, table.assign(stars=table["given"]))
 
 
-def _resolve(table: pd.DataFrame) -> pd.DataFrame:
+def _resolve(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     folders = [file_at(row.rpartition(", row ")[0]).resolve().parent for row in table["row"]]
     paths = {
         name: [written(str((folder / file_at(cell)).resolve())) for folder, cell in zip(folders, cells, strict=True)]
-        for name, cells in table[list(PATHS)].items()
+        for name, cells in table[list(paths_of(task))].items()
     }
     return table.assign(**paths)
 
 
-def _check_together(table: pd.DataFrame) -> list[str]:
+def _check_together(table: pd.DataFrame, task: Task) -> list[str]:
     """What only shows across rows and files."""
     problems = []
-    for name in PATHS:
+    for name in paths_of(task):
         for path, rows in table.groupby(name, sort=False)["row"]:
             if not file_at(str(path)).is_file():
                 problems.append(f"{rows.iloc[0]}: {name} {path}: no such file")
     for exam, rows in table.groupby("exam", sort=False):
-        for name in MODALITIES:
+        for name in task.modalities:
             if rows[name].nunique() > 1:
                 other = rows[rows[name] != rows[name].iloc[0]].iloc[0]
                 problems.append(f"{other['row']}: exam {exam} has another {name} here than in {rows['row'].iloc[0]}")
-    for name in PATHS:
+    for name in paths_of(task):
         for path, rows in table.groupby(name, sort=False):
             if rows["exam"].nunique() > 1:
                 names = ", ".join(rows["exam"].unique())

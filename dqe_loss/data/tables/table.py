@@ -12,6 +12,7 @@ import pandera.pandas as pa
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.csv_text import read_csv
 from dqe_loss.outputs import write_together
+from dqe_loss.task import GLIOMA
 
 _SHOWN = 20
 _NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")
@@ -39,7 +40,12 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def read_table(
-    path: str | Path, columns: Sequence[str], what: str, numbers: Sequence[str] = (), optional: Sequence[str] = ()
+    path: str | Path,
+    columns: Sequence[str],
+    what: str,
+    numbers: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    task: str = "",
 ) -> pd.DataFrame:
     """Read a table as it stands.
 
@@ -50,6 +56,7 @@ def read_table(
         numbers: those of them that hold numbers, in which a decimal comma is a point.
         optional: columns in which there may be nothing: there and in ``numbers``, NA, nan and the like are nothing,
             too. A name may be "NA".
+        task: name of the task that it must be of, if it names one in a column ``task``; any if empty.
 
     Returns:
         All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
@@ -69,9 +76,12 @@ def read_table(
         raise TableError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     except ValueError as error:
         raise TableError(told(path, error)) from error
+    if task and "task" in table and (others := sorted(set(table["task"].astype(str)) - {task})):
+        raise TableError(f"{path}: holds data of the task {others[0]!r}, and not of {task!r}; give --task {others[0]}")
     missing = [name for name in columns if name not in table]
     if missing:
-        raise TableError(f"{path}: lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table))}")
+        of = f" of the task {task!r}" if task not in ("", GLIOMA.name) else ""
+        raise TableError(f"{path}: lacks the columns {', '.join(missing)}{of}; it has {', '.join(map(str, table))}")
     if table.empty:
         raise TableError(f"{path}: expected a {what}, found one without rows")
     text = [name for name in dict.fromkeys((*columns, *optional)) if name in table]

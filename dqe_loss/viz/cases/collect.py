@@ -9,34 +9,34 @@ from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.viz.cases.page import Pictures
 from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases
 
 
-def read_pictures(rows: pd.DataFrame) -> Pictures:
+def read_pictures(rows: pd.DataFrame, task: Task = GLIOMA) -> Pictures:
     """Draw segmentations; each exam is read once, one at a time.
 
     Args:
         rows: rows of a rated table that have stars, with absolute paths.
+        task: what was rated.
 
     Returns:
         Exam and segmentation to pictures, or to the reason why there are none: a file that has gone since, say.
     """
     pictures: dict[tuple[str, str], list[ViewPicture] | str] = {}
-    groups = rows.groupby(["exam", *MODALITIES, "label_scheme"], sort=False)
-    for (name, t1c, t1, t2, flair, scheme), part in tqdm(
-        groups, desc="pictures", unit="exam", leave=False, disable=None
-    ):
+    groups = rows.groupby(["exam", *task.modalities, "label_scheme"], sort=False)
+    for (name, *files, named), part in tqdm(groups, desc="pictures", unit="exam", leave=False, disable=None):
         keys = [(str(name), str(segmentation)) for segmentation in part["segmentation"]]
         masks = tuple(map(file_at, part["mask"]))
-        paths = ExamPaths(file_at(t1c), file_at(t1), file_at(t2), file_at(flair), masks, str(name))
+        images = dict(zip(task.modalities, map(file_at, files), strict=True))
+        paths, scheme = ExamPaths(images, masks, str(name), task.planar), task.scheme(str(named))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the table tells them
-                exam = read_exam(paths, label_scheme=str(scheme))
+                exam = read_exam(paths, label_scheme=scheme)
         except ExamError as error:
             pictures |= dict.fromkeys(keys, str(error))
             continue
-        pictures |= dict(zip(keys, draw_cases(exam, str(scheme)).values(), strict=True))
+        pictures |= dict(zip(keys, draw_cases(exam, scheme, task).values(), strict=True))
     return pictures

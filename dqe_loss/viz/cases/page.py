@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqe_loss.core.centers import PLACES, SURVEY
-from dqe_loss.core.slicing import VIEWS
+from dqe_loss.core.centers import SURVEY, places_of
 from dqe_loss.data.tables.warning_kinds import to_review
-from dqe_loss.viz.cases.pictures import SHOWN, ViewPicture
-from dqe_loss.viz.hanging import OUTLINES
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.viz.cases.pictures import ViewPicture
+from dqe_loss.viz.hanging import outlines_of
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, fill_template, format_number
 
 Key = tuple[str, str]
@@ -26,17 +26,6 @@ Key = tuple[str, str]
 Pictures = Mapping[Key, list[ViewPicture] | str]
 """The pictures of flagged segmentations, or why there are none."""
 
-_NUMBERS = {
-    "mean": ("mean", 2),
-    **{view: (view, 2) for view in VIEWS},
-    "spread": ("spread", 2),
-    "dice": ("dice", 2),
-    "dice_low": ("dice_low", 2),
-    "tc_ml": ("TC ml", 1),
-    "wt_ml": ("WT ml", 1),
-    "et_ml": ("ET ml", 1),
-}
-_FILES = ("mask", "t1c", "t1", "t2", "flair")
 _DECISIONS = ("keep", "review", "drop")
 _BIN = 0.25  # stars
 _PLOT = (960, 220, 34)  # width, height, height of the axis below it; CSS scales it
@@ -68,6 +57,7 @@ def render_cases(
     threshold: float | None = None,
     notices: Sequence[str] = (),
     sections: Sequence[Section] = (),
+    task: Task = GLIOMA,
 ) -> str:
     """Write the page.
 
@@ -80,6 +70,7 @@ def render_cases(
         threshold: stars that are marked in the distribution.
         notices: what a reader must know before all else.
         sections: parts of the page before the cases.
+        task: what was rated.
 
     Returns:
         HTML that needs no other file and no network.
@@ -97,16 +88,17 @@ def render_cases(
         surrogate_text=SURROGATE_TEXT.get(kind, SURROGATE_TEXT["unknown"]),
         notices=list(notices),
         tiles=_tiles(table, unit),
-        plot=_distribution(table, threshold),
+        plot=_distribution(table, threshold, task),
         sections=[_encoded(section) for section in sections],
         decided=decided,
-        data=_data(table, pictures, unit, decided),
-        cases=_cases(table, pictures),
-        outlines=OUTLINES,
+        data=_data(table, pictures, unit, decided, task),
+        cases=_cases(table, pictures, task),
+        outlines=outlines_of(task),
+        regions=_told_regions(task),
         pictured=len(pictures),
         checkpoint=f"{table['checkpoint'].iloc[0]} ({table['checkpoint_sha256'].iloc[0]})",
         centers=centers,
-        places_text=_places_text(centers),
+        places_text=_places_text(centers, task),
     )
 
 
@@ -131,14 +123,29 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
     return first.append(rest[np.random.default_rng(0).permutation(len(rest))])[:limit]
 
 
-def _places_text(centers: str) -> str:
+def _told_regions(task: Task) -> str:
+    """The regions in words, with their names in the table: ``tumor core (TC)``."""
+    return ", ".join(
+        region if task.title(region) == region else f"{task.title(region)} ({region})" for region in task.regions
+    )
+
+
+def _numbers(task: Task) -> dict[str, tuple[str, int]]:
+    """Columns of numbers: heading and digits."""
+    stars = {name: (name, 2) for name in ("mean", *task.views, "spread", "dice", "dice_low")}
+    return stars | {f"{region.lower()}_ml": (f"{region} ml", 1) for region in task.regions}
+
+
+def _places_text(centers: str, task: Task) -> str:
     """Where the rated planes lie, in words; a table's own word for a place that is not ours."""
     words = centers.split()
-    places = [PLACES.get(place, place) for place in words if place != SURVEY]
+    known = places_of(task)
+    places = [known.get(place, place) for place in words if place != SURVEY]
+    planes = {1: "a plane", 2: "two planes", 3: "three planes"}[len(task.views)]
     if len(places) == 1:
-        text = f"three planes through {places[0]}"
+        text = f"{planes} through {places[0]}"
     else:
-        text = f"three planes through {', '.join(places[:-1])} and {places[-1]} each, of each view the lowest"
+        text = f"{planes} through {', '.join(places[:-1])} and {places[-1]} each, of each view the lowest"
     return text + (", lowered by what a refiner finds wrong all over the head" if SURVEY in words else "")
 
 
@@ -166,12 +173,13 @@ def _tiles(table: pd.DataFrame, unit: str) -> list[dict[str, str]]:
     return [dict(zip(("value", "label", "detail"), tile, strict=True)) for tile in tiles]
 
 
-def _distribution(table: pd.DataFrame, threshold: float | None) -> dict[str, Any]:
+def _distribution(table: pd.DataFrame, threshold: float | None, task: Task) -> dict[str, Any]:
     """A histogram of the mean stars, in pixels of the plot; the decisions are stacked."""
     width, height, axis = _PLOT
     stars = table["mean"].dropna()
-    low, high = math.floor(min([1.0, *stars])), math.ceil(max([6.0, *stars]))
-    edges = np.arange(low, high + _BIN / 2, _BIN)
+    low, high = math.floor(min([task.stars[0], *stars])), math.ceil(max([task.stars[1], *stars]))
+    width_of = _BIN if high - low > 2 else _BIN * (high - low) / 5
+    edges = np.arange(low, high + width_of / 2, width_of)
     groups = [stars[table["decision"] == d] for d in _DECISIONS] if "decision" in table else [stars]
     counts = np.array([np.histogram(group, edges)[0] for group in groups])
     most = max(1, int(counts.sum(0).max()))
@@ -212,11 +220,11 @@ def _distribution(table: pd.DataFrame, threshold: float | None) -> dict[str, Any
     }
 
 
-def _data(table: pd.DataFrame, pictures: Pictures, unit: str, decided: bool) -> dict[str, Any]:
+def _data(table: pd.DataFrame, pictures: Pictures, unit: str, decided: bool, task: Task) -> dict[str, Any]:
     """What the script sorts and filters: a few short values a row."""
     columns: list[dict[str, Any]] = [{"key": "exam", "label": "exam"}, {"key": "segmentation", "label": "segmentation"}]
     columns += [{"key": "decision", "label": "decision"}] if decided else []
-    numeric = {key: value for key, value in _NUMBERS.items() if key in table}  # not every checkpoint tells Dice
+    numeric = {key: value for key, value in _numbers(task).items() if key in table}  # not every checkpoint tells Dice
     columns += [{"key": key, "label": label, "digits": digits} for key, (label, digits) in numeric.items()]
     columns.append({"key": "note", "label": "note"})
     rows = []
@@ -225,7 +233,13 @@ def _data(table: pd.DataFrame, pictures: Pictures, unit: str, decided: bool) -> 
         decision = [row["decision"]] if decided else []
         rows.append([row["exam"], row["segmentation"], *decision, *numbers, row["note"]])
     pictured = [int(key in pictures) for key in zip(table["exam"], table["segmentation"], strict=True)]
-    return {"unit": unit, "columns": columns, "rows": rows, "pictured": pictured, "shown": list(SHOWN.values())}
+    return {
+        "unit": unit,
+        "columns": columns,
+        "rows": rows,
+        "pictured": pictured,
+        "shown": [task.title(m) for m in task.pictured],
+    }
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
@@ -238,14 +252,14 @@ def _notes(table: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _cases(table: pd.DataFrame, pictures: Pictures) -> list[tuple[int, dict[str, Any]]]:
+def _cases(table: pd.DataFrame, pictures: Pictures, task: Task) -> list[tuple[int, dict[str, Any]]]:
     """Number of the row, and what is shown where it is opened."""
     cases = []
     for number, row in enumerate(table.to_dict("records")):
         found = pictures.get((row["exam"], row["segmentation"]))
         if found is None:
             continue
-        files = {name: str(row[name]) for name in _FILES if row[name]}
+        files = {name: str(row[name]) for name in ("mask", *task.modalities) if row[name]}
         views = [] if isinstance(found, str) else [view.to_json() for view in found]
         cases.append((number, {"files": files, "views": views, "problem": found if isinstance(found, str) else ""}))
     return cases

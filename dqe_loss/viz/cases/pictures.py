@@ -15,15 +15,16 @@ from PIL import Image
 
 from dqe_loss.core.boxes import Box
 from dqe_loss.core.center_of_mass import hard_center_of_mass
-from dqe_loss.core.labels import regions_from_labels
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
+from dqe_loss.core.labels import SchemeLike, regions_from_labels
+from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
-from dqe_loss.task import MODALITIES, REGIONS
-from dqe_loss.viz.hanging import OUTLINES, gray, hung_plane, sides, window
+from dqe_loss.task import GLIOMA, Task
+from dqe_loss.viz.hanging import gray, hung_plane, outlines_of, sides, window
 from dqe_loss.viz.planes import bounding_box
 
-SHOWN = {"flair": "FLAIR", "t1c": "T1c", "t1": "T1", "t2": "T2"}
-"""Modalities from left to right: those first on which edema, core and enhancement are read."""
+SHOWN = GLIOMA.pictured
+"""Modalities of the built-in task from left to right."""
 
 _QUALITY = 70  # of 100; at 80 a case is a third larger, and looks the same
 
@@ -37,7 +38,7 @@ class ViewPicture:
         index: voxel coordinate of the plane.
         size: width and height of one modality's panel in voxels.
         spacing: mm of a voxel along both.
-        strip: WebP of the panels of `SHOWN`, side by side.
+        strip: WebP of the panels of the task's pictured modalities, side by side.
         outlines: region to an SVG path in half voxels from the panel's upper left corner; empty where it is not cut.
         letters: the patient's side at the panel's left and top, or nothing where the header is not to be trusted.
     """
@@ -56,28 +57,32 @@ class ViewPicture:
         return vars(self) | {"strip": image}
 
 
-def draw_cases(exam: Exam, label_scheme: str = "brats") -> dict[str, list[ViewPicture]]:
+def draw_cases(exam: Exam, label_scheme: SchemeLike | None = None, task: Task = GLIOMA) -> dict[str, list[ViewPicture]]:
     """Draw the planes that segmentations were rated in, as radiologists hang them (see `dqe_loss.viz.planes`).
 
     Args:
         exam: the exam, with the segmentations that are drawn; all pictures have one frame.
-        label_scheme: name of the label maps' scheme.
+        label_scheme: the label maps' scheme; the task's default if None.
+        task: what was rated.
 
     Returns:
-        Segmentation to a picture for each of `VIEWS`.
+        Segmentation to a picture for each of the task's views.
     """
     box = bounding_box(exam, exam.segmentations)
     cases = {}
     for name, labels in exam.segmentations.items():
-        regions = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
-        center = hard_center_of_mass(regions)[0].tolist()
-        masks = dict(zip(REGIONS, regions[0].numpy(), strict=True))
-        cases[name] = [_draw_view(exam, masks, view, center, box) for view in VIEWS]
+        regions = regions_from_labels(torch.from_numpy(labels)[None, None], find_scheme(label_scheme, task))
+        center = hard_center_of_mass(regions, task)[0].tolist()
+        masks = dict(zip(task.regions, regions[0].numpy(), strict=True))
+        cases[name] = [_draw_view(exam, masks, view, center, box, task) for view in task.views]
     return cases
 
 
-def _draw_view(exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box) -> ViewPicture:
-    panels = [_gray(hung_plane(exam.image[MODALITIES.index(m)], view, center, box)) for m in SHOWN]
+def _draw_view(
+    exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box, task: Task
+) -> ViewPicture:
+    places = [task.modalities.index(modality) for modality in task.pictured]
+    panels = [_gray(hung_plane(exam.image[i], view, center, box), task) for i in places]
     height, width = panels[0].shape
     content = io.BytesIO()
     Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=_QUALITY)
@@ -85,7 +90,7 @@ def _draw_view(exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: li
     across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
     trusted = aff2axcodes(exam.affine) == ("L", "P", "S")
     letters = sides(view) if trusted else ("", "")
-    outlines = {region: outline_path(hung_plane(masks[region], view, center, box)) for region in OUTLINES}
+    outlines = {region: outline_path(hung_plane(masks[region], view, center, box)) for region in outlines_of(task)}
     return ViewPicture(view, center[axis], (width, height), (across, down), content.getvalue(), outlines, letters)
 
 
@@ -111,7 +116,7 @@ def _path(points: NDArray[np.int64]) -> str:
     return f"M{points[0, 0]} {points[0, 1]}l{text}z"
 
 
-def _gray(plane: NDArray[Any]) -> NDArray[np.uint8]:
-    shades = gray(plane.astype(np.float32), *window(plane[plane > 0]))
+def _gray(plane: NDArray[Any], task: Task) -> NDArray[np.uint8]:
+    shades = gray(plane.astype(np.float32), *(task.window or window(plane[plane > 0])))
     levels: NDArray[np.uint8] = np.rint(255 * shades).astype(np.uint8)
     return levels

@@ -1,0 +1,321 @@
+"""What a task is: all that rating, training and auditing must know of what is segmented, checked as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from math import isfinite
+
+from dqe_loss.tasks.label_scheme import LabelScheme
+
+VIEWS = ("axial", "coronal", "sagittal")
+"""The three views: planes of constant Z, of constant Y and of constant X."""
+
+NO_NAMES = (
+    *("mask", "brain", "survey", "mean", "spread", "lowest", "exam", "segmentation", "reference", "rater", "view"),
+    *("stars", "kind", "task", "warnings", "error", "label_scheme", "unit", "look", "checkpoint", "labels", "dice"),
+)
+"""Words with a meaning of their own in tables and options."""
+
+PALETTE = ("#F0E442", "#56B4E9", "#FF4A26", "#009E73", "#E69F00", "#CC79A7", "#0072B2", "#FFFFFF")
+"""Colors of regions where a task names none: Okabe and Ito's, which color-blind readers tell apart."""
+
+
+class TaskError(ValueError):
+    """A task cannot be used.
+
+    Attributes:
+        problems: every problem that was found, each with its cure.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class SchemeLabels:
+    """The labels of a scheme, as a task's file has them; see `LabelScheme`."""
+
+    labels: Mapping[str, tuple[int, ...]]
+    either: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """How an exam's files are named.
+
+    Attributes:
+        endings: for each modality the last parts that its file may have, lower case (``case-7_t1.nii.gz``: ``t1``);
+            the modality's own name where none are given.
+        words: further names of modalities in an nnU-Net ``dataset.json``.
+        channels: order of nnU-Net's channels where its ``dataset.json`` does not say; the task's order if empty.
+        images: for each modality a path in the folder of a data set, with ``{exam}`` for the exam's name.
+        reference: the same of the reference.
+    """
+
+    endings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a surrogate rates. Its checkpoint carries it, and everything that depends on it asks it there.
+
+    Attributes:
+        name: name of the task.
+        modalities: scans of an exam, in the order of an image's channels where no other is given.
+        regions: regions of a segmentation, in the order of a mask's channels. They may overlap.
+        tissues: what a softmax head or a label map tells apart beside background: a label scheme has labels of each.
+        centers: regions through whose center of mass the planes go: of the first that a mask has; that of the
+            whole, or the first region, if none is named.
+        whole: the region that holds all others, if there is one; an exam whose target is empty has nothing to rate.
+        field_of_view: height and width in voxels that planes are padded to, even, 64 or more for a refiner.
+        parts: the tissues that each region is made of; a region without any is the tissue of its name.
+        schemes: label schemes by name, the first is the default; without any, tissues have the labels 1, 2, ...
+        views: which views are rated; of 2D images (volumes of one plane) ``axial`` alone.
+        spacing: size of a voxel in mm along X, Y, Z, as surrogates of this task know them.
+        grid: usual number of voxels along X, Y, Z; another is told. None where exams differ.
+        source: data set whose grid that is, in words.
+        window: intensities that become 0 and 1, such as (-160, 240) for CT; None scales each image by itself.
+        stars: lowest and highest rating of the scale.
+        lesion: whether it may lie anywhere and more than once: hardening then turns planes, mirrors them, and puts what
+            is segmented into other places, which would be false of an organ.
+        error_size: size of simulated errors, as a factor of those for a tumor of some 50 mm.
+        smallest_crop: smallest side in voxels of a crop whose padded planes are rated; 0 for any.
+        largest_share: largest segmentation, as a share of the image's voxels other than 0, that is no warning.
+        bright: modality that is bright where to look: planes can go through its brightest place; empty for none.
+        contrast: a modality with contrast agent, and the one that is the same without; empty for none.
+        shown: modalities in pictures, in this order; all if empty.
+        subject: what is segmented, in a word.
+        titles: names for readers, of modalities, tissues and regions.
+        colors: colors of regions and tissues in pictures.
+        spurious: how often a false piece is of which tissue; equally often if empty.
+        taken_for: what a tissue that was not recognized is labeled; background if it is not named.
+        files: how files are named.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    regions: tuple[str, ...]
+    tissues: tuple[str, ...]
+    centers: tuple[str, ...] = ()
+    whole: str = ""
+    field_of_view: tuple[int, int] = (240, 240)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schemes: Mapping[str, SchemeLabels] = field(default_factory=dict)
+    views: tuple[str, ...] = VIEWS
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    grid: tuple[int, int, int] | None = None
+    source: str = ""
+    window: tuple[float, float] | None = None
+    stars: tuple[float, float] = (1.0, 6.0)
+    lesion: bool = False
+    error_size: float = 1.0
+    smallest_crop: int = 0
+    largest_share: float = 1.0
+    bright: str = ""
+    contrast: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    subject: str = "segmentation"
+    titles: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
+    spurious: Mapping[str, float] = field(default_factory=dict)
+    taken_for: Mapping[str, str] = field(default_factory=dict)
+    files: FileNames = field(default_factory=FileNames)
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from the rest, and check all of it.
+
+        Raises:
+            TaskError: naming every problem, with its cure.
+        """
+        for one in fields(self):  # lists of a file
+            value = getattr(self, one.name)
+            if isinstance(value, list):
+                object.__setattr__(self, one.name, tuple(value))
+        parts = {name: tuple(self.parts.get(name, (name,))) for name in self.regions}
+        object.__setattr__(self, "parts", parts)
+        if not self.schemes:
+            numbered = {tissue: (label,) for label, tissue in enumerate(self.tissues, 1)}
+            object.__setattr__(self, "schemes", {"labels": SchemeLabels(numbered)})
+        if not self.whole:
+            holding = [name for name, tissues in parts.items() if set(tissues) == set(self.tissues)]
+            object.__setattr__(self, "whole", holding[0] if holding else "")
+        if not self.centers:
+            object.__setattr__(self, "centers", (self.whole or next(iter(self.regions), ""),))
+        if problems := problems_of(self):
+            raise TaskError(*problems)
+        family: dict[str, LabelScheme] = {}
+        for name, scheme in self.schemes.items():
+            labels = {tissue: tuple(found) for tissue, found in scheme.labels.items()}
+            family[name] = LabelScheme(
+                name, labels, self.tissues, parts, scheme.either, self.title(scheme.either), scheme.note, family
+            )
+        # Made once, so that the same scheme is the same object.
+        object.__setattr__(self, "_family", family)
+        numbered = {tissue: (label,) for label, tissue in enumerate(self.tissues, 1)}
+        object.__setattr__(self, "_canonical", LabelScheme("canonical", numbered, self.tissues, parts))
+
+    @property
+    def tissue_channels(self) -> int:
+        """Channels of a softmax head or of one-hot labels: background, and the tissues."""
+        return 1 + len(self.tissues)
+
+    @property
+    def label_schemes(self) -> dict[str, LabelScheme]:
+        """All label schemes by name; the first is the default."""
+        family: dict[str, LabelScheme] = self._family  # type: ignore[attr-defined]
+        return family
+
+    @property
+    def default_scheme(self) -> str:
+        """Name of the label scheme where nothing else is said."""
+        return next(iter(self.schemes))
+
+    @property
+    def canonical(self) -> LabelScheme:
+        """The scheme in which masks are made: the tissues as 1, 2, ... in their order."""
+        scheme: LabelScheme = self._canonical  # type: ignore[attr-defined]
+        return scheme
+
+    def scheme(self, name: str | None = None) -> LabelScheme:
+        """A label scheme by name; the default if None.
+
+        Raises:
+            ValueError: if there is none of that name.
+        """
+        name = self.default_scheme if name is None else name
+        if name not in self.label_schemes:
+            known = ", ".join(self.label_schemes)
+            raise ValueError(f"unknown label scheme {name!r}; expected one of {known}")
+        return self.label_schemes[name]
+
+    @property
+    def covering(self) -> tuple[str, ...]:
+        """Regions that together hold all that is segmented: the whole, or those that lie in no other."""
+        if self.whole:
+            return (self.whole,)
+        sets = {name: set(tissues) for name, tissues in self.parts.items()}
+        return tuple(name for name, own in sets.items() if not any(own < other for other in sets.values()))
+
+    @property
+    def painting(self) -> tuple[tuple[str, int], ...]:
+        """Regions from the largest to the smallest, and the canonical label that each is painted with."""
+        ordered = sorted(self.regions, key=lambda region: -len(self.parts[region]))
+        painted = []
+        for name in ordered:
+            inner = {t for r in self.regions if set(self.parts[r]) < set(self.parts[name]) for t in self.parts[r]}
+            own = [tissue for tissue in self.tissues if tissue in self.parts[name] and tissue not in inner]
+            tissue = own[0] if own else self.parts[name][0]
+            painted.append((name, 1 + self.tissues.index(tissue)))
+        return tuple(painted)
+
+    @property
+    def planar(self) -> bool:
+        """Whether images are single planes."""
+        return self.views == ("axial",)
+
+    @property
+    def pictured(self) -> tuple[str, ...]:
+        """Modalities in pictures, in their order."""
+        return self.shown or self.modalities
+
+    def title(self, name: str) -> str:
+        """The name of a modality, tissue or region for readers."""
+        return self.titles.get(name, name)
+
+    def color(self, region: str) -> str:
+        """Color of a region in pictures."""
+        return self.colors.get(region, PALETTE[self.regions.index(region) % len(PALETTE)])
+
+    def endings(self, modality: str) -> tuple[str, ...]:
+        """Last parts of a file's name, lower case, by which a modality is known."""
+        return self.files.endings.get(modality, (modality.lower(),))
+
+    def list_titles(self, names: tuple[str, ...], word: str = "and") -> str:
+        """Names for readers in a row: ``a, b and c``."""
+        told = [self.title(name) for name in names]
+        return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} {word} {told[-1]}"
+
+
+def problems_of(task: Task) -> list[str]:
+    """What is wrong with a task, each problem with its cure."""
+    found = []
+
+    def expect(fits: bool, problem: str) -> None:
+        if not fits:
+            found.append(f"task {task.name!r}: {problem}")
+
+    def known(what: str, names: set[str], of: tuple[str, ...]) -> None:
+        unknown = sorted(names - set(of))
+        expect(not unknown, f"{what} must name {' or '.join(of)}, got {', '.join(unknown)}")
+
+    expect(bool(task.name) and task.name == task.name.strip(), "give it a name without blanks around it")
+    for what in ("modalities", "regions", "tissues"):
+        names = getattr(task, what)
+        plain = all(isinstance(name, str) and name.strip() == name and name for name in names)
+        expect(bool(names) and plain and len(set(names)) == len(names), f"{what} must be names, each once, got {names}")
+        if reserved := sorted(set(names) & {*NO_NAMES, *VIEWS}):
+            expect(False, f"{what}: {', '.join(reserved)} has a meaning of its own; choose another name")
+    folded = [name.lower() for name in task.regions]
+    expect(len(set(folded)) == len(folded), "regions must differ in more than capital letters, for tables are named so")
+    known("centers", set(task.centers), task.regions)
+    known("whole", {task.whole} - {""}, task.regions)
+    for region, tissues in task.parts.items():
+        known(f"region {region}", set(tissues), task.tissues)
+        expect(bool(tissues), f"region {region} is made of nothing; name its tissues")
+    expect(
+        set(task.tissues) <= {tissue for tissues in task.parts.values() for tissue in tissues},
+        "each tissue must be part of a region; leave out of tissues what is not rated, and keep its label",
+    )
+    if task.whole and task.whole in task.parts:
+        fits = set(task.parts[task.whole]) == set(task.tissues)
+        expect(fits, f"whole: {task.whole} must hold all tissues; leave whole out if no region does")
+    expect(
+        set(task.views) <= set(VIEWS) and 0 < len(task.views) == len(set(task.views)),
+        f"views must be one or more of {', '.join(VIEWS)}, each once, got {task.views}",
+    )
+    sides = task.field_of_view
+    expect(len(sides) == 2 and min(sides) > 0, f"field_of_view must be two numbers of voxels, got {sides}")
+    expect(
+        len(task.spacing) == 3 and all(isfinite(mm) and mm > 0 for mm in task.spacing),
+        f"spacing must be the size of a voxel in mm along X, Y and Z, got {task.spacing}",
+    )
+    for what in ("window", "stars"):
+        pair = getattr(task, what)
+        expect(pair is None or (len(pair) == 2 and pair[0] < pair[1]), f"{what} must rise, as in (0, 1), got {pair}")
+    expect(task.error_size > 0, f"error_size must be above 0, got {task.error_size}")
+    expect(task.smallest_crop >= 0, f"smallest_crop must be 0 or above, got {task.smallest_crop}")
+    expect(0 < task.largest_share <= 1, f"largest_share must be above 0 and up to 1, got {task.largest_share}")
+    known("bright", {task.bright} - {""}, task.modalities)
+    known("contrast", set(task.contrast), task.modalities)
+    known("shown", set(task.shown), task.modalities)
+    known("spurious", set(task.spurious), task.tissues)
+    known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
+    for what in ("endings", "images"):
+        known(f"files.{what}", set(getattr(task.files, what)), task.modalities)
+    known("files.channels", set(task.files.channels), task.modalities)
+    patterns = [*task.files.images.values(), *([task.files.reference] if task.files.reference else [])]
+    expect(all("{exam}" in text for text in patterns), "paths in files must hold {exam}, the exam's name")
+    missing = sorted(set(task.modalities) - set(task.files.images)) if task.files.images else []
+    expect(not missing, f"files.images lacks {', '.join(missing)}; give a path for each modality")
+    for name, scheme in task.schemes.items():
+        found += [f"task {task.name!r}: label scheme {name}: {text}" for text in _scheme_problems(task, scheme)]
+    return found
+
+
+def _scheme_problems(task: Task, scheme: SchemeLabels) -> list[str]:
+    found = []
+    if missing := [tissue for tissue in task.tissues if not scheme.labels.get(tissue)]:
+        found.append(f"has no label of {', '.join(missing)}; name each tissue's")
+    labels = [label for labels in scheme.labels.values() for label in labels]
+    if not all(isinstance(label, int) and 0 < label < 256 for label in labels):
+        found.append(f"labels must be whole numbers from 1 to 255 (0 is background), got {labels}")
+    elif twice := sorted({label for label in labels if labels.count(label) > 1}):
+        found.append(f"the label {twice[0]} stands for two things; a label is of one tissue")
+    if scheme.either and len(scheme.labels.get(scheme.either, ())) < 2:
+        found.append(f"either: {scheme.either} must have two labels or more")
+    return found

@@ -1,0 +1,82 @@
+"""A task from nnU-Net's ``dataset.json``: what it tells of modalities, labels and regions, to be completed by hand."""
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from dqe_loss.tasks.definition import Task
+from dqe_loss.tasks.reading import task_from_dict
+
+WHOLE = "foreground"
+"""Name of the region that holds all labels, where there are several: planes go through its center."""
+
+_CT_WINDOW = (-160.0, 240.0)
+"""Soft tissue, in Hounsfield units; where a channel is called CT."""
+
+
+def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
+    """Read a task from a ``dataset.json``.
+
+    Args:
+        path: the file, of nnU-Net's version 1 (``modality``, labels by number) or 2 (``channel_names``, labels by name;
+            a list of numbers makes a region of several labels).
+        name: what to call the task; the folder's name, without ``DatasetXXX_`` or ``TaskXX_``, if None.
+
+    Returns:
+        The task. Field of view, spacing and size of errors are not in the file: say them in the task's own.
+
+    Raises:
+        ValueError: if the file is not there, or does not describe channels and labels.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_bytes())
+        channels = content.get("channel_names", content.get("modality"))
+        modalities = [_identifier(str(channels[str(number)])) for number in range(len(channels))]
+        labels = named_labels(content["labels"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected nnU-Net's dataset.json with channel_names and labels, could not read them ({error!r})"
+        ) from error
+    if not labels:
+        raise ValueError(f"{path}: names no label but background; a task needs one at least")
+    twice = len(set(modalities)) < len(modalities)
+    values: dict[str, Any] = {
+        "name": name or re.sub(r"^(Dataset|Task)\d+_", "", path.resolve().parent.name).lower(),
+        "modalities": [f"{m}_{i}" for i, m in enumerate(modalities)] if twice else modalities,
+        **_tissues_and_regions(labels),
+    }
+    if modalities == ["ct"]:
+        values["window"] = list(_CT_WINDOW)
+    return task_from_dict(values)
+
+
+def named_labels(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Name to numbers of each label, whichever version wrote them; background, and voxels to ignore, are left out."""
+    found = {}
+    for key, value in labels.items():
+        name, numbers = (str(value), int(key)) if str(key).isdecimal() else (str(key), value)
+        listed = tuple(int(number) for number in (numbers if isinstance(numbers, list) else [numbers]))
+        if listed != (0,) and name.lower() != "ignore":
+            found[name] = listed
+    return found
+
+
+def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Labels by tissue, and regions: those of the file, and all of it together where there are several."""
+    regions = {_identifier(name): numbers for name, numbers in labels.items()}
+    alone = {numbers[0]: name for name, numbers in regions.items() if len(numbers) == 1}
+    numbers = sorted(set(chain.from_iterable(regions.values())))
+    tissue = {number: alone.get(number, f"label_{number}") for number in numbers}
+    parts = {name: [tissue[number] for number in own] for name, own in regions.items()}
+    if not any(set(own) == set(tissue.values()) for own in parts.values()):
+        parts = {WHOLE: list(tissue.values()), **parts}
+    return {"labels": {name: number for number, name in tissue.items()}, "regions": parts}
+
+
+def _identifier(name: str) -> str:
+    """A name as tables and options take it: small letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"

@@ -1,0 +1,194 @@
+"""Tasks as plain values: read from YAML or JSON, found by name, written into checkpoints."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from dqe_loss.tasks.blobs import BLOBS
+from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task, TaskError
+from dqe_loss.tasks.glioma import GLIOMA
+
+BUILT_IN = {task.name: task for task in (GLIOMA, BLOBS)}
+"""Tasks that come with the package, by name."""
+
+_FIRST_FIELDS = ("name", "modalities", "regions", "tissues", "centers", "whole", "field_of_view")
+"""What checkpoints have said of a task since there were tasks; of a built-in one they say no more."""
+
+
+def find_task(named: str | Path | None) -> Task:
+    """A task by the name of a built-in one, or by its file; glioma if nothing is named.
+
+    Raises:
+        ValueError: there is no such task, or the file does not describe one.
+        OSError: the file cannot be read.
+    """
+    if named is None:
+        return GLIOMA
+    if str(named) in BUILT_IN:
+        return BUILT_IN[str(named)]
+    path = Path(named)
+    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+        raise ValueError(
+            f"--task {named}: expected {', '.join(BUILT_IN)}, or a .yaml or .json file that describes a task"
+        )
+    return read_task(path)
+
+
+def read_task(path: str | Path) -> Task:
+    """Read a task from a YAML or JSON file.
+
+    Args:
+        path: the file; ``docs/how-to/your-own-task.md`` shows one.
+
+    Raises:
+        ValueError: if there is no such file, or it does not describe a task; a `TaskError` names every problem.
+        ImportError: if a YAML file is read without PyYAML.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file that describes a task, found nothing there; check the path")
+    try:
+        values = json.loads(path.read_bytes()) if path.suffix.lower() == ".json" else _read_yaml(path)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); expected YAML or JSON") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path}: expected fields and their values, found {type(values).__name__}")
+    try:
+        return task_from_dict(values)
+    except TaskError as error:
+        raise TaskError(*(f"{path}: {problem}" for problem in error.problems)) from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as a task ({error})") from error
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ImportError('YAML files need yaml; run: pip install "dqe_loss[train]", or write JSON') from error
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+
+
+def task_from_dict(values: Mapping[str, Any]) -> Task:
+    """A task from plain values, as a file or a checkpoint has them.
+
+    Beside the fields of `Task`, ``labels`` may stand for a single label scheme (tissue to label or labels), and
+    ``regions`` may map each region to its tissues. Without ``tissues``, those of the labels that a region names count.
+
+    Raises:
+        TaskError: naming every problem.
+    """
+    given = dict(values)
+    built_in = BUILT_IN.get(str(given.get("name")))
+    if built_in is not None and all(_plain(getattr(built_in, k, None)) == _plain(v) for k, v in given.items()):
+        return built_in
+    known = [one.name for one in fields(Task)]
+    if unknown := sorted(set(map(str, given)) - {*known, "labels"}):
+        raise TaskError(f"unknown fields {', '.join(unknown)}; expected {', '.join([*known, 'labels'])}")
+    if "labels" in given:
+        if "schemes" in given:
+            raise TaskError("expected labels (one scheme) or schemes (several), found both; leave one out")
+        given["schemes"] = {"labels": given.pop("labels")}
+    if "schemes" in given:
+        given["schemes"] = {str(name): _scheme(scheme) for name, scheme in given["schemes"].items()}
+    if isinstance(given.get("regions"), Mapping):
+        named = {str(name): _names(tissues) for name, tissues in given["regions"].items()}
+        given["parts"], given["regions"] = named, tuple(named)
+    elif "parts" in given:
+        given["parts"] = {str(name): _names(tissues) for name, tissues in given["parts"].items()}
+    if "tissues" not in given and "schemes" in given:
+        labeled = next(iter(given["schemes"].values())).labels
+        used = {t for name in given.get("regions", ()) for t in given.get("parts", {}).get(name, (name,))}
+        given["tissues"] = tuple(tissue for tissue in labeled if tissue in used)
+    if "files" in given:
+        files = dict(given["files"])
+        if unknown := sorted(set(files) - {one.name for one in fields(FileNames)}):
+            raise TaskError(
+                f"files: unknown fields {', '.join(unknown)}; expected images, reference, endings, channels"
+            )
+        files["endings"] = {name: _names(endings) for name, endings in files.get("endings", {}).items()}
+        listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in files.items()}
+        given["files"] = FileNames(**listed)
+    if missing := [name for name in ("name", "modalities", "regions", "tissues") if not given.get(name)]:
+        what = "labels" if missing == ["tissues"] else ", ".join(missing)
+        raise TaskError(f"lacks {what}; a task needs name, modalities, regions and labels")
+    filled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    return Task(**filled)
+
+
+def task_to_dict(task: Task) -> dict[str, Any]:
+    """A task as JSON-ready values; of a built-in one what tells it, which earlier versions read, too."""
+    values: dict[str, Any] = _plain(asdict(task))
+    return {name: values[name] for name in _FIRST_FIELDS} if task == BUILT_IN.get(task.name) else values
+
+
+def decisive_values(task: Task) -> dict[str, Any]:
+    """What of a task decides which stars a mask gets."""
+    names = (*_FIRST_FIELDS, "parts", "views", "window")
+    return {name: _plain(getattr(task, name)) for name in names}
+
+
+def check_task(given: Task, expected: Task, what: str, cure: str) -> None:
+    """Refuse data of another task, by name.
+
+    Args:
+        given: the task of the data, or the one that was said.
+        expected: that of a checkpoint or a run.
+        what: what is of the expected task, such as ``"checkpoint x.safetensors"``.
+        cure: what to do.
+
+    Raises:
+        ValueError: naming both tasks, or what differs between two of one name.
+    """
+    if given.name != expected.name:
+        raise ValueError(f"{what} is of the task {expected.name!r}, and not of {given.name!r}; {cure}")
+    mine, theirs = decisive_values(given), decisive_values(expected)
+    if differing := [name for name in mine if mine[name] != theirs[name]]:
+        name = differing[0]
+        raise ValueError(
+            f"{what} knows another task {expected.name!r}: {name} there is {theirs[name]}, here {mine[name]}; {cure}"
+        )
+
+
+def settle_task(named: str | Path | None, of_checkpoint: Task, checkpoint: str) -> Task:
+    """The task of a command that was given a checkpoint: the checkpoint's, or the one that was named if it is the same.
+
+    The named one may differ in what decides no stars: label schemes, files, colors.
+
+    Raises:
+        ValueError: if the checkpoint is of another task, naming both.
+    """
+    if named is None:
+        return of_checkpoint
+    given = find_task(named)
+    check_task(given, of_checkpoint, checkpoint, "leave --task out, or give a checkpoint of that task")
+    return given
+
+
+def _scheme(values: Any) -> SchemeLabels:
+    if isinstance(values, SchemeLabels):
+        return values
+    if not isinstance(values, Mapping):
+        raise TaskError(f"labels must map each tissue to its label, got {values!r}")
+    nested = isinstance(values.get("labels"), Mapping)
+    labels = values["labels"] if nested else values
+    more = {k: str(v) for k, v in values.items() if k != "labels"} if nested else {}
+    if unknown := sorted(set(more) - {"either", "note"}):
+        raise TaskError(f"label scheme: unknown fields {', '.join(unknown)}; expected labels, either, note")
+    return SchemeLabels({str(k): tuple(v) if isinstance(v, (list, tuple)) else (v,) for k, v in labels.items()}, **more)
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
