@@ -27,7 +27,8 @@ medical device.
 
 **Kind of ratings: {hybrid}.** {first} a refiner, has learned from references which voxels of a mask are wrong; stars
 above the lowest are multiplied by how far it agrees with the mask (from {full_marks:g} on wholly, over all of the head
-from {survey_full_marks:g} on), to the power {exponent:g}. What lowers the stars is overlap as the refiner sees it, no human judgment.
+from {survey_full_marks:g} on), to the power {exponent:g}. What lowers the stars is overlap as the refiner
+sees it, no human judgment.
 
 **Units.** {units}
 

@@ -387,8 +387,8 @@ class DQELoss(RatingTerm):
             self._tell_once(
                 "small",
                 f"crops of {tuple(size)} voxels are smaller than {self.task.smallest_crop} along an axis: DQELoss "
-                "skips every one of them, and its value is 0. Give it the full-size target and image with origin=, train on "
-                "larger crops, or say DQELoss(on_small='pad')",
+                "skips every one of them, and its value is 0. Give it the full-size target and image with origin=, "
+                "train on larger crops, or say DQELoss(on_small='pad')",
             )
         return rated
 

@@ -134,8 +134,8 @@ def read_target(
         if mask.tissues and bool((total.minimum((total - 1).abs()) > ONE_HOT_TOLERANCE).any()):
             raise ValueError(
                 f"the target has {tissue_channels} channels that add up to neither 0 nor 1 in a voxel, so they are not "
-                "one-hot background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, as "
-                "in target[:, :-1] (DQELoss ignores no voxels); if all of them are regions, name them in region_order="
+                "one-hot background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, "
+                "as in target[:, :-1] (DQELoss ignores no voxels); if all are regions, name them in region_order="
             )
         if not mask.tissues:
             _check_nesting(target, region_order, label_scheme)

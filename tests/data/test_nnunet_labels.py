@@ -8,10 +8,11 @@ from cohort import write, write_exam
 from helpers import make_labels, small_surrogate
 
 from dqe_loss import save_surrogate
-from dqe_loss.data.discovery.nnunet_labels import read_tissues, settle_scheme
+from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
 from dqe_loss.rate.plan import RatePlan, find_planned_exams
+from dqe_loss.tasks.glioma_labels import read_tissues
 
 OWN = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}  # its BraTS conversion
 MSD = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}

@@ -1,0 +1,268 @@
+"""A second task: are the machinery's stars worth as much on the hippocampus as on gliomas? Held out by person.
+
+Run: ``python benchmarks/hippocampus.py --data FOLDER`` (folders ``images`` and ``labels`` of the Medical Segmentation
+Decathlon's Task04). Simulate, train, harden, evaluate and audit, each by its command, as a lab would; what is done is
+kept, and a run that was stopped goes on. Left and right of one person never lie in two parts.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+from _report import machine
+from _results import markdown_table, write_json
+from sklearn.metrics import roc_auc_score
+
+from dqe_loss.data.discovery.named_exams import find_by_pattern
+from dqe_loss.surrogate.checkpoint import assemble, load_surrogate, save_surrogate, weights_of
+from dqe_loss.surrogate.config import NO_NETWORK
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.task import read_task
+
+ROOT = Path(__file__).resolve().parents[1]
+BAD = 0.7
+"""Mean Dice below which a mask counts as a failure."""
+GOOD = 0.9
+"""Mean Dice from which on a mask counts as good."""
+
+
+@dataclass(frozen=True)
+class HippocampusOptions:
+    """Options of the command line."""
+
+    data: Path
+    """Folder with ``images`` and ``labels``."""
+    task: Path = ROOT / "examples" / "tasks" / "hippocampus.yaml"
+    """The task's file."""
+    work: Path = Path("runs/hippocampus")
+    """Folder of simulations, checkpoints and reports."""
+    out: Path = ROOT / "benchmarks" / "results" / "hippocampus.json"
+    """Where the figures go."""
+    test_share: float = 0.3
+    """Share of the persons that nothing learns from."""
+    choice_share: float = 0.1
+    """Share of the persons by which the best states are chosen."""
+    seed: int = 0
+    """Seed of the split."""
+    segmentations: int = 4
+    """Rated segmentations of each taught exam, the reference among them."""
+    unseen_segmentations: int = 6
+    """The same of each held-out exam."""
+    epochs: int = 8
+    """Passes of the training over its planes."""
+    architecture: str = "resnet18"
+    """Network that learns the ratings."""
+    steps: int = 1500
+    """Steps of the hardening."""
+    audited: int = 2
+    """Held-out persons whose exam is audited."""
+    attack_steps: int = 100
+    """Steps of each attack."""
+
+
+def person(exam: str) -> int:
+    """Whose exam it is: numbers 2k - 1 and 2k are one person, left and right."""
+    return (int(exam.rpartition("_")[2]) + 1) // 2
+
+
+def split_by_person(exams: list[str], options: HippocampusOptions) -> dict[str, str]:
+    """Exam to ``train``, ``validation`` or ``test``; never two parts for one person."""
+    persons = sorted({person(exam) for exam in exams})
+    shuffled = np.random.default_rng(options.seed).permutation(persons).tolist()
+    tested, chosen = round(options.test_share * len(persons)), round(options.choice_share * len(persons))
+    part = dict.fromkeys(shuffled[:tested], "test") | dict.fromkeys(shuffled[tested : tested + chosen], "validation")
+    return {exam: part.get(person(exam), "train") for exam in exams}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The commands, one after the other, in a folder.
+
+    Attributes:
+        options: of the command line.
+    """
+
+    options: HippocampusOptions
+
+    def run(self, stage: str, *arguments: str | Path) -> None:
+        """Run a command unless its stage is done, and note its minutes."""
+        record = self.options.work / "stages.json"
+        done = json.loads(record.read_text()) if record.is_file() else {}
+        if stage in done:
+            return
+        start, before = time.perf_counter(), _cpu_seconds()
+        subprocess.run([sys.executable, "-m", "dqe_loss", *map(str, arguments)], check=True, cwd=self.options.work)
+        cpu, wall = (_cpu_seconds() - before) / 60, (time.perf_counter() - start) / 60
+        done[stage] = {"command": f"dqe {arguments[0]}", "minutes": wall, "cpu_minutes": cpu}
+        write_json(record, done)
+
+    def minutes(self) -> dict[str, dict[str, float]]:
+        """Minutes of each stage by the clock, and of a processor core: others may use the machine, too."""
+        stages = json.loads((self.options.work / "stages.json").read_text())
+        return {
+            stage: {"clock": round(found["minutes"], 1), "core": round(found["cpu_minutes"], 1)}
+            for stage, found in stages.items()
+        }
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def write_tables(options: HippocampusOptions) -> dict[str, Any]:
+    """Tables of paths and the split; returns how many persons and exams are in each part."""
+    found = find_by_pattern(options.data.resolve(), read_task(options.task))
+    parts = split_by_person([exam.name for exam in found], options)
+    rows = [{"exam": e.name, "segmentation": e.segmentations[0], "t1": e.images["t1"]} for e in found]
+    table = pd.DataFrame(rows)
+    options.work.mkdir(parents=True, exist_ok=True)
+    counts = {}
+    for part in ("train", "validation", "test"):
+        chosen = table[table["exam"].map(parts) == part]
+        chosen.to_csv(options.work / f"{part}.csv", index=False)
+        counts[part] = {"persons": len({person(name) for name in chosen["exam"]}), "exams": len(chosen)}
+    audited = table[table["exam"].map(parts) == "test"].drop_duplicates("exam").iloc[:: max(1, len(table) // 20)]
+    audited.head(options.audited).to_csv(options.work / "audited.csv", index=False)
+    taught = pd.concat([pd.read_csv(options.work / f"{part}.csv") for part in ("train", "validation")])
+    taught.to_csv(options.work / "taught.csv", index=False)
+    pd.DataFrame({"exam": list(parts), "split": list(parts.values())}).to_csv(options.work / "split.csv", index=False)
+    return counts
+
+
+def write_gate_alone(hardened: Path, out: Path) -> None:
+    """The refiner of a hardened checkpoint without the network beside it: what there is where nobody has rated."""
+    if out.is_file():
+        return
+    start = load_surrogate(hardened)
+    config = replace(start.config, architecture=NO_NETWORK, kind_of_ratings="metric")
+    alone = Surrogate(config, start.refiner)
+    own = {n: w for n, w in weights_of(alone).items() if not n.startswith("reader.")}
+    refiner = {n: w for n, w in weights_of(start).items() if n.startswith("reader.")}
+    save_surrogate(assemble(config, own | refiner), out)
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """What an evaluation says of held-out masks: those with errors, against Dice; good ones, against their ratings."""
+    table = pd.read_csv(folder / "predictions.csv")
+    compared = table[table["against"] == "reference"]
+    stars, dice = compared["stars_mean"], compared["dice_mean"]
+    rated = table[table["against"] == "ratings"]
+    references = rated[rated["segmentation"].str.contains("-seg-reference")]
+    ratings = rated.assign(off=(rated["stars_mean"] - rated["rated_mean"]).abs())
+    good = ratings[ratings["rated_mean"] >= 1 + 5 * GOOD]
+    return {
+        "masks": len(compared),
+        "exams": int(compared["exam"].nunique()),
+        "r": float(np.corrcoef(stars, dice)[0, 1]),
+        "auc": float(roc_auc_score(dice < BAD, -stars)),
+        "failures": float((dice < BAD).mean()),
+        "mae": float(ratings["off"].mean()),
+        "good_off": float(good["off"].mean()),
+        "good_off_most": float(good["off"].max()),
+        "good_within_half": float((good["off"] <= 0.5).mean()),
+        "reference_stars": float(references["stars_mean"].mean()),
+        "reference_lowest": float(references["stars_mean"].min()),
+    }
+
+
+def attacked(folder: Path) -> dict[str, Any]:
+    """What an audit says: verdicts, and Dice of each region that attacks leave of the expert's mask."""
+    audit = json.loads((folder / "audit.json").read_text())
+    runs = [
+        run
+        for exam in audit["parts"]["exploitation"]["exams"].values()
+        for planes in exam["attacks"]["reference"].values()
+        for guard, run in planes.items()
+        if guard == "on"
+    ]
+    left = np.array([run["after"]["planes"] for run in runs])
+    volume = np.array([run["after"]["volume"] for run in runs])
+    checks = [
+        {"what": check["what"], "measured": check["measured"], "limit": check["limit"], "passed": check["passed"]}
+        for part in audit["parts"].values()
+        for check in part["checks"]
+    ]
+    return {
+        "exams": len(audit["exams"]),
+        "left_mean": float(left.mean()),
+        "left_lowest": float(left.min()),
+        "left_volume_mean": float(volume.mean()),
+        "regions": audit["config"]["task"]["regions"],
+        "left_by_region": left.mean(0).tolist(),
+        "passed": {name: part["passed"] for name, part in audit["parts"].items()},
+        "checks": checks,
+    }
+
+
+def main(options: HippocampusOptions) -> None:
+    """Runs what is missing, prints the table and writes the figures."""
+    options = replace(options, work=options.work.resolve(), task=options.task.resolve(), out=options.out.resolve())
+    counts = write_tables(options)
+    chain, task = Chain(options), ("--task", options.task)
+    chain.run(
+        "simulate", "simulate", *task, "--exams", "taught.csv", "--segmentations", options.segmentations, "--raters", "3",
+        "--workers", "2", "--out", "simulated",
+    )  # fmt: skip
+    chain.run(
+        "simulate, held out", "simulate", *task, "--exams", "test.csv", "--segmentations", options.unseen_segmentations, "--raters", "0",
+        "--seed", "1", "--workers", "2", "--out", "unseen",
+    )  # fmt: skip
+    chain.run(
+        "train", "train", "paper", *task, "--ratings", "simulated/ratings.csv", "--split", "split.csv", "--out", "trained",
+        "--architecture", options.architecture, "--normalization", "head_mean", "--optimizer", "adamw",
+        "--epochs", options.epochs, "--batch", "60", "--micro-batch", "30", "--workers", "0",
+        "--augmentation.no-enabled", "--save-every", "1",
+        *(["--resume"] if (options.work / "trained" / "state.pt").is_file() else []),
+    )  # fmt: skip
+    chain.run(
+        "harden", "harden", *task, "--checkpoint", "trained/best.safetensors", "--exams", "train.csv",
+        "--held-out", "validation.csv", "--out", "hardened", "--steps", options.steps, "--errors", "12", "--save-every",
+        "250", "--exponent", "1", "--full-marks", "0.92", "--survey-full-marks", "0.92", "--workers", "0",
+        "--no-natural", *(["--resume"] if (options.work / "hardened" / "state.pt").is_file() else []),
+    )  # fmt: skip
+    write_gate_alone(options.work / "hardened" / "surrogate.safetensors", options.work / "gate.safetensors")
+    found: dict[str, Any] = {}
+    checkpoints = {
+        "hardened": "hardened/surrogate.safetensors",
+        "gate alone": "gate.safetensors",
+        "trained": "trained/best.safetensors",
+    }
+    for name, checkpoint in checkpoints.items():
+        folder = f"evaluated-{name.replace(' ', '-')}"
+        chain.run(
+            f"evaluate, {name}", "evaluate", checkpoint, "--ratings", "unseen/ratings.csv", "--exams",
+            "unseen/ratings.csv", "--reference", "*-seg-reference", "--resamples", "200", "--out", folder,
+        )  # fmt: skip
+        found[name] = measure(options.work / folder)
+    for name in ("hardened",):
+        folder = f"audited-{name.replace(' ', '-')}"
+        chain.run(
+            f"audit, {name}", "audit", checkpoints[name], "--exams", "audited.csv", "--attack-steps",
+            options.attack_steps, "--out", folder,
+        )  # fmt: skip
+        found[name]["audit"] = attacked(options.work / folder)
+    settings = {"epochs": options.epochs, "architecture": options.architecture, "steps": options.steps}
+    result = {
+        "parts": counts,
+        "settings": settings | {"seed": options.seed, "bad": BAD, "good": GOOD},
+        "minutes": chain.minutes(),
+        "checkpoints": found,
+        "machine": machine(),
+    }
+    write_json(options.out, result)
+    rows = [{"checkpoint": name} | {k: v for k, v in one.items() if k != "audit"} for name, one in found.items()]
+    print(markdown_table(rows))
+    print(json.dumps(result["minutes"]))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(HippocampusOptions, description=__doc__))
