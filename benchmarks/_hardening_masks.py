@@ -8,7 +8,7 @@ import numpy as np
 from dqe_loss.audit.absurd import absurd_masks
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.data.corruption import CORRUPTIONS, as_canonical, corrupt
-from dqe_loss.data.corruption.shapes import EDEMA, Labels
+from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluate.predictions import find_all_segmentations
 
@@ -55,7 +55,7 @@ def judged_masks(case: AuditedExam, source: ExamSource, seed: int) -> Iterator[J
     for name, labels in natural_masks(source).items():
         kind = WHOLE_ONLY if name.startswith(WHOLE_ONLY_FOLDER) else NATURAL
         if kind == WHOLE_ONLY:  # one label, whatever its number
-            labels = (labels > 0) * np.uint8(EDEMA)
+            labels = (labels > 0) * np.uint8(2)  # edema
         if not np.array_equal(labels, case.labels):
             yield JudgedMask(name, kind, name, np.nan, labels)
     for error in CORRUPTIONS:

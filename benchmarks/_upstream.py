@@ -29,7 +29,7 @@ def upstream(device: torch.device) -> Any:
 
 def arguments(paths: ExamPaths) -> dict[str, Path]:
     """The files as upstream's functions take them."""
-    return {name: getattr(paths, name) for name in MODALITIES} | {"segmentation": paths.segmentations[0]}
+    return {name: paths.images[name] for name in MODALITIES} | {"segmentation": paths.segmentations[0]}
 
 
 def exam_files(folder: Path | None, scratch: Path) -> tuple[ExamPaths, ExamPaths]:
@@ -56,7 +56,7 @@ def exam_files(folder: Path | None, scratch: Path) -> tuple[ExamPaths, ExamPaths
     paths = find_exam(gz)
     for file in gz.iterdir():
         (plain / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
-    moved = {name: plain / getattr(paths, name).stem for name in MODALITIES}
+    moved = {name: plain / paths.images[name].stem for name in MODALITIES}
     return paths, replace(paths, **moved, segmentations=(plain / paths.segmentations[0].stem,))
 
 

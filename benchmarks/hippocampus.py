@@ -21,13 +21,14 @@ from _report import machine
 from _results import markdown_table, write_json
 from sklearn.metrics import roc_auc_score
 
-from dqe_loss.data.discovery.named_exams import find_by_pattern
 from dqe_loss.surrogate.checkpoint import assemble, load_surrogate, save_surrogate, weights_of
 from dqe_loss.surrogate.config import NO_NETWORK
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.task import read_task
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+import split_by_person as split  # noqa: E402
+
 BAD = 0.7
 """Mean Dice below which a mask counts as a failure."""
 GOOD = 0.9
@@ -68,20 +69,6 @@ class HippocampusOptions:
     """Steps of each attack."""
 
 
-def person(exam: str) -> int:
-    """Whose exam it is: numbers 2k - 1 and 2k are one person, left and right."""
-    return (int(exam.rpartition("_")[2]) + 1) // 2
-
-
-def split_by_person(exams: list[str], options: HippocampusOptions) -> dict[str, str]:
-    """Exam to ``train``, ``validation`` or ``test``; never two parts for one person."""
-    persons = sorted({person(exam) for exam in exams})
-    shuffled = np.random.default_rng(options.seed).permutation(persons).tolist()
-    tested, chosen = round(options.test_share * len(persons)), round(options.choice_share * len(persons))
-    part = dict.fromkeys(shuffled[:tested], "test") | dict.fromkeys(shuffled[tested : tested + chosen], "validation")
-    return {exam: part.get(person(exam), "train") for exam in exams}
-
-
 @dataclass(frozen=True)
 class Chain:
     """The commands, one after the other, in a folder.
@@ -120,22 +107,18 @@ def _cpu_seconds() -> float:
 
 def write_tables(options: HippocampusOptions) -> dict[str, Any]:
     """Tables of paths and the split; returns how many persons and exams are in each part."""
-    found = find_by_pattern(options.data.resolve(), read_task(options.task))
-    parts = split_by_person([exam.name for exam in found], options)
-    rows = [{"exam": e.name, "segmentation": e.segmentations[0], "t1": e.images["t1"]} for e in found]
-    table = pd.DataFrame(rows)
-    options.work.mkdir(parents=True, exist_ok=True)
-    counts = {}
-    for part in ("train", "validation", "test"):
-        chosen = table[table["exam"].map(parts) == part]
-        chosen.to_csv(options.work / f"{part}.csv", index=False)
-        counts[part] = {"persons": len({person(name) for name in chosen["exam"]}), "exams": len(chosen)}
-    audited = table[table["exam"].map(parts) == "test"].drop_duplicates("exam").iloc[:: max(1, len(table) // 20)]
-    audited.head(options.audited).to_csv(options.work / "audited.csv", index=False)
-    taught = pd.concat([pd.read_csv(options.work / f"{part}.csv") for part in ("train", "validation")])
-    taught.to_csv(options.work / "taught.csv", index=False)
-    pd.DataFrame({"exam": list(parts), "split": list(parts.values())}).to_csv(options.work / "split.csv", index=False)
-    return counts
+    table = split.write_tables(
+        split.SplitOptions(
+            options.task, options.data, options.work, options.choice_share, options.test_share, options.seed
+        )
+    )
+    taught = table[table["part"] != "test"]
+    tested = table[table["part"] == "test"]
+    audited = tested.iloc[:: max(1, len(table) // 20)].head(options.audited)
+    for name, rows in (("taught", taught), ("audited", audited)):
+        rows.drop(columns=["person", "part"]).to_csv(options.work / f"{name}.csv", index=False)
+    counts = table.groupby("part").agg(persons=("person", "nunique"), exams=("exam", "nunique"))
+    return {str(part): {str(k): int(v) for k, v in row.items()} for part, row in counts.iterrows()}
 
 
 def write_gate_alone(hardened: Path, out: Path) -> None:
@@ -209,16 +192,16 @@ def main(options: HippocampusOptions) -> None:
     counts = write_tables(options)
     chain, task = Chain(options), ("--task", options.task)
     chain.run(
-        "simulate", "simulate", *task, "--exams", "taught.csv", "--segmentations", options.segmentations, "--raters", "3",
-        "--workers", "2", "--out", "simulated",
+        "simulate", "simulate", *task, "--exams", "taught.csv", "--segmentations", options.segmentations,
+        "--raters", "3", "--workers", "2", "--out", "simulated",
     )  # fmt: skip
     chain.run(
-        "simulate, held out", "simulate", *task, "--exams", "test.csv", "--segmentations", options.unseen_segmentations, "--raters", "0",
-        "--seed", "1", "--workers", "2", "--out", "unseen",
+        "simulate, held out", "simulate", *task, "--exams", "test.csv", "--segmentations", options.unseen_segmentations,
+        "--raters", "0", "--seed", "1", "--workers", "2", "--out", "unseen",
     )  # fmt: skip
     chain.run(
-        "train", "train", "paper", *task, "--ratings", "simulated/ratings.csv", "--split", "split.csv", "--out", "trained",
-        "--architecture", options.architecture, "--normalization", "head_mean", "--optimizer", "adamw",
+        "train", "train", "paper", *task, "--ratings", "simulated/ratings.csv", "--split", "split.csv", "--out",
+        "trained", "--architecture", options.architecture, "--normalization", "head_mean", "--optimizer", "adamw",
         "--epochs", options.epochs, "--batch", "60", "--micro-batch", "30", "--workers", "0",
         "--augmentation.no-enabled", "--save-every", "1",
         *(["--resume"] if (options.work / "trained" / "state.pt").is_file() else []),

@@ -104,7 +104,7 @@ def phantom_planes(folder: Path, count: int, config: TrainConfig) -> list[RatedP
     for seed in range(count):
         write_phantom(seed, folder)
         paths = phantom_paths(seed, folder)
-        images = {name: str(getattr(paths, name)) for name in ("t1c", "t1", "t2", "flair")}
+        images = {name: str(paths.images[name]) for name in ("t1c", "t1", "t2", "flair")}
         row = {"exam": paths.name, "segmentation": str(paths.segmentations[0]), **images, "rater": "none", "view": ""}
         rows.append({**row, "stars": 5.0, "kind": "simulated"})
     write_ratings(pd.DataFrame(rows), folder / "ratings.csv")

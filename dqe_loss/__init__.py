@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from dqe_loss.surrogate.config import SurrogateConfig
     from dqe_loss.surrogate.network import Surrogate
     from dqe_loss.surrogate.rating import rate_segmentation
-    from dqe_loss.task import GLIOMA, MODALITIES, REGIONS, Task
+    from dqe_loss.task import BLOBS, GLIOMA, MODALITIES, REGIONS, Task, read_task
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BLOBS",
     "GLIOMA",
     "LABEL_SCHEMES",
     "MODALITIES",
@@ -40,6 +41,7 @@ __all__ = [
     "load_surrogate",
     "pad_planes",
     "rate_segmentation",
+    "read_task",
     "regions_from_labels",
     "regions_from_tissues",
     "save_surrogate",
@@ -61,7 +63,7 @@ _NAMES_OF = {
     "surrogate.config": "SurrogateConfig",
     "surrogate.network": "Surrogate",
     "surrogate.rating": "rate_segmentation",
-    "task": "GLIOMA MODALITIES REGIONS Task",
+    "task": "BLOBS GLIOMA MODALITIES REGIONS Task read_task",
 }
 _HOME_OF = {name: module for module, names in _NAMES_OF.items() for name in names.split()}
 

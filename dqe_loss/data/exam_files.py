@@ -40,7 +40,7 @@ def find_exam(folder: str | Path, task: Task = GLIOMA) -> ExamPaths:
     """Recognize the files of an exam in a folder by the last parts of their names (by default as in BraTS).
 
     Subfolders and hidden files are left out. A name counts as a segmentation when ``seg`` is one of its parts
-    (``_seg``, ``seg-nnunet``), and else as a modality by its last part (``_t1ce``, ``-t2f``), in any case.
+    (``_seg``, ``seg-nnunet``), and else as a modality by its last part, in any case.
 
     Args:
         folder: the exam's folder.

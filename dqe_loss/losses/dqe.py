@@ -379,14 +379,14 @@ class DQELoss(RatingTerm):
                 + (
                     f"holds no {self.task.subject} in its target"
                     if large_enough
-                    else f"is smaller than {self.task.smallest_crop}"
+                    else f"is smaller than {self._smallest_crop}"
                 )
                 + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
             )
         if not large_enough:
             self._tell_once(
                 "small",
-                f"crops of {tuple(size)} voxels are smaller than {self.task.smallest_crop} along an axis: DQELoss "
+                f"crops of {tuple(size)} voxels are smaller than {self._smallest_crop} along an axis: DQELoss "
                 "skips every one of them, and its value is 0. Give it the full-size target and image with origin=, "
                 "train on larger crops, or say DQELoss(on_small='pad')",
             )
@@ -396,8 +396,12 @@ class DQELoss(RatingTerm):
         """Which targets hold anything, boolean ``(B,)``."""
         return torch.stack([(target.volume(r) > 0).flatten(1).any(1) for r in self.task.covering]).any(0)
 
+    @property
+    def _smallest_crop(self) -> int:
+        return MINIMUM_CROP if self.task == GLIOMA else self.task.smallest_crop
+
     def _large_enough(self, size: Sequence[int], in_place: bool) -> bool:
-        return in_place or min(size) >= self.task.smallest_crop
+        return in_place or min(size) >= self._smallest_crop
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.

@@ -16,6 +16,7 @@ from dqe_loss.core.patch import PatchMask, crop, read_origins
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
+from dqe_loss.surrogate.rating import is_label_map
 from dqe_loss.task import GLIOMA, LabelScheme
 
 ONE_HOT_TOLERANCE = 1e-2
@@ -77,7 +78,8 @@ def read_prediction(
         raise ValueError(
             f"{activation}=True does not go with {channels} channels: regions overlap and take sigmoid=True, "
             f"background and {len(label_scheme.tissues)} tissues exclude each other and take softmax=True. If there "
-            "are more regions than are rated, such as a resection cavity, name all of them in region_order="
+            "are more regions than are rated, such as a resection cavity, name all of them, as in "
+            f"region_order={(*label_scheme.regions, 'other')}"
         )
     if check and activation == NONE:
         check_probabilities(
@@ -104,8 +106,9 @@ def read_target(
     The labels of a map are looked at on a CPU in every call, and where ``check`` says so.
 
     Args:
-        target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions ``(B, R, X, Y, Z)``, one channel for each of
-            ``region_order``, or one-hot background and tissues ``(B, 1 + T, X, Y, Z)`` (regions if as many).
+        target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)`` (integers where there is one region), regions
+            ``(B, R, X, Y, Z)``, one channel for each of ``region_order``, or one-hot background and tissues
+            ``(B, 1 + T, X, Y, Z)`` (regions if as many).
         region_order: order of region channels.
         label_scheme: scheme of a label map, or of the one-hot channels.
         hard: whether mass is counted on the binarized mask.
@@ -123,7 +126,7 @@ def read_target(
             f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
             f"(B, {tissue_channels}, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
         )
-    if target.shape[1] == 1:
+    if is_label_map(target, len(label_scheme.regions)):
         if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
             check_labels(target, label_scheme)
         return LabelMask(target, label_scheme)

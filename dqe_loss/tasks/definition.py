@@ -45,7 +45,7 @@ class FileNames:
     """How an exam's files are named.
 
     Attributes:
-        endings: for each modality the last parts that its file may have, lower case (``case-7_t1.nii.gz``: ``t1``);
+        endings: for each modality the last parts that its file may have, lower case (``case-7_scan.nii.gz``: ``scan``);
             the modality's own name where none are given.
         words: further names of modalities in an nnU-Net ``dataset.json``.
         channels: order of nnU-Net's channels where its ``dataset.json`` does not say; the task's order if empty.

@@ -77,7 +77,7 @@ class LabelScheme:
         return tuple(label for tissue in self.parts[name] for label in self.labels[tissue])
 
     def __str__(self) -> str:
-        """What a user needs to recognize it: ``1 edema, 2 necrosis, 3 or 4 enhancing``."""
+        """What a user needs to recognize it: ``1 anterior, 2 or 3 posterior, 9 cyst (in no region)``."""
         told = []
         for name in (*self.tissues, *(name for name in self.labels if name not in self.tissues)):
             word = " or " if name == self.either else " and "

@@ -65,7 +65,7 @@ def lay_out(kind: str, seed: int, sizes: Sequence[int], share: float, severity: 
         rows = []
         for exam in sorted(exams.tolist()):
             paths = phantom_paths(exam, out / "phantoms")
-            row = {"exam": paths.name, **{m: str(getattr(paths, m)) for m in MODALITIES}}
+            row = {"exam": paths.name, **{m: str(paths.images[m]) for m in MODALITIES}}
             mask, corruption = paths.segmentations[0], None
             if exam in wrong:
                 draw = np.random.default_rng([seed, exam, zlib.crc32(kind.encode())])

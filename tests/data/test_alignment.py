@@ -52,7 +52,7 @@ def test_axes_in_another_order_are_turned():
 def test_an_exam_tells_a_mirrored_mask_from_a_wrong_header(tmp_path):
     folder = write_exam(tmp_path / "exam", masks=("seg-a", "seg-b", "seg-c"))
     paths = find_exam(folder)
-    for path in (getattr(paths, modality) for modality in MODALITIES):
+    for path in (paths.images[modality] for modality in MODALITIES):
         array = np.array(nib.load(path).dataobj)
         array[:, 20:] = 0  # a brain that is not symmetric from front to back
         nib.Nifti1Image(array, LPS).to_filename(path)

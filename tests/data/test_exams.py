@@ -87,7 +87,7 @@ def test_knows_the_names_of_all_years(tmp_path, pattern, names, segmentation):
     (tmp_path / "failed").mkdir()
     (tmp_path / "failed" / "seg-old.nii.gz").touch()
     found = find_exam(tmp_path)
-    assert [getattr(found, m).name for m in MODALITIES] == [pattern.format(n) for n in names]
+    assert [found.images[m].name for m in MODALITIES] == [pattern.format(n) for n in names]
     assert [p.name for p in found.segmentations] == [segmentation]
 
 
@@ -296,7 +296,7 @@ def test_label_scheme_is_checked_and_a_fitting_one_named(folder):
     with pytest.raises(ExamError, match=r"seg-expert.nii.gz: .*'brats23'.*\[4\]; the values fit brats \(.*brats21 \("):
         read_exam(folder, label_scheme="brats23")
     assert 4 in read_exam(folder, label_scheme="brats21").segmentations["seg-expert"]
-    with pytest.raises(ValueError, match=r"label_scheme is 'brats25', expected one of brats, brats23"):
+    with pytest.raises(ValueError, match=r"unknown label scheme 'brats25'; expected one of brats, brats23"):
         read_exam(folder, label_scheme="brats25")
 
 

@@ -136,7 +136,7 @@ def test_uncompressed_files_rate_alike(surrogate, exam, exams, published, tmp_pa
     plain = {}
     for name in ("t1c", "t1", "t2", "flair"):
         plain[name] = tmp_path / f"{name}.nii"
-        nib.load(getattr(paths, name)).to_filename(plain[name])
+        nib.load(paths.images[name]).to_filename(plain[name])
     mask = tmp_path / "seg-BraTS23_1.nii"
     nib.load(next(p for p in paths.segmentations if p.name == "seg-BraTS23_1.nii.gz")).to_filename(mask)
     read = read_exam(ExamPaths(plain, (mask,)))

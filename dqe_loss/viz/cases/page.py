@@ -124,7 +124,7 @@ def flag_rows(table: pd.DataFrame, limit: int) -> pd.Index:
 
 
 def _told_regions(task: Task) -> str:
-    """The regions in words, with their names in the table: ``tumor core (TC)``."""
+    """The regions in words, with their names in the table in brackets."""
     return ", ".join(
         region if task.title(region) == region else f"{task.title(region)} ({region})" for region in task.regions
     )

@@ -1,0 +1,163 @@
+"""One scan, one region, thick voxels, fixed intensities, single planes, other scales: loss, metric and stars work."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from monai.losses import DiceCELoss, DiceLoss
+from small_tasks import CT, FLAT, PARTS, as_tensors, make_surrogate, write_data_set
+
+from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation, regions_from_labels, save_surrogate
+from dqe_loss.core.intensity import scale_planes
+from dqe_loss.data.corruption import CORRUPTIONS, corrupt
+from dqe_loss.data.discovery.named_exams import find_named_exams
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.nifti import ExamError
+from dqe_loss.metrics.metric_stars import metric_stars_of_views
+from dqe_loss.task import BLOBS, FileNames, TaskError
+
+TASKS = (PARTS, CT, FLAT)
+by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+
+
+@by_name
+def test_labels_regions_and_both_cuts_get_the_same_stars(task):
+    surrogate = make_surrogate(task)
+    image, labels = as_tensors(task)
+    regions = regions_from_labels(labels, task.scheme())
+    stars = rate_segmentation(surrogate, image, labels)
+    assert stars.shape == (2, len(task.views))
+    assert stars.isfinite().all()
+    torch.testing.assert_close(rate_segmentation(surrogate, image, regions), stars)
+    torch.testing.assert_close(rate_segmentation(surrogate, image, regions.float()), stars)
+    assert rate_segmentation(surrogate, image, labels, thorough=True).isfinite().all()
+    assert rate_segmentation(surrogate, image, labels, center=("mask", "brain")).isfinite().all()
+
+
+@by_name
+def test_the_loss_needs_the_checkpoint_and_nothing_more(tmp_path, task):
+    save_surrogate(make_surrogate(task), tmp_path / "mine.safetensors")
+    assert load_surrogate(tmp_path / "mine.safetensors").config.task == task
+    image, labels = as_tensors(task)
+    criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(tmp_path / "mine.safetensors")
+    regions = regions_from_labels(labels, task.scheme()).float()
+    logits = torch.randn(regions.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    value = criterion(logits, regions, image=image)
+    value.backward()
+    assert value.isfinite()
+    assert criterion.log["skipped"] == 0
+    # A lone term against the label map, whose gradient has nobody's cap.
+    alone = DQELoss(tmp_path / "mine.safetensors", max_gradient_ratio=None)
+    logits.grad = None
+    alone(logits, labels, image=image).backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_tissues_of_a_softmax_where_regions_are_as_many():
+    image, labels = as_tensors(PARTS)
+    surrogate = make_surrogate(PARTS)
+    logits = torch.randn(2, 3, *labels.shape[2:], generator=torch.Generator().manual_seed(0)).requires_grad_()
+    criterion = DiceCELoss(softmax=True, to_onehot_y=True) + 0.1 * DQELoss(surrogate)
+    criterion(logits, labels, image=image).backward()
+    assert logits.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"can be the regions whole, front, back, or background and tissues"):
+        DQELoss(surrogate, max_gradient_ratio=None)(logits, labels, image=image)
+    # A prediction that is sure of the labels is rated as they are, whichever head it comes from.
+    sure = 40 * torch.nn.functional.one_hot(labels[:, 0].long(), 3).movedim(-1, 1).float() - 20
+    stars = DQELoss(surrogate, softmax=True, slicing="hard").rate(sure, image=image)
+    torch.testing.assert_close(stars, rate_segmentation(surrogate, image, labels), rtol=0, atol=1e-3)
+
+
+@by_name
+def test_the_metric_takes_labels_and_regions(task):
+    image, labels = as_tensors(task)
+    regions = regions_from_labels(labels, task.scheme()).float()
+    values = []
+    for prediction in (labels, regions):
+        metric = DQEMetric(make_surrogate(task))
+        metric(prediction, image)
+        values.append(metric.aggregate(per_view=True))
+    assert values[0].shape == (len(task.views),)
+    torch.testing.assert_close(*values)
+
+
+def test_a_checkpoint_of_another_task_refuses_an_image_by_its_channels():
+    image, labels = as_tensors(PARTS)
+    with pytest.raises(ValueError, match="modalities must name each of"):
+        DQELoss(make_surrogate(CT), modalities=("ct", "pet"))
+    with pytest.raises(ValueError, match="expected an image"):
+        rate_segmentation(make_surrogate(CT), image.expand(-1, 2, -1, -1, -1), labels)
+
+
+def test_a_window_is_the_same_for_every_image():
+    planes = torch.tensor([[[-1000.0, -160.0, 40.0, 240.0, 3000.0, float("nan")]]])
+    scaled = scale_planes(planes, "window", window=(-160.0, 240.0))
+    assert scaled.flatten().tolist() == [0.0, 0.0, 0.5, 1.0, 1.0, 0.0]
+    with pytest.raises(ValueError, match="needs a window"):
+        scale_planes(planes, "window")
+    with pytest.raises(ValueError, match="needs a task with a window"):
+        replace(make_surrogate(PARTS, refiner=False).config, normalization="window")
+
+
+@by_name
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_errors_are_of_the_task(task, name):
+    from small_tasks import make_exam
+
+    image, labels = make_exam(task)
+    other = make_exam(task, 1)[1]
+    brain = (image > (task.window or (0,))[0]).any(0)
+    one, again = (
+        corrupt(labels, [(name, 0.6)], rng=np.random.default_rng(3), brain=brain, other=other, task=task)
+        for _ in range(2)
+    )
+    assert one.shape == labels.shape
+    assert one.max() <= len(task.tissues)
+    assert np.array_equal(one, again)
+    if not (name == "swap" and len(task.tissues) == 1):
+        assert not np.array_equal(one, labels)
+
+
+def test_errors_have_a_size_in_mm():
+    """Of thick voxels, a mask grows by fewer planes than columns."""
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[18:22, 18:22, 18:22] = 1
+    thick = replace(CT, error_size=1.0)
+    grown = corrupt(
+        labels, [("dilate", 1.0)], rng=np.random.default_rng(0), brain=np.ones_like(labels, bool), task=thick
+    )
+    extents = [int(np.ptp(np.flatnonzero(grown.any(tuple(a for a in range(3) if a != axis))))) for axis in range(3)]
+    assert extents == [19, 19, 7]
+
+
+def test_metric_stars_on_the_scale_of_the_task():
+    regions = regions_from_labels(as_tensors(FLAT)[1], FLAT.scheme())
+    best = metric_stars_of_views(regions, regions, task=FLAT)
+    assert best.tolist() == [[1.0], [1.0]]
+    worst = metric_stars_of_views(torch.zeros_like(regions), regions, task=FLAT)
+    assert worst.tolist() == [[0.0], [0.0]]
+
+
+def test_exams_of_2d_files_and_of_volumes_are_told_apart(tmp_path):
+    table = write_data_set(tmp_path, FLAT, 2)
+    exams = find_named_exams([table], FLAT)
+    exam = read_exam(exams[0], task=FLAT)
+    assert exam.image.shape == (1, 48, 40, 1)
+    with pytest.raises(ExamError, match="expected a 3D volume, found shape"):
+        read_exam(replace(exams[0], planar=False), label_scheme=FLAT.scheme())
+
+
+def test_exams_by_the_paths_of_their_task(tmp_path):
+    write_data_set(tmp_path, PARTS, 3)
+    task = replace(PARTS, files=FileNames(images={"t1": "images/{exam}.nii.gz"}, reference="labels/{exam}.nii.gz"))
+    found = find_named_exams([tmp_path], task)
+    assert [exam.name for exam in found] == ["case_0", "case_1", "case_2"]
+    assert all(exam.segmentations[0].parent.name == "labels" for exam in found)
+    with pytest.raises(ExamError, match=r"expected exams with the paths images/\{exam\}\.nii\.gz"):
+        find_named_exams([tmp_path / "images"], task)
+
+
+def test_modalities_may_not_be_named_as_columns():
+    with pytest.raises(TaskError, match="segmentation has a meaning of its own"):
+        replace(BLOBS, modalities=("segmentation",))
