@@ -186,6 +186,19 @@ def attacked(folder: Path) -> dict[str, Any]:
     }
 
 
+def store(options: HippocampusOptions, chain: Chain, counts: dict[str, Any], found: dict[str, Any]) -> None:
+    """Write what is known so far."""
+    settings = {"epochs": options.epochs, "architecture": options.architecture, "steps": options.steps}
+    result = {
+        "parts": counts,
+        "settings": settings | {"seed": options.seed, "bad": BAD, "good": GOOD},
+        "minutes": chain.minutes(),
+        "checkpoints": found,
+        "machine": machine(),
+    }
+    write_json(options.out, result)
+
+
 def main(options: HippocampusOptions) -> None:
     """Runs what is missing, prints the table and writes the figures."""
     options = replace(options, work=options.work.resolve(), task=options.task.resolve(), out=options.out.resolve())
@@ -214,6 +227,7 @@ def main(options: HippocampusOptions) -> None:
     )  # fmt: skip
     write_gate_alone(options.work / "hardened" / "surrogate.safetensors", options.work / "gate.safetensors")
     found: dict[str, Any] = {}
+    store(options, chain, counts, found)
     checkpoints = {
         "hardened": "hardened/surrogate.safetensors",
         "gate alone": "gate.safetensors",
@@ -226,6 +240,7 @@ def main(options: HippocampusOptions) -> None:
             "unseen/ratings.csv", "--reference", "*-seg-reference", "--resamples", "200", "--out", folder,
         )  # fmt: skip
         found[name] = measure(options.work / folder)
+        store(options, chain, counts, found)
     for name in ("hardened",):
         folder = f"audited-{name.replace(' ', '-')}"
         chain.run(
@@ -233,18 +248,10 @@ def main(options: HippocampusOptions) -> None:
             options.attack_steps, "--out", folder,
         )  # fmt: skip
         found[name]["audit"] = attacked(options.work / folder)
-    settings = {"epochs": options.epochs, "architecture": options.architecture, "steps": options.steps}
-    result = {
-        "parts": counts,
-        "settings": settings | {"seed": options.seed, "bad": BAD, "good": GOOD},
-        "minutes": chain.minutes(),
-        "checkpoints": found,
-        "machine": machine(),
-    }
-    write_json(options.out, result)
+        store(options, chain, counts, found)
     rows = [{"checkpoint": name} | {k: v for k, v in one.items() if k != "audit"} for name, one in found.items()]
     print(markdown_table(rows))
-    print(json.dumps(result["minutes"]))
+    print(json.dumps(chain.minutes()))
 
 
 if __name__ == "__main__":

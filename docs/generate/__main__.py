@@ -20,6 +20,7 @@ from pathlib import Path
 import hardening
 import safety
 import speed
+import tasks
 import use
 from stored import ROOT, Figures
 
@@ -44,6 +45,8 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         speed.cases,
         speed.many,
         speed.gpu,
+        tasks.hippocampus,
+        tasks.hippocampus_training,
     )
 }
 _FIGURE = re.compile(r"<!--=(\w+)\.(\w+)-->(.*?)<!--/-->", re.DOTALL)

@@ -65,7 +65,8 @@ def read_prediction(
             f"(B, {tissue_channels}, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= "
             "names channels"
         )
-    either = len(region_order) == tissue_channels
+    # Whoever names further regions means regions.
+    either = len(region_order) == len(label_scheme.regions) == tissue_channels
     tissues = activation == SOFTMAX if either else channels != len(region_order)
     if activation is None and either:
         raise ValueError(

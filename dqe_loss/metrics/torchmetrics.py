@@ -80,7 +80,6 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
         self.rater = PredictionRater(task, label_scheme, region_order, modalities, views, thorough)
         views = self.rater.views
         self.views, self.per_view = views, per_view
-        self.plot_lower_bound, self.plot_upper_bound = self.surrogate.config.stars
         # Sums and not a list of stars: the memory stays the same over a hundred thousand exams.
         self.add_state("total", torch.zeros(len(views)), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")

@@ -100,7 +100,8 @@ def test_a_hole_costs_surface():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prediction": torch.ones(1, 2, 4, 4)}, r"got a prediction of shape \(1, 2, 4, 4\)"),
+        ({"prediction": torch.ones(1, 2, 4, 4)}, r"one shape, got \(1, 2, 4, 4\) and \(1, 3, 4, 4\)"),
+        ({"prediction": torch.ones(4, 4)}, r"got a prediction of shape \(4, 4\)"),
         ({"reference": torch.ones(3, 4, 4)}, r"got a reference of shape \(3, 4, 4\)"),
         ({"reference": torch.ones(1, 3, 4, 5)}, r"one shape, got \(1, 3, 4, 4\) and \(1, 3, 4, 5\)"),
         ({"prediction": torch.full((1, 3, 4, 4), 0.5)}, "a prediction of 0 and 1, got other values; binarize"),

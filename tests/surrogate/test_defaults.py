@@ -100,7 +100,8 @@ def test_the_shipped_configuration(hardened, surrogate):
         assert (config.field_of_view, config.stars) == ((240, 240), (1.0, 6.0))
 
 
-RATED = {"label_scheme": "brats", "region_order": None, "modalities": None, "views": VIEWS}
+# None is what the task of the checkpoint says: of glioma BraTS' labels and all views.
+RATED = {"label_scheme": None, "region_order": None, "modalities": None, "views": None}
 
 
 def deep_quality_estimation():
@@ -122,7 +123,7 @@ def deep_quality_estimation():
         (deep_quality_estimation, RATED | {"checkpoint": "hardened", "thorough": True, "per_view": False}),
         (
             lambda: rate_segmentation,
-            {"slicing": "hard", "label_scheme": "brats", "center": ("mask",), "views": VIEWS}
+            {"slicing": "hard", "label_scheme": None, "center": ("mask",), "views": None}
             | {"planes": 1, "jitter": 0.0, "generator": None, "modalities": None}
             | {"thorough": False, "survey_planes": 12},
         ),
@@ -138,7 +139,7 @@ def test_default_options_of_the_command_rate():
     given = {field.name: getattr(rate.RateArguments(), field.name) for field in dataclasses.fields(rate.RateArguments)}
     not_empty = {name: value for name, value in given.items() if value not in (None, (), False)}
     assert not_empty == {
-        "label_scheme": "brats", "checkpoint": "hardened", "center": ("mask",), "thorough": True, "device": "cpu",
+        "checkpoint": "hardened", "center": ("mask",), "thorough": True, "device": "cpu",
         "engine": "torch",
     }  # fmt: skip
 

@@ -48,7 +48,7 @@ def test_the_loss_needs_the_checkpoint_and_nothing_more(tmp_path, task):
     assert value.isfinite()
     assert criterion.log["skipped"] == 0
     # A lone term against the label map, whose gradient has nobody's cap.
-    alone = DQELoss(tmp_path / "mine.safetensors", max_gradient_ratio=None)
+    alone = DQELoss(tmp_path / "mine.safetensors", sigmoid=True, max_gradient_ratio=None)
     logits.grad = None
     alone(logits, labels, image=image).backward()
     assert logits.grad.isfinite().all()
