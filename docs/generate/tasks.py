@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from stored import Figures, load, number, percent, table
+from stored import RESULTS, Figures, load, number, percent, table
 
 _NAMES = {"hardened": "trained on simulated stars, hardened", "gate alone": "the gate alone", "trained": "not hardened"}
-_PENDING = "*Not measured yet.*"
+_PENDING = table(["figures"], [["not measured yet"]])
 
 
 def hippocampus() -> Figures:
@@ -13,7 +13,7 @@ def hippocampus() -> Figures:
     stored = load("hippocampus.json")
     parts, settings = stored["parts"], stored["settings"]
     persons = {name: part["persons"] for name, part in parts.items()}
-    figures = {
+    return {
         "persons": str(sum(persons.values())),
         "tested": str(persons["test"]),
         "exams": str(parts["test"]["exams"]),
@@ -27,7 +27,6 @@ def hippocampus() -> Figures:
         "stars": _stars(stored["checkpoints"]),
         "attacks": _attacks(stored["checkpoints"].get("hardened", {}).get("audit")),
     }
-    return figures
 
 
 def _minutes(stages: dict[str, dict[str, float]]) -> str:
@@ -64,6 +63,8 @@ def _attacks(audit: dict[str, Any] | None) -> str:
 
 def hippocampus_training() -> Figures:
     """What small U-Nets learn of the term, person by person."""
+    if not (RESULTS / "hippocampus_training.json").is_file():
+        return {"table": _PENDING}
     stored = load("hippocampus_training.json")
     rows = []
     for row in stored["rows"]:
@@ -71,11 +72,4 @@ def hippocampus_training() -> Figures:
         gain = f"{number(row['difference'], 4, sign=True)}{error}" if "difference" in row else "–"
         rows.append([row["kind"], number(row["weight"]), str(row["seeds"]), number(row["dice"], 4), gain])
     header = ["network", "weight", "seeds", "Dice", "beside Dice alone"]
-    settings = stored["settings"]
-    return {
-        "table": table(header, rows) if rows else _PENDING,
-        "steps": str(settings["warmup"] + settings["steps"]),
-        "warmup": str(settings["warmup"]),
-        "persons": str(settings["persons"]),
-        "taught": str(settings["taught"]),
-    }
+    return {"table": table(header, rows)}

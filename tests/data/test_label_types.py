@@ -15,6 +15,7 @@ from dqe_loss.data.exams import ExamError, read_exam
 from dqe_loss.evaluate.predictions import read_volumes
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.simulate.simulate_exam import _find_other
+from dqe_loss.task import GLIOMA
 
 STORED = ("uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 INTEGERS = tuple(getattr(torch, name) for name in STORED[:8])
@@ -79,7 +80,7 @@ def test_files_of_every_type_give_the_same_stars(folder, name, order):
     assert rate_exam(folder, small_surrogate()) == expected
     shape = make_labels().shape
     np.testing.assert_array_equal(_read_reference(ExamSource("", find_exam(folder)), shape), make_labels())
-    np.testing.assert_array_equal(_find_other([path], shape, "brats23"), make_labels())
+    np.testing.assert_array_equal(_find_other([path], shape, GLIOMA.scheme("brats23")), make_labels())
     volumes = [np.isin(make_labels(), values).sum() / 1000 for values in ((1, 3), (1, 2, 3), 3)]
     assert read_volumes(path).tolist() == pytest.approx(volumes)
 
@@ -106,7 +107,7 @@ def test_values_that_would_wrap_around_or_be_cut_are_refused(folder, name, value
     readers = [
         lambda: read_exam(folder),
         lambda: _read_reference(ExamSource("", find_exam(folder)), array.shape),
-        lambda: _find_other([path], array.shape, "brats23"),
+        lambda: _find_other([path], array.shape, GLIOMA.scheme("brats23")),
         lambda: read_volumes(path),
     ]
     for read in readers:

@@ -21,6 +21,7 @@ from dqe_loss.harden import sources as hardening
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
 from dqe_loss.simulate import command as simulate
+from dqe_loss.task import GLIOMA
 
 ROOT = Path(__file__).parents[2]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -127,7 +128,7 @@ def test_harden(folders, tmp_path, name):
     (source, *_), _ = hardening.find_taught(config)
     assert source.paths.segmentations == (folder / f"{folder.name}-seg.nii.gz",)
     truth = make_labels(center=(0.1, -0.1, 0.05))
-    stock = hardening._natural(source, config)
+    stock = hardening._natural(source, GLIOMA.scheme())
     assert len(stock) == 2
     assert not any(np.array_equal(labels, truth) for labels in stock)
 

@@ -21,6 +21,7 @@ from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.simulate import command as simulate
 from dqe_loss.simulate import simulate_exam
+from dqe_loss.task import GLIOMA
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CENTERS = {"a": (0.1, -0.1, 0.05), "b": (-0.2, 0.1, 0.0), "c": (0.0, 0.2, -0.1)}
@@ -203,8 +204,8 @@ def test_other_exam_of_another_shape_is_passed_over(tmp_path):
     paths = [tmp_path / "small.nii", tmp_path / "fitting.nii"]
     nib.save(small, paths[0])
     nib.save(fitting, paths[1])
-    assert (simulate_exam._find_other(paths, (5, 4, 4), "brats") == 3).all()
-    assert simulate_exam._find_other(paths, (6, 4, 4), "brats") is None
+    assert (simulate_exam._find_other(paths, (5, 4, 4), GLIOMA.scheme("brats")) == 3).all()
+    assert simulate_exam._find_other(paths, (6, 4, 4), GLIOMA.scheme("brats")) is None
 
 
 def test_drawn_errors_range_from_mild_to_failed():

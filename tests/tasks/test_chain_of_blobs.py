@@ -31,7 +31,7 @@ def chain(tmp_path_factory):
 
 
 def gradient_of(checkpoint):
-    exam = phantom_of(BLOBS)(9)
+    exam = phantom_of(BLOBS).make(9)
     image = torch.from_numpy(exam.image)[None].float()
     labels = torch.from_numpy(exam.segmentations["reference"])[None, None]
     logits = torch.zeros(1, 1, *labels.shape[2:], requires_grad=True)
@@ -52,13 +52,13 @@ def test_simulated_ratings_say_their_task(chain):
 @pytest.mark.slow
 def test_from_simulated_ratings_to_a_loss(chain, capsys):
     chain(
-        "train paper --task blobs --ratings sim/ratings.csv --out mine --architecture resnet18 --normalization head_mean "
-        "--epochs 1 --batch 6 --micro-batch 6 --workers 0 --augmentation.no-enabled"
+        "train paper --task blobs --ratings sim/ratings.csv --out mine --architecture resnet18 "
+        "--normalization head_mean --epochs 1 --batch 6 --micro-batch 6 --workers 0 --augmentation.no-enabled"
     )
     chain(f"harden --task blobs --checkpoint mine/best.safetensors --phantoms 2 --out hard {HARDEN}")
     chain("evaluate hard/surrogate.safetensors --ratings sim/ratings.csv --resamples 10 --out ev")
     chain("audit hard/surrogate.safetensors --phantoms 1 --attack-steps 2 --parts absurd exploitation --out au")
-    chain("rate --checkpoint hard/surrogate.safetensors --exams sim/ratings.csv --out stars.csv")
+    chain("rate --checkpoint hard/surrogate.safetensors --data sim/exams --out stars.csv")
     chain("curate stars.csv --task blobs --out cu")
     assert load_surrogate("hard/surrogate.safetensors").config.task == BLOBS
     assert json.loads((chain.folder / "ev" / "evaluation.json").read_text())["kind_of_ratings"] == "simulated"
@@ -68,7 +68,7 @@ def test_from_simulated_ratings_to_a_loss(chain, capsys):
     capsys.readouterr()
     for line in (
         "evaluate hardened --ratings sim/ratings.csv --out no",
-        "rate --task glioma --checkpoint hard/surrogate.safetensors --exams sim/ratings.csv --out no.csv",
+        "rate --task glioma --checkpoint hard/surrogate.safetensors --data sim/exams --out no.csv",
         "train paper --ratings sim/ratings.csv --out no --epochs 1",
         "harden --checkpoint mine/best.safetensors --phantoms 2 --out no --task glioma",
     ):
