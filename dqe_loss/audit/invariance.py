@@ -45,8 +45,6 @@ def changed_exams(image: Tensor, regions: Tensor, task: Task = GLIOMA) -> Iterat
             yield f"moved along {name} by {step:+d} voxel", values.roll(step, 2 + axis), regions.roll(step, 2 + axis)
     if task.lesion:
         yield "mirrored left to right", values.flip(2), regions.flip(2)
-    if max(regions.shape[2:]) <= CROP:
-        return
     around = box_around(hard_center_of_mass(regions, task)[0].tolist(), CROP, regions.shape[2:])
     box = (slice(None), slice(None), *around)
     yield f"cropped to {CROP} voxels", values[box], regions[box]

@@ -163,7 +163,7 @@ def test_without_held_out_exams_the_last_weights_count(exam, tmp_path):
 def test_the_best_state_is_taken(exam, other, tmp_path, monkeypatch):
     figures, seen = iter([0.9, 0.4, 0.4, 0.7]), []
 
-    def judged(refiner, planes, device):
+    def judged(refiner, planes, device, task):
         seen.append({n: t.clone() for n, t in refiner.state_dict().items()})
         return {"held_out_distance": next(figures)}
 

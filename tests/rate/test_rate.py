@@ -306,7 +306,7 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
     ],
 )
 def test_label_schemes_of_the_option_are_all_there_are(arguments, capsys):
-    assert get_args(get_type_hints(arguments)["label_scheme"]) == tuple(LABEL_SCHEMES)
+    assert get_type_hints(arguments)["label_scheme"] == str | None  # a task of one's own has others
     with pytest.raises(SystemExit):
         tyro.cli(arguments, args=["--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -17,6 +17,7 @@ from dqe_loss import regions_from_labels
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
+from dqe_loss.data.phantom import PHANTOMS
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.simulate import command as simulate
@@ -226,7 +227,7 @@ def test_phantoms_from_end_to_end(run, monkeypatch):
         labels = {"reference": make_labels(SHAPE, list(CENTERS.values())[seed - 7])}
         return Exam(f"phantom-{seed}", make_image(seed=seed).astype(np.int16), labels, affine)
 
-    monkeypatch.setattr(simulate_exam, "make_phantom", tiny)
+    monkeypatch.setitem(PHANTOMS, "glioma", replace(PHANTOMS["glioma"], make=tiny))
     code, output, errors, out = run("--phantoms", 2, "--first-phantom", 7, exams=[])
     assert code == 0, errors
     assert "of 10 segmentations of 2 exams" in output
@@ -238,7 +239,8 @@ def test_phantoms_from_end_to_end(run, monkeypatch):
     exam = read_exam(folder)
     assert np.array_equal(exam.image, tiny(7).image)
     assert np.array_equal(exam.affine, tiny(7).affine)
-    monkeypatch.setattr(simulate_exam, "make_phantom", lambda seed: pytest.fail("drawn again"))
+    never = replace(PHANTOMS["glioma"], make=lambda seed: pytest.fail("drawn again"))
+    monkeypatch.setitem(PHANTOMS, "glioma", never)
     before = contents(out)
     assert run("--phantoms", 2, "--first-phantom", 7, exams=[])[0] == 0
     assert contents(out) == before
@@ -252,7 +254,7 @@ ERRORS = {
     "twice": ([], "aa", "expected exams of different names, found two folders named a; rename one"),
     "no exam": (["--exams", "nowhere"], [], "nowhere: expected an exam's folder, found nothing there"),
     "few segmentations": (["--segmentations", 1], "abc", "--segmentations must be 2 or more, got 1"),
-    "raters": (["--raters", 0], "abc", "--raters must be 1 or more, got 0"),
+    "raters": (["--raters", -1], "abc", "--raters must be 0 or more, got -1"),
     "workers": (["--workers", 0], "abc", "--workers must be 1 or more, got 0"),
     "seed": (["--seed", -1], "abc", "--seed must be 0 or more, got -1"),
     "phantoms' scheme": (["--phantoms", 1, "--label-scheme", "msd"], [], "--label-scheme msd is for --exams"),

@@ -61,7 +61,7 @@ def test_from_simulated_ratings_to_a_loss(chain, capsys):
     chain("rate --checkpoint hard/surrogate.safetensors --data sim/exams --out stars.csv")
     chain("curate stars.csv --task blobs --out cu")
     assert load_surrogate("hard/surrogate.safetensors").config.task == BLOBS
-    assert json.loads((chain.folder / "ev" / "evaluation.json").read_text())["kind_of_ratings"] == "simulated"
+    assert json.loads((chain.folder / "ev" / "evaluation.json").read_text())["ratings"]["kind"] == "simulated"
     assert set(pd.read_csv("stars.csv")["task"]) == {"blobs"}
     assert gradient_of("hard/surrogate.safetensors").isfinite().all()
     # What belongs to another task is refused by the names of both.

@@ -28,7 +28,7 @@ SMALL = {
     "simulate": "--segmentations 3 --workers 1",
     "train": "--epochs 1 --batch 6 --micro-batch 6 --workers 0 --augmentation.no-enabled",
     "evaluate": "--resamples 10",
-    "audit": "--attack-steps 2 --parts absurd exploitation",
+    "audit": "--parts absurd",
     "rate": "",
     "curate": "",
     "task": "",
