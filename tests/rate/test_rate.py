@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_type_hints
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +17,7 @@ import tyro
 from helpers import SHAPE, make_image, make_labels, shrink, small_surrogate
 
 import dqe_loss
-from dqe_loss import LABEL_SCHEMES, MODALITIES, VIEWS, rate_segmentation, save_surrogate
+from dqe_loss import MODALITIES, VIEWS, rate_segmentation, save_surrogate
 from dqe_loss.audit import command as audit
 from dqe_loss.core.label_schemes import describe_schemes
 from dqe_loss.data.exam_files import find_exam

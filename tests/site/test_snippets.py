@@ -27,7 +27,8 @@ RUN = {page: whole for page, texts in SNIPPETS.items() if (whole := list(filter(
 
 
 def test_most_snippets_are_run():
-    assert sum(map(len, SNIPPETS.values())) - sum(map(len, RUN.values())) <= 2
+    """The one of your-own-task.md runs in tests/tasks, with the checkpoint that it names."""
+    assert sum(map(len, SNIPPETS.values())) - sum(map(len, RUN.values())) <= 3
 
 
 @pytest.fixture
