@@ -19,9 +19,10 @@ from dqe_loss import DQELoss
 from dqe_loss.cli import main as dqe
 
 OTHERS = {"python3", ".", "pip", "pytest", "mkdocs", "python docs/generate", ".ci/run"}
+OTHERS |= {"export", "nnUNetv2_train", "nnUNetv2_predict"}
 """Commands that are not ours to parse, by their first words."""
-FOREIGN = {"--index-url", "--max-restarts", "--nproc-per-node", "--requeue", "--strict"}
-"""Options of pip, torchrun, SLURM and MkDocs."""
+FOREIGN = {"--c", "--index-url", "--max-restarts", "--nproc-per-node", "--requeue", "--strict"}
+"""Options of nnU-Net, pip, torchrun, SLURM and MkDocs."""
 
 
 class ParsedError(BaseException):
