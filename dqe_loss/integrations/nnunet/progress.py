@@ -52,22 +52,24 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
         figure = Figure(figsize=(width / 100, 24), dpi=100)
         above, below = figure.subplots(2, 1)
         ratio = above.twinx()
-        shares = below
         for axes, names in (
             (above, ("dqe_stars_train", "dqe_stars_val", "dqe_target_stars")),
             (ratio, ("dqe_gradient_ratio",)),
-            (shares, ("dqe_guard_kept", "dqe_rated")),
+            (below, ("dqe_guard_kept", "dqe_rated")),
         ):
             for name, color in zip(names, ("b", "r", "g") if axes is not ratio else ("0.4",), strict=False):
                 values = self.my_fantastic_logging[name]
-                axes.plot(range(len(values)), values, color=color, marker="o", linewidth=4, label=SERIES[name])
+                axes.plot(
+                    range(len(values)), values, color=color, marker="o", markersize=14, linewidth=4, label=SERIES[name]
+                )
         above.set(xlabel="epoch", ylabel="stars", ylim=(0.8, 6.2))
-        ratio.set(ylabel="gradient ratio", yscale="symlog")
+        measured = [value for value in self.my_fantastic_logging["dqe_gradient_ratio"] if value > 0]
+        ratio.set(ylabel="gradient ratio", yscale="log", ylim=(min([0.1, *measured]) / 2, max([10, *measured]) * 2))
         ratio.grid(visible=False)
-        shares.set(xlabel="epoch", ylabel="share", ylim=(-0.02, 1.02))
+        below.set(xlabel="epoch", ylabel="share", ylim=(-0.02, 1.02))
         above.legend(loc="lower left", bbox_to_anchor=(0, 1))
         ratio.legend(loc="lower right", bbox_to_anchor=(1, 1))
-        shares.legend(loc="lower left", bbox_to_anchor=(0, 1))
+        below.legend(loc="lower left", bbox_to_anchor=(0, 1))
         figure.tight_layout()
         return figure
 

@@ -209,8 +209,12 @@ def test_prediction_needs_nothing_of_ours_unless_the_network_is_another(make, tm
 
     class Other(nnUNetTrainerDQE):
         @staticmethod
-        def build_network_architecture(*arguments, **options):
-            return nnUNetTrainer.build_network_architecture(*arguments, **options)
+        def build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
+        ):
+            return nnUNetTrainer.build_network_architecture(
+                plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+            )
 
     own = make(Other)
     own.save_checkpoint(path)
@@ -288,7 +292,7 @@ def test_the_kept_image_is_turned_and_mirrored_with_the_target_and_not_changed_o
         assert data.shape == kept.shape == (1, 4, *size)
         tumor = out["segmentation"][0] == 1
         assert kept[0, :, tumor].mean() > 4  # interpolated at the surface
-        assert kept.max() <= 5
+        assert kept.max() < 5.001
         changed += not torch.equal(data, kept)
     assert (changed > 3) == (kind is nnUNetTrainer)
 

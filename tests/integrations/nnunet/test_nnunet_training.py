@@ -97,7 +97,9 @@ def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypa
     path.with_name("small.json").write_text(json.dumps(small))
     named = ["nnunet", "check", "137", "--patches", "0", "--plans", "small", "--configuration"]
     assert dqe([*named, "3d_fullres"]) == 1
-    assert "3d_fullres: PROBLEM, does not fit: its patches of 64 x 64 x 64 voxels are smaller" in capsys.readouterr().out
+    assert (
+        "3d_fullres: PROBLEM, does not fit: its patches of 64 x 64 x 64 voxels are smaller" in capsys.readouterr().out
+    )
     assert dqe([*named, "3d_lowres"]) == 2
     assert "has no configuration 3d_lowres, only " in capsys.readouterr().err
     monkeypatch.delenv(VARIABLE)
