@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
@@ -33,6 +34,7 @@ TRAINERS = Path(__file__).parent / "trainers"
 VARIABLE = "nnUNet_extTrainer"
 TRAINER = "nnUNetTrainerDQE"
 EXPORT = f"export {VARIABLE}=$(dqe nnunet path)"
+BRATS_AXES = "LPS"
 FOREGROUND = 0.33
 """Share of patches that nnU-Net puts on the tumor."""
 
@@ -78,6 +80,7 @@ def check_data_set(name: str, plans_name: str, configurations: Sequence[str], pa
             sound = False
             yield Finding(subject, str(error), fits=False)
     yield find_trainer()
+    yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
         yield Finding("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
@@ -129,6 +132,23 @@ def find_trainer() -> Finding:
         told = " ".join(str(error).split())
         return Finding("trainer", f"nnU-Net cannot import its trainers ({type(error).__name__}: {told})", False)
     return Finding("trainer", f"nnU-Net finds {TRAINER}")
+
+
+def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
+    """How the arrays of the first raw image run; nothing where there is none, or it is no NIfTI file."""
+    if not nnUNet_raw.is_set() or not str(dataset_json.get("file_ending", "")).startswith(".nii"):
+        return
+    images = sorted((Path(nnUNet_raw.get()) / name / "imagesTr").glob("*_0000.nii*"))
+    if not images or "Reorient" in str(dataset_json.get("overwrite_image_reader_writer")):
+        return
+    axes = "".join(code or "?" for code in nibabel.aff2axcodes(nibabel.load(images[0]).affine))
+    if axes != BRATS_AXES:
+        yield Finding(
+            "axes",
+            f"{images[0].name} runs {axes}, BraTS files run {BRATS_AXES}, and nothing is reoriented: stars of "
+            "mirrored exams are a little lower, of turned ones worth nothing. Set overwrite_image_reader_writer to "
+            "NibabelIOWithReorient in dataset.json, and plan and preprocess again",
+        )
 
 
 def _modalities(dataset_json: dict[str, Any]) -> str:

@@ -46,14 +46,14 @@ def make(tmp_path, monkeypatch):
     data.mkdir(parents=True)
     (data / "a.b2nd").touch()  # by which nnU-Net knows how its data lie
 
-    def build(kind=nnUNetTrainerDQE, labels=REGIONS, plans=None, warmup=0):
+    def build(kind=nnUNetTrainerDQE, labels=REGIONS, plans=None, warmup=0, device="cpu"):
         class Small(kind):
             dqe_checkpoint = small_surrogate()
             dqe_warmup_epochs = warmup
 
         plans = plans or make_plans(SIDE)
         (configuration,) = plans["configurations"]
-        trainer = Small(plans, configuration, 0, data_set(labels), torch.device("cpu"))
+        trainer = Small(plans, configuration, 0, data_set(labels), torch.device(device))
         trainer.num_iterations_per_epoch = 2
         trainer.initialize()
         return trainer
@@ -152,6 +152,41 @@ def test_the_network_sees_the_augmented_image_and_the_term_the_kept_one(make, ba
     trainer.train_step(given)
     assert torch.equal(seen["x"], batch[0] + 1)
     assert torch.equal(seen["image"], batch[0])
+
+
+def test_what_nnunet_compiles_tells_what_it_takes_still(make, monkeypatch):
+    monkeypatch.setattr(nnUNetTrainer, "_do_i_compile", lambda self: True)
+    trainer = make()
+    assert type(trainer.network).__name__ == "OptimizedModule"
+    assert trainer.criterion._activation == "sigmoid"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dimensions", [3, 2])
+def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, monkeypatch):
+    monkeypatch.setenv("nnUNet_compile", "0")
+    trainer = make(plans=make_plans(SIDE, dimensions=dimensions), device="cuda")
+    for _ in range(3):
+        result = trainer.train_step(as_step(batch, trainer, dimensions=dimensions))
+    assert np.isfinite(result["loss"])
+    assert 0 < result["stars"] < 8
+    assert trainer.grad_scaler.get_scale() > 1
+
+
+def test_figures_of_all_processes_are_averaged_over_the_steps_that_measured(make, monkeypatch):
+    trainer = make()
+    trainer.is_ddp = True
+    others = {"stars": [4.0], "rated": [0.5]}
+    monkeypatch.setattr(module.distributed, "get_world_size", lambda: 2)
+
+    def gather(parts, own):
+        parts[:] = [own, {name: others.get(name, []) for name in own}]
+
+    monkeypatch.setattr(module.distributed, "all_gather_object", gather)
+    nothing = dict.fromkeys(module.FIGURES, math.nan)
+    mean = trainer._mean_figures([{**nothing, "stars": 2.0, "rated": 1.0}, {**nothing, "rated": 0.0}])
+    assert (mean["stars"], mean["rated"]) == (3, 0.5)
+    assert math.isnan(mean["gradient_ratio"])
 
 
 def test_an_image_is_rated_once(make, batch):

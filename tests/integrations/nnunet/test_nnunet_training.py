@@ -91,6 +91,8 @@ def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypa
     assert "3d_fullres, targets: " in told
     assert "% of 2 patches hold tumor and can be rated; the targets themselves get " in told
 
+    assert "axes:" not in told
+
     path = commands.root / "preprocessed" / NAME / "nnUNetPlans.json"
     small = json.loads(path.read_text())
     small["configurations"]["3d_fullres"]["patch_size"] = [64] * 3
