@@ -68,14 +68,15 @@ class AugmentationOptions:
 def main(settings: AugmentationOptions) -> None:
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     surrogates = {name: load_surrogate(name) for name in settings.checkpoints}
-    records = [
-        {"exam": exam.name, "step": step, **{name: _stars(surrogate, sample) for name, surrogate in surrogates.items()}}
-        for exam, reference in tqdm(_exams(settings), desc="exams", mininterval=60)
-        for step, sample in _steps(exam, exam.segmentations[reference], settings)
-    ]
-    rows = _summary(records, settings.checkpoints)
+    records: list[dict[str, Any]] = []
+    for exam, reference in tqdm(_exams(settings), desc="exams", mininterval=60):
+        for step, sample in _steps(exam, exam.segmentations[reference], settings):
+            stars = {name: _stars(surrogate, sample) for name, surrogate in surrogates.items()}
+            records.append({"exam": exam.name, "step": step, **stars})
+        rows = _summary(records, settings.checkpoints)  # what there is when it is stopped is of whole exams
+        content = {"settings": asdict(settings), "machine": machine(), "summary": rows, "stars": records}
+        write_json(settings.json, content)
     print(markdown_table(rows), "", machine(), sep="\n")
-    write_json(settings.json, {"settings": asdict(settings), "machine": machine(), "summary": rows, "stars": records})
 
 
 def _exams(settings: AugmentationOptions) -> list[tuple[Exam, str]]:
