@@ -74,7 +74,8 @@ def main(settings: AugmentationOptions) -> None:
             stars = {name: _stars(surrogate, sample) for name, surrogate in surrogates.items()}
             records.append({"exam": exam.name, "step": step, **stars})
         rows = _summary(records, settings.checkpoints)  # what there is when it is stopped is of whole exams
-        content = {"settings": asdict(settings), "machine": machine(), "summary": rows, "stars": records}
+        said = asdict(settings) | {"exams": [folder.name for folder in settings.exams]}
+        content = {"settings": said, "machine": machine(), "summary": rows, "stars": records}
         write_json(settings.json, content)
     print(markdown_table(rows), "", machine(), sep="\n")
 
