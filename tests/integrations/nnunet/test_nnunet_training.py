@@ -50,7 +50,7 @@ def test_from_training_to_stars_of_the_predictions(commands, variables, configur
     target_stars, ratio = log["dqe_target_stars"], log["dqe_gradient_ratio"]
     assert math.isnan(ratio[0])
     assert not math.isnan(target_stars[0])  # the warm-up's epoch
-    assert ratio[1] > 0
+    assert not math.isnan(ratio[1])  # 0 is possible: of what a toy predicts, nothing may move the stars
     assert math.isnan(target_stars[1])  # it was over when the training went on
     assert log["dqe_rated"][1] > 0
     assert (trained / "fold_0" / "progress.png").stat().st_size > 0
