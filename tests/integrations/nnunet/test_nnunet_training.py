@@ -31,6 +31,7 @@ def variables(commands, monkeypatch):
             monkeypatch.setenv(name, value)
 
 
+@pytest.mark.filterwarnings("always::UserWarning")  # a command prints them
 @pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
 def test_from_training_to_stars_of_the_predictions(commands, variables, configuration, tmp_path, capsys):
     """Two epochs, of which the second is trained after a stop; prediction without the trainers; stars."""
