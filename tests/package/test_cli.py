@@ -33,7 +33,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
 
 def test_every_command_of_the_package_is_listed():
     folder = Path(cli.__file__).parent
-    assert {path.parent.name for path in folder.glob("*/__main__.py")} == set(COMMANDS)
+    assert {path.parent.name for path in folder.rglob("*/__main__.py")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
