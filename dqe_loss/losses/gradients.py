@@ -36,14 +36,14 @@ class GradientLog:
         self._kept.append(kept)
         self._met.append(met)
 
-    def read(self) -> dict[str, float]:
-        """The figures that there are, by name."""
+    def read(self) -> dict[str, Tensor]:
+        """The figures that there are, by name, as scalars on the device."""
         figures = {}
         if self.gradient_ratio is not None:
-            figures["gradient_ratio"] = float(self.gradient_ratio)
+            figures["gradient_ratio"] = self.gradient_ratio
         if self._met:
-            met = float(sum(self._met))
-            figures["guard_kept"] = float(sum(self._kept)) / met if met > 0 else 0.0
+            kept, met = (torch.stack(parts).sum() for parts in (self._kept, self._met))
+            figures["guard_kept"] = torch.where(met > 0, kept / met, torch.zeros_like(met))
         return figures
 
 

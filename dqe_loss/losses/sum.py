@@ -167,6 +167,17 @@ class LossSum(Composable):
         self._counter.steps.fill_(steps)
 
     @property
+    def figures(self) -> dict[str, Tensor]:
+        """What `log` tells, as scalars on their devices: for loggers that wait for no device at each step."""
+        figures = dict(self._values)
+        for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, RatingTerm):
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                gradients = term.gradient_log.read() if name in self._values else {}
+                figures |= {key + suffix: value.detach() for key, value in (term.notes | gradients).items()}
+        return figures
+
+    @property
     def log(self) -> dict[str, float]:
         """What the last training step did; validation does not change it.
 
@@ -177,14 +188,7 @@ class LossSum(Composable):
         ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
         for the device.
         """
-        figures = {name: float(value) for name, value in self._values.items()}
-        for name, term in zip(self.names, self.terms, strict=True):
-            if isinstance(term, RatingTerm):
-                suffix = "" if len(self._rated) == 1 else f"_{name}"
-                notes = {key: float(value) for key, value in term.notes.items()}
-                gradients = term.gradient_log.read() if name in self._values else {}
-                figures |= {key + suffix: value for key, value in (notes | gradients).items()}
-        return figures
+        return {name: float(value) for name, value in self.figures.items()}
 
     @property
     def validation_log(self) -> dict[str, float]:

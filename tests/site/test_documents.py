@@ -18,7 +18,7 @@ import dqe_loss
 from dqe_loss import DQELoss
 from dqe_loss.cli import main as dqe
 
-OTHERS = {"python3", ".", "pip", "pytest", "mkdocs", "python docs/generate", ".ci/run"}
+OTHERS = {"python3", ".", "pip", "python -m monai.bundle", "pytest", "mkdocs", "python docs/generate", ".ci/run"}
 """Commands that are not ours to parse, by their first words."""
 FOREIGN = {"--index-url", "--max-restarts", "--nproc-per-node", "--requeue", "--strict"}
 """Options of pip, torchrun, SLURM and MkDocs."""
@@ -29,7 +29,7 @@ class ParsedError(BaseException):
 
 
 def is_ours(words):
-    return words[0] not in OTHERS and " ".join(words[:2]) not in OTHERS
+    return OTHERS.isdisjoint(" ".join(words[:n]) for n in (1, 2, 3))
 
 
 def parse(words, monkeypatch):
