@@ -3,7 +3,8 @@
     python benchmarks/curation_rule.py --out benchmarks/results/curation_rule.json
 
 Each phantom's mask is rated as it is and with each kind of error. A site is then drawn many times: two thirds of its
-exams have good masks, one third have wrong ones of one kind; the rule (`local_work.rated_alike`) sees the stars alone.
+exams have good masks, one third have wrong ones of one kind; the rule (`local_work.rated_alike`) sees the stars alone,
+with a survey where there is a refiner, as the example's sites rate.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.surrogate.rating import rate_segmentation
+from dqe_loss.surrogate.survey import is_surveyed
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "federated_curation"))
 from local_work import rated_alike
@@ -35,6 +37,7 @@ DRAWS = 500
 def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
     """Seed, error and mean stars of each mask."""
     surrogate = load_surrogate(checkpoint)
+    thorough = is_surveyed(surrogate.config, True)
     other = make_phantom(999).segmentations["reference"]
     rows = []
     for seed in tqdm(range(FIRST, FIRST + count)):
@@ -48,7 +51,8 @@ def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
                 masks[f"{kind}:{severity}"] = corrupt(reference, steps, rng=rng, brain=brain, other=other)
         image = torch.from_numpy(exam.image)[None]
         for name, mask in masks.items():
-            stars = rate_segmentation(surrogate, image, torch.from_numpy(mask)[None, None])
+            labels = torch.from_numpy(mask)[None, None]
+            stars = rate_segmentation(surrogate, image, labels, thorough=thorough)
             rows.append((seed, name, stars.mean().item()))
         other = reference
     return rows

@@ -23,7 +23,7 @@ from _hardening_groups import GROUPS, PHANTOMS, Group, split_groups
 from _hardening_measures import measure_masks, measure_refiner, planes_of
 from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
-from _hardening_ship import ship
+from _hardening_ship import ship, write_gated
 from _hardening_table import write_results
 from _report import interleave, machine, timed
 
@@ -38,7 +38,9 @@ from dqe_loss.surrogate.survey import PLANES
 CHECKPOINT = "surrogate.safetensors"
 Read = Callable[[], AuditedExam]
 """Reads an exam, once."""
-STAGES = ("teach", "measure", "attack", "cost", "pool", "ship")
+GATED = "gated.safetensors"
+"""A group's refiner with the gate that ships, for what is measured with it by other commands."""
+STAGES = ("teach", "measure", "attack", "cost", "pool", "gate", "ship")
 """In their order; each takes what the ones before left in ``--out``, and says what it misses."""
 
 
@@ -59,7 +61,8 @@ class HardeningOptions:
     only_group: tuple[str, ...] = ()
     """Do these groups only ("phantoms" is the refiner that ships); pooling always takes what is there of all."""
     stages: tuple[str, ...] = STAGES
-    """What to do: teach, measure, attack, cost, pool, and ship, which writes the checkpoint for --weights."""
+    """What to do: teach, measure, attack, cost, pool; gate, which writes each group's refiner with the gate that ships
+    to OUT/GROUP/gated.safetensors; and ship, which writes the checkpoint for --weights."""
     weights: Path = Path("runs/hardening/hardened.safetensors")
     """File for the checkpoint that ships; its card is written beside it."""
     phantoms: int = 8
@@ -102,6 +105,10 @@ def main(options: HardeningOptions) -> None:
             judge(options, group, load_surrogate(_checkpoint(options, group)), work)
     if "pool" in options.stages:
         print(pool_all(options, groups))
+    if "gate" in options.stages:
+        gate = pooled_with_gate(options, groups).gate
+        for group in chosen:
+            write_gated(Path(_checkpoint(options, group)), gate, options.out / group.refiner / GATED)
     if "ship" in options.stages:
         every = next(group for group in groups if group.name == PHANTOMS)
         ship(hardening(options, every), pooled_with_gate(options, groups), options.weights)

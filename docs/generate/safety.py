@@ -1,56 +1,8 @@
-"""Whether stars can be trusted: attacks, trainings, audits, masks of real networks."""
+"""Whether stars can be trusted: trainings, masks of real networks."""
 
 from typing import Any
 
 from stored import Figures, load, number, select, stored_tables, table, triple
-
-
-def attacks() -> Figures:
-    """What an optimizer makes of a mask for stars alone."""
-    cells: dict[str, Any] = {}
-    for folder in ("hacking", "hacking_BraTS-GLI-00001-000", "hacking_BraTS-GLI-00000-000"):
-        cells = load(f"{folder}/attacks.json")["cells"] | cells
-    former = load("hacking_hardened/attacks.json")["cells"]
-    bare = cells["phantom-0/reference/unclamped/60"]["history"]
-    rows = []
-    for exam in ("phantom-0", "BraTS-GLI-00001-000", "BraTS-GLI-00000-000"):
-        for start, long in (("reference", 60), ("shift", 200), ("empty", 200)):
-            free, guarded = (cells[f"{exam}/{start}/{how}"]["history"] for how in ("none/60", f"guard/{long}"))
-            rows.append([exam, start, _dice(free[0]), _end(free), _end(guarded)])
-    defenses = [
-        [how, _dice(end := cells[f"phantom-0/reference/{how}/60"]["history"][-1]), triple(end["volume"])]
-        for how in ("none", "jitter", "straight-through", "guard")
-    ]
-    noise = cells["phantom-0/noise/guard/60"]["history"]
-    shifted = cells["BraTS-GLI-00001-000/shift/guard/200"]["history"]
-    return {
-        "stars_before": number(bare[0]["stars"], 1),
-        "stars_after": number(bare[-1]["stars"], 1),
-        "noise_stars": number(noise[0]["stars"], 1),
-        "noise_dice": _dice(noise[-1]),
-        "volume_before": triple(shifted[0]["volume"]),
-        "volume_after": triple(shifted[-1]["volume"]),
-        "published": table(["exam", "from", "Dice before", "without a guard", "with the guard"], rows),
-        "defenses": table(["defense", "Dice in the rated planes", "Dice in 3D"], defenses),
-        "former": table(
-            ["from", "defense", "Dice before", "after"],
-            (
-                [cell["start"], cell["defense"], _dice(cell["history"][0]), _end(cell["history"])]
-                for cell in former.values()
-            ),
-        ),
-    }
-
-
-def _dice(moment: dict[str, Any]) -> str:
-    """Dice in the rated planes."""
-    return triple(moment["planes"])
-
-
-def _end(history: list[dict[str, Any]]) -> str:
-    """Dice in the rated planes at the end, and how the stars moved."""
-    before, after = (number(moment["stars"], 1) for moment in (history[0], history[-1]))
-    return f"{_dice(history[-1])} ({before}\u00a0→\u00a0{after}\u00a0stars)"
 
 
 def safety() -> Figures:
@@ -73,19 +25,6 @@ def safety() -> Figures:
         "real": select(exams, columns),
         "off": select(off, columns).replace("no balance", "no cap"),
     }
-
-
-def audits() -> Figures:
-    """Stored audits on two phantoms."""
-    kinds = {name: load(f"audit_{name}/audit.json")["parts"] for name in ("brainlesion", "hardened")}
-    titles = {key: part["title"] for parts in kinds.values() for key, part in parts.items()}
-    verdict = {True: "passed", False: "**failed**", None: "not judged"}
-
-    def passed(part: str) -> list[str]:
-        return [verdict[parts.get(part, {}).get("passed")] for parts in kinds.values()]
-
-    rows = ([title, *passed(part)] for part, title in titles.items())
-    return {"verdicts": table(["part", "published weights", "earlier default"], rows)}
 
 
 def real_exams() -> Figures:

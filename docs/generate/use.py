@@ -1,26 +1,32 @@
-"""What stars are good for: patches, curation, watching, errors found by the gradient, surrogates of one's own."""
+"""What stars are good for: patches, curation, watching, surrogates of one's own."""
 
 from typing import Any
 
-from stored import Figures, load, number, percent, select, stored_tables, table
+from stored import Figures, load, number, percent, rows_of, select, stored_tables, table
 
 _ERROR = {"other": "another exam's mask", "whole_brain": "whole brain"}
+GOOD, FAILED = 0.9, 0.7
+"""Mean Dice from which on a network's mask counts as good here, and below which as failed."""
 
 
 def patches() -> Figures:
     """Stars of crops against those of the whole mask."""
-    stored = load("patches.json")
-    rows, ways = [], {"padded": "padded", "in place": "origin"}
-    for row in stored["summary"]:
-        if row["prediction"] == "reference":
-            continue
-        cells = [_distance(row, way) for way in ways.values()]
-        cells += [f"{row[f'{way}: follows, %']:.0f} %" for way in ways.values()]
-        rows.append([row["crop"].replace("^3", "³"), row["prediction"], *cells])
-    header = ["crop", "prediction", "padded: mean (worst)", "in place: mean (worst)"]
-    header += ["padded follows", "in place follows"]
-    missed = [row["padded: follows, %"] for row in stored["summary"] if row["prediction"].startswith("shifted")]
-    return {"table": table(header, rows), "missed": f"{100 - max(missed):.0f} to {100 - min(missed):.0f} %"}
+    found: dict[str, str] = {}
+    for end, file in (("", "patches.json"), ("_default", "patches_hardened.json")):
+        rows, ways = [], {"padded": "padded", "in place": "origin"}
+        summary = load(file)["summary"]
+        for row in summary:
+            if row["prediction"] == "reference":
+                continue
+            cells = [_distance(row, way) for way in ways.values()]
+            cells += [f"{row[f'{way}: follows, %']:.0f} %" for way in ways.values()]
+            rows.append([row["crop"].replace("^3", "³"), row["prediction"], *cells])
+        header = ["crop", "prediction", "padded: mean (worst)", "in place: mean (worst)"]
+        header += ["padded follows", "in place follows"]
+        missed = [row["padded: follows, %"] for row in summary if row["prediction"].startswith("shifted")]
+        found[f"table{end}"] = table(header, rows)
+        found[f"missed{end}"] = f"{100 - max(missed):.0f} to {100 - min(missed):.0f} %"
+    return found
 
 
 def _distance(row: dict[str, Any], way: str) -> str:
@@ -30,7 +36,7 @@ def _distance(row: dict[str, Any], way: str) -> str:
 
 def curation() -> Figures:
     """Which wrong masks a site finds by their stars alone."""
-    kinds = {name: load(f"curation_rule{end}.json") for name, end in (("published", ""), ("former", "_hardened"))}
+    kinds = {name: load(f"curation_rule{end}.json") for name, end in (("published", ""), ("default", "_hardened"))}
     summary = {name: {row["error"]: row for row in kind["summary"]} for name, kind in kinds.items()}
     errors = [error for error in summary["published"] if error.endswith(":1.0")]
     errors.sort(key=lambda error: -summary["published"][error]["wrong_dropped"])
@@ -43,7 +49,7 @@ def curation() -> Figures:
             for cell in (number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"]))
         ]
         rows.append([_ERROR.get(name, name), *cells])
-    header = ["error", "published: stars", "dropped", "earlier default: stars", "dropped"]
+    header = ["error", "published: stars", "dropped", "default: stars", "dropped"]
     good = {name: found["none"] for name, found in summary.items()}
     dropped = max(row.get("good_dropped", 0.0) for found in summary.values() for row in found.values())
     return {"table": table(header, rows), "good_dropped": percent(dropped)} | {
@@ -60,7 +66,7 @@ def federated() -> Figures:
     """What curation by stars brings to a federation of phantoms."""
     rules = {"all": "no curation", "stars": "stars", "truth": "the oracle"}
     rows = []
-    for name, end in (("published", ""), ("an earlier default", "_hardened")):
+    for name, end in (("published", ""), ("default", "_hardened")):
         for row in load(f"federated_curation{end}.json")["summary"]:
             if row["rule"] != "stars" and end:
                 continue  # runs that no surrogate has a part in are the same
@@ -113,20 +119,21 @@ def drift() -> Figures:
     }
 
 
-def saliency() -> Figures:
-    """What share of a gradient falls on the error."""
-    stored = {"published": stored_tables("saliency/table.md"), "former": stored_tables("saliency_hardened/table.md")}
-    first = {name: {row["reading"]: row for row in found[0]} for name, found in stored.items()}
-    readings = [
-        [name, *(f"{found[name]['share']} ({found[name]['lift']})" for found in first.values())]
-        for name in first["published"]
-    ]
-    names = {"error": "error", "share": "share", "chance": "chance", "lift": "lift"}
-    names |= {"outline's lift": "lift, outline of the mask, no network"}
+def networks() -> Figures:
+    """Stars of good masks and of failures of real networks, on an exam that has both."""
+    stars: dict[str, dict[str, list[float]]] = {}
+    for name, folder in (("published", "evaluation_real_exams"), ("default", "evaluation_real_exams_hardened")):
+        rows = [row for row in rows_of(f"{folder}/predictions.csv") if row["exam"].startswith("TCGA")]
+        pairs = [(float(row["stars_mean"]), float(row["dice_mean"])) for row in rows]
+        stars[name] = {
+            "good": [value for value, dice in pairs if dice >= GOOD],
+            "failed": [value for value, dice in pairs if dice < FAILED],
+        }
     return {
-        "table": table(["map", "published: share (lift)", "earlier default: share (lift)"], readings),
-        **{name: select(found[1], names).replace("_", " ") for name, found in stored.items()},
-    }
+        f"{name}_{kind}": f"{number(min(values), 1)} to {number(max(values), 1)}"
+        for name, found in stars.items()
+        for kind, values in found.items()
+    } | {kind: str(len(values)) for kind, values in stars["default"].items()}
 
 
 def presets() -> Figures:
