@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,10 @@ from local_work import rated_alike
 
 FIRST = 500
 """The example's sites have phantoms 0 and up: the rule was chosen on others."""
-SEVERITIES = (0.6, 1.0)
 DRAWS = 500
 
 
-def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
+def rate_masks(count: int, checkpoint: str, severities: Sequence[float]) -> list[tuple[int, str, float]]:
     """Seed, error and mean stars of each mask."""
     surrogate = load_surrogate(checkpoint)
     thorough = is_surveyed(surrogate.config, True)
@@ -45,7 +45,7 @@ def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
         reference, brain = exam.segmentations["reference"], (exam.image != 0).any(0)
         masks = {"none": reference}
         for kind in CORRUPTIONS:
-            for severity in SEVERITIES:
+            for severity in severities:
                 rng = np.random.default_rng([seed, 1])
                 steps = [(kind, severity)]
                 masks[f"{kind}:{severity}"] = corrupt(reference, steps, rng=rng, brain=brain, other=other)
@@ -89,12 +89,13 @@ def summarize(rows: list[tuple[int, str, float]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phantoms", type=int, default=13)
+    parser.add_argument("--severities", type=float, nargs="+", default=(0.6, 1.0))
     parser.add_argument("--checkpoint", default="brainlesion")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     check_outputs([arguments.out] if arguments.out else [])
     torch.set_num_threads(1)
-    rows = rate_masks(arguments.phantoms, arguments.checkpoint)
+    rows = rate_masks(arguments.phantoms, arguments.checkpoint, arguments.severities)
     write_summary(rows, arguments.checkpoint, arguments.out)
 
 
