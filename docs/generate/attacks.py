@@ -1,12 +1,17 @@
 """What an optimizer makes of a mask for stars alone, with the guards on and off."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from stored import Figures, load, number, table, triple
 
-REGIONS = ("TC", "WT", "ET")
-_SHORT = {"shift": "shifted"}
+_LEFT = [
+    f"attack from the expert's mask, Dice {region} left (guard {{}}, {place})"
+    for place in ("planes", "volume")
+    for region in ("TC", "WT", "ET")
+]
+_RISE, _REACHED = (
+    f"attack from a shifted mask, {what} (guard on, planes)" for what in ("rise of mean Dice", "mean Dice reached")
+)
 
 
 def attacks() -> Figures:
@@ -14,7 +19,6 @@ def attacks() -> Figures:
     cells: dict[str, Any] = {}
     for folder in ("hacking", "hacking_BraTS-GLI-00001-000", "hacking_BraTS-GLI-00000-000"):
         cells = load(f"{folder}/attacks.json")["cells"] | cells
-    default = load("hacking_hardened/attacks.json")["cells"]
     bare = cells["phantom-0/reference/unclamped/60"]["history"]
     rows = []
     for exam in ("phantom-0", "BraTS-GLI-00001-000", "BraTS-GLI-00000-000"):
@@ -36,52 +40,44 @@ def attacks() -> Figures:
         "volume_after": triple(shifted[-1]["volume"]),
         "published": table(["exam", "from", "Dice before", "without a guard", "with the guard"], rows),
         "defenses": table(["defense", "Dice in the rated planes", "Dice in 3D"], defenses),
-        "default": table(
-            ["from", "Dice before", "no guard", "the refiner's guard", "the target's guard", "both guards"],
-            _guards(default),
-        ),
-        "steps": str(next(iter(default.values()))["steps"]),
         **_real(load("hardening/hardening.json")),
     }
 
 
-def _guards(cells: dict[str, Any]) -> Iterator[list[str]]:
-    """A row for each start, a column for each guard."""
-    for start in dict.fromkeys(cell["start"] for cell in cells.values()):
-        found = {cell["defense"]: cell["history"] for cell in cells.values() if cell["start"] == start}
-        ends = [_end(found[how]) if how in found else "–" for how in ("none", "refiner", "guard", "both")]
-        yield [_SHORT.get(start, start), _dice(next(iter(found.values()))[0]), *ends]
-
-
 def _real(stored: dict[str, Any]) -> Figures:
-    """Attacks from the expert's mask of real exams, by refiners that had not seen their source."""
-    rows = {name: _left(stored["figures"], name) for name in ("on", "off")}
-    both = [exam for exam in rows["off"]["planes"] if exam in rows["on"]["planes"]]
-    header = ["exam", "planes, guard on", "planes, guard off", "3D, guard on", "3D, guard off"]
+    """Attacks without a target: on the expert's mask and on a shifted one, by refiners that had not seen the source."""
+    rows = [*stored["figures"], *stored["phantoms"]]
+    guards = {guard: {name: _exams(rows, name.format(guard)) for name in _LEFT} for guard in ("on", "off")}
+    rise, reached = (_exams(rows, name) for name in (_RISE, _REACHED))
+
+    def left(guard: str, exam: str) -> list[str]:
+        dice = [guards[guard][name][exam] for name in _LEFT]
+        return [triple(dice[:3]), triple(dice[3:])]
+
+    on, off = (guards[guard][_LEFT[0]] for guard in ("on", "off"))
     return {
-        "real": table(
-            header,
+        "default": table(
+            ["exam", "expert's mask: Dice left in the rated planes", "in 3D", "shifted mask: mean Dice, rated planes"],
             (
-                [exam, *(triple(rows[guard][where][exam]) for where in ("planes", "volume") for guard in ("on", "off"))]
-                for exam in both
+                [
+                    exam,
+                    *left("on", exam),
+                    f"{number(reached[exam] - rise[exam])} → {number(reached[exam])}" if exam in rise else "–",
+                ]
+                for exam in on
             ),
         ),
-        "real_exams": str(len(both)),
+        "off": table(
+            ["exam", "guard", "Dice left in the rated planes", "in 3D"],
+            ([exam, guard, *left(guard, exam)] for exam in off if exam in on for guard in ("on", "off")),
+        ),
+        "best": number(max(reached.values())),
     }
 
 
-def _left(figures: list[dict[str, Any]], guard: str) -> dict[str, dict[str, list[float | None]]]:
-    """Dice of `REGIONS` left: place -> exam -> values; None where the reference has no such region."""
-    measured = {row["measure"]: row["exams"] for row in figures}
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for where in ("planes", "volume"):
-        parts = [
-            measured.get(f"attack from the expert's mask, Dice {region} left (guard {guard}, {where})", {})
-            for region in REGIONS
-        ]
-        exams = dict.fromkeys(exam for part in parts for exam in part)
-        found[where] = {exam: [part.get(exam) for part in parts] for exam in exams}
-    return found
+def _exams(rows: list[dict[str, Any]], measure: str) -> dict[str, float]:
+    """A measure's value in each exam, real or synthetic."""
+    return {exam: value for row in rows if row["measure"] == measure for exam, value in row["exams"].items()}
 
 
 def _dice(moment: dict[str, Any]) -> str:

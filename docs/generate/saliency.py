@@ -26,7 +26,7 @@ def saliency() -> Figures:
     }
     header = ["map", "published: share (lift)", "default: share (lift)"]
     readings = list(dict.fromkeys(record["reading"] for record in real["default"]))
-    exams = list(dict.fromkeys(record["exam"] for record in real["default"]))
+    exams = sorted({record["exam"] for record in real["default"]})
     return {
         "table": table(
             header,
@@ -53,6 +53,8 @@ def saliency() -> Figures:
                 for exam in exams
             ),
         ),
+        "share": number(_means(_of(real["default"], reading=MAP))[0]),
+        "outline": number(_means(_of(real["default"], reading=OUTLINE))[0]),
         "masks": str(len(_of(real["default"], reading=MAP))),
         "exams": str(len(exams)),
     }

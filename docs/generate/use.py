@@ -11,22 +11,18 @@ GOOD, FAILED = 0.9, 0.7
 
 def patches() -> Figures:
     """Stars of crops against those of the whole mask."""
-    found: dict[str, str] = {}
-    for end, file in (("", "patches.json"), ("_default", "patches_hardened.json")):
-        rows, ways = [], {"padded": "padded", "in place": "origin"}
-        summary = load(file)["summary"]
-        for row in summary:
-            if row["prediction"] == "reference":
-                continue
-            cells = [_distance(row, way) for way in ways.values()]
-            cells += [f"{row[f'{way}: follows, %']:.0f} %" for way in ways.values()]
-            rows.append([row["crop"].replace("^3", "³"), row["prediction"], *cells])
-        header = ["crop", "prediction", "padded: mean (worst)", "in place: mean (worst)"]
-        header += ["padded follows", "in place follows"]
-        missed = [row["padded: follows, %"] for row in summary if row["prediction"].startswith("shifted")]
-        found[f"table{end}"] = table(header, rows)
-        found[f"missed{end}"] = f"{100 - max(missed):.0f} to {100 - min(missed):.0f} %"
-    return found
+    stored = load("patches.json")
+    rows, ways = [], {"padded": "padded", "in place": "origin"}
+    for row in stored["summary"]:
+        if row["prediction"] == "reference":
+            continue
+        cells = [_distance(row, way) for way in ways.values()]
+        cells += [f"{row[f'{way}: follows, %']:.0f} %" for way in ways.values()]
+        rows.append([row["crop"].replace("^3", "³"), row["prediction"], *cells])
+    header = ["crop", "prediction", "padded: mean (worst)", "in place: mean (worst)"]
+    header += ["padded follows", "in place follows"]
+    missed = [row["padded: follows, %"] for row in stored["summary"] if row["prediction"].startswith("shifted")]
+    return {"table": table(header, rows), "missed": f"{100 - max(missed):.0f} to {100 - min(missed):.0f} %"}
 
 
 def _distance(row: dict[str, Any], way: str) -> str:
@@ -35,50 +31,38 @@ def _distance(row: dict[str, Any], way: str) -> str:
 
 
 def curation() -> Figures:
-    """Which wrong masks a site finds by their stars alone."""
-    kinds = {name: load(f"curation_rule{end}.json") for name, end in (("published", ""), ("default", "_hardened"))}
-    summary = {name: {row["error"]: row for row in kind["summary"]} for name, kind in kinds.items()}
-    errors = [error for error in summary["published"] if error.endswith(":1.0")]
-    errors.sort(key=lambda error: -summary["published"][error]["wrong_dropped"])
-    rows = []
-    for error in errors:
-        name = error.partition(":")[0]
-        cells = [
-            cell
-            for found in summary.values()
-            for cell in (number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"]))
-        ]
-        rows.append([_ERROR.get(name, name), *cells])
-    header = ["error", "published: stars", "dropped", "default: stars", "dropped"]
-    good = {name: found["none"] for name, found in summary.items()}
-    dropped = max(row.get("good_dropped", 0.0) for found in summary.values() for row in found.values())
-    return {"table": table(header, rows), "good_dropped": percent(dropped)} | {
-        key: text
-        for name, found in summary.items()
-        for key, text in {
-            f"{name}_good": f"{number(good[name]['mean'])} ± {number(good[name]['sd'])}",
-            f"{name}_dropped": percent(sum(found[error]["wrong_dropped"] for error in errors) / len(errors)),
-        }.items()
+    """Which wrong masks a site finds by the published stars alone."""
+    found = {row["error"]: row for row in load("curation_rule.json")["summary"]}
+    errors = [error for error in found if error.endswith(":1.0")]
+    errors.sort(key=lambda error: -found[error]["wrong_dropped"])
+    names = (error.partition(":")[0] for error in errors)
+    rows = [
+        [_ERROR.get(name, name), number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"])]
+        for name, error in zip(names, errors, strict=True)
+    ]
+    good = found["none"]
+    return {
+        "table": table(["error", "stars", "dropped"], rows),
+        "good_dropped": percent(max(row.get("good_dropped", 0.0) for row in found.values())),
+        "good": f"{number(good['mean'])} ± {number(good['sd'])}",
+        "dropped": percent(sum(found[error]["wrong_dropped"] for error in errors) / len(errors)),
     }
 
 
 def federated() -> Figures:
-    """What curation by stars brings to a federation of phantoms."""
-    rules = {"all": "no curation", "stars": "stars", "truth": "the oracle"}
-    rows = []
-    for name, end in (("published", ""), ("default", "_hardened")):
-        for row in load(f"federated_curation{end}.json")["summary"]:
-            if row["rule"] != "stars" and end:
-                continue  # runs that no surrogate has a part in are the same
-            by = f"stars ({name})" if row["rule"] == "stars" else rules[row["rule"]]
-            rows.append([
-                row["kind"],
-                by,
-                _spread(row, "mean_dice"),
-                "–" if row["rule"] == "all" else _spread(row, "above_no_curation", sign=True),
-                f"{row['wrong_dropped']} of {row['wrong']}",
-                f"{row['clean_dropped']} of {row['clean']}",
-            ])  # fmt: skip
+    """What curation by the published stars brings to a federation of phantoms."""
+    rules = {"all": "no curation", "stars": "stars (published)", "truth": "the oracle"}
+    rows = [
+        [
+            row["kind"],
+            rules[row["rule"]],
+            _spread(row, "mean_dice"),
+            "–" if row["rule"] == "all" else _spread(row, "above_no_curation", sign=True),
+            f"{row['wrong_dropped']} of {row['wrong']}",
+            f"{row['clean_dropped']} of {row['clean']}",
+        ]
+        for row in load("federated_curation.json")["summary"]
+    ]
     header = ["errors", "curation by", "mean Dice", "above no curation", "wrong masks dropped", "good masks dropped"]
     return {"table": table(header, rows)}
 
