@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is chosen: ``dqe --help`` reads the c
 """
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,12 +48,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name, *options = arguments or ["--help"]
     if name in ("-h", "--help"):
-        print(usage())
+        try:
+            print(usage(), flush=True)
+        except BrokenPipeError:
+            return reader_gone()
         return 0
     if name not in COMMANDS:
         print(f"dqe: error: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run(name, options)
+
+
+def reader_gone() -> int:
+    """Write no more to a standard output that nobody reads (``dqe rate --help | head -1``).
+
+    Returns:
+        The exit code that a shell gives a process that a broken pipe ended.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter flushes once more, and fails
+    return 128 + 13  # SIGPIPE, which Windows lacks
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
