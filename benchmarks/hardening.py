@@ -25,7 +25,7 @@ from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
 from _hardening_ship import ship, write_gated
 from _hardening_table import write_results
-from _report import interleave, machine, timed
+from _report import interleave, machine
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
@@ -202,21 +202,33 @@ def _key(options: HardeningOptions, surrogate: Surrogate) -> dict[str, Any]:
 
 
 def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]:
-    """Milliseconds of the refiner and of the network for three planes on one core; the fastest of several is kept too.
+    """Milliseconds of processor time of the refiner and of the network for three planes on one core.
 
-    A busy machine makes everything slower, and nothing faster.
+    The wall clock would count the other work of a busy machine. That work still makes everything slower, and nothing
+    faster, so that the fastest of several is kept, too.
     """
     planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
         refined = surrogate.refine(planes)
         cases = {"refiner": lambda: surrogate.refine(planes), "network": lambda: surrogate(planes, refined)}
-        found = interleave({name: timed(run) for name, run in cases.items()}, repeats, warmup=3)
+        found = interleave({name: _processor_time(run) for name, run in cases.items()}, repeats, warmup=3)
     torch.set_num_threads(threads)
     return {
         name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
         for name, times in found.items()
     } | {"load_average": os.getloadavg()[0]}
+
+
+def _processor_time(run: Callable[[], object]) -> Callable[[], float]:
+    """Wraps a call so that it returns the seconds that this process worked at it."""
+
+    def measure() -> float:
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+
+    return measure
 
 
 def _checkpoint(options: HardeningOptions, group: Group) -> str:
