@@ -23,6 +23,11 @@ class Command(NamedTuple):
     described_by: str
     """That class: the first line of its docstring is the command's line in ``dqe --help``."""
 
+    @property
+    def module(self) -> str:
+        """Full name of the module that runs it, beside the source."""
+        return ".".join(("dqe_loss", *Path(self.source).parent.parts, "command"))
+
 
 COMMANDS = {
     "rate": Command("rate", "rate/command.py", "RateOptions"),
@@ -33,6 +38,7 @@ COMMANDS = {
     "evaluate": Command("train", "evaluate/command.py", "EvaluateArguments"),
     "audit": Command("train", "audit/command.py", "AuditArguments"),
     "task": Command("rate", "tasks/command.py", "TaskArguments"),
+    "nnunet": Command("nnunet", "integrations/nnunet/command.py", "NnunetArguments"),
 }
 """All commands, in the order in which they are listed."""
 
@@ -81,7 +87,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
         The command's exit code; 2 if a library of its command line is missing, told in one line on standard error.
     """
     try:
-        command = import_extra(_module_of(name), COMMANDS[name].extra)
+        command = import_extra(COMMANDS[name].module, COMMANDS[name].extra)
     except ImportError as error:
         print(f"dqe {name}: error: {error}", file=sys.stderr)
         return 2

@@ -18,6 +18,11 @@ FIRST_LOOK = 16
 """Exams before the first verdict: single expert masks do get 1 star."""
 
 
+def low_stars(scale: tuple[float, float]) -> float:
+    """Mean stars of targets on a scale below which something must be mixed up."""
+    return scale[0] + LOW_SHARE * (scale[1] - scale[0])
+
+
 class TargetStars:
     """The running mean of the targets' stars. A low one is told, once, with the usual causes.
 
@@ -28,7 +33,7 @@ class TargetStars:
     """
 
     def __init__(self, scale: tuple[float, float] = (1.0, 6.0)) -> None:
-        self._low = scale[0] + LOW_SHARE * (scale[1] - scale[0])
+        self._low = low_stars(scale)
         self._stars: Tensor | None = None
         self._exams = 0
         self._next_look = FIRST_LOOK

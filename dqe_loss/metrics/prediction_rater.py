@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
+from dqe_loss.core.dtypes import plain
+from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.labels import check_labels, check_region_order, regions_from_tissues, reorder_regions
 from dqe_loss.core.labels import label_scheme as find_scheme
@@ -12,6 +14,9 @@ from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import is_label_map, rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import Task
+
+NOTHING_RATED = "no exam has been rated since the last reset(): the mean of no stars is NaN"
+"""A warning and no error: an epoch whose validation is empty must not end a training of days."""
 
 
 class PredictionRater:
@@ -58,11 +63,11 @@ class PredictionRater:
         Args:
             surrogate: the frozen network.
             prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            image: ``(B, C, X, Y, Z)``, raw or z-scores.
+                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or planes, without Z.
+            image: ``(B, C, X, Y, Z)``, raw or z-scores; of planes ``(B, C, H, W)``.
 
         Returns:
-            Stars ``(B, V)``.
+            Stars ``(B, V)``; of planes ``(B, 1)``.
 
         Raises:
             ValueError: if a shape or label is not as said, the prediction holds NaN or logits, or the image is a label
@@ -71,26 +76,41 @@ class PredictionRater:
         Warns:
             UserWarning: a modality of the first image is empty, or twice the same.
         """
-        regions = self._binarize(prediction)
+        if flat := is_flat(image, prediction):
+            image, prediction = thicken(image), thicken(prediction)
+        regions = self._binarize(plain(prediction))
         if not self.seen_an_image:
             check_image(image, self.modalities, self.task.spacing)
             self.seen_an_image = True
         with torch.no_grad():
             return rate_segmentation(
                 surrogate,
-                image,
+                plain(image),  # or stars, and a checkpoint that holds the best of them, are of a class of MONAI's
                 regions,
                 label_scheme=self.scheme,
                 modalities=self.modalities,
-                views=self.views,
-                thorough=is_surveyed(surrogate.config, self.thorough),
+                views=FLAT.views if flat else self.views,
+                thorough=not flat and is_surveyed(surrogate.config, self.thorough),
+            )
+
+    def check_columns(self, columns: int) -> None:
+        """Check that columns of stars are the views, as those of planes by themselves are not.
+
+        Raises:
+            ValueError: if not.
+        """
+        if columns != len(self.views):
+            raise ValueError(
+                "planes (B, C, H, W) were rated, and nobody knows of which view they are: say views=('axial',), or ask "
+                "for the mean alone, without per_view"
             )
 
     def _binarize(self, prediction: Tensor) -> Tensor:
         """A prediction as a label map, or as binary regions in the task's order."""
         if prediction.ndim != 5:
             raise ValueError(
-                f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
+                f"expected a prediction (B, C, X, Y, Z), or planes (B, C, H, W), got a prediction of shape "
+                f"{tuple(prediction.shape)}"
             )
         channels, regions, tissues = prediction.shape[1], len(self.region_order), self.task.tissue_channels
         if channels == 1 and is_label_map(prediction, len(self.task.regions)):

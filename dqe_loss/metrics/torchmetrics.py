@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqe_loss.core.checks import tell
 from dqe_loss.extras import import_extra
-from dqe_loss.metrics.prediction_rater import PredictionRater
+from dqe_loss.metrics.prediction_rater import NOTHING_RATED, PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 
@@ -98,13 +99,15 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
         Args:
             preds: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+                ``(B, 1 + T, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Planes of a 2D network
+                have no Z, and neither has their image.
             target: image ``(B, C, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
             image: the image, where a collection hands over a target, too.
 
         Raises:
             ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, a shape or
-                label is not as said, or something is not on the metric's device.
+                label is not as said, something is not on the metric's device, or planes are rated ``per_view`` whose
+                view is not known.
         """
         scans = target if image is None else image
         if scans is None:
@@ -113,18 +116,20 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
                 "between them update(preds, target, image=image)"
             )
         stars = self.rater(self.surrogate, preds, scans)
+        if self.per_view:
+            self.rater.check_columns(stars.shape[1])
         self.total += stars.sum(0)
         self.count += len(stars)
 
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Mean stars over all exams since `reset`: a scalar, or with ``per_view`` view (and ``"mean"``) to scalar.
 
-        Raises:
-            ValueError: if nothing has been rated yet.
+        Warns:
+            UserWarning: nothing has been rated; the mean is NaN.
         """
         if not self.count:
-            raise ValueError("no exam has been rated since the last reset()")
-        stars = self.total / self.count
+            tell(NOTHING_RATED)
+        stars = self.total / self.count  # 0 / 0 is NaN
         if not self.per_view:
             return stars.mean()
         return dict(zip(self.views, stars, strict=True)) | {"mean": stars.mean()}

@@ -92,12 +92,15 @@ class RatePlan:
 def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
     """Find the exams of a plan, in the order of names: the same in every process.
 
+    Of nnU-Net's data sets with predictions, those exams that were predicted: its test cases, or a fold.
+
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
+    nnunet = False
     if plan.data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(plan.data, plan.task)
-    elif is_nnunet(plan.data):
+    elif nnunet := is_nnunet(plan.data):
         if (scheme := settle_scheme(plan.data, plan.label_scheme, plan.task)) != plan.scheme.name:
             raise ValueError(
                 f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
@@ -108,7 +111,7 @@ def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
         cases = [FoundExam(e.name, e.images, name_masks(e.segmentations, plan.data), planar=e.planar) for e in found]
     else:
         cases = find_tree(plan.data, plan.task)
-    return with_predictions(cases, plan.predictions) if plan.predictions else cases
+    return with_predictions(cases, plan.predictions, some=nnunet) if plan.predictions else cases
 
 
 def stamp(case: FoundExam, folder: Path) -> str:

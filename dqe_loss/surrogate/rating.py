@@ -6,6 +6,7 @@ from torch import Tensor
 from dqe_loss.core.centers import image_centers
 from dqe_loss.core.checks import cannot_wait, check_probabilities
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
@@ -35,7 +36,8 @@ def rate_segmentation(
     """Rate segmentations as the surrogate would.
 
     With ``slicing="hard"`` the ratings are those of the published package to 1e-4; ``"soft"`` is differentiable with
-    respect to the mask and to where its center lies.
+    respect to the mask and to where its center lies. Planes by themselves, an image ``(B, 4, H, W)`` and a segmentation
+    of the same height and width, are rated as they are: what says where planes lie has no effect.
 
     Args:
         surrogate: the frozen network.
@@ -60,13 +62,17 @@ def rate_segmentation(
         survey_planes: planes a view that it is asked in.
 
     Returns:
-        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
-        without a refiner, see `Surrogate.forward`.
+        Stars ``(B, V)``, one column per view, of planes ``(B, 1)``; float32 (float64 if the surrogate is). Not clamped
+        to the scale without a refiner, see `Surrogate.forward`.
 
     Raises:
         ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
-            ``thorough`` is asked of a surrogate without a refiner.
+            ``thorough`` is asked of a surrogate without a refiner, or of planes.
     """
+    if is_flat(image, segmentation):
+        if thorough or planes > 1 or jitter > 0:
+            raise ValueError("planes (B, C, H, W) are rated as they are: thorough, planes and jitter need volumes")
+        image, segmentation, views, center = thicken(image), thicken(segmentation), FLAT.views, ("mask",)
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
     task = surrogate.config.task
@@ -139,6 +145,7 @@ def rate_mask(
     modalities: tuple[str, ...] | None = None,
     checkpointing: bool = False,
     ceiling: Tensor | None = None,
+    rated: Tensor | None = None,
 ) -> Tensor:
     """Rate any `Mask` through a given center: the three steps of `dqe_loss.core.pipeline` in a row.
 
@@ -151,6 +158,8 @@ def rate_mask(
         modalities: the image's channel order; the task's if None.
         checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
         ceiling: ``(B,)``, largest share of its stars that each mask keeps (`dqe_loss.surrogate.survey.ceiling_of`).
+        rated: which masks are asked for, boolean ``(B,)``, one at least; all if None. The others cost no time on a CPU,
+            where they get 0 stars; an accelerator, which would have to be waited for, rates all.
 
     Returns:
         Stars ``(B, V)``.
@@ -160,7 +169,12 @@ def rate_mask(
     """
     check_devices(rater, image=image, segmentation=center)
     inputs = read_inputs(rater.config, image, mask, center, modalities)
-    return rate_planes(rater, cut_planes(rater.config, inputs, sampling), checkpointing, ceiling)
+    planes = cut_planes(rater.config, inputs, sampling)
+    if rated is None or planes.device.type != "cpu" or cannot_wait(planes) or bool(rated.all()):
+        return rate_planes(rater, planes, checkpointing, ceiling)
+    which = rated.nonzero()[:, 0]
+    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which])
+    return stars.new_zeros((len(planes), stars.shape[1])).index_copy(0, which, stars)
 
 
 def check_devices(rater: Rater, **tensors: Tensor) -> None:

@@ -10,11 +10,14 @@ from helpers import small_surrogate
 from monai.data import MetaTensor
 from monai.losses import DiceLoss
 from pages import PAGES, ROOT, code_of
+from torchmetrics import MeanMetric
 
 from dqe_loss import DQELoss, regions_from_labels, save_surrogate
 
 FIRST, SIDE = (60, 60, 30), 96
 """First voxel and side of the crop."""
+PLANE = 77
+"""An axial plane through the tumor."""
 
 
 def is_whole(text):
@@ -37,7 +40,7 @@ def given(phantom):
     image = torch.from_numpy(phantom.image)[None].float()
     label = torch.from_numpy(phantom.segmentations["reference"])[None, None].long()
     regions = regions_from_labels(label, "brats23").float()
-    assert regions[0, 0].any()
+    assert regions[0, 0, ..., PLANE].any()
     part = (..., *(slice(first, first + SIDE) for first in FIRST))
     network = torch.nn.Conv3d(4, 3, 1)
     torch.nn.init.constant_(network.bias, -2)  # logits below 0, which are no probabilities
@@ -60,6 +63,9 @@ def given(phantom):
         "image_full": image,
         "target_crop": regions[part],
         "image_crop": image[part],
+        "plane_logits": (8 * regions - 4)[..., PLANE].requires_grad_(),
+        "plane_regions": regions[..., PLANE],
+        "plane_image": image[..., PLANE],
         **dict(zip("xyz", FIRST, strict=True)),
         "stars": np.linspace(1, 6, 90),
         "dice": np.linspace(0.1, 0.9, 90),
@@ -71,11 +77,13 @@ def given(phantom):
 def test_snippets_run(page, given, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_surrogate(small_surrogate(), tmp_path / "mine.safetensors")
+    if page == "docs/how-to/lightning.md":
+        given["dice"] = MeanMetric()
     if page == "docs/how-to/patches.md":
         part = (..., *(slice(first, first + SIDE) for first in FIRST))
         given["logits"] = given["logits"][part]
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        warnings.filterwarnings("ignore", module="torch|monai")
+        warnings.filterwarnings("ignore", module="torch|monai|pytorch_lightning|lightning_")
         for text in RUN[page]:
             exec(compile(text, page, "exec"), given)

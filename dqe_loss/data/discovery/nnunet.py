@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
 from dqe_loss.data.file_names import written
@@ -36,7 +37,10 @@ def find_nnunet(folder: Path, channels: Sequence[str] = (), task: Task = GLIOMA)
         ExamError: channels that are not one of each modality, a damaged ``dataset.json``, no images, or a case in both
             parts.
     """
-    order = _check_channels(channels, "--channels", task) if channels else _read_channels(folder / "dataset.json", task)
+    if channels:
+        order = _check_channels(channels, "--channels", _option(task), task)
+    else:
+        order = _read_channels(folder / "dataset.json", task)
     cases: dict[str, FoundExam] = {}
     for images, labels in _PARTS:
         files: dict[str, dict[int, Path]] = defaultdict(dict)
@@ -78,25 +82,48 @@ def _default_channels(task: Task) -> tuple[str, ...]:
     return task.files.channels or task.modalities
 
 
+def _option(task: Task) -> str:
+    return f"say the order with --channels, such as --channels {' '.join(_default_channels(task))}"
+
+
+def channels_of(content: Any, where: str, cure: str, task: Task = GLIOMA) -> tuple[str, ...]:
+    """The modality of each channel, as a ``dataset.json`` says.
+
+    Args:
+        content: of the file.
+        where: what errors call it.
+        cure: what to do where it does not name each modality once.
+        task: what is segmented.
+
+    Raises:
+        ExamError: if it does not.
+    """
+    try:
+        named = content.get("channel_names", content.get("modality"))
+        if named is None:
+            return _default_channels(task)
+        names = [named[str(number)] for number in range(len(named))]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ExamError(_unread(where, error, cure, task)) from error
+    return _check_channels(names, where, cure, task)
+
+
+def _unread(where: str, error: Exception, cure: str, task: Task) -> str:
+    keys = ", ".join(map(str, range(len(task.modalities))))
+    return f"{where}: expected channel_names with the keys {keys}, could not read them ({error!r}); {cure}"
+
+
 def _read_channels(path: Path, task: Task) -> tuple[str, ...]:
     if not path.is_file():
         return _default_channels(task)
     try:
         content = json.loads(path.read_bytes())
-        named = content.get("channel_names", content.get("modality"))
-        if named is None:
-            return _default_channels(task)
-        names = [named[str(number)] for number in range(len(named))]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        keys = ", ".join(map(str, range(len(task.modalities))))
-        raise ExamError(
-            f"{path}: expected channel_names with the keys {keys}, could not read them ({error!r}); say the order "
-            f"with --channels, such as --channels {' '.join(_default_channels(task))}"
-        ) from error
-    return _check_channels(names, str(path), task)
+    except (ValueError, OSError) as error:
+        raise ExamError(_unread(str(path), error, _option(task), task)) from error
+    return channels_of(content, str(path), _option(task), task)
 
 
-def _check_channels(names: Sequence[str], where: str, task: Task) -> tuple[str, ...]:
+def _check_channels(names: Sequence[str], where: str, cure: str, task: Task) -> tuple[str, ...]:
     words = {ending: modality for modality in task.modalities for ending in (modality.lower(), *task.endings(modality))}
     words |= {word.lower(): modality for word, modality in task.files.words.items()}
     known = tuple(words.get(str(name).lower(), "") for name in names)
@@ -105,7 +132,6 @@ def _check_channels(names: Sequence[str], where: str, task: Task) -> tuple[str, 
     if sorted(known) != sorted(task.modalities):
         raise ExamError(
             f"{where}: expected channels that are each of {', '.join(task.modalities)} once, found "
-            f"{', '.join(map(str, names))}; say the order with --channels, such as --channels "
-            f"{' '.join(_default_channels(task))}"
+            f"{', '.join(map(str, names))}; {cure}"
         )
     return known
