@@ -1,5 +1,6 @@
 """Serve a study until it is stopped: sessions, pictures, links, and a table that is never far behind the journals."""
 
+import signal
 import socket
 import sys
 import threading
@@ -103,10 +104,21 @@ def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None 
             link = f"{address.url(port)}/r/{app.links[rater]}"
             print(f"{rater} ({done['done']} of {done['total']} done): {link}", flush=True)
         print("Each link is a secret; Ctrl-C stops the server, and the same command goes on.", flush=True)
-        with _keeping_table(study, folder, app), listener:
+        with _ended_by_signals(), _keeping_table(study, folder, app), listener:
             uvicorn.Server(config).run(sockets=[listener])
         path, rows = write_answers(study, folder)
         print(f"{path}: {rows} judgments", flush=True)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the server alone: uvicorn raises them again afterwards; the table is due then."""
+    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
-"""The rater's page in a real Chromium, served by the real command: keys, pause, kill -9, repeats, pairs, 3D, a phone."""
+"""The rater's page in a real Chromium, served by the real command: keys, pause, kill -9, repeats, pairs, 3D, phone."""
 
+import io
 import re
 import shutil
 import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+from PIL import Image
 from studies import begin, write_data
 
 from dqe_loss.collect.order import trials_of
@@ -64,8 +67,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        rest = self.process.communicate(timeout=60)[0]
-        return rest
+        return self.process.communicate(timeout=60)[0]
 
 
 @pytest.fixture
@@ -97,10 +99,8 @@ def tab_of(browser):
         tab.set_default_timeout(30_000)
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        tab.on(
-            "request",
-            lambda r: None if r.url.startswith(("http://127.0.0.1", "blob:", "data:")) else problems.append(r.url),
-        )
+        local = ("http://127.0.0.1", "blob:", "data:")
+        tab.on("request", lambda r: None if r.url.startswith(local) else problems.append(r.url))
         tab.goto(link)
         tab.wait_for_selector("body[data-case]")
         return tab
@@ -114,10 +114,11 @@ def tab_of(browser):
 
 def press(tab, key):
     """Press a key that answers, and wait for the next case, as a rater does."""
+    tab.bring_to_front()
     case = tab.evaluate("document.body.dataset.case")
     tab.wait_for_timeout(300)  # keys right after a new case are not taken for it
     tab.keyboard.press(key)
-    tab.wait_for_function("before => document.body.dataset.case !== before", arg=case)
+    tab.wait_for_function("before => document.body.dataset.case !== before", arg=case, polling=50)
 
 
 def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
@@ -132,12 +133,14 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     tabs = {rater: tab_of(link) for rater, link in server.links.items()}
     for rater, tab in tabs.items():
+        tab.bring_to_front()
         assert tab.locator("#intro").is_visible()
         tab.keyboard.press("Enter")  # begins
         assert not tab.locator("#intro").is_visible()
         for done in range(5):
             press(tab, wanted(rater, done))
     ann = tabs["ann"]
+    ann.bring_to_front()
 
     # space: outlines; P: pause, in which nothing can be answered; A: a remark; C: a comment
     path = ann.locator(".plane path").first
@@ -219,13 +222,8 @@ def test_side_by_side(served, tab_of):
         better = "same" if min(trial.cases) % 3 else "left" if trial.cases[0] < trial.cases[1] else "right"
         press(tab, keys[better])
     assert "13 judgments" in server.stop()
-    import pandas as pd
-
     table = pd.read_csv(server.folder / "pairs.csv")
-    assert table["better"].value_counts().to_dict() == {"first": 9, "same": 4} or set(table["better"]) == {
-        "first",
-        "same",
-    }
+    assert set(table["better"]) == {"first", "same"}
     assert set(table["left"]) == {"first", "second"}
 
 
@@ -238,11 +236,7 @@ def test_3d(served, tab_of):
     tab.wait_for_timeout(500)
     box = tab.locator("#canvas").bounding_box()
     assert box["width"] > 600
-    from io import BytesIO
-
-    from PIL import Image
-
-    shown = Image.open(BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
+    shown = Image.open(io.BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
     colors = {color for _, color in shown.getcolors(10**7)}
     assert len(colors) > 500  # a picture, in which gray scans and colored regions are
     assert any(max(color) - min(color) > 80 for color in colors)

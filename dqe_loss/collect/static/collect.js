@@ -235,6 +235,22 @@
     });
   }
 
+  /** Put the crosshair into the middle of the segmentation. */
+  function goTo({ img, dims }) {
+    const [, width, height] = dims;
+    const sum = [0, 0, 0];
+    let count = 0;
+    for (let i = 0; i < img.length; i++) {
+      if (!img[i]) continue;
+      sum[0] += i % width;
+      sum[1] += Math.floor(i / width) % height;
+      sum[2] += Math.floor(i / (width * height));
+      count++;
+    }
+    if (count) viewer.scene.crosshairPos = viewer.vox2frac(sum.map((s) => s / count), 1);
+    viewer.drawScene();
+  }
+
   async function showVolume() {
     const scan = find("scan").value;
     const side = find("side")?.value ?? 0;
@@ -250,7 +266,9 @@
         viewer.addColormap("regions", { R: channel(0), G: channel(1), B: channel(2), A: [0, 255, 255, 255], I: [0, 85, 170, 255] });
       }
       await viewer.loadVolumes([at(scan), { ...at("mask"), colormap: "regions", opacity: find("mask").checked ? 0.5 : 0, cal_min: 0, cal_max: 3 }]);
+      viewer.setColormap(viewer.volumes[1].id, "regions");
       viewer.setInterpolation(true);
+      goTo(viewer.volumes[1]);
       viewer.setSliceType(viewer.sliceTypeMultiplanar);
       find("loading").textContent = "";
       find("volume").dataset.loaded = viewer.volumes.length;
@@ -304,7 +322,7 @@
     button.addEventListener("click", () => answer(settings.pairs ? verdict : Number(verdict)));
   }
   for (const button of document.querySelectorAll(".tag")) button.addEventListener("click", () => toggleTag(button));
-  for (const key of document.querySelectorAll(".key")) key.style.color = settings.outlines[key.dataset.region][0];
+  for (const key of document.querySelectorAll(".key")) key.style.setProperty("--key", settings.outlines[key.dataset.region][0]);
   for (const name of ["outlines", "opacity", "brightness", "contrast"]) find(name).addEventListener("input", look);
   for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
   find("undo").addEventListener("click", undo);
