@@ -22,7 +22,7 @@ TO_DISCUSS = 10
 NOTABLE_BIAS = 0.5
 """Stars from the mean of all raters beyond which a rater is pointed out (our choice), if the interval agrees."""
 NOTABLE_SPREAD = 1.5
-"""Times the other raters' median noise beyond which a rater is pointed out (our choice), if the interval agrees."""
+"""Times the other raters' median noise that a rater's whole interval must be above to be pointed out (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _remarks(rater: Numbers, spreads: list[float]) -> list[str]:
         remarks.append("more lenient than the others")
     if bias["value"] < -NOTABLE_BIAS and bias["high"] < 0:
         remarks.append("more severe than the others")
-    if spreads and spread["value"] > NOTABLE_SPREAD * np.median(spreads) < spread["low"] * NOTABLE_SPREAD:
+    if spreads and spread["low"] > NOTABLE_SPREAD * np.median(spreads):
         remarks.append("noisier than the others")
     if rater["r_with_others"] < 0:
         remarks.append("rates the other way round than the others")

@@ -21,7 +21,7 @@ def latent_ratings(table: pd.DataFrame) -> pd.DataFrame:
     """
     judged = table[list(JUDGED)].agg("\0".join, axis=1)
     fit = fit_latent(judged, table["rater"], table["stars"], groups=table["exam"], scale=SCALE)
-    quality = fit.items["quality"].reindex(judged).clip(*SCALE).to_numpy()
+    quality = fit.items["quality"].reindex(judged).to_numpy()
     weight = 1 / fit.items["sd"].reindex(judged).to_numpy() ** 2
     single = table.assign(quality=quality, weight=weight).drop_duplicates(list(JUDGED))
     keys = ["exam", *PATHS, "view"]
@@ -29,5 +29,5 @@ def latent_ratings(table: pd.DataFrame) -> pd.DataFrame:
     estimates = judgments_by_view(single)
     estimates = estimates.assign(weighted=estimates["quality"] * estimates["weight"])
     sums = estimates.groupby(keys, sort=False)[["weighted", "weight"]].sum()
-    stars = (sums["weighted"] / sums["weight"]).rename("stars").reset_index()
+    stars = (sums["weighted"] / sums["weight"]).clip(*SCALE).rename("stars").reset_index()
     return mean_ratings(table).drop(columns="stars").merge(stars, on=keys, how="left")
