@@ -38,7 +38,7 @@ from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 
 MASKS = 20
-_LINK = re.compile(r"\w+ \(.* done\): http://127\.0\.0\.1:(\d+)(/r/\S+)")
+_LINK = re.compile(r"\S+ \(.* done\): http://127\.0\.0\.1:(\d+)(/r/\S+)")
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,8 @@ def main() -> None:
                     found.append((int(match[1]), match[2]))
                 if line.startswith("Each link"):
                     break
+            if not found:
+                raise RuntimeError("the server has not started")
             start = time.perf_counter()
             times = asyncio.run(rate_all(found[0][0], [link for _, link in found], arguments.pause))
             seconds = time.perf_counter() - start

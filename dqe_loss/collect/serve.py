@@ -104,16 +104,21 @@ def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None 
             link = f"{address.url(port)}/r/{app.links[rater]}"
             print(f"{rater} ({done['done']} of {done['total']} done): {link}", flush=True)
         print("Each link is a secret; Ctrl-C stops the server, and the same command goes on.", flush=True)
-        with _ended_by_signals(), _keeping_table(study, folder, app), listener:
-            uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        with _ended_by_signals(server), _keeping_table(study, folder, app), listener:
+            server.run(sockets=[listener])
         path, rows = write_answers(study, folder)
         print(f"{path}: {rows} judgments", flush=True)
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the server alone: uvicorn raises them again afterwards; the table is due then."""
-    former = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(*_: object) -> None:
+        server.should_exit = True  # also one that comes before uvicorn listens to signals
+
+    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -148,7 +153,7 @@ def _keeping_table(study: Study, folder: Path, app: CollectApp) -> Iterator[None
 
 
 def _listen(address: Address) -> socket.socket:
-    """A socket that is bound before any link is shown.
+    """A socket that takes connections before any link is shown.
 
     Raises:
         ValueError: the address is taken, or not this machine's.
@@ -158,6 +163,7 @@ def _listen(address: Address) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
+        listener.listen(2048)  # whoever follows a link at once waits, and is not refused
     except OSError as error:
         listener.close()
         raise ValueError(

@@ -116,7 +116,7 @@ def press(tab, key):
     """Press a key that answers, and wait for the next case, as a rater does."""
     tab.bring_to_front()
     case = tab.evaluate("document.body.dataset.case")
-    tab.wait_for_timeout(300)  # keys right after a new case are not taken for it
+    tab.wait_for_selector("body[data-ready]")  # keys right after a new case are not taken for it
     tab.keyboard.press(key)
     tab.wait_for_function("before => document.body.dataset.case !== before", arg=case, polling=50)
 
@@ -165,7 +165,7 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     # kill -9; the page says so, keeps the case, and goes on when the server is back
     server.kill()
-    ann.wait_for_timeout(300)
+    ann.wait_for_selector("body[data-ready]")
     ann.keyboard.press(wanted("ann", 5))
     ann.wait_for_selector("#message:not([hidden])")
     assert "No connection" in ann.locator("#message").inner_text()
@@ -186,7 +186,8 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
     second = tab_of(server.links["ann"])
     second.keyboard.press("Enter")
     press(ann, wanted("ann", 6))
-    second.wait_for_timeout(300)
+    second.bring_to_front()
+    second.wait_for_selector("body[data-ready]")
     second.keyboard.press("6")
     second.wait_for_selector("#message:not([hidden])")
     assert "another tab" in second.locator("#message").inner_text()
@@ -256,7 +257,7 @@ def test_a_phone(served, tab_of):
     assert len(panels) == 4
     assert all(panel["width"] > 150 for panel in panels)
     before = tab.evaluate("document.body.dataset.case")
-    tab.wait_for_timeout(300)
+    tab.wait_for_selector("body[data-ready]")
     tab.get_by_role("button", name="5 of 6 stars: good").tap()
     tab.wait_for_function("before => document.body.dataset.case !== before", arg=before)
     assert tab.locator("#count").inner_text().startswith("1 of 13 done")

@@ -7,7 +7,7 @@
   const base = location.pathname.replace(/\/$/, "");
   const SOON = 250; // milliseconds in which a key is still meant for the case before
   const stage = find("case");
-  const state = { now: null, busy: true, paused: false, zoom: 1, since: 0, spent: 0, shownAt: 0, tags: new Set() };
+  const state = { now: null, busy: true, paused: false, zoom: 1, since: 0, spent: 0, arming: 0, tags: new Set() };
   const fetched = new Map(); // address to a promise of an object URL
   let viewer = null;
 
@@ -78,6 +78,13 @@
 
   // ---- time, of which pauses and other tabs are no part
 
+  /** Take answers again in a moment: a key that was meant for what was shown before must not count. */
+  function arm() {
+    clearTimeout(state.arming);
+    delete document.body.dataset.ready;
+    state.arming = setTimeout(() => { document.body.dataset.ready = "yes"; }, SOON);
+  }
+
   const running = () => state.now?.case && !state.paused && !document.hidden && !find("intro").open;
 
   function clock() {
@@ -119,7 +126,7 @@
     }
     if (!asked) stage.replaceChildren();
     state.now = next;
-    state.shownAt = performance.now();
+    arm();
     state.since = 0;
     clock();
     find("announce").textContent = asked ? `${asked.training ? "Practice case" : "Case"} ${done + 1} of ${total}` : "All cases are rated";
@@ -166,7 +173,7 @@
   }
 
   function answer(verdict) {
-    if (!state.now?.case || state.paused || performance.now() - state.shownAt < SOON) return;
+    if (!state.now?.case || state.paused || !document.body.dataset.ready) return;
     clock();
     change("/answer", {
       id: state.now.case.id,
@@ -188,7 +195,7 @@
     find("pause").setAttribute("aria-pressed", paused);
     find("paused").hidden = !paused;
     stage.hidden = find("controls").hidden = paused || !state.now?.case;
-    state.shownAt = performance.now();
+    arm();
     clock();
     if (paused) find("resume").focus();
     else stage.focus();
@@ -236,8 +243,8 @@
   }
 
   /** Put the crosshair into the middle of the segmentation. */
-  function goTo({ img, dims }) {
-    const [, width, height] = dims;
+  function goTo({ img, hdr }) {
+    const [, width, height] = hdr.dims;
     const sum = [0, 0, 0];
     let count = 0;
     for (let i = 0; i < img.length; i++) {
@@ -334,7 +341,7 @@
   find("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   find("help").addEventListener("click", () => find("intro").showModal());
   find("begin").addEventListener("click", () => find("intro").close());
-  find("intro").addEventListener("close", () => { state.shownAt = performance.now(); clock(); stage.focus(); });
+  find("intro").addEventListener("close", () => { arm(); clock(); stage.focus(); });
   find("open3d").addEventListener("click", open3d);
   find("close3d").addEventListener("click", () => find("volume").close());
   find("volume").addEventListener("close", () => stage.focus());
