@@ -29,6 +29,7 @@ def render_page(study: Study, session: RaterSession) -> str:
         settings={
             "pairs": design.mode == "pairs",
             "shown": list(SHOWN.items()),
-            "outlines": {region: [color, width] for region, (_, color, width) in OUTLINES.items()},
+            # In the order of drawing, which the keys of JSON do not keep.
+            "outlines": [[region, color, width] for region, (_, color, width) in OUTLINES.items()],
         },
     )

@@ -241,6 +241,8 @@ def test_3d(served, tab_of):
     colors = {color for _, color in shown.getcolors(10**7)}
     assert len(colors) > 500  # a picture, in which gray scans and colored regions are
     assert any(max(color) - min(color) > 80 for color in colors)
+    # Edema is blue as in the planes: the colors of the regions are not exchanged.
+    assert any(blue - red > 60 for red, _, blue in colors)
     tab.locator("#scan").select_option("t1c")
     tab.wait_for_timeout(300)
     tab.keyboard.press("Escape")

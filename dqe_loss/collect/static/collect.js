@@ -49,7 +49,7 @@
     const total = width * settings.shown.length;
     svg.append(element("image", { href: source, x: -i * width, width: total, height, preserveAspectRatio: "none" }));
     const lines = element("g", { transform: `scale(${view.spacing[0] / 2} ${view.spacing[1] / 2})` });
-    for (const [region, [color, thickness]] of Object.entries(settings.outlines)) {
+    for (const [region, color, thickness] of settings.outlines) {
       if (view.outlines[region]) lines.append(element("path", { d: view.outlines[region], stroke: color, "stroke-width": thickness + 0.4 }));
     }
     svg.append(lines, element("text", { x: 3, y: height - 4 }, label));
@@ -254,7 +254,9 @@
       sum[2] += Math.floor(i / (width * height));
       count++;
     }
-    if (count) viewer.scene.crosshairPos = viewer.vox2frac(sum.map((s) => s / count), 1);
+    const [x, y, z] = sum.map((s) => s / count);
+    const place = hdr.affine.slice(0, 3).map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
+    if (count) viewer.scene.crosshairPos = viewer.mm2frac(place);
     viewer.drawScene();
   }
 
@@ -268,7 +270,7 @@
       if (!viewer) {
         viewer = new window.niivue.Niivue({ dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: true });
         await viewer.attachToCanvas(find("canvas"));
-        const regions = Object.values(settings.outlines).map(([color]) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16)));
+        const regions = settings.outlines.map(([, color]) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16)));
         const channel = (i) => [0, ...regions.map((color) => color[i])];
         viewer.addColormap("regions", { R: channel(0), G: channel(1), B: channel(2), A: [0, 255, 255, 255], I: [0, 85, 170, 255] });
       }
@@ -329,7 +331,7 @@
     button.addEventListener("click", () => answer(settings.pairs ? verdict : Number(verdict)));
   }
   for (const button of document.querySelectorAll(".tag")) button.addEventListener("click", () => toggleTag(button));
-  for (const key of document.querySelectorAll(".key")) key.style.setProperty("--key", settings.outlines[key.dataset.region][0]);
+  for (const key of document.querySelectorAll(".key")) key.style.setProperty("--key", settings.outlines.find(([region]) => region === key.dataset.region)[1]);
   for (const name of ["outlines", "opacity", "brightness", "contrast"]) find(name).addEventListener("input", look);
   for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
   find("undo").addEventListener("click", undo);
