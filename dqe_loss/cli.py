@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is chosen: ``dqe --help`` reads the c
 """
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,11 @@ class Command(NamedTuple):
     described_by: str
     """That class: the first line of its docstring is the command's line in ``dqe --help``."""
 
+    @property
+    def module(self) -> str:
+        """Full name of the module that runs it, beside the source."""
+        return ".".join(("dqe_loss", *Path(self.source).parent.parts, "command"))
+
 
 COMMANDS = {
     "rate": Command("rate", "rate/command.py", "RateArguments"),
@@ -32,6 +38,7 @@ COMMANDS = {
     "harden": Command("train", "harden/config.py", "HardenConfig"),
     "evaluate": Command("train", "evaluate/command.py", "EvaluateArguments"),
     "audit": Command("train", "audit/command.py", "AuditArguments"),
+    "nnunet": Command("nnunet", "integrations/nnunet/command.py", "NnunetArguments"),
 }
 """All commands, in the order in which they are listed."""
 
@@ -48,12 +55,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name, *options = arguments or ["--help"]
     if name in ("-h", "--help"):
-        print(usage())
+        try:
+            print(usage(), flush=True)
+        except BrokenPipeError:
+            return reader_gone()
         return 0
     if name not in COMMANDS:
         print(f"dqe: error: unknown command {name!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run(name, options)
+
+
+def reader_gone() -> int:
+    """Write no more to a standard output that nobody reads (``dqe rate --help | head -1``).
+
+    Returns:
+        The exit code that a shell gives a process that a broken pipe ended.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter flushes once more, and fails
+    return 128 + 13  # SIGPIPE, which Windows lacks
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
@@ -67,7 +87,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
         The command's exit code; 2 if a library of its command line is missing, told in one line on standard error.
     """
     try:
-        command = import_extra(f"dqe_loss.{name}.command", COMMANDS[name].extra)
+        command = import_extra(COMMANDS[name].module, COMMANDS[name].extra)
     except ImportError as error:
         print(f"dqe {name}: error: {error}", file=sys.stderr)
         return 2

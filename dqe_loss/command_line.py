@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 import tyro
 
+from dqe_loss.cli import reader_gone
+
 Parsed = TypeVar("Parsed")
 
 
@@ -38,7 +40,8 @@ def run_command(
         argv: the arguments, without the program's name; those of the process if None.
 
     Returns:
-        Exit code: that of the work, or 0; 2 after such an error; 130 after an interrupt.
+        Exit code: that of the work, or 0; 2 after such an error; 130 after an interrupt; 141 if
+            nobody reads the output.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
 
@@ -50,9 +53,13 @@ def run_command(
             with warnings.catch_warnings():
                 warnings.showwarning = show_warning
                 options = tyro.cli(parse, prog=prog, args=arguments) if isinstance(parse, type) else parse(arguments)
-                return work(options) or 0
+                code = work(options) or 0
+                sys.stdout.flush()
+                return code
         except KeyboardInterrupt:
             return 130
+        except BrokenPipeError:
+            return reader_gone()
         except (ValueError, OSError, ImportError) as error:
             # An error that holds a list of problems, such as those of a table's rows, gets a line for each.
             for problem in getattr(error, "problems", (error,)):

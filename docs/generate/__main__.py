@@ -33,6 +33,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         safety.audits,
         safety.real_exams,
         use.patches,
+        use.nnunet,
         use.curation,
         use.federated,
         use.drift,

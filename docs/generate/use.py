@@ -28,6 +28,26 @@ def _distance(row: dict[str, Any], way: str) -> str:
     return f"{number(row[f'{way}: mean abs. d'])} ({number(abs(row[f'{way}: worst d']))})"
 
 
+def nnunet() -> Figures:
+    """Stars of expert masks as nnU-Net's training shows them."""
+    stored = load("nnunet_augmentation.json")
+    rows = []
+    for row in stored["summary"]:
+        cells = [row["step"]]
+        for name in stored["settings"]["checkpoints"]:
+            cells.append(number(row[f"{name}: stars"]))
+            worst = number(abs(row[f"{name}: worst d"]), 1)
+            cells.append("–" if row["step"] == "raw" else f"{number(row[f'{name}: mean abs. d'])} ({worst})")
+        rows.append(cells)
+    names = {"hardened": "default", "brainlesion": "published"}
+    header = [f"{names[name]}: {what}" for name in stored["settings"]["checkpoints"] for what in ("stars", "away")]
+    return {
+        "table": table(["step", *header], rows),
+        "exams": str(len({record["exam"] for record in stored["stars"]})),
+        "draws": str(stored["settings"]["draws"]),
+    }
+
+
 def curation() -> Figures:
     """Which wrong masks a site finds by their stars alone."""
     kinds = {name: load(f"curation_rule{end}.json") for name, end in (("published", ""), ("former", "_hardened"))}

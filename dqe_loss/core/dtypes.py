@@ -14,3 +14,8 @@ def as_signed(x: Tensor) -> Tensor:
     if x.dtype == torch.uint16:
         return x.int()
     return x.long() if x.dtype in (torch.uint32, torch.uint64) else x
+
+
+def plain(x: Tensor) -> Tensor:
+    """Without a subclass such as MONAI's MetaTensor, whose bookkeeping costs time and breaks compilation."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)

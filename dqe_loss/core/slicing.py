@@ -67,11 +67,12 @@ def interpolate_planes(take: Callable[[Tensor], Tensor], positions: Tensor, dept
         depth: number of planes along the axis.
 
     Returns:
-        Planes ``(B, P, C, H, W)``: in their own dtype for integer positions, else floating point.
+        Planes ``(B, P, C, H, W)``: in their own dtype for integer positions, and of a volume one voxel thick; else
+        floating point.
     """
     positions = positions.clamp(0, depth - 1)
-    if not positions.is_floating_point():
-        return take(positions)
+    if not positions.is_floating_point() or depth == 1:
+        return take(positions.long())
     lower = positions.detach().floor().long().clamp(max=max(depth - 2, 0))
     below, above = take(torch.cat((lower, (lower + 1).clamp(max=depth - 1)), 1)).chunk(2, 1)
     dtype = torch.promote_types(below.dtype, positions.dtype)
@@ -88,8 +89,8 @@ def extract_planes(volume: Tensor, positions: Tensor, view: str) -> Tensor:
         view: ``"axial"``, ``"coronal"`` or ``"sagittal"``: planes of constant Z, Y or X.
 
     Returns:
-        Planes ``(B, P, C, H, W)``: in the volume's dtype for integer positions, else floating point. H and W are the
-        two remaining axes in their order.
+        Planes ``(B, P, C, H, W)``: in the volume's dtype for integer positions, and of a volume one voxel thick; else
+        floating point. H and W are the two remaining axes in their order.
 
     Raises:
         ValueError: if the view is unknown.

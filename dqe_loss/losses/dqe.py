@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import cannot_wait, check_image, says_something, tell
+from dqe_loss.core.dtypes import plain
+from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.labels import check_region_order
 from dqe_loss.core.labels import label_scheme as find_scheme
@@ -61,7 +63,8 @@ class DQELoss(RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its tumor core's center of mass in three views, a frozen network rates each plane
-    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Use it
+    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Planes
+    ``(B, R, H, W)``, as 2D networks predict them, are rated as they are. Use it
     beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
     can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
 
@@ -78,7 +81,7 @@ class DQELoss(RatingTerm):
             "ET", "RC")`` with a resection cavity.
         label_scheme: scheme of a target label map, and order of tissue channels; see `LABEL_SCHEMES`.
         modalities: the image's channels; the task's if None. MSD Task01 has ``("flair", "t1", "t1c", "t2")``.
-        views: which of axial, coronal, sagittal to rate.
+        views: which of axial, coronal, sagittal to rate; planes by themselves are of any view.
         slicing: ``"soft"``, with a gradient for the mask and for where it lies, or ``"hard"``, upstream's planes with
             a gradient for the mask alone.
         center: look through the ``"prediction"``'s center or through the ``"target"``'s.
@@ -93,9 +96,9 @@ class DQELoss(RatingTerm):
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
             themselves are rated, and a low mean is told: it means that something is mixed up.
-        on_small: what to do with an exam that cannot be rated sensibly (its target holds no tumor, or it is smaller
-            than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of 0,
-            ``"pad"`` rates it all the same, ``"error"`` raises.
+        on_small: what to do with an exam, or a plane, that cannot be rated sensibly (its target holds no tumor, or it
+            is smaller than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of
+            0, ``"pad"`` rates it all the same, ``"error"`` raises.
         reduction: ``"mean"`` over the exams that were rated, ``"sum"``, or ``"none"``: one value an exam.
         checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
 
@@ -186,7 +189,8 @@ class DQELoss(RatingTerm):
 
         Args:
             input: prediction ``(B, R, X, Y, Z)`` of the regions in ``region_order``, or ``(B, 4, X, Y, Z)`` of
-                background and tissues; of a sequence (deep supervision) the first, which has the full resolution.
+                background and tissues; of a sequence (deep supervision) the first, which has the full resolution. Of a
+                2D network ``(B, R, H, W)`` or ``(B, 4, H, W)``: then target and image have no Z either.
             target: label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, regions as predicted, or one-hot tissues
                 ``(B, 4, X, Y, Z)``; needed by ``guard`` and by ``center="target"``.
             image: intensities ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped; outside the head they are 0, or
@@ -205,6 +209,14 @@ class DQELoss(RatingTerm):
         Warns:
             UserWarning: once each: there is no cap, since this is called outside a sum; all crops are too small to be
                 rated; a modality is empty, or twice the same.
+
+        Example:
+            >>> planes, image = torch.randn(2, 3, 96, 96, requires_grad=True), torch.rand(2, 4, 96, 96)
+            >>> target = torch.zeros(2, 3, 96, 96)
+            >>> target[..., 40:60, 40:60] = 1
+            >>> criterion = DQELoss(max_gradient_ratio=None, reduction="none")
+            >>> criterion(planes, target, image=image).shape
+            torch.Size([2])
         """
         return self.evaluate(full_resolution(input), full_resolution(target), image, origin, alone=True)
 
@@ -232,27 +244,32 @@ class DQELoss(RatingTerm):
             self._check_alone(training and input.requires_grad)
         log = self.gradient_log if training else GradientLog()  # validation leaves what training noted alone
         log.clear()
-        case = self._read(input, target, image, origin, log, activation)
+        if flat := is_flat(image, input):
+            input, target, image = self._thicken(input, target, image, origin)
+        case = self._read(input, target, image, origin, log, activation, flat=flat)
         rated = self._can_be_rated(case)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
-            missing = _plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
+            missing = plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
             missing = missing_stars(self._rate(rater, case, image), self.surrogate)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
-            missing = missing.masked_fill(_plain(input).isnan().flatten(1).any(1), torch.nan)
+            missing = missing.masked_fill(plain(input).isnan().flatten(1).any(1), torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
         if training:
             self.notes = {"skipped": (~rated).sum()}
         return _reduce(missing, rated, self.reduction)
 
     def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
-        """Stars of each view ``(B, V)``, by the same path as the loss; `forward` says what the arguments are.
+        """Stars of each view ``(B, V)``, of planes ``(B, 1)``, by the path of the loss; `forward` has the arguments.
 
         The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
         and for ``center="target"``. Values are looked at in each call.
         """
-        case = self._read(full_resolution(input), target, image, origin, None, None, check=True)
+        prediction: Tensor = full_resolution(input)
+        if flat := is_flat(image, prediction):
+            prediction, target, image = self._thicken(prediction, target, image, origin)
+        case = self._read(prediction, target, image, origin, None, None, check=True, flat=flat)
         return self._rate(self.surrogate, case, image)
 
     @property
@@ -273,19 +290,37 @@ class DQELoss(RatingTerm):
             raise ValueError(NO_IMAGE)
         if target is None:
             return
-        whole = read_target(_plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
-        case = RatedBatch(whole, whole, in_place=origin is not None)
-        sound = whole.volume(self.task.whole).flatten(1).any(1) & _large_enough(whole.shape[2:], case.in_place)
+        if flat := isinstance(image, Tensor) and image.ndim == 4:
+            target, image = thicken(target), thicken(image)
+        whole = read_target(plain(target), region_order=self.region_order, label_scheme=self.label_scheme, hard=True)
+        case = RatedBatch(whole, whole, in_place=origin is not None, flat=flat)
+        sound = whole.volume(self.task.whole).flatten(1).any(1) & _large_enough(case.sides, case.in_place)
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
         with torch.no_grad():
             center = center_of_mask(whole, hard=True, regions=self.task.centers)
-            views = Sampling(self.sampling.views)
-            stars = rate_mask(self.surrogate, _plain(image), whole, center, views, modalities=self.modalities).mean(1)
+            views = FLAT if flat else Sampling(self.sampling.views)
+            stars = rate_mask(self.surrogate, plain(image), whole, center, views, modalities=self.modalities).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
+
+    def _thicken(
+        self, input: Tensor, target: Tensor | None, image: Tensor, origin: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Planes as volumes one voxel thick.
+
+        Raises:
+            ValueError: if something was asked for that planes cannot give.
+        """
+        refuse_origin(origin)
+        if self.sampling.planes > 1 or self.sampling.jitter > 0:
+            raise ValueError(
+                f"planes={self.sampling.planes}, jitter={self.sampling.jitter} move planes through a volume, but the "
+                "prediction (B, R, H, W) is planes already: leave both out"
+            )
+        return thicken(input), thicken(target), thicken(image)
 
     def _check_alone(self, trains: bool) -> None:
         """What holds outside a sum alone.
@@ -322,6 +357,7 @@ class DQELoss(RatingTerm):
         log: GradientLog | None,
         activation: str | None,
         check: bool = False,
+        flat: bool = False,
     ) -> RatedBatch:
         if self.center == "target" and target is None:
             raise ValueError("center='target' looks where the target's tumor is: pass target=")
@@ -330,8 +366,8 @@ class DQELoss(RatingTerm):
         if first and origin is not None:
             check_origin(origin, input, image)
         case = read_batch(
-            _plain(input),
-            None if target is None else _plain(target),
+            plain(input),
+            None if target is None else plain(target),
             origin,
             activation=self.activation or activation,
             region_order=self.region_order,
@@ -339,6 +375,7 @@ class DQELoss(RatingTerm):
             hard=self.slicing == "hard",
             guarded=log if self.guard else None,
             check=first,
+            flat=flat,
         )
         if first:
             check_image(image, self.modalities)
@@ -352,10 +389,10 @@ class DQELoss(RatingTerm):
         center = center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
         return rate_mask(
             rater,
-            _plain(image),
+            plain(image),
             case.predicted,
             center if self.center_grad else center.detach(),
-            self.sampling,
+            FLAT if case.flat else self.sampling,
             modalities=self.modalities,
             checkpointing=self.checkpointing,
         )
@@ -366,7 +403,7 @@ class DQELoss(RatingTerm):
         Raises:
             ValueError: if there is one and ``on_small="error"``.
         """
-        batch, _, *size = case.predicted.shape
+        batch, size = case.predicted.shape[0], case.sides
         if self.on_small == "pad":
             return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
         large_enough = _large_enough(size, case.in_place)
@@ -375,16 +412,18 @@ class DQELoss(RatingTerm):
             rated = rated & (case.target.volume(self.task.whole) > 0).flatten(1).any(1)
         if self.on_small == "error" and not rated.all():
             raise ValueError(
-                f"a crop of {tuple(size)} voxels "
+                f"a {'plane' if case.flat else 'crop'} of {size} voxels "
                 + ("holds no tumor in its target" if large_enough else f"is smaller than {MINIMUM_CROP}")
-                + ": rate it in its place with origin=, or let DQELoss(on_small='skip' or 'pad') deal with it"
+                + (": " if case.flat else ": rate it in its place with origin=, or ")
+                + "let DQELoss(on_small='skip' or 'pad') deal with it"
             )
         if not large_enough:
             self._tell_once(
                 "small",
-                f"crops of {tuple(size)} voxels are smaller than {MINIMUM_CROP} along an axis: DQELoss skips every "
-                "one of them, and its value is 0. Give it the full-size target and image with origin=, train on larger "
-                "crops, or say DQELoss(on_small='pad')",
+                f"{'planes' if case.flat else 'crops'} of {size} voxels are smaller than {MINIMUM_CROP} along an axis: "
+                "DQELoss skips every one of them, and its value is 0. "
+                + ("" if case.flat else "Give it the full-size target and image with origin=, or ")
+                + "Train on larger ones, or say DQELoss(on_small='pad')",
             )
         return rated
 
@@ -428,8 +467,3 @@ def _reduce(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return values
     return values.sum() / rated.sum().clamp(min=1) if reduction == "mean" else values.sum()
-
-
-def _plain(x: Tensor) -> Tensor:
-    """Without a subclass such as MONAI's MetaTensor, whose bookkeeping costs time and breaks compilation."""
-    return x if type(x) is Tensor else x.as_subclass(Tensor)

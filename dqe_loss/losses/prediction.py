@@ -59,7 +59,8 @@ def read_prediction(
     if channels not in (len(region_order), GLIOMA.tissue_channels):
         raise ValueError(
             f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
-            f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}; region_order= names channels"
+            f"(B, 4, X, Y, Z) of background and tissues, got {tuple(prediction.shape)}{_thick(prediction)}; "
+            "region_order= names channels"
         )
     tissues = channels != len(region_order)
     if activation is None:
@@ -111,7 +112,7 @@ def read_target(
     if target.ndim != 5 or target.shape[1] not in (1, len(region_order), GLIOMA.tissue_channels):
         raise ValueError(
             f"expected a target of shape (B, 1, X, Y, Z) (label map), (B, {len(region_order)}, X, Y, Z) (regions) or "
-            f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}"
+            f"(B, 4, X, Y, Z) (one-hot background and tissues), got {tuple(target.shape)}{_thick(target)}"
         )
     if target.shape[1] == 1:
         if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
@@ -130,6 +131,11 @@ def read_target(
         if not mask.tissues:
             _check_nesting(target, region_order)
     return mask
+
+
+def _thick(x: Tensor) -> str:
+    """What is said of a shape that a user of planes has not given."""
+    return " (planes count as volumes one voxel thick)" if x.ndim == 5 and x.shape[-1] == 1 else ""
 
 
 def _check_nesting(target: Tensor, region_order: tuple[str, ...]) -> None:
@@ -164,11 +170,18 @@ class RatedBatch:
         predicted: what is rated.
         target: what it is compared with, if there is a target.
         in_place: whether the prediction is a patch inside the full-size target.
+        flat: whether it is planes, ``(B, C, H, W, 1)``.
     """
 
     predicted: Mask
     target: VolumeMask | None
-    in_place: bool
+    in_place: bool = False
+    flat: bool = False
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """What is rated, in voxels along each of its axes."""
+        return tuple(self.predicted.shape[2:4] if self.flat else self.predicted.shape[2:])
 
 
 def read_batch(
@@ -182,6 +195,7 @@ def read_batch(
     hard: bool = False,
     guarded: GradientLog | None = None,
     check: bool = False,
+    flat: bool = False,
 ) -> RatedBatch:
     """Read prediction and target as masks, with the guard between them.
 
@@ -195,6 +209,7 @@ def read_batch(
         hard: whether mass is counted on binarized masks.
         guarded: guard the prediction's gradient by the target, where there is one, and note here what it kept.
         check: whether to look at the values of both, for which an accelerator must be waited for.
+        flat: whether both are planes, one voxel thick.
 
     Returns:
         The masks.
@@ -207,7 +222,7 @@ def read_batch(
     if target is None:
         if origin is not None:
             raise ValueError("origin= places a patch in the full-size target: pass target=")
-        return RatedBatch(predicted, None, in_place=False)
+        return RatedBatch(predicted, None, flat=flat)
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
@@ -215,11 +230,12 @@ def read_batch(
     elif target.shape[:1] + target.shape[-3:] != input.shape[:1] + input.shape[2:]:
         raise ValueError(
             f"prediction and target must have the same batch and voxels, got {tuple(input.shape)} and "
-            f"{tuple(target.shape)}; where a patch of a full-size target is predicted, say so by origin="
+            f"{tuple(target.shape)}{_thick(input)}"
+            + ("" if flat else "; where a patch of a full-size target is predicted, say so by origin=")
         )
     reference = read_target(local, **names, check=check)
     mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
-        return RatedBatch(mask, reference, in_place=False)
+        return RatedBatch(mask, reference, flat=flat)
     around = read_target(target, **names, check=check)
     return RatedBatch(PatchMask(mask, reference, around, origins), around, in_place=True)

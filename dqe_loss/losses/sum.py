@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dqe_loss.core.checks import tell
+from dqe_loss.core.flat import refuse_origin
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.losses.activation import MEANING, common_activation
 from dqe_loss.losses.bound import BoundLoss
@@ -201,10 +202,10 @@ class LossSum(Composable):
         """Add the terms up.
 
         Args:
-            input: the prediction ``(B, C, X, Y, Z)`` as each term takes it; with deep supervision a sequence whose
-                first element is the full-resolution one, which is what a `DQELoss` rates.
+            input: the prediction ``(B, C, X, Y, Z)`` or ``(B, C, H, W)`` as each term takes it; with deep supervision a
+                sequence whose first element is the full-resolution one, which is what a `DQELoss` rates.
             target: the target as each term takes it.
-            image: raw image ``(B, 4, X, Y, Z)`` for a `DQELoss`.
+            image: raw image ``(B, 4, X, Y, Z)`` or ``(B, 4, H, W)`` for a `DQELoss`.
             origin: first voxel of the patches that ``input`` holds, where ``target`` and ``image`` are full-size
                 (see `DQELoss`); the other terms then get the target's patch.
 
@@ -230,6 +231,8 @@ class LossSum(Composable):
         if origin is not None and target is not None:  # the other terms see the patch alone
             if not isinstance(target, Tensor):
                 raise ValueError("origin= cuts the patch out of one full-size target, got a sequence of them")
+            if first.ndim == 4:
+                refuse_origin(origin)
             target = crop(target, read_origins(origin, first.shape[0]), first.shape[2:])
 
         values = {}

@@ -70,12 +70,12 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         Args:
             y_pred: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
                 ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or a list of exams without
-                their first dimension.
+                their first dimension. Planes of a 2D network have no Z, and neither has their image.
             y: image ``(B, 4, X, Y, Z)`` (or a list) if there is no ``image``; else a label, which is not used.
             image: the image, where ``y`` is taken.
 
         Returns:
-            Stars ``(B, V)``.
+            Stars ``(B, V)``; of planes ``(B, 1)``.
 
         Raises:
             ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, or a shape
@@ -97,12 +97,14 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         return self.rater(self.surrogate, y_pred, y)
 
     def aggregate(self, per_view: bool = False) -> Tensor:
-        """Mean stars over all exams since `reset`: a scalar, or ``(V,)`` with ``per_view``.
+        """Mean stars over all exams (or planes) since `reset`: a scalar, or ``(V,)`` with ``per_view``.
 
         Raises:
-            ValueError: if nothing has been rated yet.
+            ValueError: if nothing has been rated yet, or views of planes are asked for that are of no known view.
         """
         stars = self.get_buffer()
         if not isinstance(stars, Tensor) or not len(stars):
             raise ValueError("no exam has been rated since the last reset()")
+        if per_view:
+            self.rater.check_columns(stars.shape[1])
         return stars.mean(0) if per_view else stars.mean()

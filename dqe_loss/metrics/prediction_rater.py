@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
+from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.labels import check_labels, check_region_order, regions_from_tissues, reorder_regions
 from dqe_loss.core.labels import label_scheme as find_scheme
@@ -57,11 +58,11 @@ class PredictionRater:
         Args:
             surrogate: the frozen network.
             prediction: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
-            image: ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped.
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Or planes, without Z.
+            image: ``(B, 4, X, Y, Z)``, raw or z-scores, skull-stripped; of planes ``(B, 4, H, W)``.
 
         Returns:
-            Stars ``(B, V)``.
+            Stars ``(B, V)``; of planes ``(B, 1)``.
 
         Raises:
             ValueError: if a shape or label is not as said, the prediction holds NaN or logits, or the image is a label
@@ -70,6 +71,8 @@ class PredictionRater:
         Warns:
             UserWarning: a modality of the first image is empty, or twice the same.
         """
+        if flat := is_flat(image, prediction):
+            image, prediction = thicken(image), thicken(prediction)
         regions = self._binarize(prediction)
         if not self.seen_an_image:
             check_image(image, self.modalities)
@@ -81,15 +84,28 @@ class PredictionRater:
                 regions,
                 label_scheme=self.label_scheme,
                 modalities=self.modalities,
-                views=self.views,
-                thorough=is_surveyed(surrogate.config, self.thorough),
+                views=FLAT.views if flat else self.views,
+                thorough=not flat and is_surveyed(surrogate.config, self.thorough),
+            )
+
+    def check_columns(self, columns: int) -> None:
+        """Check that columns of stars are the views, as those of planes by themselves are not.
+
+        Raises:
+            ValueError: if not.
+        """
+        if columns != len(self.views):
+            raise ValueError(
+                "planes (B, C, H, W) were rated, and nobody knows of which view they are: say views=('axial',), or ask "
+                "for the mean alone, without per_view"
             )
 
     def _binarize(self, prediction: Tensor) -> Tensor:
         """A prediction as a label map, or as binary regions in the task's order."""
         if prediction.ndim != 5:
             raise ValueError(
-                f"expected a prediction (B, C, X, Y, Z), got a prediction of shape {tuple(prediction.shape)}"
+                f"expected a prediction (B, C, X, Y, Z), or planes (B, C, H, W), got a prediction of shape "
+                f"{tuple(prediction.shape)}"
             )
         channels, regions, tissues = prediction.shape[1], len(self.region_order), self.task.tissue_channels
         if channels == 1:

@@ -98,13 +98,15 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
 
         Args:
             preds: label map ``(B, 1, X, Y, Z)``, regions ``(B, R, X, Y, Z)`` or background and tissues
-                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5.
+                ``(B, 4, X, Y, Z)``, one-hot or probabilities; these are binarized at 0.5. Planes of a 2D network have
+                no Z, and neither has their image.
             target: image ``(B, 4, X, Y, Z)`` if there is no ``image``; else a target, which is not used.
             image: the image, where a collection hands over a target, too.
 
         Raises:
             ValueError: if there is no image, the prediction holds NaN or logits, the image is a label map, a shape or
-                label is not as said, or something is not on the metric's device.
+                label is not as said, something is not on the metric's device, or planes are rated ``per_view`` whose
+                view is not known.
         """
         scans = target if image is None else image
         if scans is None:
@@ -113,6 +115,8 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
                 "between them update(preds, target, image=image)"
             )
         stars = self.rater(self.surrogate, preds, scans)
+        if self.per_view:
+            self.rater.check_columns(stars.shape[1])
         self.total += stars.sum(0)
         self.count += len(stars)
 

@@ -80,6 +80,8 @@ class RatePlan:
 def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
     """Find the exams of a plan, in the order of names: the same in every process.
 
+    Of nnU-Net's data sets with predictions, those exams that were predicted: its test cases, or a fold.
+
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """

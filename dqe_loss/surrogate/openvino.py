@@ -4,6 +4,7 @@ OpenVINO and ONNX Runtime were as fast as each other here; the former needs one 
 """
 
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class OpenVINORater:
             "INFERENCE_NUM_THREADS": self._threads,
             "INFERENCE_PRECISION_HINT": "f32",  # its default is bfloat16 where the processor has it
         }
-        return openvino.compile_model(model, "CPU", options)
+        return _core().compile_model(model, "CPU", options)
 
     def _check(self, surrogate: Surrogate, example: Tensor) -> None:
         """One look at what came out, for a batch that is not the traced one: a wrong conversion would be silent."""
@@ -88,6 +89,17 @@ class OpenVINORater:
             difference = (self(planes) - surrogate(planes)).abs().max().item()
         if not difference < _TOLERANCE:
             raise ValueError(f"OpenVINO's stars differ by {difference:.2g} from PyTorch's; rate with --engine torch")
+
+
+@cache
+def _core() -> Any:
+    """The one OpenVINO core of this process, never freed.
+
+    Each core gives the thread a stack to handle signals on, and puts back the former one when it is freed. Of two cores
+    freed in the order of their making, the second puts back the freed stack of the first; the next SIGTERM or SIGCHLD
+    that Python handles is then a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class _Capped(nn.Module):

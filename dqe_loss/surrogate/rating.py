@@ -6,6 +6,7 @@ from torch import Tensor
 from dqe_loss.core.centers import image_centers
 from dqe_loss.core.checks import cannot_wait, check_probabilities
 from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
@@ -34,7 +35,8 @@ def rate_segmentation(
     """Rate segmentations as the surrogate would.
 
     With ``slicing="hard"`` the ratings are those of the published package to 1e-4; ``"soft"`` is differentiable with
-    respect to the mask and to where its center lies.
+    respect to the mask and to where its center lies. Planes by themselves, an image ``(B, 4, H, W)`` and a segmentation
+    of the same height and width, are rated as they are: what says where planes lie has no effect.
 
     Args:
         surrogate: the frozen network.
@@ -58,13 +60,17 @@ def rate_segmentation(
         survey_planes: planes a view that it is asked in.
 
     Returns:
-        Stars ``(B, V)``, one column per view, float32 (float64 if the surrogate is). Not clamped to the scale
-        without a refiner, see `Surrogate.forward`.
+        Stars ``(B, V)``, one column per view, of planes ``(B, 1)``; float32 (float64 if the surrogate is). Not clamped
+        to the scale without a refiner, see `Surrogate.forward`.
 
     Raises:
         ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
-            ``thorough`` is asked of a surrogate without a refiner.
+            ``thorough`` is asked of a surrogate without a refiner, or of planes.
     """
+    if is_flat(image, segmentation):
+        if thorough or planes > 1 or jitter > 0:
+            raise ValueError("planes (B, C, H, W) are rated as they are: thorough, planes and jitter need volumes")
+        image, segmentation, views, center = thicken(image), thicken(segmentation), FLAT.views, ("mask",)
     if slicing not in ("hard", "soft"):
         raise ValueError(f"slicing must be 'hard' or 'soft', got {slicing!r}")
     regions = len(surrogate.config.task.regions)

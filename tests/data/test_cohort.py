@@ -212,6 +212,20 @@ def test_predictions_take_the_place_of_the_own_masks(tmp_path):
         with_predictions(cases, [tmp_path / "net-1", tmp_path / "x" / ".." / "net-1"])
 
 
+def test_of_a_data_set_of_which_some_exams_were_predicted_these_are_taken_and_the_rest_is_told(tmp_path):
+    for name in ("a", "b", "c"):
+        touch_exam(tmp_path / "data" / name, "seg")
+    touch(tmp_path / "net-1" / "a.nii.gz", tmp_path / "net-2" / "b.nii.gz")
+    folders = [tmp_path / "net-1", tmp_path / "net-2"]
+    with pytest.warns(UserWarning, match=r"1 of 3 exams have no prediction in .*net-1 or .*net-2: they are not rated"):
+        a, b = with_predictions(find_tree(tmp_path / "data"), folders, some=True)
+    assert (a.name, b.name) == ("a", "b")
+    assert a.masks["net-1"].exists()
+    assert not a.masks["net-2"].exists()  # told in its row
+    touch(tmp_path / "net-1" / "c.nii.gz")
+    assert len(with_predictions(find_tree(tmp_path / "data"), folders, some=True)) == 3
+
+
 def test_names_of_files_are_compared_with_what_they_are_given_as(tmp_path):
     """The one kind of swapped modalities that can be seen."""
     from dqe_loss.data.exams import open_exam

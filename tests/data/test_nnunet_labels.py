@@ -25,6 +25,8 @@ FILES = [
      "brats23"),
     ({"background": 0, "NCR/NET": 1, "ED": 2, "ET": 4}, "brats21"),
     ({"background": 0, "WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}, "brats21"),
+    ({"background": 0, "edema": 1, "core": 2, "enhancing": 3}, "nnunet"),  # labels, of which none lies in another
+    ({"background": 0, "TC": 1, "ED": 2, "ET": 3, "RC": 4}, "brats24"),
     (BRATS24, "brats24"),
     ({"background": 0, "non-enhancing tumor core": 1, "surrounding non-enhancing FLAIR hyperintensity": 2,
       "enhancing tissue": 3, "resection cavity": 4}, "brats24"),
@@ -113,3 +115,24 @@ def test_rate_takes_the_scheme_from_the_file_and_says_so(tmp_path, capsys):
     assert row["et_ml"] == pytest.approx((make_labels() == 3).sum() / 1000)
     with pytest.raises(ValueError, match="say --label-scheme nnunet"):
         find_planned_exams(RatePlan(root, tmp_path / "b.csv", "small", "brats23"))
+
+
+@pytest.mark.filterwarnings("always:1 of 3 exams")
+def test_of_predictions_for_the_test_cases_only_these_are_rated(tmp_path, capsys):
+    checkpoint = tmp_path / "small.safetensors"
+    save_surrogate(small_surrogate(), checkpoint)
+    root, names = tmp_path / "Dataset137", ("t1", "t1c", "t2", "flair")
+    for part, exam in (("Tr", "train_1"), ("Ts", "test_1"), ("Ts", "test_2")):
+        folder = write_exam(tmp_path / exam)
+        (root / f"images{part}").mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            (folder / f"{exam}_{name}.nii.gz").rename(root / f"images{part}" / f"{exam}_{number:04}.nii.gz")
+    describe(root, OWN)
+    predictions = tmp_path / "predicted"
+    predictions.mkdir()
+    for exam in ("test_1", "test_2"):
+        write(predictions / f"{exam}.nii.gz", np.choose(make_labels(), [0, 2, 1, 3]).astype(np.uint8))
+    command = ["--data", str(root), "--predictions", str(predictions), "--out", str(tmp_path / "a.csv")]
+    assert rate.main([*command, "--checkpoint", str(checkpoint)]) == 0
+    assert "warning: 1 of 3 exams have no prediction" in capsys.readouterr().err
+    assert read_rated(tmp_path / "a.csv")["exam"].tolist() == ["test_1", "test_2"]

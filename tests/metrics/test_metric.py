@@ -96,6 +96,32 @@ def rate_in_torchmetrics(prediction, image, **options):
     metric.update(prediction, image)
 
 
+def test_planes_are_rated_as_they_are(exam):
+    """Binarized, without a survey, as one column: of the views nothing is known, unless it is said."""
+    torchmetric = pytest.importorskip("dqe_loss.metrics.torchmetrics").DeepQualityEstimation
+    image, labels, regions, logits = (x[..., 12] for x in exam)
+    stars = rate_segmentation(small_surrogate(), image, regions)
+    soft = rate_segmentation(small_surrogate(), image, logits.sigmoid() > 0.5)
+    metric = DQEMetric(small_surrogate())
+    torch.testing.assert_close(metric(labels, image), stars)
+    torch.testing.assert_close(metric(list(logits.sigmoid()), list(image)), soft)
+    torch.testing.assert_close(metric.aggregate(), torch.cat((stars, soft)).mean())
+    one_view = {"views": ("coronal",)}
+    for mean, views in (({}, {"per_view": True}), (one_view, one_view | {"per_view": True})):
+        torchmetrics = torchmetric(small_surrogate(), **mean)
+        torch.testing.assert_close(torchmetrics(regions, image), stars.mean())
+        named = torchmetric(small_surrogate(), **views)
+        metric = DQEMetric(small_surrogate(), **mean)
+        metric(regions, image)
+        if mean:
+            torch.testing.assert_close(metric.aggregate(per_view=True), stars.mean(0))
+            assert named(regions, image)["coronal"] == torchmetrics.compute()
+            continue
+        for ask in (lambda named=named: named(regions, image), lambda metric=metric: metric.aggregate(per_view=True)):
+            with pytest.raises(ValueError, match=r"nobody knows of which view.*views=\('axial',\)"):
+                ask()
+
+
 def spoiled(prediction):
     prediction = prediction.clone().float()
     prediction[0, 0, 3, 3, 3] = float("nan")
@@ -110,7 +136,7 @@ MISTAKES = {
     "NaN of labels": (lambda e: spoiled(e["labels"]), r"also holds \[nan\]"),
     "two channels": (lambda e: e["regions"][:, :2], r"got 2 channels.*region_order.*label map"),
     "five channels": (lambda e: torch.cat((e["one_hot"], e["one_hot"][:, :1]), 1), "got 5 channels"),
-    "planes": (lambda e: e["regions"][..., 0], r"\(B, C, X, Y, Z\), got a prediction of shape \(2, 3, 32, 28\)"),
+    "planes": (lambda e: e["regions"][..., 0], r"both planes, .* segmentation of shape \(2, 3, 32, 28\)"),
     "four regions": (lambda e: torch.cat((e["regions"], e["regions"][:, :1]), 1), r"sum to [34].*region_order"),
     "four regions, sure": (lambda e: torch.cat((e["regions"], e["regions"][:, :1]), 1).float(), "region_order"),
 }  # fmt: skip

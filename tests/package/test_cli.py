@@ -33,7 +33,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
 
 def test_every_command_of_the_package_is_listed():
     folder = Path(cli.__file__).parent
-    assert {path.parent.name for path in folder.glob("*/__main__.py")} == set(COMMANDS)
+    assert {path.parent.name for path in folder.rglob("*/__main__.py")} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -83,3 +83,14 @@ def test_an_unknown_command_is_one_line(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"dqe: error: unknown command 'raet'; expected one of {', '.join(COMMANDS)}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--help"], ["rate", "--help"]])
+def test_nobody_has_to_read_to_the_end(arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dqe_loss", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(60), errors) == (141, "")

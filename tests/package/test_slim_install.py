@@ -83,7 +83,7 @@ def test_a_command_says_which_extra_it_needs(name):
 import runpy
 from dqe_loss.cli import main
 assert main(["{name}", "--help"]) == 2
-runpy.run_module("dqe_loss.{name}", run_name="__main__")
+runpy.run_module("{COMMANDS[name].module.removesuffix(".command")}", run_name="__main__")
 """
     done = run(program, modules_of_extras())
     assert (done.returncode, done.stdout) == (2, "")

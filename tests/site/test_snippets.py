@@ -15,6 +15,8 @@ from dqe_loss import DQELoss, regions_from_labels, save_surrogate
 
 FIRST, SIDE = (60, 60, 30), 96
 """First voxel and side of the crop."""
+PLANE = 77
+"""An axial plane through the tumor."""
 
 
 def is_whole(text):
@@ -36,7 +38,7 @@ def given(phantom):
     image = torch.from_numpy(phantom.image)[None].float()
     label = torch.from_numpy(phantom.segmentations["reference"])[None, None].long()
     regions = regions_from_labels(label, "brats23").float()
-    assert regions[0, 0].any()
+    assert regions[0, 0, ..., PLANE].any()
     part = (..., *(slice(first, first + SIDE) for first in FIRST))
     network = torch.nn.Conv3d(4, 3, 1)
     torch.nn.init.constant_(network.bias, -2)  # logits below 0, which are no probabilities
@@ -59,6 +61,9 @@ def given(phantom):
         "image_full": image,
         "target_crop": regions[part],
         "image_crop": image[part],
+        "plane_logits": (8 * regions - 4)[..., PLANE].requires_grad_(),
+        "plane_regions": regions[..., PLANE],
+        "plane_image": image[..., PLANE],
         **dict(zip("xyz", FIRST, strict=True)),
         "stars": np.linspace(1, 6, 90),
         "dice": np.linspace(0.1, 0.9, 90),

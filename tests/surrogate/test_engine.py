@@ -1,6 +1,7 @@
 """OpenVINO gives the stars that PyTorch gives, for any surrogate, and the command rates by it."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -186,3 +187,27 @@ def test_a_refiner_is_asked_in_the_engine_too():
     for ceiling in (None, torch.tensor([0.0, 0.5, 1.0])):
         assert (rater(planes, ceiling=ceiling) - surrogate(planes, ceiling=ceiling)).abs().max() < 1e-3
     assert OpenVINORater(tiny_surrogate()).refine(planes) is None
+
+
+SIGNALED = """
+import gc, os, signal, torch
+from dqe_loss import Surrogate, SurrogateConfig
+from dqe_loss.surrogate.openvino import OpenVINORater
+
+got = []
+signal.signal(signal.SIGUSR1, lambda *_: got.append(True))
+config = SurrogateConfig(architecture="resnet18", field_of_view=(64, 64))
+raters = [OpenVINORater(Surrogate(config)) for _ in range(2)]
+del raters[0]
+del raters[0]
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+print(got)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_is_handled_when_the_engine_is_gone():
+    """OpenVINO moves the stack that signals are handled on; where it was freed, a stop request was a crash."""
+    done = subprocess.run([sys.executable, "-c", SIGNALED], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "[True]\n"), done.stderr

@@ -1,5 +1,6 @@
 """Find the exams of a data set: a tree of folders, nnU-Net's folders, or a table of paths."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,16 +75,21 @@ def find_tree(root: Path) -> list[FoundExam]:
     return sorted(cases, key=lambda case: case.name)
 
 
-def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path]) -> list[FoundExam]:
+def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, some: bool = False) -> list[FoundExam]:
     """Cases with the segmentations of other folders in place of their own.
 
     Args:
         cases: the cases.
         folders: each holds a file for each case, called as the case (or the last part of its name) and ``.nii.gz`` or
             ``.nii``. The segmentation is named by its folder.
+        some: leave those cases out that no folder has a segmentation of: where only test cases were predicted, or one
+            fold.
 
     Returns:
         The cases; one that is missing in a folder has the path where it should be.
+
+    Warns:
+        UserWarning: how many were left out.
 
     Raises:
         ExamError: no such folder, or two of one name, or none of the cases in one of them.
@@ -92,6 +98,7 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path]) -> lis
     if len(names) < len(folders):
         raise ExamError("expected folders of predictions with names of their own, found two of one name; rename one")
     masks: list[dict[str, Path]] = [{} for _ in cases]
+    predicted: set[str] = set()
     for name, folder in names.items():
         if not folder.is_dir():
             raise ExamError(f"{folder}: expected a folder of predictions, found nothing there; check the path")
@@ -104,7 +111,13 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path]) -> lis
             )
         for own, file, files in zip(masks, found, wanted, strict=True):
             own[name] = there[file] if file else folder / files[0]
-    return [replace(case, masks=own) for case, own in zip(cases, masks, strict=True)]
+        predicted.update(case.name for case, file in zip(cases, found, strict=True) if file)
+    taken = [replace(case, masks=own) for case, own in zip(cases, masks, strict=True)]
+    if some and (left := len(cases) - len(predicted)):
+        where = " or ".join(map(str, folders))
+        warnings.warn(f"{left} of {len(cases)} exams have no prediction in {where}: they are not rated", stacklevel=2)
+        taken = [case for case in taken if case.name in predicted]
+    return taken
 
 
 def name_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:

@@ -23,12 +23,13 @@ def find_data_set(
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
+    nnunet = False
     if data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(data)
-    elif is_nnunet(data):
+    elif nnunet := is_nnunet(data):
         if (scheme := settle_scheme(data, label_scheme)) != label_scheme:
             raise ValueError(f"{data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}")
         cases = find_nnunet(data, channels)
     else:
         cases = find_tree(data)
-    return with_predictions(cases, predictions) if predictions else cases
+    return with_predictions(cases, predictions, some=nnunet) if predictions else cases

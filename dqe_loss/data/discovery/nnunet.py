@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
 from dqe_loss.data.exam_files import MODALITY_TOKENS
@@ -16,6 +17,7 @@ BRATS_CHANNELS = ("t1", "t1c", "t2", "flair")
 
 # Beside BraTS's own tokens those of the Medical Segmentation Decathlon's dataset.json ("T1w", "t1gd", "FLAIR").
 _CHANNELS = {token: modality for modality, tokens in MODALITY_TOKENS.items() for token in tokens} | {"t1w": "t1"}
+_OPTION = f"say the order with --channels, such as --channels {' '.join(BRATS_CHANNELS)}"
 _PARTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
 
 
@@ -40,7 +42,7 @@ def find_nnunet(folder: Path, channels: Sequence[str] = ()) -> list[FoundExam]:
         ExamError: channels that are not one of each modality, a damaged ``dataset.json``, no images, or a case in both
             parts.
     """
-    order = _check_channels(channels, "--channels") if channels else _read_channels(folder / "dataset.json")
+    order = _check_channels(channels, "--channels", _OPTION) if channels else _read_channels(folder / "dataset.json")
     cases: dict[str, FoundExam] = {}
     for images, labels in _PARTS:
         files: dict[str, dict[int, Path]] = defaultdict(dict)
@@ -77,29 +79,46 @@ def _split_name(name: str) -> tuple[str, int | None]:
     return (stem, int(number)) if ending and len(number) == 4 and number.isdecimal() else (name, None)
 
 
+def channels_of(content: Any, where: str, cure: str) -> tuple[str, ...]:
+    """The modality of each channel, as a ``dataset.json`` says.
+
+    Args:
+        content: of the file.
+        where: what errors call it.
+        cure: what to do where it does not name each modality once.
+
+    Raises:
+        ExamError: if it does not.
+    """
+    try:
+        named = content.get("channel_names", content.get("modality"))
+        if named is None:
+            return BRATS_CHANNELS
+        names = [named[str(number)] for number in range(len(named))]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ExamError(
+            f"{where}: expected channel_names with the keys 0, 1, 2, 3, could not read them ({error!r}); {cure}"
+        ) from error
+    return _check_channels(names, where, cure)
+
+
 def _read_channels(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return BRATS_CHANNELS
     try:
         content = json.loads(path.read_bytes())
-        named = content.get("channel_names", content.get("modality"))
-        if named is None:
-            return BRATS_CHANNELS
-        names = [named[str(number)] for number in range(len(named))]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise ExamError(
-            f"{path}: expected channel_names with the keys 0, 1, 2, 3, could not read them ({error!r}); say the order "
-            f"with --channels, such as --channels {' '.join(BRATS_CHANNELS)}"
+            f"{path}: expected channel_names with the keys 0, 1, 2, 3, could not read them ({error!r}); {_OPTION}"
         ) from error
-    return _check_channels(names, str(path))
+    return channels_of(content, str(path), _OPTION)
 
 
-def _check_channels(names: Sequence[str], where: str) -> tuple[str, ...]:
+def _check_channels(names: Sequence[str], where: str, cure: str) -> tuple[str, ...]:
     known = tuple(_CHANNELS.get(str(name).lower(), "") for name in names)
     if sorted(known) != sorted(MODALITIES):
         raise ExamError(
             f"{where}: expected channels that are each of {', '.join(MODALITIES)} once, found "
-            f"{', '.join(map(str, names))}; say the order with --channels, such as --channels "
-            f"{' '.join(BRATS_CHANNELS)}"
+            f"{', '.join(map(str, names))}; {cure}"
         )
     return known

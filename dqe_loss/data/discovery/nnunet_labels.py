@@ -43,7 +43,7 @@ def settle_scheme(folder: Path, said: str) -> str:
     """
     path = folder / "dataset.json"
     tissues = read_tissues(path)
-    described = _described(tissues)
+    described = described_scheme(tissues)
     if said == "brats":
         if described is None:
             raise ValueError(
@@ -68,14 +68,23 @@ def settle_scheme(folder: Path, said: str) -> str:
 def read_tissues(path: Path) -> Tissues:
     """What a ``dataset.json`` says of its labels; nothing where there is none, or it is not understood."""
     try:
-        labels = json.loads(path.read_text())["labels"]
+        return tissues_of(json.loads(path.read_text())["labels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def tissues_of(labels: Any) -> Tissues:
+    """What the ``labels`` of a ``dataset.json`` say; nothing where they are not understood."""
+    try:
         named = list(_named_labels(labels))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return {}
     found: dict[str, set[int]] = {}
     for name, numbers in named:
-        if kind := _kind(name):
+        if kind := kind_of(name):
             found.setdefault(kind, set()).update(numbers)
+    if all(len(numbers) == 1 for _, numbers in named) and {"edema", "core", "enhancing"} == set(found) - {"cavity"}:
+        found["necrosis"] = found.pop("core")  # labels exclude each other: what is left of the core
     core, whole, enhancing = (found.get(name, set()) for name in ("core", "whole", "enhancing"))
     if core and enhancing < core:
         found.setdefault("necrosis", set()).update(core - enhancing)
@@ -96,15 +105,15 @@ def _named_labels(labels: Mapping[str, Any]) -> Iterator[tuple[str, list[int]]]:
             yield name, listed
 
 
-def _kind(name: str) -> str | None:
-    """The tissue or region that a name means, if it is one."""
+def kind_of(name: str) -> str | None:
+    """The tissue or region that a name means, if it is one: a key of `Tissues`, ``whole``, ``core``."""
     text = " ".join(re.sub(r"[^a-z]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()).split())
     if sum(bool(re.search(word, text)) for word in _ALONE) > 1:
         return None
     return next((kind for kind, pattern in _PATTERNS.items() if re.search(pattern, text)), None)
 
 
-def _described(tissues: Tissues) -> str | None:
+def described_scheme(tissues: Tissues) -> str | None:
     """The scheme that the file tells clearly: with all three tissues, and no label more than need be."""
     if not {"necrosis", "edema", "enhancing"} <= set(tissues.values()):
         return None

@@ -1,0 +1,71 @@
+"""The command ``dqe nnunet``: where nnU-Net finds the trainers, and whether they fit a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dqe_loss.command_line import run_command
+from dqe_loss.extras import import_extra
+
+
+@dataclass(frozen=True)
+class PathArguments:
+    """Print the folder that nnU-Net looks for the trainers in: export nnUNet_extTrainer=$(dqe nnunet path)."""
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Say whether labels, channels, plans and configurations fit, and what stars the targets themselves get.
+
+    Run it after nnUNetv2_plan_and_preprocess, with nnUNet_raw and nnUNet_preprocessed set. Exit code: 0 if all fits; 1
+    if something does not; 2 after an error.
+
+    Attributes:
+        data_set: Name or number of the data set, such as 137.
+        configuration: Configurations that have to fit, such as 3d_fullres. Default: any of the plans.
+        plans: Name of the plans.
+        patches: Training patches whose targets are rated; 0 for none.
+    """
+
+    data_set: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATASET")]]
+    configuration: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
+    plans: Annotated[str, tyro.conf.arg(metavar="NAME")] = "nnUNetPlans"
+    patches: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+
+
+Path_ = Annotated[PathArguments, tyro.conf.subcommand("path")]
+Check_ = Annotated[CheckArguments, tyro.conf.subcommand("check")]
+
+
+@dataclass(frozen=True)
+class NnunetArguments:
+    """Train nnU-Net with the term: print where its trainers are, or check a data set.
+
+    Attributes:
+        action: What to do.
+    """
+
+    action: tyro.conf.OmitSubcommandPrefixes[Path_ | Check_]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; exit code 1 if something does not fit, else as of `run_command`."""
+    return run_command("dqe nnunet", NnunetArguments, _run, argv)
+
+
+def _run(arguments: NnunetArguments) -> int:
+    action = arguments.action
+    if isinstance(action, PathArguments):
+        print(Path(__file__).parent / "trainers")
+        return 0
+    if action.patches < 0:
+        raise ValueError(f"--patches must be 0 or above, got {action.patches}")
+    check = import_extra("dqe_loss.integrations.nnunet.check", "nnunet")
+    fits = True
+    for finding in check.check_data_set(action.data_set, action.plans, action.configuration, action.patches):
+        print(f"{finding.subject}: {'' if finding.fits else 'PROBLEM, '}{finding.text}", flush=True)
+        fits = fits and finding.fits
+    return int(not fits)

@@ -1,0 +1,93 @@
+"""The loss as nnU-Net's batches need it: in its axes, of its channels, and with figures for its log."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqe_loss.integrations.nnunet.fit import Fit
+from dqe_loss.losses.dqe import DQELoss
+from dqe_loss.losses.prediction import RatedBatch
+from dqe_loss.surrogate.network import Surrogate
+
+FIGURES = ("stars", "target_stars", "gradient_ratio", "guard_kept", "rated")
+"""What is known after a step; not a number where it was not measured.
+
+``stars`` are those of the predictions that were rated, ``target_stars`` those of the targets, while the term warms up,
+``gradient_ratio`` is the term's gradient norm over the other losses', before the cap, ``guard_kept`` the share of its
+gradient that the guard kept, ``rated`` the share of patches that could be rated.
+"""
+
+
+class NnunetTerm(DQELoss):
+    """A `DQELoss` that takes nnU-Net's batches as they are.
+
+    Args:
+        fit: what the loss has to know of the data set.
+        checkpoint: what `load_surrogate` takes.
+        **options: those of `DQELoss`, except for what ``fit`` says.
+    """
+
+    def __init__(self, fit: Fit, checkpoint: str | Path | Surrogate, **options: Any) -> None:
+        regions = fit.labels.regions
+        super().__init__(
+            checkpoint,
+            sigmoid=bool(regions),
+            softmax=not regions,
+            region_order=regions or None,
+            label_scheme=fit.labels.scheme,
+            modalities=fit.modalities,
+            **options,
+        )
+        self.fit = fit
+        self._noted: dict[str, Tensor] = {}
+
+    def evaluate(
+        self,
+        input: Tensor,
+        target: Tensor | None,
+        image: Tensor | None,
+        origin: Any = None,
+        *,
+        activation: str | None = None,
+        alone: bool = False,
+    ) -> Tensor:
+        """`DQELoss.evaluate` of a batch in nnU-Net's axes ``(B, C, ...)``."""
+        turn = self.fit.orientation.to_brats
+        missing = super().evaluate(
+            turn(self.fit.labels.logits_of(input)),
+            None if target is None else turn(target),
+            None if image is None else turn(image),
+            origin,
+            activation=activation,
+            alone=alone,
+        )
+        self._noted["stars"] = self.surrogate.config.stars[1] - missing.detach()
+        return missing
+
+    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+        """`DQELoss.check_target` of a batch in nnU-Net's axes."""
+        turn = self.fit.orientation.to_brats
+        self.forget()  # what an untrained network predicts was rated to check it, if at all
+        super().check_target(None if target is None else turn(target), None if image is None else turn(image), origin)
+        if "stars_of_target" in self.notes:
+            self._noted["target_stars"] = self.notes["stars_of_target"]
+
+    def forget(self) -> None:
+        """Forget the last step's figures."""
+        self._noted = {}
+        self.gradient_log.clear()
+
+    def figures(self) -> dict[str, float]:
+        """What the last step did, see `FIGURES`. Waits for the device."""
+        known = {name: float(value) for name, value in self._noted.items()} | self.gradient_log.read()
+        if not known.get("rated"):
+            known = {"rated": known.get("rated", math.nan)}
+        return {name: known.get(name, math.nan) for name in FIGURES}
+
+    def _can_be_rated(self, case: RatedBatch) -> Tensor:
+        rated = super()._can_be_rated(case)
+        self._noted["rated"] = rated.to(torch.float32).mean()
+        return rated

@@ -1,0 +1,116 @@
+"""nnU-Net's own commands from raw data to rated predictions, with the trainer that the package brings."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from small_data_set import NAME, OWN_TRAINER, Commands, write_raw
+
+from dqe_loss.cli import main as dqe
+from dqe_loss.integrations.nnunet.check import TRAINERS, VARIABLE
+from dqe_loss.integrations.nnunet.progress import SERIES
+
+pytestmark = pytest.mark.slow  # processes that plan, train and predict
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    root = tmp_path_factory.mktemp("nnunet")
+    write_raw(root)
+    commands = Commands(root)
+    commands.prepare()
+    return commands
+
+
+@pytest.fixture
+def variables(commands, monkeypatch):
+    for name, value in commands.environment.items():
+        if name.startswith("nnUNet_"):
+            monkeypatch.setenv(name, value)
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # a command prints them
+@pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
+def test_from_training_to_stars_of_the_predictions(commands, variables, configuration, tmp_path, capsys):
+    """Two epochs, of which the second is trained after a stop; prediction without the trainers; stars."""
+    trained = commands.root / "results" / NAME / f"nnUNetTrainerDQE_tiny__nnUNetPlans__{configuration}"
+    commands.train(configuration, "nnUNetTrainerDQE_tiny")
+    checkpoint = torch.load(trained / "fold_0" / "checkpoint_best.pth", weights_only=False)
+    assert checkpoint["trainer_name"] == "nnUNetTrainer"
+
+    # Stopped after the first epoch: what nnU-Net goes on with is a checkpoint of that epoch.
+    first = {name: values[:1] for name, values in checkpoint["logging"].items()}
+    stopped = {**checkpoint, "logging": first, "current_epoch": 1}
+    torch.save(stopped, trained / "fold_0" / "checkpoint_latest.pth")
+    (trained / "fold_0" / "checkpoint_final.pth").unlink()
+    commands.train(configuration, "nnUNetTrainerDQE_tiny", "--c")
+    log = torch.load(trained / "fold_0" / "checkpoint_final.pth", weights_only=False)["logging"]
+    assert {len(log[name]) for name in SERIES} == {2}
+    target_stars, ratio = log["dqe_target_stars"], log["dqe_gradient_ratio"]
+    assert math.isnan(ratio[0])
+    assert not math.isnan(target_stars[0])  # the warm-up's epoch
+    assert not math.isnan(ratio[1])  # 0 is possible: of what a toy predicts, nothing may move the stars
+    assert math.isnan(target_stars[1])  # it was over when the training went on
+    assert log["dqe_rated"][1] > 0
+    assert (trained / "fold_0" / "progress.png").stat().st_size > 0
+    *_, text = sorted((trained / "fold_0").glob("training_log*.txt"))
+    assert "DQE: stars of the predictions, training" in text.read_text()
+    assert (trained / "fold_0" / "validation" / "summary.json").exists()
+
+    predicted = tmp_path / "predicted"
+    commands.run(
+        "nnunetv2.inference.predict_from_raw_data:predict_entry_point",
+        *("-i", str(commands.root / "raw" / NAME / "imagesTs"), "-o", str(predicted), "-d", "137"),
+        *("-c", configuration, "-f", "0", "-tr", "nnUNetTrainerDQE_tiny", "-device", "cpu", "--disable_tta"),
+        *("-npp", "1", "-nps", "1", "--disable_progress_bar"),
+        **{VARIABLE: ""},
+    )
+    capsys.readouterr()
+    data = ["--data", str(commands.root / "raw" / NAME), "--out", str(tmp_path / "stars.csv")]
+    code = dqe(["rate", *data, "--predictions", str(predicted)])
+    told = capsys.readouterr()
+    table = pd.read_csv(tmp_path / "stars.csv")
+    assert table["exam"].tolist() == ["c"], told.err
+    assert table["label_scheme"].tolist() == ["nnunet"]
+    assert code == int(table["error"].notna().any())
+    assert "2 of 3 exams have no prediction" in told.err
+
+
+def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypatch, capsys):
+    assert dqe(["nnunet", "path"]) == 0
+    assert capsys.readouterr().out == f"{TRAINERS}\n"
+    monkeypatch.setenv(VARIABLE, str(TRAINERS))
+    check = ["nnunet", "check", "137", "--patches", "2"]
+    dqe(check)
+    told = capsys.readouterr().out
+    assert "channels: t1, t1c, t2, flair\n" in told
+    assert "labels: regions WT, TC, ET\n" in told
+    assert "3d_fullres: fits: patches of 96 x 96 x 96 voxels (Z, Y, X)\n" in told
+    assert "2d: fits: axial planes of 96 x 96 voxels (Y, X)\n" in told
+    assert "3d_fullres, targets: " in told
+    assert "% of 2 patches hold tumor and can be rated; the targets themselves get " in told
+
+    assert "axes:" not in told
+
+    path = commands.root / "preprocessed" / NAME / "nnUNetPlans.json"
+    small = json.loads(path.read_text())
+    small["configurations"]["3d_fullres"]["patch_size"] = [64] * 3
+    path.with_name("small.json").write_text(json.dumps(small))
+    named = ["nnunet", "check", "137", "--patches", "0", "--plans", "small", "--configuration"]
+    assert dqe([*named, "3d_fullres"]) == 1
+    assert (
+        "3d_fullres: PROBLEM, does not fit: its patches of 64 x 64 x 64 voxels are smaller" in capsys.readouterr().out
+    )
+    assert dqe([*named, "3d_lowres"]) == 2
+    assert "has no configuration 3d_lowres, only " in capsys.readouterr().err
+    monkeypatch.delenv(VARIABLE)
+    assert dqe([*named, "2d"]) == 1
+    assert "trainer: PROBLEM, nnUNet_extTrainer does not name " in capsys.readouterr().out
+    assert dqe(["nnunet", "check", "999"]) == 2
+    assert "Could not find a dataset with the ID 999" in capsys.readouterr().err
+
+
+def test_a_trainer_of_ones_own_takes_few_lines():
+    assert len([line for line in OWN_TRAINER.splitlines() if line.strip()]) <= 10
