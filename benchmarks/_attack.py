@@ -21,9 +21,13 @@ from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.free_mask import CONFIDENCE, as_logits, free_box, whole_mask
 from dqe_loss.core.boxes import Box
 
-DEFENSES = ("none", "jitter", "straight-through", "guard", "guard+jitter", "unclamped")
-"""What stands between the surrogate and the mask. All but the last are `DQELoss`, whose ``relu(6 - rating)`` ends
-the attack at six stars; "unclamped" is the bare ``6 - rating`` without any defense."""
+OF_REFINER = ("refiner", "both")
+"""Defenses that only a checkpoint with a refiner has: the refiner's guard alone, and beside the target's, as the loss
+has it by default."""
+DEFENSES = ("none", "jitter", "straight-through", "guard", "guard+jitter", "unclamped", *OF_REFINER)
+"""What stands between the surrogate and the mask; "guard" is the target's, without a refiner's. All but "unclamped" are
+`DQELoss`, whose ``relu(6 - rating)`` ends the attack at six stars; that one is the bare ``6 - rating`` without any
+defense."""
 
 STARTS = ("reference", "shift", "noise", "empty")
 RECORD_EVERY = 10
@@ -147,6 +151,11 @@ def first_logits(exam: AuditedExam, start: str, settings: AttackSettings) -> Ten
     return as_logits(exam.as_regions(labels[start]))
 
 
+def has_target_guard(defense: str) -> bool:
+    """Whether a voxel may only move toward the reference."""
+    return defense.startswith("guard") or defense == "both"
+
+
 @lru_cache(maxsize=1)
 def _load_surrogate(checkpoint: str, device: str) -> Surrogate:
     return load_surrogate(checkpoint).to(device)
@@ -158,7 +167,8 @@ def _objective(attack: Attack, surrogate: Surrogate, exam: AuditedExam, box: Box
     straight = defense == "straight-through"
     loss = DQELoss(
         surrogate,
-        guard="target" if defense.startswith("guard") else None,
+        guard="target" if has_target_guard(defense) else None,
+        refiner_guard=defense in OF_REFINER,
         max_gradient_ratio=None,  # it stands alone
         jitter=settings.jitter if defense.endswith("jitter") else 0.0,
         center=settings.center,

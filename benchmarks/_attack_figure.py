@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _attack import DEFENSES, STARTS, Attack
+from _attack import DEFENSES, OF_REFINER, STARTS, Attack, has_target_guard
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +14,7 @@ from dqe_loss.viz.hanging import draw_outline, hang
 
 Result = dict[str, Any]
 
-PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown")
+PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown", "tab:olive", "tab:blue")
 COLORS = dict(zip(DEFENSES, PALETTE, strict=True))
 TITLES = {"none": "no defense", "unclamped": "no defense, unclamped"}
 REGION_COLORS = dict(zip(REGIONS, ("yellow", "lime", "red"), strict=True))
@@ -49,7 +49,9 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
     Without both of these attacks nothing is drawn.
     """
     from_reference = {a.defense: (a, r) for a, r in attacks if a.start == "reference" and a.planes}
-    undefended = [pair for defense, pair in from_reference.items() if not defense.startswith("guard")]
+    undefended = [
+        pair for defense, pair in from_reference.items() if not (has_target_guard(defense) or defense in OF_REFINER)
+    ]
     if not undefended or "guard" not in from_reference:
         return
     worst = min(undefended, key=lambda pair: float(np.mean(pair[1]["history"][-1]["planes"])))

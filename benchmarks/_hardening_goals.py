@@ -78,7 +78,10 @@ def coverage_figure(coverage: Mapping[str, float]) -> Figure:
 
 
 def cost_figures(cost: Mapping[str, Any]) -> list[Figure]:
-    """Milliseconds of three planes on one core; of several refiners the fastest, as a busy machine only slows down."""
+    """Milliseconds of processor time of three planes on one core.
+
+    Of several refiners the fastest, as a busy machine only slows down.
+    """
     goals: Sequence[tuple[str, float]] = (("refiner", COST_MS), ("network", math.nan))
     found = []
     for part, limit in goals:

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from _hardening_figures import JUDGED
+from _hardening_gate import Gate
 from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled, stars_of
 
@@ -12,8 +13,9 @@ from dqe_loss.core.centers import told_centers
 from dqe_loss.evaluate.dice_calibration import fit_dice_map
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
-from dqe_loss.surrogate.checkpoint import add_dice_map
+from dqe_loss.surrogate.checkpoint import add_dice_map, assemble, load_surrogate, save_surrogate, weights_of
 from dqe_loss.surrogate.dice_map import DiceMap
+from dqe_loss.surrogate.survey import refiner_of
 
 
 def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
@@ -38,6 +40,20 @@ def ship(taught: HardenConfig, pooled: Pooled, weights: Path) -> None:
     shutil.copy(folder / "surrogate.safetensors", weights)
     card = (folder / "surrogate.md").read_text().rstrip("\n")
     weights.with_suffix(".md").write_text(f"{card}\n\n{dice_map.card()}")
+
+
+def write_gated(taught: Path, gate: Gate, weights: Path) -> None:
+    """Write a taught refiner's checkpoint with another gate: what ships, had the refiner not seen a group.
+
+    Args:
+        taught: the checkpoint as it was taught.
+        gate: the gate that ships.
+        weights: the file to write, .safetensors.
+    """
+    surrogate = load_surrogate(taught)
+    refiner = replace(refiner_of(surrogate), **asdict(gate))
+    gated = assemble(replace(surrogate.config, refiner=refiner), weights_of(surrogate))
+    save_surrogate(gated, weights, half=True)  # as what was taught is stored: nothing is lost
 
 
 def dice_map_of(pooled: Pooled) -> DiceMap:

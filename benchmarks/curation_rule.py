@@ -3,13 +3,15 @@
     python benchmarks/curation_rule.py --out benchmarks/results/curation_rule.json
 
 Each phantom's mask is rated as it is and with each kind of error. A site is then drawn many times: two thirds of its
-exams have good masks, one third have wrong ones of one kind; the rule (`local_work.rated_alike`) sees the stars alone.
+exams have good masks, one third have wrong ones of one kind; the rule (`local_work.rated_alike`) sees the stars alone,
+with a survey where there is a refiner, as the example's sites rate.
 """
 
 import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,20 @@ from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.surrogate.rating import rate_segmentation
+from dqe_loss.surrogate.survey import is_surveyed
 
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "federated_curation"))
 from local_work import rated_alike
 
 FIRST = 500
 """The example's sites have phantoms 0 and up: the rule was chosen on others."""
-SEVERITIES = (0.6, 1.0)
 DRAWS = 500
 
 
-def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
+def rate_masks(count: int, checkpoint: str, severities: Sequence[float]) -> list[tuple[int, str, float]]:
     """Seed, error and mean stars of each mask."""
     surrogate = load_surrogate(checkpoint)
+    thorough = is_surveyed(surrogate.config, True)
     other = make_phantom(999).segmentations["reference"]
     rows = []
     for seed in tqdm(range(FIRST, FIRST + count)):
@@ -42,13 +45,14 @@ def rate_masks(count: int, checkpoint: str) -> list[tuple[int, str, float]]:
         reference, brain = exam.segmentations["reference"], (exam.image != 0).any(0)
         masks = {"none": reference}
         for kind in CORRUPTIONS:
-            for severity in SEVERITIES:
+            for severity in severities:
                 rng = np.random.default_rng([seed, 1])
                 steps = [(kind, severity)]
                 masks[f"{kind}:{severity}"] = corrupt(reference, steps, rng=rng, brain=brain, other=other)
         image = torch.from_numpy(exam.image)[None]
         for name, mask in masks.items():
-            stars = rate_segmentation(surrogate, image, torch.from_numpy(mask)[None, None])
+            labels = torch.from_numpy(mask)[None, None]
+            stars = rate_segmentation(surrogate, image, labels, thorough=thorough)
             rows.append((seed, name, stars.mean().item()))
         other = reference
     return rows
@@ -85,12 +89,13 @@ def summarize(rows: list[tuple[int, str, float]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phantoms", type=int, default=13)
+    parser.add_argument("--severities", type=float, nargs="+", default=(0.6, 1.0))
     parser.add_argument("--checkpoint", default="brainlesion")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     check_outputs([arguments.out] if arguments.out else [])
     torch.set_num_threads(1)
-    rows = rate_masks(arguments.phantoms, arguments.checkpoint)
+    rows = rate_masks(arguments.phantoms, arguments.checkpoint, arguments.severities)
     write_summary(rows, arguments.checkpoint, arguments.out)
 
 

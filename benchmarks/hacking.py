@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from _attack import DEFENSES, STARTS, Attack, AttackSettings, run_attack
+from _attack import DEFENSES, OF_REFINER, STARTS, Attack, AttackSettings, run_attack
 from _attack_figure import draw_curves, draw_planes
 from _attack_table import detail_table, summary_table, verdicts
 from _cells import run_cells, with_checkpoint
@@ -37,7 +37,7 @@ class HackingOptions:
     starts: tuple[str, ...] = STARTS
     """Where to start from: reference, shift, noise, empty."""
     defenses: tuple[str, ...] = DEFENSES
-    """What to defend with: none, jitter, straight-through, guard, guard+jitter, unclamped."""
+    """What to defend with: none, jitter, straight-through, guard, guard+jitter, unclamped, refiner, both."""
     steps: int = 60
     """Steps of every cell."""
     long_steps: int = 200
@@ -95,6 +95,8 @@ def plan(options: HackingOptions) -> list[Attack]:
                 long = f"{start}/{defense}" in options.long or "all" in options.long
                 # The bare 6 - rating is there to show what the clamp at six stars does; one start is enough.
                 if defense == "unclamped" and start != "reference":
+                    continue
+                if defense in OF_REFINER and options.attack.checkpoint == "brainlesion":  # there is none
                     continue
                 steps = max(options.steps, options.long_steps) if long else options.steps
                 planes = None

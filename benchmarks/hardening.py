@@ -23,9 +23,9 @@ from _hardening_groups import GROUPS, PHANTOMS, Group, split_groups
 from _hardening_measures import measure_masks, measure_refiner, planes_of
 from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
-from _hardening_ship import ship
+from _hardening_ship import ship, write_gated
 from _hardening_table import write_results
-from _report import interleave, machine, timed
+from _report import interleave, machine
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
@@ -38,7 +38,9 @@ from dqe_loss.surrogate.survey import PLANES
 CHECKPOINT = "surrogate.safetensors"
 Read = Callable[[], AuditedExam]
 """Reads an exam, once."""
-STAGES = ("teach", "measure", "attack", "cost", "pool", "ship")
+GATED = "gated.safetensors"
+"""A group's refiner with the gate that ships, for what is measured with it by other commands."""
+STAGES = ("teach", "measure", "attack", "cost", "pool", "gate", "ship")
 """In their order; each takes what the ones before left in ``--out``, and says what it misses."""
 
 
@@ -59,7 +61,8 @@ class HardeningOptions:
     only_group: tuple[str, ...] = ()
     """Do these groups only ("phantoms" is the refiner that ships); pooling always takes what is there of all."""
     stages: tuple[str, ...] = STAGES
-    """What to do: teach, measure, attack, cost, pool, and ship, which writes the checkpoint for --weights."""
+    """What to do: teach, measure, attack, cost, pool; gate, which writes each group's refiner with the gate that ships
+    to OUT/GROUP/gated.safetensors; and ship, which writes the checkpoint for --weights."""
     weights: Path = Path("runs/hardening/hardened.safetensors")
     """File for the checkpoint that ships; its card is written beside it."""
     phantoms: int = 8
@@ -102,6 +105,10 @@ def main(options: HardeningOptions) -> None:
             judge(options, group, load_surrogate(_checkpoint(options, group)), work)
     if "pool" in options.stages:
         print(pool_all(options, groups))
+    if "gate" in options.stages:
+        gate = pooled_with_gate(options, groups).gate
+        for group in chosen:
+            write_gated(Path(_checkpoint(options, group)), gate, options.out / group.refiner / GATED)
     if "ship" in options.stages:
         every = next(group for group in groups if group.name == PHANTOMS)
         ship(hardening(options, every), pooled_with_gate(options, groups), options.weights)
@@ -195,21 +202,33 @@ def _key(options: HardeningOptions, surrogate: Surrogate) -> dict[str, Any]:
 
 
 def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]:
-    """Milliseconds of the refiner and of the network for three planes on one core; the fastest of several is kept too.
+    """Milliseconds of processor time of the refiner and of the network for three planes on one core.
 
-    A busy machine makes everything slower, and nothing faster.
+    The wall clock would count the other work of a busy machine. That work still makes everything slower, and nothing
+    faster, so that the fastest of several is kept, too.
     """
     planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():
         refined = surrogate.refine(planes)
         cases = {"refiner": lambda: surrogate.refine(planes), "network": lambda: surrogate(planes, refined)}
-        found = interleave({name: timed(run) for name, run in cases.items()}, repeats, warmup=3)
+        found = interleave({name: _processor_time(run) for name, run in cases.items()}, repeats, warmup=3)
     torch.set_num_threads(threads)
     return {
         name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
         for name, times in found.items()
     } | {"load_average": os.getloadavg()[0]}
+
+
+def _processor_time(run: Callable[[], object]) -> Callable[[], float]:
+    """Wraps a call so that it returns the seconds that this process worked at it."""
+
+    def measure() -> float:
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+
+    return measure
 
 
 def _checkpoint(options: HardeningOptions, group: Group) -> str:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from dqe_loss import (
     VIEWS,
     DQELoss,
+    LossSum,
     extract_planes,
     load_surrogate,
     pad_planes,
@@ -45,9 +47,12 @@ from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.options import CheckpointName
+from dqe_loss.surrogate import network as surrogate_network
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 
 DICE, PLUS, LEAN = "DiceLoss", "DiceLoss + DQELoss", "DiceLoss + DQELoss(checkpointing=True)"
 PLACED, ALONE = "DiceLoss + DQELoss, origin=", "DQELoss"
+SELDOM, LIBRARY = "DiceLoss + DQELoss(every=2)", "DiceLoss + DQELoss, network as MONAI runs it"
 TARGET_SHARE = {"cpu": 0.06, "cuda": 0.05}
 TARGET_GIB = 1.0
 SHARE = "share of the step, %"
@@ -61,7 +66,7 @@ class LossOverheadOptions:
 
     size: int | None = None
     """Edge of the crop in voxels: 96 on a CPU, 128 on a GPU."""
-    checkpoint: CheckpointName = "brainlesion"
+    checkpoint: CheckpointName = DEFAULT_CHECKPOINT
     exam: Path | None = None
     """Folder of an exam, its first segmentation the target; the phantom if not given."""
     device: AutoDevice = "auto"
@@ -78,6 +83,8 @@ class LossOverheadOptions:
     """Autocast to bfloat16; on by default on a GPU only."""
     parts: tuple[Part, ...] = ("memory", "step", "breakdown")
     """What to measure."""
+    clock: Literal["wall", "processor"] = "wall"
+    """processor: time that this process computed, for a CPU that others use, too; best with one thread."""
     threads: Threads = None
     json: ResultFile = Path("benchmarks/results/loss_overhead.json")
 
@@ -148,9 +155,14 @@ def _criterion(case: str, settings: LossOverheadOptions) -> Callable[[Tensor, Ba
         return lambda logits, batch: dice(logits, batch.target)
     # "pad": a crop too small for training's default is to cost what a rated one costs
     cap = None if case == ALONE else 0.3
-    term = DQELoss(settings.checkpoint, max_gradient_ratio=cap, checkpointing=case == LEAN, on_small="pad")
+    every = 2 if case == SELDOM else 1
+    term = DQELoss(settings.checkpoint, max_gradient_ratio=cap, checkpointing=case == LEAN, on_small="pad", every=every)
     term = term.to(settings.device)
     criterion = term if case == ALONE else dice + settings.weight * term
+    if case == LIBRARY:
+        return lambda logits, batch: _by_library(lambda: criterion(logits, batch.target, image=batch.image))
+    if isinstance(criterion, LossSum) and case == SELDOM:
+        return lambda logits, batch: _count(criterion, criterion(logits, batch.target, image=batch.image))
     if case != PLACED:
         return lambda logits, batch: criterion(logits, batch.target, image=batch.image)
 
@@ -159,6 +171,18 @@ def _criterion(case: str, settings: LossOverheadOptions) -> Callable[[Tensor, Ba
         return criterion(logits, exam.target, image=exam.image, origin=batch.origin)
 
     return place
+
+
+def _by_library(run: Callable[[], Tensor]) -> Tensor:
+    """A call without `dqe_loss.surrogate.frozen`, as on a GPU."""
+    with patch.object(surrogate_network, "may_run_by_hand", lambda _: False):
+        return run()
+
+
+def _count(criterion: LossSum, value: Tensor) -> Tensor:
+    """Let a call count as a step."""
+    criterion.steps_done += 1
+    return value
 
 
 def _step(
@@ -205,19 +229,19 @@ class _Weights(nn.Module):
 
 def _step_tables(settings: LossOverheadOptions, batch: Batch) -> dict[str, Any]:
     """Measures and prints steps per variant, then the criteria alone; gives the JSON's part of it."""
-    device = torch.device(settings.device)
     rows: list[dict[str, Any]] = []
     seconds: dict[str, dict[str, list[float]]] = {}
     for variant in settings.variants:
         try:
             runs = {c: _step(settings, c, batch, _segresnet(settings.device), variant) for c in (DICE, PLUS)}
-            seconds[variant] = interleave({c: timed(run, device) for c, run in runs.items()}, settings.repeats or 1)
+            timings = {c: _timed(run, settings) for c, run in runs.items()}
+            seconds[variant] = interleave(timings, settings.repeats or 1)
         except Exception as error:  # a missing compiler or a capture that breaks is a result, not a crash
             why = f"failed: {type(error).__name__}: {error}".splitlines()[0]
             rows.append({"measured": f"step, {variant}", "criterion": PLUS, "s (range)": why})
             continue
-        rows += _added_rows(f"step, {variant}", seconds[variant], statistics.median(seconds[variant][DICE]))
-    steps = [statistics.median(measured[DICE]) for measured in seconds.values()]
+        rows += _added_rows(f"step, {variant}", seconds[variant], min(seconds[variant][DICE]))
+    steps = [min(measured[DICE]) for measured in seconds.values()]
     step = min(steps) if steps else float("nan")
     alone = interleave(_criteria_alone(settings, batch), settings.criterion_repeats)
     rows += _added_rows("criterion forward and backward alone", alone, step)
@@ -232,13 +256,13 @@ def _step_tables(settings: LossOverheadOptions, batch: Batch) -> dict[str, Any]:
 
 
 def _added_rows(measured: str, seconds: dict[str, list[float]], step: float) -> list[dict[str, Any]]:
-    """One row per criterion: its time, and what it adds to DiceLoss in the same round."""
+    """One row per criterion: its time, what it adds to DiceLoss in the same round, and its share by the least times."""
     rows = []
     for case, values in seconds.items():
         row: dict[str, Any] = {"measured": measured, "criterion": case, "s (range)": spread(values)}
         if case != DICE:
             added = [value - dice for value, dice in zip(values, seconds[DICE], strict=True)]
-            row |= {"added, s (range)": spread(added), SHARE: 100 * statistics.median(added) / step}
+            row |= {"added, s (range)": spread(added), SHARE: 100 * (min(values) - min(seconds[DICE])) / step}
         rows.append(row)
     return rows
 
@@ -257,16 +281,23 @@ def _criteria_alone(settings: LossOverheadOptions, batch: Batch) -> dict[str, Ca
                 loss = criterion(logits, batch)
             torch.autograd.grad(loss, logits)
 
-        return timed(once, torch.device(settings.device))
+        if case == SELDOM:  # a step with the term and one without it
+            both = _timed(lambda: [once(), once()], settings)
+            return lambda: both() / 2
+        return _timed(once, settings)
 
-    return {case: run(case) for case in (DICE, PLUS, PLACED)}
+    return {case: run(case) for case in (DICE, PLUS, LIBRARY, SELDOM, PLACED)}
+
+
+def _timed(run: Callable[[], object], settings: LossOverheadOptions) -> Callable[[], float]:
+    clock = time.process_time if settings.clock == "processor" else time.perf_counter
+    return timed(run, torch.device(settings.device), clock)
 
 
 def _breakdown(settings: LossOverheadOptions, batch: Batch) -> dict[str, list[float]]:
     """Seconds of the DQE term's parts, from the public functions, and of the whole term."""
-    device = torch.device(settings.device)
-    surrogate = load_surrogate(settings.checkpoint).to(device)
-    loss = DQELoss(surrogate, on_small="pad", max_gradient_ratio=None).to(device)
+    surrogate = load_surrogate(settings.checkpoint).to(settings.device)
+    loss = DQELoss(surrogate, on_small="pad", max_gradient_ratio=None).to(settings.device)
     logits = (8 * batch.target.float() - 4).requires_grad_()
     probabilities = logits.detach().sigmoid()
     center = soft_center_of_mass(probabilities)
@@ -297,7 +328,7 @@ def _breakdown(settings: LossOverheadOptions, batch: Batch) -> dict[str, list[fl
         "DQELoss forward": value,
         "DQELoss backward": lambda: torch.autograd.grad(kept["value"], logits),
     }
-    return interleave({name: timed(run, device) for name, run in stages.items()}, settings.criterion_repeats)
+    return interleave({name: _timed(run, settings) for name, run in stages.items()}, settings.criterion_repeats)
 
 
 def _memory_table(settings: LossOverheadOptions, crop: Path, whole: Path) -> list[dict[str, Any]]:

@@ -26,11 +26,13 @@ from scipy.ndimage import binary_erosion
 from torch import Tensor
 from tqdm import tqdm
 
-from dqe_loss import DQELoss, regions_from_labels
+from dqe_loss import DQELoss, load_surrogate, regions_from_labels
 from dqe_loss.core.boxes import box_around
 from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
+from dqe_loss.options import CheckpointName
+from dqe_loss.surrogate.checkpoint import fingerprint
 
 Labels = np.ndarray[Any, np.dtype[Any]]
 WAYS = ("padded", "origin")
@@ -46,6 +48,7 @@ class PatchesOptions:
     """For each exam the name of its reference, the end of the name or a pattern; the first of each if not given."""
     sizes: tuple[int, ...] = (64, 96, 128, 160)
     """Edges of the crops in voxels; an axis shorter than that is taken whole."""
+    checkpoint: CheckpointName = "brainlesion"
     crops: int = 16
     """Random positions per exam and size."""
     erosion: int = 2
@@ -65,7 +68,8 @@ def main(settings: PatchesOptions) -> None:
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     device = torch.device(settings.device)
     # the loss as it trains, on probabilities: every crop gets a rating, whether or not training would skip it
-    loss = DQELoss("brainlesion", sigmoid=False, softmax=False, guard=None, on_small="pad").to(device)
+    surrogate = load_surrogate(settings.checkpoint)
+    loss = DQELoss(surrogate, sigmoid=False, softmax=False, guard=None, on_small="pad").to(device)
     records = [
         record
         for name, image, labels in _references(settings)
@@ -78,7 +82,12 @@ def main(settings: PatchesOptions) -> None:
     print("", markdown_table(table), "", machine(), sep="\n")
     write_json(
         settings.json,
-        {"settings": asdict(settings), "machine": machine(), "summary": table, "crops": records},
+        {
+            "settings": asdict(settings) | {"checkpoint_sha256": fingerprint(surrogate)},
+            "machine": machine(),
+            "summary": table,
+            "crops": records,
+        },
     )
 
 

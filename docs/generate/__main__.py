@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import attacks
+import audits
 import hardening
 import safety
+import saliency
 import speed
 import use
 from stored import ROOT, Figures
@@ -28,16 +31,17 @@ SOURCES: dict[str, Callable[[], Figures]] = {
     for function in (
         hardening.hardening,
         hardening.shipped,
-        safety.attacks,
+        attacks.attacks,
         safety.safety,
-        safety.audits,
+        audits.audits,
         safety.real_exams,
         use.patches,
         use.nnunet,
         use.curation,
         use.federated,
         use.drift,
-        use.saliency,
+        use.networks,
+        saliency.saliency,
         use.presets,
         speed.rating,
         speed.loss,

@@ -1,5 +1,6 @@
 """What the benchmarks stored, and how its numbers and tables are written in a page."""
 
+import csv
 import json
 import re
 import statistics
@@ -23,6 +24,12 @@ def load(name: str) -> Any:
         FileNotFoundError: if there is no such file; the benchmark that writes it has not been run.
     """
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """The rows of a CSV file in `RESULTS`."""
+    with (RESULTS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def card(checkpoint: str) -> str:

@@ -1,10 +1,12 @@
-"""What stars are good for: patches, curation, watching, errors found by the gradient, surrogates of one's own."""
+"""What stars are good for: patches, curation, watching, surrogates of one's own."""
 
 from typing import Any
 
-from stored import Figures, load, number, percent, select, stored_tables, table
+from stored import Figures, load, number, percent, rows_of, select, stored_tables, table
 
 _ERROR = {"other": "another exam's mask", "whole_brain": "whole brain"}
+GOOD, FAILED = 0.9, 0.7
+"""Mean Dice from which on a network's mask counts as good here, and below which as failed."""
 
 
 def patches() -> Figures:
@@ -49,50 +51,38 @@ def nnunet() -> Figures:
 
 
 def curation() -> Figures:
-    """Which wrong masks a site finds by their stars alone."""
-    kinds = {name: load(f"curation_rule{end}.json") for name, end in (("published", ""), ("former", "_hardened"))}
-    summary = {name: {row["error"]: row for row in kind["summary"]} for name, kind in kinds.items()}
-    errors = [error for error in summary["published"] if error.endswith(":1.0")]
-    errors.sort(key=lambda error: -summary["published"][error]["wrong_dropped"])
-    rows = []
-    for error in errors:
-        name = error.partition(":")[0]
-        cells = [
-            cell
-            for found in summary.values()
-            for cell in (number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"]))
-        ]
-        rows.append([_ERROR.get(name, name), *cells])
-    header = ["error", "published: stars", "dropped", "earlier default: stars", "dropped"]
-    good = {name: found["none"] for name, found in summary.items()}
-    dropped = max(row.get("good_dropped", 0.0) for found in summary.values() for row in found.values())
-    return {"table": table(header, rows), "good_dropped": percent(dropped)} | {
-        key: text
-        for name, found in summary.items()
-        for key, text in {
-            f"{name}_good": f"{number(good[name]['mean'])} ± {number(good[name]['sd'])}",
-            f"{name}_dropped": percent(sum(found[error]["wrong_dropped"] for error in errors) / len(errors)),
-        }.items()
+    """Which wrong masks a site finds by the published stars alone."""
+    found = {row["error"]: row for row in load("curation_rule.json")["summary"]}
+    errors = [error for error in found if error.endswith(":1.0")]
+    errors.sort(key=lambda error: -found[error]["wrong_dropped"])
+    names = (error.partition(":")[0] for error in errors)
+    rows = [
+        [_ERROR.get(name, name), number(found[error]["mean"], 1), percent(found[error]["wrong_dropped"])]
+        for name, error in zip(names, errors, strict=True)
+    ]
+    good = found["none"]
+    return {
+        "table": table(["error", "stars", "dropped"], rows),
+        "good_dropped": percent(max(row.get("good_dropped", 0.0) for row in found.values())),
+        "good": f"{number(good['mean'])} ± {number(good['sd'])}",
+        "dropped": percent(sum(found[error]["wrong_dropped"] for error in errors) / len(errors)),
     }
 
 
 def federated() -> Figures:
-    """What curation by stars brings to a federation of phantoms."""
-    rules = {"all": "no curation", "stars": "stars", "truth": "the oracle"}
-    rows = []
-    for name, end in (("published", ""), ("an earlier default", "_hardened")):
-        for row in load(f"federated_curation{end}.json")["summary"]:
-            if row["rule"] != "stars" and end:
-                continue  # runs that no surrogate has a part in are the same
-            by = f"stars ({name})" if row["rule"] == "stars" else rules[row["rule"]]
-            rows.append([
-                row["kind"],
-                by,
-                _spread(row, "mean_dice"),
-                "–" if row["rule"] == "all" else _spread(row, "above_no_curation", sign=True),
-                f"{row['wrong_dropped']} of {row['wrong']}",
-                f"{row['clean_dropped']} of {row['clean']}",
-            ])  # fmt: skip
+    """What curation by the published stars brings to a federation of phantoms."""
+    rules = {"all": "no curation", "stars": "stars (published)", "truth": "the oracle"}
+    rows = [
+        [
+            row["kind"],
+            rules[row["rule"]],
+            _spread(row, "mean_dice"),
+            "–" if row["rule"] == "all" else _spread(row, "above_no_curation", sign=True),
+            f"{row['wrong_dropped']} of {row['wrong']}",
+            f"{row['clean_dropped']} of {row['clean']}",
+        ]
+        for row in load("federated_curation.json")["summary"]
+    ]
     header = ["errors", "curation by", "mean Dice", "above no curation", "wrong masks dropped", "good masks dropped"]
     return {"table": table(header, rows)}
 
@@ -133,20 +123,21 @@ def drift() -> Figures:
     }
 
 
-def saliency() -> Figures:
-    """What share of a gradient falls on the error."""
-    stored = {"published": stored_tables("saliency/table.md"), "former": stored_tables("saliency_hardened/table.md")}
-    first = {name: {row["reading"]: row for row in found[0]} for name, found in stored.items()}
-    readings = [
-        [name, *(f"{found[name]['share']} ({found[name]['lift']})" for found in first.values())]
-        for name in first["published"]
-    ]
-    names = {"error": "error", "share": "share", "chance": "chance", "lift": "lift"}
-    names |= {"outline's lift": "lift, outline of the mask, no network"}
+def networks() -> Figures:
+    """Stars of good masks and of failures of real networks, on an exam that has both."""
+    stars: dict[str, dict[str, list[float]]] = {}
+    for name, folder in (("published", "evaluation_real_exams"), ("default", "evaluation_real_exams_hardened")):
+        rows = [row for row in rows_of(f"{folder}/predictions.csv") if row["exam"].startswith("TCGA")]
+        pairs = [(float(row["stars_mean"]), float(row["dice_mean"])) for row in rows]
+        stars[name] = {
+            "good": [value for value, dice in pairs if dice >= GOOD],
+            "failed": [value for value, dice in pairs if dice < FAILED],
+        }
     return {
-        "table": table(["map", "published: share (lift)", "earlier default: share (lift)"], readings),
-        **{name: select(found[1], names).replace("_", " ") for name, found in stored.items()},
-    }
+        f"{name}_{kind}": f"{number(min(values), 1)} to {number(max(values), 1)}"
+        for name, found in stars.items()
+        for kind, values in found.items()
+    } | {kind: str(len(values)) for kind, values in stars["default"].items()}
 
 
 def presets() -> Figures:

@@ -29,15 +29,20 @@ class BoundLoss(nn.Module):
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
         self.loss = loss
-        self._next: dict[str, Any] | None = None
+        self._next: tuple[dict[str, Any], Any] | None = None
 
-    def bind(self, *, image: Tensor, origin: Any = None) -> "BoundLoss":
-        """Hand over the image of the next call, and the origin if it rates a patch; in place of any that waits.
+    def bind(self, *, image: Tensor, origin: Any = None, target: Any = None) -> "BoundLoss":
+        """Hand over what the next call needs, in place of anything that waits.
+
+        Args:
+            image: the image of the next call.
+            origin: where the patch lies in it, if it rates a patch.
+            target: the full-size target that the patch lies in, where a loop calls the loss with the patch of it.
 
         Returns:
             This loss, so that ``criterion.bind(image=image)(prediction, target)`` can be written.
         """
-        self._next = {"image": image, "origin": origin}
+        self._next = {"image": image, "origin": origin}, target
         return self
 
     def forward(self, input: Any, target: Any = None) -> Tensor:
@@ -51,8 +56,8 @@ class BoundLoss(nn.Module):
                 "no image was bound for this call: a bound image serves one call only, so that a stale one is never "
                 "rated; call criterion.bind(image=image) before each loss(prediction, target)"
             )
-        bound, self._next = self._next, None
-        value: Tensor = self.loss(input, target, **bound)
+        (bound, whole), self._next = self._next, None
+        value: Tensor = self.loss(input, target if whole is None else whole, **bound)
         return value
 
     def prepare_batch(

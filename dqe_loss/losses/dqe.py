@@ -96,6 +96,8 @@ class DQELoss(RatingTerm):
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
             themselves are rated, and a low mean is told: it means that something is mixed up.
+        every: in a sum, take part in each so many-th training step only, with so many times the gradient (after the
+            cap): the same push on average, for a fraction of the time. In the other steps the sum is without it.
         on_small: what to do with an exam, or a plane, that cannot be rated sensibly (its target holds no tumor, or it
             is smaller than `MINIMUM_CROP` along some axis and comes without ``origin``): ``"skip"`` gives it a loss of
             0, ``"pad"`` rates it all the same, ``"error"`` raises.
@@ -137,6 +139,7 @@ class DQELoss(RatingTerm):
         refiner_guard: bool = True,
         max_gradient_ratio: float | None = 0.3,
         warmup: int = 0,
+        every: int = 1,
         on_small: str = "skip",
         reduction: str = "mean",
         checkpointing: bool = False,
@@ -153,6 +156,8 @@ class DQELoss(RatingTerm):
             raise ValueError(f"max_gradient_ratio must be > 0, or None for no cap; got {max_gradient_ratio}")
         if warmup < 0:
             raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
+        if every < 1:
+            raise ValueError(f"every must be a number of steps >= 1, got {every}")
         find_scheme(label_scheme)
         self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
         # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
@@ -166,7 +171,7 @@ class DQELoss(RatingTerm):
         self.label_scheme = label_scheme
         self.slicing, self.center, self.center_grad = slicing, center, center_grad
         self.guard, self.refiner_guard = guard, refiner_guard
-        self.max_gradient_ratio, self.warmup = max_gradient_ratio, warmup
+        self.max_gradient_ratio, self.warmup, self.every = max_gradient_ratio, warmup, every
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
         self.gradient_log = GradientLog()
         self.notes: dict[str, Tensor] = {}
@@ -252,7 +257,7 @@ class DQELoss(RatingTerm):
             missing = plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
-            missing = missing_stars(self._rate(rater, case, image), self.surrogate)
+            missing = missing_stars(self._rate(rater, case, image, rated), self.surrogate)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
             missing = missing.masked_fill(plain(input).isnan().flatten(1).any(1), torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
@@ -326,8 +331,13 @@ class DQELoss(RatingTerm):
         """What holds outside a sum alone.
 
         Raises:
-            ValueError: if there is a warm-up, which a sum counts.
+            ValueError: if there is a warm-up or an ``every``, for which a sum counts.
         """
+        if trains and self.every > 1:
+            raise ValueError(
+                f"DQELoss(every={self.every}) leaves out steps beside other losses, for a sum counts them: write "
+                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(every=...) and call the criterion"
+            )
         if self.warmup:
             raise ValueError(
                 f"DQELoss(warmup={self.warmup}) warms up beside other losses, for a sum counts the steps: write "
@@ -384,7 +394,7 @@ class DQELoss(RatingTerm):
                 self._checked.add(self.training)
         return case
 
-    def _rate(self, rater: Rater, case: RatedBatch, image: Tensor) -> Tensor:
+    def _rate(self, rater: Rater, case: RatedBatch, image: Tensor, rated: Tensor | None = None) -> Tensor:
         seen = case.predicted if self.center == "prediction" or case.target is None else case.target
         center = center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
         return rate_mask(
@@ -395,6 +405,7 @@ class DQELoss(RatingTerm):
             FLAT if case.flat else self.sampling,
             modalities=self.modalities,
             checkpointing=self.checkpointing,
+            rated=rated,
         )
 
     def _can_be_rated(self, case: RatedBatch) -> Tensor:
@@ -422,8 +433,8 @@ class DQELoss(RatingTerm):
                 "small",
                 f"{'planes' if case.flat else 'crops'} of {size} voxels are smaller than {MINIMUM_CROP} along an axis: "
                 "DQELoss skips every one of them, and its value is 0. "
-                + ("" if case.flat else "Give it the full-size target and image with origin=, or ")
-                + "Train on larger ones, or say DQELoss(on_small='pad')",
+                + ("Train" if case.flat else "Give it the full-size target and image with origin=, train")
+                + " on larger ones, or say DQELoss(on_small='pad')",
             )
         return rated
 

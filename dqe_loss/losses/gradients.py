@@ -36,14 +36,14 @@ class GradientLog:
         self._kept.append(kept)
         self._met.append(met)
 
-    def read(self) -> dict[str, float]:
-        """The figures that there are, by name."""
+    def read(self) -> dict[str, Tensor]:
+        """The figures that there are, by name, as scalars on the device."""
         figures = {}
         if self.gradient_ratio is not None:
-            figures["gradient_ratio"] = float(self.gradient_ratio)
+            figures["gradient_ratio"] = self.gradient_ratio
         if self._met:
-            met = float(sum(self._met))
-            figures["guard_kept"] = float(sum(self._kept)) / met if met > 0 else 0.0
+            kept, met = (torch.stack(parts).sum() for parts in (self._kept, self._met))
+            figures["guard_kept"] = torch.where(met > 0, kept / met, torch.zeros_like(met))
         return figures
 
 
@@ -95,15 +95,19 @@ def guard(values: Tensor, toward: Tensor, log: GradientLog | None = None) -> Ten
 class _Fork(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog] | None
+        ctx: Any,
+        prediction: Tensor,
+        ratios: Sequence[float | None],
+        logs: Sequence[GradientLog] | None,
+        factors: Sequence[int],
     ) -> tuple[Tensor, ...]:
-        ctx.ratios, ctx.logs = ratios, logs
+        ctx.ratios, ctx.logs, ctx.factors = ratios, logs, factors
         ctx.set_materialize_grads(False)
         # The first is a copy: a loss may change its input in place, which views of one tensor do not allow.
         return (prediction.clone(), *(prediction.view_as(prediction) for _ in ratios))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         others, *rated = gradients
         total = others
         for i, (gradient, ratio) in enumerate(zip(rated, ctx.ratios, strict=True)):
@@ -119,8 +123,10 @@ class _Fork(torch.autograd.Function):
                     scale = ratio * reference / torch.where(norm > 0, norm, torch.ones_like(norm))
                     scale = scale.clamp(max=1).to(gradient.dtype)
                     gradient = gradient * scale.view(-1, *[1] * (gradient.ndim - 1))
+            if ctx.factors[i] != 1:
+                gradient = gradient * ctx.factors[i]
             total = gradient if total is None else total + gradient
-        return total, None, None
+        return total, None, None, None
 
 
 def _norm(gradient: Tensor) -> Tensor:
@@ -130,7 +136,12 @@ def _norm(gradient: Tensor) -> Tensor:
     return norm
 
 
-def fork(prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[GradientLog]) -> tuple[Tensor, ...]:
+def fork(
+    prediction: Tensor,
+    ratios: Sequence[float | None],
+    logs: Sequence[GradientLog],
+    factors: Sequence[int] | None = None,
+) -> tuple[Tensor, ...]:
     """Hand one prediction to several losses; on the way back cap the gradients of all but the first.
 
     Args:
@@ -138,10 +149,12 @@ def fork(prediction: Tensor, ratios: Sequence[float | None], logs: Sequence[Grad
         ratios: for each further loss, the largest norm its gradient may have for each exam, as a fraction of the
             first's; None for no limit.
         logs: for each further loss, where to note the ratio of norms before the cap; not under ``torch.compile``.
+        factors: for each further loss, what its gradient is multiplied by after the cap; 1 if None.
 
     Returns:
         The prediction ``1 + len(ratios)`` times.
     """
     noted = None if torch.compiler.is_compiling() else tuple(logs)
-    branches: tuple[Tensor, ...] = _Fork.apply(prediction, tuple(ratios), noted)  # type: ignore[no-untyped-call]
+    times = (1,) * len(ratios) if factors is None else tuple(factors)
+    branches: tuple[Tensor, ...] = _Fork.apply(prediction, tuple(ratios), noted, times)  # type: ignore[no-untyped-call]
     return branches

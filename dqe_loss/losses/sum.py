@@ -66,6 +66,7 @@ class RatingTerm(Composable):
         max_gradient_ratio: cap on the norm of its gradient at the prediction, per exam, as a fraction of the other
             terms'; None for no cap.
         warmup: number of training steps that a sum leaves it out.
+        every: of so many training steps after that, a sum takes it in one, with so many times its gradient.
         gradient_log: what guard and cap did in the last backward pass.
         notes: what else the last training step is to be logged by, name to scalar.
     """
@@ -73,6 +74,7 @@ class RatingTerm(Composable):
     activation: str | None
     max_gradient_ratio: float | None
     warmup: int
+    every: int
     gradient_log: GradientLog
     notes: dict[str, Tensor]
 
@@ -113,9 +115,10 @@ class LossSum(Composable):
 
     The image goes to the terms that take it. Where a `DQELoss` stands beside other losses, its gradient at the
     prediction is capped for each exam at ``max_gradient_ratio`` of theirs, and training leaves it out for its
-    ``warmup`` steps. These are steps of the optimizer (`dqe_loss.losses.steps.StepCounter`); without one of
-    ``torch.optim`` they are calls. Where there is a warm-up they are in ``state_dict``, so that a resumed training
-    resumes it. In validation, in ``eval()`` or without gradients, the sum is always the whole sum.
+    ``warmup`` steps, and after that in all but each ``every``-th. These are steps of the optimizer
+    (`dqe_loss.losses.steps.StepCounter`); without one of ``torch.optim`` they are calls. Where there is a warm-up they
+    are in ``state_dict``, so that a resumed training resumes it. In validation, in ``eval()`` or without gradients, the
+    sum is always the whole sum.
 
     Args:
         *terms: losses: modules called as ``loss(input, target)``, `DQELoss`, other sums, or pairs of a weight and such
@@ -167,6 +170,17 @@ class LossSum(Composable):
         self._counter.steps.fill_(steps)
 
     @property
+    def figures(self) -> dict[str, Tensor]:
+        """What `log` tells, as scalars on their devices: for loggers that wait for no device at each step."""
+        figures = dict(self._values)
+        for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, RatingTerm):
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                gradients = term.gradient_log.read() if name in self._values else {}
+                figures |= {key + suffix: value.detach() for key, value in (term.notes | gradients).items()}
+        return figures
+
+    @property
     def log(self) -> dict[str, float]:
         """What the last training step did; validation does not change it.
 
@@ -177,14 +191,7 @@ class LossSum(Composable):
         ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
         for the device.
         """
-        figures = {name: float(value) for name, value in self._values.items()}
-        for name, term in zip(self.names, self.terms, strict=True):
-            if isinstance(term, RatingTerm):
-                suffix = "" if len(self._rated) == 1 else f"_{name}"
-                notes = {key: float(value) for key, value in term.notes.items()}
-                gradients = term.gradient_log.read() if name in self._values else {}
-                figures |= {key + suffix: value for key, value in (notes | gradients).items()}
-        return figures
+        return {name: float(value) for name, value in self.figures.items()}
 
     @property
     def validation_log(self) -> dict[str, float]:
@@ -226,7 +233,8 @@ class LossSum(Composable):
         branches = [first] * len(active)
         if balanced and active:
             logs = [term.gradient_log for term in active]
-            first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs)
+            factors = [term.every if training else 1 for term in active]
+            first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs, factors)
         prediction = first if isinstance(input, Tensor) else [first, *input[1:]]
         if origin is not None and target is not None:  # the other terms see the patch alone
             if not isinstance(target, Tensor):
@@ -243,10 +251,11 @@ class LossSum(Composable):
                 value = term.evaluate(
                     branches.pop(0), full_target, image, origin, activation=self._activation, alone=not balanced
                 )
-                if term.warmup and balanced and training and torch.compiler.is_compiling():
-                    # One graph for all steps: a term that warms up is computed, and left out.
-                    warm = (self._counter.steps >= term.warmup).to(value.device)
-                    value = torch.where(warm, value, torch.zeros_like(value))
+                if balanced and training and torch.compiler.is_compiling() and (term.warmup or term.every > 1):
+                    # One graph for all steps: a term that warms up or rests is computed, and left out.
+                    since = self._counter.steps - term.warmup
+                    now = ((since >= 0) & (since % term.every == 0)).to(value.device)
+                    value = torch.where(now, value, torch.zeros_like(value))
                 values[name] = value
         if balanced and training:
             self._counter.call()
@@ -259,7 +268,7 @@ class LossSum(Composable):
     def _start_step(
         self, prediction: Tensor, target: Tensor | None, image: Tensor | None, origin: Any
     ) -> list[RatingTerm]:
-        """The terms that take part in a training step; those that warm up look at the target meanwhile."""
+        """The terms that take part in a training step: none that rests; those that warm up look at the target."""
         if torch.compiler.is_compiling():
             return self._rated
         steps = self.steps_done
@@ -269,7 +278,11 @@ class LossSum(Composable):
                 if not term.checked:  # what is wrong with the data is said now, not at the end of the warm-up
                     term.evaluate(prediction, target, image, origin, activation=self._activation)
                 term.check_target(target, image, origin)
-        return [term for term in self._rated if term not in waiting]
+        active = [term for term in self._rated if term not in waiting and (steps - term.warmup) % term.every == 0]
+        for term in self._rated:
+            if term not in active and term not in waiting:
+                term.notes = {}  # what it noted was another step's
+        return active
 
     def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
         if self._rated:  # a rating is one value an exam; unreduced losses of MONAI have one a channel, or a voxel

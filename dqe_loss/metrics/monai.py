@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
+from dqe_loss.core.checks import tell
 from dqe_loss.core.slicing import VIEWS
-from dqe_loss.metrics.prediction_rater import PredictionRater
+from dqe_loss.metrics.prediction_rater import NOTHING_RATED, PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 
@@ -100,11 +102,15 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """Mean stars over all exams (or planes) since `reset`: a scalar, or ``(V,)`` with ``per_view``.
 
         Raises:
-            ValueError: if nothing has been rated yet, or views of planes are asked for that are of no known view.
+            ValueError: if views of planes are asked for that are of no known view.
+
+        Warns:
+            UserWarning: nothing has been rated; the mean is NaN.
         """
         stars = self.get_buffer()
         if not isinstance(stars, Tensor) or not len(stars):
-            raise ValueError("no exam has been rated since the last reset()")
+            tell(NOTHING_RATED)
+            return torch.full((len(self.views),) if per_view else (), torch.nan)
         if per_view:
             self.rater.check_columns(stars.shape[1])
         return stars.mean(0) if per_view else stars.mean()

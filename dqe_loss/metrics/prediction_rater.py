@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
+from dqe_loss.core.dtypes import plain
 from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.labels import check_labels, check_region_order, regions_from_tissues, reorder_regions
@@ -13,6 +14,9 @@ from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import Task
+
+NOTHING_RATED = "no exam has been rated since the last reset(): the mean of no stars is NaN"
+"""A warning and no error: an epoch whose validation is empty must not end a training of days."""
 
 
 class PredictionRater:
@@ -73,14 +77,14 @@ class PredictionRater:
         """
         if flat := is_flat(image, prediction):
             image, prediction = thicken(image), thicken(prediction)
-        regions = self._binarize(prediction)
+        regions = self._binarize(plain(prediction))
         if not self.seen_an_image:
             check_image(image, self.modalities)
             self.seen_an_image = True
         with torch.no_grad():
             return rate_segmentation(
                 surrogate,
-                image,
+                plain(image),  # or stars, and a checkpoint that holds the best of them, are of a class of MONAI's
                 regions,
                 label_scheme=self.label_scheme,
                 modalities=self.modalities,

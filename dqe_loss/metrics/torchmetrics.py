@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqe_loss.core.checks import tell
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.extras import import_extra
-from dqe_loss.metrics.prediction_rater import PredictionRater
+from dqe_loss.metrics.prediction_rater import NOTHING_RATED, PredictionRater
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 
@@ -123,12 +124,12 @@ class DeepQualityEstimation(Metric):  # type: ignore[misc]
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Mean stars over all exams since `reset`: a scalar, or with ``per_view`` view (and ``"mean"``) to scalar.
 
-        Raises:
-            ValueError: if nothing has been rated yet.
+        Warns:
+            UserWarning: nothing has been rated; the mean is NaN.
         """
         if not self.count:
-            raise ValueError("no exam has been rated since the last reset()")
-        stars = self.total / self.count
+            tell(NOTHING_RATED)
+        stars = self.total / self.count  # 0 / 0 is NaN
         if not self.per_view:
             return stars.mean()
         return dict(zip(self.views, stars, strict=True)) | {"mean": stars.mean()}

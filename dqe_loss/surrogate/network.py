@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dqe_loss.core.planes import ENCODINGS, split_planes
 from dqe_loss.surrogate.config import SurrogateConfig
+from dqe_loss.surrogate.frozen import FrozenTwin, may_run_by_hand
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
 from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, gate, refine_mask
 
@@ -43,6 +44,7 @@ class Surrogate(nn.Module):
             )
         self.network = build_network(self.config)
         self.refiner = refiner
+        self._twin = FrozenTwin()
         self.requires_grad_(False)
         self.eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
@@ -133,7 +135,9 @@ class Surrogate(nn.Module):
         return gate(config, split_planes(self.config, planes)[1], formed.regions)
 
     def _run(self, planes: Tensor) -> Tensor:
-        output: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
+        planes = planes.contiguous(memory_format=torch.channels_last)
+        fast = self._twin.of(self.network) if may_run_by_hand(planes) else None
+        output: Tensor = self.network(planes) if fast is None else fast(planes)
         return output
 
 

@@ -124,6 +124,7 @@ def rate_mask(
     modalities: tuple[str, ...] | None = None,
     checkpointing: bool = False,
     ceiling: Tensor | None = None,
+    rated: Tensor | None = None,
 ) -> Tensor:
     """Rate any `Mask` through a given center: the three steps of `dqe_loss.core.pipeline` in a row.
 
@@ -136,6 +137,8 @@ def rate_mask(
         modalities: the image's channel order; the task's if None.
         checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
         ceiling: ``(B,)``, largest share of its stars that each mask keeps (`dqe_loss.surrogate.survey.ceiling_of`).
+        rated: which masks are asked for, boolean ``(B,)``, one at least; all if None. The others cost no time on a CPU,
+            where they get 0 stars; an accelerator, which would have to be waited for, rates all.
 
     Returns:
         Stars ``(B, V)``.
@@ -145,7 +148,12 @@ def rate_mask(
     """
     check_devices(rater, image=image, segmentation=center)
     inputs = read_inputs(rater.config, image, mask, center, modalities)
-    return rate_planes(rater, cut_planes(rater.config, inputs, sampling), checkpointing, ceiling)
+    planes = cut_planes(rater.config, inputs, sampling)
+    if rated is None or planes.device.type != "cpu" or cannot_wait(planes) or bool(rated.all()):
+        return rate_planes(rater, planes, checkpointing, ceiling)
+    which = rated.nonzero()[:, 0]
+    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which])
+    return stars.new_zeros((len(planes), stars.shape[1])).index_copy(0, which, stars)
 
 
 def check_devices(rater: Rater, **tensors: Tensor) -> None:

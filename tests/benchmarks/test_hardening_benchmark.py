@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
+from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate, weights_of
 from dqe_loss.surrogate.refiner import agreement
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,16 @@ def test_pool(bench, measured):
     assert oracle.tolist() == pytest.approx(2 * [1 + 4 * share for share in shares])
     assert len(pooled.missing) == 6  # of each exam, three of the four attacks
     assert pooled.masks.loc[0, "survey_WT"] == pytest.approx(0.94)
+
+
+def test_another_gate(bench, tmp_path):
+    gate, taught = bench("_hardening_gate").Gate(0.9, 2.0, 0.7), load_surrogate("hardened")
+    save_surrogate(taught, tmp_path / "taught.safetensors", half=True)
+    bench("_hardening_ship").write_gated(tmp_path / "taught.safetensors", gate, tmp_path / "gated.safetensors")
+    gated = load_surrogate(tmp_path / "gated.safetensors")
+    refiner = gated.config.refiner
+    assert (refiner.full_marks, refiner.exponent, refiner.survey_full_marks) == (0.9, 2.0, 0.7)
+    assert all(torch.equal(weights_of(gated)[name], weight) for name, weight in weights_of(taught).items())
 
 
 def test_checkpoints_are_not_mixed(bench, measured):

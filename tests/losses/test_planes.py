@@ -114,6 +114,20 @@ def test_planes_without_tumor_are_skipped_and_no_part_of_the_mean(planes, monkey
         assert make_loss(on_small="skip")(logits, target, image=image) == 0
 
 
+def test_planes_that_are_skipped_cost_no_time(planes, monkeypatch):
+    image, _, regions, logits = planes
+    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 24)
+    target = regions.float() * torch.tensor([0.0, 1]).view(2, 1, 1, 1)
+    loss = make_loss(on_small="skip", reduction="none")
+    expected = gradient_of(loss, logits[1:], target[1:], image=image[1:])
+    seen = []
+    monkeypatch.setattr(type(loss.surrogate), "refine", lambda _, planes: seen.append(len(planes)))
+    gradient = gradient_of(loss, logits, target, image=image)
+    assert seen == [1]
+    assert gradient[0].eq(0).all()
+    torch.testing.assert_close(gradient[1:], expected)
+
+
 def test_thickness_is_no_size(exam):
     """96 voxels along both axes of a plane suffice."""
     torch.manual_seed(0)

@@ -18,7 +18,7 @@ import dqe_loss
 from dqe_loss import DQELoss
 from dqe_loss.cli import main as dqe
 
-OTHERS = {"python3", ".", "pip", "pytest", "mkdocs", "python docs/generate", ".ci/run"}
+OTHERS = {"python3", ".", "pip", "pytest", "mkdocs", "python docs/generate", "python -m monai.bundle", ".ci/run"}
 OTHERS |= {"export", "nnUNetv2_train", "nnUNetv2_predict"}
 """Commands that are not ours to parse, by their first words."""
 FOREIGN = {"--c", "--index-url", "--max-restarts", "--nproc-per-node", "--requeue", "--strict"}
@@ -30,7 +30,7 @@ class ParsedError(BaseException):
 
 
 def is_ours(words):
-    return words[0] not in OTHERS and " ".join(words[:2]) not in OTHERS
+    return OTHERS.isdisjoint(" ".join(words[:n]) for n in (1, 2, 3))
 
 
 def parse(words, monkeypatch):

@@ -10,6 +10,7 @@ from helpers import small_surrogate
 from monai.data import MetaTensor
 from monai.losses import DiceLoss
 from pages import PAGES, ROOT, code_of
+from torchmetrics import MeanMetric
 
 from dqe_loss import DQELoss, regions_from_labels, save_surrogate
 
@@ -75,11 +76,13 @@ def given(phantom):
 def test_snippets_run(page, given, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_surrogate(small_surrogate(), tmp_path / "mine.safetensors")
+    if page == "docs/how-to/lightning.md":
+        given["dice"] = MeanMetric()
     if page == "docs/how-to/patches.md":
         part = (..., *(slice(first, first + SIDE) for first in FIRST))
         given["logits"] = given["logits"][part]
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        warnings.filterwarnings("ignore", module="torch|monai")
+        warnings.filterwarnings("ignore", module="torch|monai|pytorch_lightning|lightning_")
         for text in RUN[page]:
             exec(compile(text, page, "exec"), given)

@@ -116,7 +116,14 @@ def deep_quality_estimation():
             RATED
             | {"checkpoint": "hardened", "sigmoid": None, "softmax": None, "slicing": "soft", "center": "prediction"}
             | {"center_grad": True, "planes": 1, "jitter": 0.0, "seed": 0, "guard": "target", "refiner_guard": True}
-            | {"max_gradient_ratio": 0.3, "warmup": 0, "on_small": "skip", "reduction": "mean", "checkpointing": False},
+            | {
+                "max_gradient_ratio": 0.3,
+                "warmup": 0,
+                "every": 1,
+                "on_small": "skip",
+                "reduction": "mean",
+                "checkpointing": False,
+            },
         ),
         (lambda: DQEMetric, RATED | {"checkpoint": "hardened", "thorough": True}),
         (deep_quality_estimation, RATED | {"checkpoint": "hardened", "thorough": True, "per_view": False}),

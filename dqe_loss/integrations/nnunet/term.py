@@ -82,7 +82,7 @@ class NnunetTerm(DQELoss):
 
     def figures(self) -> dict[str, float]:
         """What the last step did, see `FIGURES`. Waits for the device."""
-        known = {name: float(value) for name, value in self._noted.items()} | self.gradient_log.read()
+        known = {name: float(value) for name, value in (self._noted | self.gradient_log.read()).items()}
         if not known.get("rated"):
             known = {"rated": known.get("rated", math.nan)}
         return {name: known.get(name, math.nan) for name in FIGURES}
