@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.core.centers import told_centers
-from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
-from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
-from dqe_loss.data.discovery.nnunet_labels import settle_scheme
-from dqe_loss.data.discovery.path_table import find_in_table
+from dqe_loss.data.discovery.cohort import FoundExam
+from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.file_names import printable, written
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -87,18 +85,7 @@ def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
-    nnunet = False
-    if plan.data.suffix.lower() in (".csv", ".parquet"):
-        cases = find_in_table(plan.data)
-    elif nnunet := is_nnunet(plan.data):
-        if (scheme := settle_scheme(plan.data, plan.label_scheme)) != plan.label_scheme:
-            raise ValueError(
-                f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
-            )
-        cases = find_nnunet(plan.data, plan.channels)
-    else:
-        cases = find_tree(plan.data)
-    return with_predictions(cases, plan.predictions, some=nnunet) if plan.predictions else cases
+    return find_data_set(plan.data, plan.label_scheme, plan.predictions, plan.channels)
 
 
 def stamp(case: FoundExam, folder: Path) -> str:

@@ -28,7 +28,8 @@ class TrainConfig:
         normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, or each channel's
             mean over the head (its units do not matter then).
         field_of_view: Height and width in voxels (1 mm) that planes are padded to: BraTS's own by default.
-        targets: The mean of a plane's raters (the paper), or each rater's judgment by itself.
+        targets: The mean of a plane's raters (the paper), each rater's judgment by itself, or the mean corrected for
+            the bias and the precision that each rater shows in the training part.
         optimizer: SGD (momentum 0.95), AdamW, or Ranger21 with its own warm-up and warm-down.
         learning_rate: The paper's 1e-3 for all optimizers.
         weight_decay: Of AdamW and Ranger21 (their papers' defaults), 0 for SGD.
@@ -55,7 +56,7 @@ class TrainConfig:
     encoding: Literal["regions", "tissue"] = "regions"
     normalization: Literal["percentile", "minmax", "head_mean"] = "percentile"
     field_of_view: tuple[int, int] = GLIOMA.field_of_view
-    targets: Literal["mean", "individual"] = "mean"
+    targets: Annotated[Literal["mean", "individual", "latent"], tyro.conf.arg(aliases=["--target"])] = "mean"
     optimizer: Literal["sgd", "adamw", "ranger21"] = "ranger21"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4

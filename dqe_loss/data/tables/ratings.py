@@ -11,6 +11,7 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 | ``view`` | ``axial``, ``coronal``, ``sagittal``; empty where the judgment is of all three |
 | ``stars`` | 1 (worst) to 6 (best) |
 | ``kind`` | optional: ``human`` (default), ``simulated``, ``metric`` (contract C12) |
+| ``repeat`` | optional: 0 (default), or 1, 2, ... where a rater judges the same once more; counts as one judgment |
 
 Paths are relative to the table's folder. Further columns are kept.
 """
@@ -32,6 +33,9 @@ PATHS = ("segmentation", *MODALITIES)
 COLUMNS = ("exam", *PATHS, "rater", "view", "stars")
 """Columns that every table has."""
 
+JUDGED = ("exam", "segmentation", "view")
+"""Columns that say what was judged."""
+
 KINDS = ("human", "simulated", "metric")
 SCALE = (1.0, 6.0)
 _STARS = "expected a number from 1 to 6"
@@ -43,6 +47,7 @@ _SCHEMA = pa.DataFrameSchema(
         "view": pa.Column(str, pa.Check.isin(("", *VIEWS), error=f"expected one of {', '.join(VIEWS)}, or nothing")),
         "stars": pa.Column(float, pa.Check(lambda s: s.between(*SCALE), error=_STARS, ignore_na=False), nullable=True),
         "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
+        "repeat": pa.Column(str, pa.Check.str_matches(r"^\d+$", error="expected 0, or 1, 2, ... for a repeat")),
     }
 )
 
@@ -58,7 +63,7 @@ def read_ratings(paths: Sequence[str | Path]) -> pd.DataFrame:
         paths: ``.csv`` or ``.parquet`` files; their rows are put together.
 
     Returns:
-        All rows, with the columns of `COLUMNS` and ``kind``: paths absolute, ``view`` ``""`` for all views,
+        All rows, with the columns of `COLUMNS`, ``kind`` and ``repeat``: paths absolute, ``view`` ``""`` for all views,
         ``stars`` float, all else strings.
 
     Raises:
@@ -90,19 +95,19 @@ def write_ratings(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def mean_ratings(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over raters of each rated view, the paper's target.
+    """Mean over raters of each rated view, the paper's target; a rater who judged it twice counts once.
 
     Args:
         table: as `read_ratings` returns it; a judgment of all views counts in each of them.
 
     Returns:
         A row for each exam, segmentation and view that was rated, in the table's order: ``exam, segmentation, t1c,
-        t1, t2, flair, view, stars`` (mean), ``lowest, highest, raters`` (number of judgments).
+        t1, t2, flair, view, stars`` (mean), ``lowest, highest, raters`` (how many).
     """
     keys = ["exam", *PATHS, "view"]
-    groups = judgments_by_view(table).groupby(keys, sort=False)["stars"]
+    by_rater = judgments_by_view(table).groupby([*keys, "rater"], sort=False)["stars"].mean().reset_index()
     named = {"stars": "mean", "lowest": "min", "highest": "max", "raters": "count"}
-    return groups.agg(**named).reset_index()
+    return by_rater.groupby(keys, sort=False)["stars"].agg(**named).reset_index()
 
 
 def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,10 +118,14 @@ def judgments_by_view(table: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, COLUMNS, "table of ratings", ["stars"], ["view", "kind"])
+    table = read_table(path, COLUMNS, "table of ratings", ["stars"], ["view", "kind", "repeat"])
+    repeat = table.get("repeat", pd.Series("", table.index)).replace("", "0").str.removesuffix(".0")
     kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
-        kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
+        kind=kind,
+        repeat=repeat,
+        given=table["stars"],
+        stars=pd.to_numeric(table["stars"], errors="coerce").astype(float),
     )
 
 
@@ -153,8 +162,11 @@ def _check_together(table: pd.DataFrame) -> list[str]:
                     f"{rows['row'].iloc[-1]}: {name} {path} is of the exams {names}; give one name to one exam, or its "
                     "planes would be trained and tested on"
                 )
-    twice = table[table.duplicated(["exam", "segmentation", "rater", "view"])]
-    problems += [f"{r.row}: {r.rater} has judged this segmentation and view before" for r in twice.itertuples()]
+    twice = table[table.duplicated([*JUDGED, "rater", "repeat"])]
+    problems += [
+        f"{r.row}: {r.rater} has judged this segmentation and view before; number second looks in a column repeat"
+        for r in twice.itertuples()
+    ]
     if table["kind"].nunique() > 1:
         kinds = " and ".join(table["kind"].unique())
         problems.append(f"the tables hold {kinds} ratings, expected one kind: train and evaluate them apart")

@@ -25,7 +25,8 @@ from dqe_loss.viz.planes import bounding_box
 SHOWN = {"flair": "FLAIR", "t1c": "T1c", "t1": "T1", "t2": "T2"}
 """Modalities from left to right: those first on which edema, core and enhancement are read."""
 
-_QUALITY = 70  # of 100; at 80 a case is a third larger, and looks the same
+QUALITY = 70
+"""Of WebP, of 100; at 80 a case is a third larger, and looks the same."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ class ViewPicture:
         return vars(self) | {"strip": image}
 
 
-def draw_cases(exam: Exam, label_scheme: str = "brats") -> dict[str, list[ViewPicture]]:
+def draw_cases(exam: Exam, label_scheme: str = "brats", quality: int = QUALITY) -> dict[str, list[ViewPicture]]:
     """Draw the planes that segmentations were rated in, as radiologists hang them (see `dqe_loss.viz.planes`).
 
     Args:
         exam: the exam, with the segmentations that are drawn; all pictures have one frame.
         label_scheme: name of the label maps' scheme.
+        quality: of the images, of 100.
 
     Returns:
         Segmentation to a picture for each of `VIEWS`.
@@ -72,15 +74,17 @@ def draw_cases(exam: Exam, label_scheme: str = "brats") -> dict[str, list[ViewPi
         regions = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
         center = hard_center_of_mass(regions)[0].tolist()
         masks = dict(zip(REGIONS, regions[0].numpy(), strict=True))
-        cases[name] = [_draw_view(exam, masks, view, center, box) for view in VIEWS]
+        cases[name] = [_draw_view(exam, masks, view, center, box, quality) for view in VIEWS]
     return cases
 
 
-def _draw_view(exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box) -> ViewPicture:
+def _draw_view(
+    exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box, quality: int
+) -> ViewPicture:
     panels = [_gray(hung_plane(exam.image[MODALITIES.index(m)], view, center, box)) for m in SHOWN]
     height, width = panels[0].shape
     content = io.BytesIO()
-    Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=_QUALITY)
+    Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=quality)
     axis = VIEW_AXIS[view]
     across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
     trusted = aff2axcodes(exam.affine) == ("L", "P", "S")
