@@ -32,6 +32,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "rate": Command("rate", "rate/command.py", "RateOptions"),
     "curate": Command("train", "curate/command.py", "CurateArguments"),
+    "collect": Command("collect", "collect/arguments.py", "CollectArguments"),
     "simulate": Command("train", "simulate/command.py", "SimulateArguments"),
     "train": Command("train", "train/config.py", "TrainConfig"),
     "harden": Command("train", "harden/config.py", "HardenConfig"),

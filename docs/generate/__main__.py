@@ -48,6 +48,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         speed.loss,
         speed.training,
         speed.cases,
+        speed.collect,
         speed.many,
         speed.gpu,
         tasks.hippocampus,

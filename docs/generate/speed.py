@@ -152,3 +152,18 @@ def gpu() -> Figures:
 def _added(step: dict[str, float], name: str) -> str:
     """Time that a term adds to a step, and its share of the step."""
     return f"{step[f'{name}, ms']:.0f} ms ({step[f'{name}, % (goal 5 %)']:.0f} %)"
+
+
+def collect() -> Figures:
+    """How long raters wait (``benchmarks/collect_load.py``)."""
+    stored = load("collect_load.json")
+    waits = stored["milliseconds"]
+    return {
+        "raters": str(stored["raters"]),
+        "cases": str(stored["cases"]),
+        "answer_p95": f"{waits['answer']['p95']:.0f} ms",
+        "answer_longest": f"{waits['answer']['max']:.0f} ms",
+        "picture_p95": f"{waits['picture']['p95']:.0f} ms",
+        "cores": str(stored["machine"]["cores"]),
+        "load": f"{stored['machine']['load_average']:.0f}",
+    }

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.core.centers import told_centers
-from dqe_loss.data.discovery.cohort import FoundExam, find_tree, name_masks, with_predictions
-from dqe_loss.data.discovery.named_exams import find_by_pattern
-from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
-from dqe_loss.data.discovery.nnunet_labels import settle_scheme
-from dqe_loss.data.discovery.path_table import find_in_table
+from dqe_loss.data.discovery.cohort import FoundExam
+from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.file_names import printable, written
 from dqe_loss.data.tables.rated import TASK
 from dqe_loss.data.tables.table import relative_path
@@ -97,21 +94,7 @@ def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
-    nnunet = False
-    if plan.data.suffix.lower() in (".csv", ".parquet"):
-        cases = find_in_table(plan.data, plan.task)
-    elif nnunet := is_nnunet(plan.data):
-        if (scheme := settle_scheme(plan.data, plan.label_scheme, plan.task)) != plan.scheme.name:
-            raise ValueError(
-                f"{plan.data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}"
-            )
-        cases = find_nnunet(plan.data, plan.channels, plan.task)
-    elif plan.task.files.images:
-        found = find_by_pattern(plan.data, plan.task)
-        cases = [FoundExam(e.name, e.images, name_masks(e.segmentations, plan.data), planar=e.planar) for e in found]
-    else:
-        cases = find_tree(plan.data, plan.task)
-    return with_predictions(cases, plan.predictions, some=nnunet) if plan.predictions else cases
+    return find_data_set(plan.data, plan.label_scheme, plan.predictions, plan.channels, plan.task)
 
 
 def stamp(case: FoundExam, folder: Path) -> str:

@@ -29,7 +29,8 @@ class TrainConfig:
             mean over the head (its units do not matter then), or the task's window, which is the default where it has
             one.
         field_of_view: Height and width in voxels that planes are padded to: the task's by default.
-        targets: The mean of a plane's raters (the paper), or each rater's judgment by itself.
+        targets: The mean of a plane's raters (the paper), each rater's judgment by itself, or the mean corrected for
+            the bias and the precision that each rater shows in the training part.
         optimizer: SGD (momentum 0.95), AdamW, or Ranger21 with its own warm-up and warm-down.
         learning_rate: The paper's 1e-3 for all optimizers.
         weight_decay: Of AdamW and Ranger21 (their papers' defaults), 0 for SGD.
@@ -56,7 +57,7 @@ class TrainConfig:
     encoding: Literal["regions", "tissue"] = "regions"
     normalization: Literal["percentile", "minmax", "head_mean", "window"] = "percentile"
     field_of_view: Annotated[tuple[int, int] | None, tyro.conf.arg(help_behavior_hint="")] = None
-    targets: Literal["mean", "individual"] = "mean"
+    targets: Annotated[Literal["mean", "individual", "latent"], tyro.conf.arg(aliases=["--target"])] = "mean"
     optimizer: Literal["sgd", "adamw", "ranger21"] = "ranger21"
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4

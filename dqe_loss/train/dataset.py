@@ -4,7 +4,7 @@ Every random number of a training is drawn from (seed, epoch, index): neither th
 nor an interruption, changes what the network sees.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dqe_loss.data.augmentation.augment import AugmentationConfig, augment
 from dqe_loss.data.tables.ratings import judgments_by_view, mean_ratings
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.task import GLIOMA, Task
+from dqe_loss.train.latent_targets import latent_ratings
 from dqe_loss.train.plane_cache import read_planes
 
 
@@ -41,6 +42,13 @@ class RatedPlane:
     stars: float
 
 
+_TARGETS: dict[str, Callable[[pd.DataFrame, Task], pd.DataFrame]] = {
+    "mean": mean_ratings,
+    "individual": judgments_by_view,
+    "latent": latent_ratings,
+}
+
+
 def rated_planes(
     table: pd.DataFrame, entries: Mapping[str, Path], targets: str = "mean", task: Task = GLIOMA
 ) -> list[RatedPlane]:
@@ -50,13 +58,13 @@ def rated_planes(
         table: as `dqe_loss.data.tables.ratings.read_ratings` returns it.
         entries: segmentation to file of the cache, as `dqe_loss.train.plane_cache.fill_cache` returns it.
         targets: ``"mean"``: each rated plane once with its raters' mean (the paper); ``"individual"``: once for each
-            judgment, as upstream's newer weights were trained.
+            judgment, as upstream's newer weights were trained; ``"latent"``: once with `latent_ratings` of this table.
         task: what was rated.
 
     Returns:
         The planes in the table's order.
     """
-    rows = mean_ratings(table, task) if targets == "mean" else judgments_by_view(table, task)
+    rows = _TARGETS[targets](table, task)
     return [
         RatedPlane(r["exam"], r["segmentation"], r["view"], entries[r["segmentation"]], float(r["stars"]))
         for r in rows.to_dict("records")

@@ -126,7 +126,7 @@ def test_kept_share_is_the_guards():
     logits = make_logits(torch.from_numpy(case.labels)[None, None]).detach()
     loss = make_loss(surrogate=tiny_surrogate(), center="target", center_grad=False)
     gradient_of(loss, logits, case.regions, image=case.image)
-    kept = loss.gradient_log.read()["guard_kept"]
+    kept = float(loss.gradient_log.read()["guard_kept"])
     free = make_loss(surrogate=tiny_surrogate(), center="target", center_grad=False, guard=None)
     gradient = gradient_of(free, logits, case.regions, image=case.image)
     # The center lies between planes: the guard sees both neighbors, and so do all voxels that have a gradient.

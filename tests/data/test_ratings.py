@@ -90,7 +90,10 @@ def test_mean_ratings_by_hand(write):
         ({"exam": ""}, "row 3: exam '': expected a name, found nothing"),
         ({"rater": " "}, "row 3: rater ' ': expected a name, found nothing"),
         ({"kind": "expert"}, "row 3: kind 'expert': expected one of human, simulated, metric"),
-        ({"view": "", "rater": "ann"}, "row 3: ann has judged this segmentation and view before"),
+        (
+            {"view": "", "rater": "ann"},
+            "row 3: ann has judged this segmentation and view before; number second looks in a column repeat",
+        ),
     ],
 )
 def test_problem_of_a_value(write, change, expected):

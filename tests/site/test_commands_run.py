@@ -1,5 +1,6 @@
 """The commands of README, getting started and how-to pages run as they stand there, in their order, on small data."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -29,6 +30,9 @@ SMALLER = {
     "--labels labels.csv": "--start 3 --accept-warnings",
     "dqe audit hardened": "--phantoms 1 --parts absurd exploitation --attack-steps 1",
     "dqe audit": "--parts absurd exploitation --attack-steps 1",
+    "dqe collect --data": "--draw-only --workers 1",
+    "dqe collect --out": "--draw-only",
+    "dqe collect report": "--resamples 20",
     "examples/train_segmentation.py": "--warmup 1 --steps 1",
     "examples/monitor_training.py": "--epochs 1 --phantoms 1 --validation 1",
     "examples/watch_inference.py": "--follow 0.1",
@@ -37,6 +41,8 @@ SMALLER = {
 TESTED_ELSEWHERE = ("python3 -m venv", ". .venv", "pip ", "pytest ", "mkdocs ", "examples/federated_curation/")
 """CI installs and tests as the pages say; the federation needs an environment of its own and has a test for it."""
 PAGES.remove(ROOT / "docs/how-to/your-own-task.md")  # in tests/tasks, on exams of its task
+WHOLE_SETS = ("curate.md", "collect.md")
+"""Pages whose FOLDER is a data set, and no exam."""
 MAY_SAY_NO = ("dqe audit", "--labels labels.csv", "examples/watch_inference.py")
 """Commands whose exit code 1 is a verdict."""
 
@@ -108,9 +114,9 @@ def folder(request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exams = [
         write_exam(tmp_path / "ROOT" / f"site-{seed % 2}" / f"case-{seed}", seed % 4, ("seg-NAME",))
-        for seed in range(24 if request.param == "curate.md" else 3)
+        for seed in range(24 if request.param in WHOLE_SETS else 3)
     ]
-    (tmp_path / "FOLDER").symlink_to(tmp_path / "ROOT" if request.param == "curate.md" else exams[0])
+    (tmp_path / "FOLDER").symlink_to(tmp_path / "ROOT" if request.param in WHOLE_SETS else exams[0])
     if request.param == "explain.md":
         write(exams[0] / "seg-other.nii.gz", np.roll(make_labels(), 2, 0))
     (tmp_path / "runs" / "a").mkdir(parents=True)
@@ -136,11 +142,32 @@ def folder(request, tmp_path, monkeypatch):
             "acceptable": 1,
         }
         pd.DataFrame(acceptable).to_csv(tmp_path / "labels.csv", index=False)
+    elif request.param == "collect.md":
+        write_collected(tmp_path, [exam.name for exam in exams])
     elif request.param == "monitor.md":
         write_watched(tmp_path)
     elif request.param == "train.md":
         write_rated_exams(tmp_path)
     return tmp_path
+
+
+def write_collected(folder, exams):
+    """What raters have left on the page, and what they gave in other programs."""
+    (folder / "instructions.txt").write_text("Rate as you would before a planning.\n")
+    (folder / "ratings" / "journal").mkdir(parents=True)
+    for shift, rater in enumerate(("ann", "bob", "eve")):
+        answers = [
+            {"trial": str(i), "cases": [i], "verdict": 1 + (i + shift % 2) % 6, "comment": "", "tags": [], "seconds": 2}
+            for i in range(len(exams))
+        ]
+        lines = "".join(json.dumps(answer | {"time": 0}) + "\n" for answer in answers)
+        (folder / "ratings" / "journal" / f"{rater}.jsonl").write_text(lines)
+    rows = [f"{exam},seg-NAME,ann,{1 + i % 5}" for i, exam in enumerate(exams)]
+    (folder / "theirs.csv").write_text("\n".join(["case,mask,reader,score", *rows]) + "\n")
+    one = {"completed_by": 1, "result": [{"value": {"rating": 4}}]}
+    tasks = [{"data": {"exam": exam, "file": "seg-NAME"}, "annotations": [one]} for exam in exams]
+    (folder / "export.json").write_text(json.dumps(tasks))
+    (folder / "annotations.csv").write_text("p1.nii.gz,Acceptable with no changes,,p1_mask.nii.gz,Mask loaded\n")
 
 
 def write_larger_exam(folder):

@@ -7,8 +7,8 @@ import dqe_loss
 from dqe_loss.task import GLIOMA
 
 PACKAGE = Path(dqe_loss.__file__).parent
-BUILT_IN = ("tasks/glioma", "data/phantom/")
-"""The built-in task, and its synthetic exams."""
+BUILT_IN = ("tasks/glioma", "data/phantom/", "collect/static/niivue.js")
+"""The built-in task, its synthetic exams, and what is not ours."""
 
 SCANS = ("T1c", "T1", "T2", "T1n", "FLAIR", "t1n", "t2w", "t2f")
 NAMES = re.compile(rf"\b(?:{'|'.join((*GLIOMA.regions, *GLIOMA.modalities, *SCANS, 'tc_ml', 'wt_ml', 'et_ml'))})\b")

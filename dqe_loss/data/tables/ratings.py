@@ -11,6 +11,7 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 | ``view`` | ``axial``, ``coronal``, ``sagittal``; empty where the judgment is of all |
 | ``stars`` | on the task's scale, such as 1 (worst) to 6 (best) |
 | ``kind`` | optional: ``human`` (default), ``simulated``, ``metric`` (contract C12) |
+| ``repeat`` | optional: 0 (default), or 1, 2, ... where a rater judges the same once more; counts as one judgment |
 | ``task`` | optional: name of the task |
 
 Paths are relative to the table's folder. Further columns are kept.
@@ -40,6 +41,12 @@ def columns_of(task: Task) -> tuple[str, ...]:
 PATHS, COLUMNS = paths_of(GLIOMA), columns_of(GLIOMA)
 """Columns of the built-in task's tables."""
 
+JUDGED = ("exam", "segmentation", "view")
+"""Columns that say what was judged."""
+
+SCALE = GLIOMA.stars
+"""Of the built-in task."""
+
 KINDS = ("human", "simulated", "metric")
 
 _NOT_EMPTY = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
@@ -58,6 +65,7 @@ def _schema(task: Task) -> pa.DataFrameSchema:
                 float, pa.Check(lambda s: s.between(low, high), error=within, ignore_na=False), nullable=True
             ),
             "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
+            "repeat": pa.Column(str, pa.Check.str_matches(r"^\d+$", error="expected 0, or 1, 2, ... for a repeat")),
         }
     )
 
@@ -74,8 +82,8 @@ def read_ratings(paths: Sequence[str | Path], task: Task = GLIOMA) -> pd.DataFra
         task: what was rated.
 
     Returns:
-        All rows, with the columns of `columns_of` and ``kind``: paths absolute, ``view`` ``""`` for all views,
-        ``stars`` float, all else strings.
+        All rows, with the columns of `columns_of`, ``kind`` and ``repeat``: paths absolute, ``view`` ``""`` for all
+        views, ``stars`` float, all else strings.
 
     Raises:
         RatingsError: listing every problem with its file and row (the header is row 1): columns that are missing,
@@ -108,7 +116,7 @@ def write_ratings(table: pd.DataFrame, path: str | Path, task: Task = GLIOMA) ->
 
 
 def mean_ratings(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
-    """Mean over raters of each rated view, the paper's target.
+    """Mean over raters of each rated view, the paper's target; a rater who judged it twice counts once.
 
     Args:
         table: as `read_ratings` returns it; a judgment of all views counts in each of them.
@@ -116,12 +124,12 @@ def mean_ratings(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
 
     Returns:
         A row for each exam, segmentation and view that was rated, in the table's order: ``exam, segmentation``, the
-        modalities, ``view, stars`` (mean), ``lowest, highest, raters`` (number of judgments).
+        modalities, ``view, stars`` (mean), ``lowest, highest, raters`` (how many).
     """
     keys = ["exam", *paths_of(task), "view"]
-    groups = judgments_by_view(table, task).groupby(keys, sort=False)["stars"]
+    by_rater = judgments_by_view(table, task).groupby([*keys, "rater"], sort=False)["stars"].mean().reset_index()
     named = {"stars": "mean", "lowest": "min", "highest": "max", "raters": "count"}
-    return groups.agg(**named).reset_index()
+    return by_rater.groupby(keys, sort=False)["stars"].agg(**named).reset_index()
 
 
 def judgments_by_view(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
@@ -132,10 +140,14 @@ def judgments_by_view(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
 
 def _read(path: Path, task: Task) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, columns_of(task), "table of ratings", ["stars"], ["view", "kind"], task.name)
+    table = read_table(path, columns_of(task), "table of ratings", ["stars"], ["view", "kind", "repeat"], task.name)
+    repeat = table.get("repeat", pd.Series("", table.index)).replace("", "0").str.removesuffix(".0")
     kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
-        kind=kind, given=table["stars"], stars=pd.to_numeric(table["stars"], errors="coerce").astype(float)
+        kind=kind,
+        repeat=repeat,
+        given=table["stars"],
+        stars=pd.to_numeric(table["stars"], errors="coerce").astype(float),
     )
 
 
@@ -172,8 +184,11 @@ def _check_together(table: pd.DataFrame, task: Task) -> list[str]:
                     f"{rows['row'].iloc[-1]}: {name} {path} is of the exams {names}; give one name to one exam, or its "
                     "planes would be trained and tested on"
                 )
-    twice = table[table.duplicated(["exam", "segmentation", "rater", "view"])]
-    problems += [f"{r.row}: {r.rater} has judged this segmentation and view before" for r in twice.itertuples()]
+    twice = table[table.duplicated([*JUDGED, "rater", "repeat"])]
+    problems += [
+        f"{r.row}: {r.rater} has judged this segmentation and view before; number second looks in a column repeat"
+        for r in twice.itertuples()
+    ]
     if table["kind"].nunique() > 1:
         kinds = " and ".join(table["kind"].unique())
         problems.append(f"the tables hold {kinds} ratings, expected one kind: train and evaluate them apart")

@@ -38,5 +38,5 @@ def read_pictures(rows: pd.DataFrame, task: Task = GLIOMA) -> Pictures:
         except ExamError as error:
             pictures |= dict.fromkeys(keys, str(error))
             continue
-        pictures |= dict(zip(keys, draw_cases(exam, scheme, task).values(), strict=True))
+        pictures |= dict(zip(keys, draw_cases(exam, scheme, task=task).values(), strict=True))
     return pictures

@@ -1,0 +1,98 @@
+"""Which cases to rate next: those that a surrogate and raters disagree about, with random ones mixed in.
+
+A study that only shows what a surrogate finds hard says nothing about the rest: the random share keeps an honest
+sample.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dqe_loss.collect.journal import Entry
+from dqe_loss.collect.order import GAP, Trial
+from dqe_loss.collect.study import Study
+from dqe_loss.data.tables.rated import read_rated
+
+
+def priorities(study: Study, rated: pd.DataFrame, answers: Mapping[str, Mapping[str, Entry]]) -> NDArray[np.float64]:
+    """How much is to be learned from each case, 0 to 1.
+
+    Of a case that nobody has rated, by how much the surrogate's stars differ between views; of one that somebody has,
+    by how far the mean of its raters is from the surrogate, apart from what both differ by on average. Either is taken
+    by its rank among its like, for they are not of one unit.
+
+    Args:
+        study: the study.
+        rated: stars of its segmentations, as `dqe_loss.data.tables.rated.read_rated` returns them.
+        answers: as `dqe_loss.collect.table.read_answers` gives them.
+
+    Raises:
+        ValueError: the table knows none of the study's segmentations.
+    """
+    by_path = rated[rated["error"] == ""].set_index("mask")[["mean", "spread"]]
+    by_path = by_path[~by_path.index.duplicated()]
+    stars = by_path.reindex([case.mask for case in study.cases]).reset_index(drop=True)
+    if stars["mean"].isna().all():
+        raise ValueError("--stars knows none of the study's segmentations; rate the same --data with dqe rate")
+    given = pd.DataFrame(
+        [
+            (entry["cases"][0], entry["verdict"])
+            for own in answers.values()
+            for trial, entry in own.items()
+            if not trial.startswith("training/")
+        ],
+        columns=["case", "stars"],
+    )
+    means = given.groupby("case")["stars"].mean().reindex(range(len(study.cases))).astype(float)
+    gap = means - stars["mean"]
+    gap = (gap - gap.mean()).abs()
+    ranks = gap.rank(pct=True).fillna(stars["spread"].where(means.isna()).rank(pct=True))
+    found: NDArray[np.float64] = ranks.fillna(0.5).to_numpy(np.float64)  # without stars: neither first nor last
+    return found
+
+
+def by_priority(
+    trials: Sequence[Trial], priority: NDArray[np.float64], random_share: float, rng: np.random.Generator
+) -> list[Trial]:
+    """Trials with the highest priority first, a share of random ones among them, training before and repeats after.
+
+    Args:
+        trials: as `dqe_loss.collect.order.trials_of` gives them; their order is the random one.
+        priority: of each case.
+        random_share: share of the cases that are taken as they come.
+        rng: source of randomness.
+
+    Returns:
+        The same trials. Repeats keep their distance of `dqe_loss.collect.order.GAP` where there are enough trials.
+    """
+    training = [trial for trial in trials if trial.training]
+    as_they_come = [trial for trial in trials if not trial.training and not trial.repeat]
+    by_rank = sorted(as_they_come, key=lambda trial: -priority[list(trial.cases)].mean())
+    queues = (as_they_come[::-1], by_rank[::-1])
+    ordered: list[Trial] = []
+    taken: set[str] = set()
+    while len(ordered) < len(as_they_come):
+        queue = queues[0 if rng.random() < random_share else 1]
+        trial = queue.pop()
+        if trial.key not in taken:
+            taken.add(trial.key)
+            ordered.append(trial)
+    places = {trial.key: float(i) for i, trial in enumerate(ordered)}
+    for trial in trials:
+        if trial.repeat:
+            earliest = min(places[trial.key.removesuffix("/again")] + GAP, len(ordered) - 1.0)
+            places[trial.key] = rng.uniform(earliest, len(ordered))
+    asked = [*ordered, *(trial for trial in trials if trial.repeat)]
+    return training + sorted(asked, key=lambda trial: places[trial.key])
+
+
+def read_stars(path: Path) -> pd.DataFrame:
+    """The table of ``dqe rate``, checked.
+
+    Raises:
+        TableError: it cannot be used.
+    """
+    return read_rated(path)

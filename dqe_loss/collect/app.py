@@ -1,0 +1,174 @@
+"""The web application: a rater's page, cases, pictures and answers, all behind the secret of the rater's link.
+
+No name and no path from the browser reaches the file system: every address is looked up among the trials of that
+rater, and names of files are made from numbers.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dqe_loss.collect.answers import BadRequestError, read_answer, read_body, read_turn
+from dqe_loss.collect.headers import SecureHeaders
+from dqe_loss.collect.links import rater_of
+from dqe_loss.collect.order import Trial
+from dqe_loss.collect.page import render_page
+from dqe_loss.collect.pictures import PictureFolder, check_view
+from dqe_loss.collect.session import ConflictError, RaterSession
+from dqe_loss.collect.study import Study
+from dqe_loss.collect.volumes import volume_bytes
+
+STATIC = {
+    "collect.js": "text/javascript; charset=utf-8",
+    "collect.css": "text/css; charset=utf-8",
+    "niivue.js": "text/javascript; charset=utf-8",
+}
+"""All files that anybody may ask for, and what they are."""
+
+
+@dataclass(frozen=True)
+class CollectApp:
+    """What the application serves.
+
+    Attributes:
+        study: the study.
+        sessions: rater to session.
+        links: rater to secret.
+        pictures: of all cases.
+        volumes: folder of volumes.
+    """
+
+    study: Study
+    sessions: Mapping[str, RaterSession]
+    links: Mapping[str, str]
+    pictures: PictureFolder
+    volumes: Path
+
+    def build(self) -> Starlette:
+        """The application, for any ASGI server."""
+        folder = Path(__file__).parent / "static"
+        static = {name: (folder / name).read_bytes() for name in STATIC}
+        making = threading.Lock()  # volumes are large: one at a time
+
+        async def page(request: Request) -> Response:
+            return HTMLResponse(render_page(self.study, self._session(request)))
+
+        async def case(request: Request) -> Response:
+            session = self._session(request)
+            return JSONResponse(await run_in_threadpool(self._state, session))
+
+        async def answer(request: Request) -> Response:
+            session, body = self._session(request), await read_body(request)
+            design = self.study.design
+            name, given = read_answer(body, design.mode, design.tags)
+            return await self._change(session, lambda: session.answer(name, read_turn(body), given))
+
+        async def undo(request: Request) -> Response:
+            session, body = self._session(request), await read_body(request)
+            return await self._change(session, lambda: session.undo(read_turn(body)))
+
+        async def picture(request: Request) -> Response:
+            trial, number = self._place(request)
+            view = check_view(request.path_params["view"])
+            content = await run_in_threadpool(self.pictures.image, number, view, trial.training)
+            return Response(content, media_type="image/webp")
+
+        async def volume(request: Request) -> Response:
+            trial, number = self._place(request)
+            shown = (self.study.training if trial.training else self.study.cases)[number]
+
+            def make() -> bytes:
+                with making:
+                    return volume_bytes(
+                        shown, request.path_params["name"], self.study.design.label_scheme, self.volumes
+                    )
+
+            return Response(await run_in_threadpool(make), media_type="application/gzip")
+
+        async def file(request: Request) -> Response:
+            name = request.path_params["name"]
+            return Response(static[name], media_type=STATIC[name])
+
+        return Starlette(
+            routes=[
+                Route("/r/{secret}", page),
+                Route("/r/{secret}/case", case),
+                Route("/r/{secret}/answer", answer, methods=["POST"]),
+                Route("/r/{secret}/undo", undo, methods=["POST"]),
+                Route("/r/{secret}/picture/{trial}/{side:int}/{view}", picture),
+                Route("/r/{secret}/volume/{trial}/{side:int}/{name}.nii.gz", volume),
+                Route("/static/{name}", file),
+            ],
+            middleware=[Middleware(SecureHeaders)],
+            exception_handlers={
+                HTTPException: _refused,
+                KeyError: _not_found,
+                BadRequestError: _bad_request,
+                Exception: _failed,
+            },
+        )
+
+    def _session(self, request: Request) -> RaterSession:
+        rater = rater_of(request.path_params["secret"], self.links)
+        if rater is None:
+            raise KeyError("secret")
+        return self.sessions[rater]
+
+    def _place(self, request: Request) -> tuple[Trial, int]:
+        """The trial that an address names among the rater's own, and the number of the case on one side."""
+        trial = self._session(request).by_name[request.path_params["trial"]]
+        side = request.path_params["side"]
+        if side >= len(trial.cases):
+            raise KeyError("side")
+        return trial, trial.cases[side]
+
+    async def _change(self, session: RaterSession, change: Callable[[], None]) -> Response:
+        """Write to the journal, and answer with what is asked next; only then can the page show it."""
+        try:
+            await run_in_threadpool(change)
+        except ConflictError as error:
+            return JSONResponse({"problem": str(error)}, 409)
+        except OSError:
+            problem = "The server could not save this (its disk may be full). Nothing is lost: please try again."
+            return JSONResponse({"problem": problem}, 507)
+        return JSONResponse(await run_in_threadpool(self._state, session))
+
+    def _state(self, session: RaterSession) -> dict[str, Any]:
+        """What the page shows now, and what it may fetch ahead."""
+        asked = session.open_trials()
+        state: dict[str, Any] = {"turn": session.turn, "progress": session.progress(), "case": None, "ahead": None}
+        if asked:
+            trial = asked[0]
+            sides = [self.pictures.planes(number, trial.training) for number in trial.cases]
+            state["case"] = {"id": session.name_of(trial), "training": trial.training, "sides": sides}
+        if len(asked) > 1:
+            state["ahead"] = {"id": session.name_of(asked[1]), "sides": len(asked[1].cases)}
+        return state
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"problem": error.detail}, error.status_code)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """What is not there and what is not yours look alike."""
+    return JSONResponse({"problem": "Not Found"}, 404)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    return JSONResponse({"problem": str(error)}, 400)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return JSONResponse({"problem": "The server could not do this. Nothing is lost: please try again."}, 500)

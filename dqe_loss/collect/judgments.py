@@ -1,0 +1,92 @@
+"""Ratings as a report needs them: who gave what to which segmentation; no scan and no path is asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dqe_loss.data.tables.table import raise_problems, read_table
+
+COLUMNS = ("exam", "segmentation", "rater", "stars")
+OPTIONAL = ("view", "repeat", "kind")
+PAIR_COLUMNS = ("exam", "first", "second", "rater", "better", "left", "repeat")
+BETTER = ("first", "second", "same")
+
+
+def read_judgments(paths: Sequence[Path], scale: tuple[float, float], by: str | None = None) -> pd.DataFrame:
+    """Read tables of ratings for a report.
+
+    Args:
+        paths: ``.csv`` or ``.parquet`` files with `COLUMNS`; they need not be tables that ``dqe train`` takes.
+        scale: worst and best value.
+        by: a further column that must be there.
+
+    Returns:
+        ``item`` (``by``, exam, segmentation and view in one), ``exam``, ``segmentation``, ``view``, ``rater``,
+        ``stars`` (float), ``repeat`` (bool), ``kind`` and the column ``by``.
+
+    Raises:
+        TableError: listing every value that does not fit, and judgments given twice without being a repeat.
+    """
+    columns = (*COLUMNS, *([by] if by else []))
+    table = pd.concat(
+        [read_table(path, columns, "table of ratings", ["stars"], OPTIONAL) for path in paths], ignore_index=True
+    )
+    for name, default in zip(OPTIONAL, ("", "0", "human"), strict=True):
+        table[name] = table[name].fillna("").replace("", default) if name in table else default
+    stars = pd.to_numeric(table["stars"], errors="coerce")
+    wrong = ~stars.between(*scale)
+    problems = [
+        f"{row}: stars {value!r}: expected a number from {scale[0]:g} to {scale[1]:g}"
+        for row, value in zip(table["row"][wrong], table["stars"][wrong], strict=True)
+    ]
+    problems += [
+        f"{row['row']}: {name} '': expected a name, found nothing"
+        for row in table.to_dict("records")
+        for name in ("exam", "segmentation", "rater")
+        if not row[name].strip()
+    ]
+    repeat = ~table["repeat"].isin(["0", "0.0", "False", "false"])
+    found = table.assign(
+        stars=stars.astype(float),
+        repeat=repeat,
+        # Two data sets may name their exams alike.
+        item=(table[by] + "\0" if by else "") + table["exam"] + "\0" + table["segmentation"] + "\0" + table["view"],
+    )
+    twice = found[~repeat & found.assign(again=repeat).duplicated(["item", "rater", "again"])]
+    problems += [
+        f"{r.row}: {r.rater} has judged this segmentation before; number second looks in a column repeat"
+        for r in twice.itertuples()
+    ]
+    raise_problems(problems)
+    return found[["item", "exam", "segmentation", "view", "rater", "stars", "repeat", "kind", *([by] if by else [])]]
+
+
+def read_comparisons(path: Path) -> pd.DataFrame:
+    """Read a table of pairs, as ``dqe collect --mode pairs`` writes it.
+
+    Returns:
+        `PAIR_COLUMNS` (``repeat`` bool), ``first_name`` and ``second_name``: names without that of the exam, so that
+        those of one algorithm are the same in all exams.
+
+    Raises:
+        TableError: a column is missing, or a value does not fit.
+    """
+    columns = (*PAIR_COLUMNS, "first_name", "second_name", "kind")
+    table = read_table(path, columns, "table of pairs")
+    raise_problems(
+        [
+            f"{row['row']}: {name} {row[name]!r}: expected one of {', '.join(allowed)}"
+            for row in table.to_dict("records")
+            for name, allowed in (("better", BETTER), ("left", BETTER[:2]))
+            if row[name] not in allowed
+        ]
+    )
+    names = {
+        name: [
+            value.replace(exam.rpartition("/")[2], "").strip("-_.") or value
+            for exam, value in zip(table["exam"], table[name], strict=True)
+        ]
+        for name in ("first_name", "second_name")
+    }
+    return table.assign(**names, repeat=~table["repeat"].isin(["0", "0.0"]))

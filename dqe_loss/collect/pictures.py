@@ -1,0 +1,128 @@
+"""Pictures of all cases, drawn before the first rater comes: what is shown waits for nobody, and nothing can fail then.
+
+A case's files are named by its number and its stamp, so that one that is another than before is drawn anew.
+"""
+
+import json
+import signal
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from dqe_loss.collect.study import Case, Study
+from dqe_loss.core.slicing import VIEWS
+from dqe_loss.data.exams import read_exam
+from dqe_loss.data.file_names import file_at
+from dqe_loss.outputs import write_together
+from dqe_loss.viz.cases.pictures import draw_cases
+
+PICTURES = "pictures"
+QUALITY = 90
+"""Of the WebP: higher than on a page of cases, for brightness and zoom bring artifacts out."""
+
+Drawing = tuple[Path, Case]
+"""Where a case's pictures go, without ending, and the case."""
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """The pictures of a study.
+
+    Attributes:
+        folder: where they are.
+        study: the study.
+    """
+
+    folder: Path
+    study: Study
+
+    def stem(self, number: int, training: bool = False) -> Path:
+        """Path of a case's files, without ending."""
+        case = (self.study.training if training else self.study.cases)[number]
+        return self.folder / f"{'training-' if training else ''}{number:05d}-{case.stamp}"
+
+    def planes(self, number: int, training: bool = False) -> list[dict[str, Any]]:
+        """What the page draws on top of the images: for each view its size, spacing, outlines and sides."""
+        content = self.stem(number, training).with_suffix(".json").read_bytes()
+        planes: list[dict[str, Any]] = json.loads(content)
+        return planes
+
+    def image(self, number: int, view: str, training: bool = False) -> bytes:
+        """The WebP of one view: the panels of all modalities side by side."""
+        stem = self.stem(number, training)
+        return stem.with_name(f"{stem.name}-{view}.webp").read_bytes()
+
+    def draw_missing(self, workers: int) -> None:
+        """Draw what is not there yet, exam by exam, in processes of their own.
+
+        Raises:
+            ValueError: an exam cannot be read; what was drawn stays.
+            OSError: the pictures cannot be written, or a process was killed.
+        """
+        self.folder.mkdir(exist_ok=True)
+        numbered = [(i, case, False) for i, case in enumerate(self.study.cases)]
+        numbered += [(i, case, True) for i, case in enumerate(self.study.training)]
+        stems = ((self.stem(i, training), case) for i, case, training in numbered)
+        missing = [(stem, case) for stem, case in stems if not stem.with_suffix(".json").is_file()]
+        jobs = _by_exam(missing)
+        if not jobs:
+            return
+        scheme = self.study.design.label_scheme
+        if len(jobs) == 1 or workers == 1:
+            for job in tqdm(jobs, desc="pictures", unit="exam", disable=None):
+                draw_exam(job, scheme)
+            return
+        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), _start_worker) as pool:
+            futures = [pool.submit(draw_exam, job, scheme) for job in jobs]
+            try:
+                for future in tqdm(as_completed(futures), "pictures", len(futures), unit="exam", disable=None):
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def draw_exam(drawings: Sequence[Drawing], label_scheme: str) -> None:
+    """Draw cases of one exam, all in one frame; the file that says that a case is drawn is written last."""
+    first = drawings[0][1]
+    masks = tuple(file_at(case.mask) for _, case in drawings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of affines: dqe rate tells them
+        exam = read_exam(replace(first.paths, segmentations=masks), label_scheme=label_scheme)
+    for (stem, _), views in zip(drawings, draw_cases(exam, label_scheme, QUALITY).values(), strict=True):
+        contents = {stem.with_name(f"{stem.name}-{view.view}.webp"): view.strip for view in views}
+        # Where the plane lies is left out: with it a rater could find the exam among others.
+        told = [{name: value for name, value in vars(view).items() if name not in ("strip", "index")} for view in views]
+        write_together(contents | {stem.with_suffix(".json"): json.dumps(told).encode()})
+
+
+def _by_exam(missing: Iterable[Drawing]) -> list[list[Drawing]]:
+    groups: Mapping[tuple[str, ...], list[Drawing]] = defaultdict(list)
+    for stem, case in missing:
+        key = (case.exam, *case.images.values())
+        groups[key].append((stem, case))
+    return list(groups.values())
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
+    torch.set_num_threads(1)
+
+
+def check_view(view: str) -> str:
+    """A view by its name.
+
+    Raises:
+        KeyError: there is no such view.
+    """
+    if view not in VIEWS:
+        raise KeyError(view)
+    return view

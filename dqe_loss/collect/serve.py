@@ -1,0 +1,172 @@
+"""Serve a study until it is stopped: sessions, pictures, links, and a table that is never far behind the journals."""
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from dqe_loss.collect.app import CollectApp
+from dqe_loss.collect.journal import RaterJournal
+from dqe_loss.collect.links import claim_links
+from dqe_loss.collect.order import Trial, trials_of
+from dqe_loss.collect.pictures import PICTURES, PictureFolder
+from dqe_loss.collect.session import RaterSession
+from dqe_loss.collect.study import Study
+from dqe_loss.collect.table import JOURNALS, journal_path, write_answers
+from dqe_loss.collect.volumes import VOLUMES
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+_TABLE_EVERY = 30.0  # seconds
+
+Reorder = Callable[[str, list[Trial]], list[Trial]]
+"""From a rater and the trials in their random order to the order in which they are asked."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens.
+
+    Attributes:
+        host: interface.
+        port: of TCP; 0 takes any that is free.
+        certificate: PEM file, to serve HTTPS; None for HTTP.
+        key: its key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def url(self, port: int) -> str:
+        """The beginning of every link."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.host in ("0.0.0.0", "::"):
+            host = socket.getfqdn()
+        return f"http{'s' if self.certificate else ''}://{host}:{port}"
+
+
+@contextmanager
+def opened(study: Study, folder: Path, reorder: Reorder | None = None) -> Iterator[CollectApp]:
+    """Everything that the application serves, with the journals held.
+
+    Args:
+        study: the study; its pictures must be drawn.
+        folder: of the study.
+        reorder: another order than the random one.
+
+    Raises:
+        ValueError: another process serves the study, or a file of it is damaged.
+        OSError: a file cannot be written.
+    """
+    (folder / JOURNALS).mkdir(exist_ok=True)
+    links = claim_links(folder, study.raters)
+    with ExitStack() as stack:
+        sessions = {}
+        for rater, secret in links.items():
+            journal = RaterJournal(journal_path(folder, rater))
+            stack.callback(journal.close)
+            trials = trials_of(study, rater)
+            if reorder is not None:
+                trials = reorder(rater, trials)
+            sessions[rater] = RaterSession(rater, secret, trials, journal)
+        yield CollectApp(study, sessions, links, PictureFolder(folder / PICTURES, study), folder / VOLUMES)
+
+
+def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None = None) -> None:
+    """Serve a study until a signal ends it; the table is written at the start, while it goes on, and at the end.
+
+    Raises:
+        ValueError: as of `opened`, or the address cannot be used.
+        OSError: a file cannot be written.
+    """
+    with opened(study, folder, reorder) as app:
+        listener = _listen(address)
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            app.build(),
+            access_log=False,  # addresses hold secrets
+            log_level="warning",
+            server_header=False,
+            ssl_certfile=address.certificate,
+            ssl_keyfile=address.key,
+            timeout_graceful_shutdown=5,
+        )
+        write_answers(study, folder)
+        for rater, session in app.sessions.items():
+            done = session.progress()
+            link = f"{address.url(port)}/r/{app.links[rater]}"
+            print(f"{rater} ({done['done']} of {done['total']} done): {link}", flush=True)
+        print("Each link is a secret; Ctrl-C stops the server, and the same command goes on.", flush=True)
+        server = uvicorn.Server(config)
+        with _ended_by_signals(server), _keeping_table(study, folder, app), listener:
+            server.run(sockets=[listener])
+        path, rows = write_answers(study, folder)
+        print(f"{path}: {rows} judgments", flush=True)
+
+
+@contextmanager
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the server alone: uvicorn raises them again afterwards; the table is due then."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True  # also one that comes before uvicorn listens to signals
+
+    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _keeping_table(study: Study, folder: Path, app: CollectApp) -> Iterator[None]:
+    """Write the table now and then, where there is something new."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        seen = -1
+        while not ended.wait(_TABLE_EVERY):
+            turns = sum(session.turn for session in app.sessions.values())
+            if turns == seen:
+                continue
+            try:
+                write_answers(study, folder)
+                seen = turns
+            except OSError as error:  # the journals are what counts; the next try may succeed
+                print(f"dqe collect: warning: {error}; the answers are safe in the journals", file=sys.stderr)
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
+
+
+def _listen(address: Address) -> socket.socket:
+    """A socket that takes connections before any link is shown.
+
+    Raises:
+        ValueError: the address is taken, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(2048)  # whoever follows a link at once waits, and is not refused
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f"--host {address.host} --port {address.port} cannot be used ({error.strerror}); give another"
+        ) from error
+    return listener

@@ -1,0 +1,146 @@
+"""Where a rater stands: what is asked next, what an answer does, and what happens to one that comes twice."""
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from dqe_loss.collect.journal import RaterJournal, answers_of
+from dqe_loss.collect.order import Trial
+
+STARS = range(1, 7)
+BETTER = ("left", "right", "same")
+COMMENT_LIMIT = 2000
+_LONGEST = 600.0
+"""Seconds for a case beyond which a rater has left the room: they do not count in the time left."""
+
+
+class ConflictError(ValueError):
+    """An answer to something that is not asked now: from another tab, or of a page that is out of date."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a rater said.
+
+    Attributes:
+        verdict: stars from 1 to 6, or one of `BETTER`.
+        comment: free text.
+        tags: some of the study's.
+        seconds: that the case was looked at, pauses left out, as the browser counts.
+    """
+
+    verdict: int | str
+    comment: str = ""
+    tags: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class RaterSession:
+    """A rater's questions and answers.
+
+    Args:
+        rater: name.
+        secret: of the rater's link; what the browser calls a trial is made from it.
+        trials: all questions, in order.
+        journal: where answers are kept.
+    """
+
+    def __init__(self, rater: str, secret: str, trials: Sequence[Trial], journal: RaterJournal) -> None:
+        self.rater, self.trials, self.journal = rater, list(trials), journal
+        self._lock = threading.Lock()
+        self._public = {trial.key: _public_name(secret, trial.key) for trial in trials}
+        self.by_name = {self._public[trial.key]: trial for trial in trials}
+        self._answers = answers_of(journal.entries)
+
+    @property
+    def turn(self) -> int:
+        """Lines of the journal: what a page must have seen for its answer to be taken."""
+        return len(self.journal.entries)
+
+    def name_of(self, trial: Trial) -> str:
+        """What the browser calls a trial: it does not tell which case it is, nor that it is a repeat."""
+        return self._public[trial.key]
+
+    def open_trials(self, count: int = 2) -> list[Trial]:
+        """The next questions that are not answered."""
+        found: list[Trial] = []
+        for trial in self.trials:
+            if trial.key not in self._answers:
+                found.append(trial)
+                if len(found) == count:
+                    break
+        return found
+
+    def progress(self) -> dict[str, Any]:
+        """How many are done, of how many, and about how many seconds are left (None before the third answer)."""
+        done = sum(trial.key in self._answers for trial in self.trials)
+        times = [
+            seconds
+            for answer in list(self._answers.values())[-30:]
+            if 0 < (seconds := float(answer.get("seconds", 0))) < _LONGEST
+        ]
+        left = median(times) * (len(self.trials) - done) if len(times) > 2 else None
+        return {"done": done, "total": len(self.trials), "seconds_left": left}
+
+    def answer(self, name: str, turn: int, answer: Answer) -> None:
+        """Take an answer; it is on disk when this returns.
+
+        The same answer sent twice, as a browser does when a connection breaks, is taken once.
+
+        Args:
+            name: the trial, as `name_of` calls it.
+            turn: what `turn` was when the case was shown.
+            answer: what was said.
+
+        Raises:
+            KeyError: there is no such trial.
+            ConflictError: it is not this trial's turn.
+            OSError: the disk cannot take it; nothing has changed.
+        """
+        trial = self.by_name[name]
+        with self._lock:
+            former = self._answers.get(trial.key)
+            if former is not None and turn == self.turn - 1 and former["verdict"] == answer.verdict:
+                return
+            asked = self.open_trials(1)
+            if former is not None or turn != self.turn or not asked or asked[0].key != trial.key:
+                raise ConflictError("this case was answered in another tab, or the page is out of date")
+            entry = {
+                "trial": trial.key,
+                "cases": list(trial.cases),
+                "verdict": answer.verdict,
+                "comment": answer.comment,
+                "tags": list(answer.tags),
+                "seconds": round(answer.seconds, 1),
+                "time": round(time.time(), 3),
+            }
+            self.journal.append(entry)
+            self._answers[trial.key] = entry
+
+    def undo(self, turn: int) -> None:
+        """Take back the last answer; it stays in the journal, and no longer counts.
+
+        Raises:
+            ConflictError: there is none, or the page is out of date.
+            OSError: the disk cannot take it; nothing has changed.
+        """
+        with self._lock:
+            if turn != self.turn or not self._answers:
+                raise ConflictError("there is nothing to take back, or the page is out of date")
+            last = next(reversed(self._answers))
+            self.journal.append({"undo": last, "time": round(time.time(), 3)})
+            del self._answers[last]
+
+    def reorder(self, trials: Sequence[Trial]) -> None:
+        """Ask in another order; what is answered stays so."""
+        with self._lock:
+            self.trials = list(trials)
+
+
+def _public_name(secret: str, key: str) -> str:
+    return hmac.new(secret.encode(), key.encode(), hashlib.sha256).hexdigest()[:20]

@@ -1,0 +1,113 @@
+"""From journals to tables: ``ratings.csv`` as ``dqe train`` takes it, ``pairs.csv`` of a study of pairs."""
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pandas as pd
+
+from dqe_loss.collect.journal import Entry, answers_of, read_entries
+from dqe_loss.collect.study import Case, Study
+from dqe_loss.data.tables.ratings import write_ratings
+from dqe_loss.data.tables.table import write_table
+from dqe_loss.task import MODALITIES
+
+JOURNALS = "journal"
+RATINGS, PAIRS = "ratings.csv", "pairs.csv"
+PAIR_PATHS = ("first", "second")
+
+
+def journal_path(folder: Path, rater: str) -> Path:
+    """Where a rater's journal is."""
+    return folder / JOURNALS / f"{rater}.jsonl"
+
+
+def read_answers(study: Study, folder: Path) -> dict[str, dict[str, Entry]]:
+    """What counts of every rater's journal: rater to trial to answer.
+
+    Raises:
+        ValueError: a line cannot be read.
+    """
+    return {rater: answers_of(read_entries(journal_path(folder, rater))) for rater in study.raters}
+
+
+def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:
+    """A row for each judgment that counts; practice does not.
+
+    Returns:
+        The columns of a ratings table with absolute paths, ``view`` empty (all views were shown), and ``repeat``
+        (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``.
+    """
+    rows = []
+    for rater, entry, repeat in _counted(answers):
+        case = study.cases[entry["cases"][0]]
+        row = {"exam": case.exam, "segmentation": case.mask, **case.images, "rater": rater, "view": ""}
+        row |= {"stars": entry["verdict"], "kind": study.design.kind, "repeat": repeat, "name": case.segmentation}
+        rows.append(row | _remarks(entry))
+    first = ["exam", "segmentation", *MODALITIES, "rater", "view", "stars", "kind", "repeat", "name"]
+    return pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"])
+
+
+def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:
+    """A row for each comparison that counts.
+
+    Returns:
+        ``exam``, ``first`` and ``second`` (paths; in the order of the study, whatever was at the left), ``first_name``
+        and ``second_name``, ``rater``, ``better`` (``first``, ``second``, ``same``), ``left`` (which was at the left),
+        ``kind``, ``repeat``, ``tags``, ``comment``, ``seconds``, ``time``.
+    """
+    rows = []
+    for rater, entry, repeat in _counted(answers):
+        left, right = entry["cases"]
+        sides = {left: "left", right: "right"}
+        numbers = sorted((left, right))
+        cases: list[Case] = [study.cases[number] for number in numbers]
+        better = {sides[numbers[0]]: "first", sides[numbers[1]]: "second", "same": "same"}[entry["verdict"]]
+        row = {"exam": cases[0].exam, "first": cases[0].mask, "second": cases[1].mask}
+        row |= {"first_name": cases[0].segmentation, "second_name": cases[1].segmentation, "rater": rater}
+        row |= {"better": better, "left": "first" if left == numbers[0] else "second", "kind": study.design.kind}
+        rows.append(row | {"repeat": repeat} | _remarks(entry))
+    first = ["exam", "first", "second", "first_name", "second_name", "rater", "better", "left", "kind", "repeat"]
+    return pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"])
+
+
+def write_answers(study: Study, folder: Path) -> tuple[Path, int]:
+    """Write the table of a study from its journals, atomically.
+
+    Returns:
+        Its path, and how many rows it has.
+
+    Raises:
+        ValueError: a journal cannot be read.
+        OSError: the table cannot be written.
+    """
+    answers = read_answers(study, folder)
+    if study.design.mode == "pairs":
+        table, path = pairs_table(study, answers), folder / PAIRS
+        write_table(table, path, PAIR_PATHS)
+    else:
+        table, path = ratings_table(study, answers), folder / RATINGS
+        write_ratings(table, path)
+    return path, len(table)
+
+
+def _counted(answers: Mapping[str, Mapping[str, Entry]]) -> list[tuple[str, Entry, int]]:
+    """Rater, answer and repeat (0 or 1) of all that is not practice."""
+    return [
+        (rater, entry, int(trial.endswith("/again")))
+        for rater, own in answers.items()
+        for trial, entry in own.items()
+        if not trial.startswith("training/")
+    ]
+
+
+def _remarks(entry: Entry) -> dict[str, object]:
+    given = datetime.fromtimestamp(entry["time"], timezone.utc).isoformat(timespec="seconds")
+    comment = " ".join(str(entry["comment"]).split())
+    return {
+        "tags": "; ".join(entry["tags"]),
+        # A spreadsheet would run what begins like a formula.
+        "comment": f"'{comment}" if comment[:1] in ("=", "+", "-", "@") else comment,
+        "seconds": entry["seconds"],
+        "time": given,
+    }

@@ -1,0 +1,75 @@
+"""Figures of raters: how far they are apart by quality, and the bias and noise of each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from dqe_loss.viz.plots import BLUE, ORANGE, RED
+
+Array = NDArray[np.float64]
+
+
+def plot_disagreement(means: ArrayLike, deviations: ArrayLike, *, unit: str, seed: int = 0) -> Figure:
+    """How far raters are apart, over how good they find a segmentation (after the paper's Figure 4).
+
+    Args:
+        means: ``(N,)`` mean rating of each segmentation that several rated.
+        deviations: ``(N,)`` standard deviation of its ratings.
+        unit: what ratings are.
+        seed: of the points' jitter, without which equal ones hide each other.
+
+    Returns:
+        The figure: a point for each segmentation, and the root mean square for each star.
+    """
+    x, y = np.asarray(means, np.float64), np.asarray(deviations, np.float64)
+    jitter = np.random.default_rng(seed).uniform(-0.04, 0.04, (2, len(x)))
+    figure = Figure(figsize=(7.0, 3.8), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    axes.scatter(x + jitter[0], y + jitter[1], s=16, color=BLUE, alpha=0.45, linewidths=0, label="segmentations")
+    stars = np.floor(x + 0.5)
+    levels = np.unique(stars)
+    squares = [float(np.sqrt((y[stars == level] ** 2).mean())) for level in levels]
+    axes.plot(levels, squares, color=RED, marker="o", linewidth=2, label="root mean square by star")
+    axes.set(xlabel=f"mean rating ({unit})", ylabel=f"standard deviation of raters ({unit})")
+    _finish(figure)
+    return figure
+
+
+def plot_raters(names: Sequence[str], bias: ArrayLike, spread: ArrayLike, *, unit: str) -> Figure:
+    """Bias and noise of each rater.
+
+    Args:
+        names: of the R raters.
+        bias: ``(R, 3)``: value, lower and upper end of the interval; ends may be NaN.
+        spread: likewise.
+        unit: what ratings are.
+
+    Returns:
+        The figure, two panels with a line for each rater.
+    """
+    height = 1.3 + 0.32 * len(names)
+    figure = Figure(figsize=(8.4, height), layout="constrained", facecolor="white")
+    panels = zip(figure.subplots(1, 2, sharey=True), (bias, spread), ("bias", "noise"), (BLUE, ORANGE), strict=True)
+    places = np.arange(len(names))
+    for axes, numbers, label, color in panels:
+        values = np.asarray(numbers, np.float64).reshape(-1, 3)
+        ends = np.abs(np.nan_to_num(values[:, 1:] - values[:, :1])).T
+        axes.errorbar(values[:, 0], places, xerr=ends, fmt="o", color=color, capsize=3, linewidth=1.6)
+        axes.set(xlabel=f"{label} ({unit})", yticks=places, yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+        if label == "bias":
+            axes.axvline(0, color="0.5", linewidth=1)
+        else:
+            axes.set_xlim(left=0)
+    _finish(figure)
+    return figure
+
+
+def _finish(figure: Figure) -> None:
+    for axes in figure.axes:
+        axes.grid(color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[1] and len(axes.get_legend_handles_labels()[1]) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9.5)

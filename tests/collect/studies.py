@@ -1,0 +1,58 @@
+"""Small studies for the tests of collecting: tiny exams, a study, its application and a client."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from cohort import write_exam
+from starlette.testclient import TestClient
+
+from dqe_loss.collect.begin import begin_study
+from dqe_loss.collect.pictures import PICTURES, PictureFolder
+from dqe_loss.collect.serve import opened
+from dqe_loss.collect.study import Study, StudyDesign, cases_of
+from dqe_loss.data.discovery.data_set import find_data_set
+
+MASKS = ("seg-a", "seg-b", "seg-c")
+ORIGIN = "http://testserver"
+
+
+def write_data(folder: Path, exams: int = 4, masks: tuple[str, ...] = MASKS) -> Path:
+    """Tiny exams with file names that a rater must not see."""
+    for number in range(exams):
+        write_exam(folder / f"hospital-{number}", seed=number, masks=masks)
+    return folder
+
+
+def begin(folder: Path, data: Path, raters=("ann", "bob"), training: Path | None = None, **design) -> Study:
+    """A study whose pictures are drawn."""
+    practice = cases_of(find_data_set(training, "brats")) if training else []
+    study = begin_study(folder, StudyDesign(**design), cases_of(find_data_set(data, "brats")), practice, raters)
+    PictureFolder(folder / PICTURES, study).draw_missing(1)
+    return study
+
+
+class Rater:
+    """A rater's browser without a window."""
+
+    def __init__(self, client: TestClient, secret: str) -> None:
+        self.client, self.base = client, f"/r/{secret}"
+
+    def state(self):
+        response = self.client.get(f"{self.base}/case")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def post(self, path, body, **options):
+        return self.client.post(self.base + path, json=body, **options)
+
+    def answer(self, verdict, state=None, **more):
+        state = state or self.state()
+        body = {"id": state["case"]["id"], "turn": state["turn"], "verdict": verdict}
+        return self.post("/answer", body | {"comment": "", "tags": [], "seconds": 2.0} | more)
+
+
+@contextmanager
+def serving(study: Study, folder: Path, **options):
+    """The application and its raters, as if a server ran."""
+    with opened(study, folder, **options) as app, TestClient(app.build(), raise_server_exceptions=False) as client:
+        yield app, {rater: Rater(client, secret) for rater, secret in app.links.items()}

@@ -1,0 +1,281 @@
+"""The rater's page in a real Chromium, served by the real command: keys, pause, kill -9, repeats, pairs, 3D, phone."""
+
+import io
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+from studies import begin, write_data
+
+from dqe_loss.collect.order import trials_of
+from dqe_loss.collect.study import read_study
+from dqe_loss.collect.table import journal_path, read_answers
+from dqe_loss.data.tables.ratings import read_ratings
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+TAGS = ("enhancing rim missed", "edema too large")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser that is on the machine, with WebGL computed by the processor."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        pytest.skip("no Chromium on the path (apt-get install chromium)")
+    options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"), 4)
+
+
+class Server:
+    """``dqe collect`` in a process of its own."""
+
+    def __init__(self, folder, *options, port=0):
+        self.folder, self.options, self.port = folder, options, port
+        self.start()
+
+    def start(self):
+        command = [sys.executable, "-m", "dqe_loss.collect", "--out", str(self.folder), "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.links, self.said = {}, []
+        for line in self.process.stdout:
+            self.said.append(line)
+            if found := re.match(r"(\w+) \(.* done\): (http://127\.0\.0\.1:(\d+)/r/\S+)", line):
+                self.links[found[1]], self.port = found[2], int(found[3])
+            if line.startswith("Each link"):
+                return
+        raise AssertionError("".join(self.said))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def served(tmp_path, data):
+    """Begins a study and serves it; stops what still runs."""
+    servers = []
+
+    def serve(*options, name="ratings", **design):
+        folder = tmp_path / name
+        begin(folder, data, **design)
+        servers.append(Server(folder, *options))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
+
+
+@pytest.fixture
+def tab_of(browser):
+    """Opens a link in a browser of its own, and sees to it that the page never complains."""
+    contexts, problems = [], []
+
+    def open_tab(link, width=1280, height=800, scheme="dark", **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(30_000)
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        local = ("http://127.0.0.1", "blob:", "data:")
+        tab.on("request", lambda r: None if r.url.startswith(local) else problems.append(r.url))
+        tab.goto(link)
+        tab.wait_for_selector("body[data-case]")
+        return tab
+
+    open_tab.problems = problems
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert [p for p in problems if "ERR_CONNECTION" not in p and "409" not in p] == []
+
+
+def press(tab, key):
+    """Press a key that answers, and wait for the next case, as a rater does."""
+    tab.bring_to_front()
+    case = tab.evaluate("document.body.dataset.case")
+    tab.wait_for_selector("body[data-ready]")  # keys right after a new case are not taken for it
+    tab.keyboard.press(key)
+    tab.wait_for_function("before => document.body.dataset.case !== before", arg=case, polling=50)
+
+
+def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
+    server = served(raters=("ann", "bob", "eve"), tags=TAGS, repeats=0.25)
+    study = read_study(server.folder)
+    trials = {rater: trials_of(study, rater) for rater in study.raters}
+    assert [len(t) for t in trials.values()] == [15] * 3
+    stars = {"ann": 0, "bob": 1, "eve": 2}
+
+    def wanted(rater, done):
+        return str(1 + (trials[rater][done].cases[0] + stars[rater]) % 6)
+
+    tabs = {rater: tab_of(link) for rater, link in server.links.items()}
+    for rater, tab in tabs.items():
+        tab.bring_to_front()
+        assert tab.locator("#intro").is_visible()
+        tab.keyboard.press("Enter")  # begins
+        assert not tab.locator("#intro").is_visible()
+        for done in range(5):
+            press(tab, wanted(rater, done))
+    ann = tabs["ann"]
+    ann.bring_to_front()
+
+    # space: outlines; P: pause, in which nothing can be answered; A: a remark; C: a comment
+    path = ann.locator(".plane path").first
+    assert path.is_visible()
+    ann.keyboard.press("Space")
+    assert not path.is_visible()
+    ann.keyboard.press("Space")
+    ann.keyboard.press("p")
+    assert ann.get_by_role("heading", name="Paused").is_visible()
+    assert not ann.locator("#case").is_visible()
+    ann.wait_for_timeout(400)
+    ann.keyboard.press("1")
+    ann.keyboard.press("p")
+    assert ann.locator("#count").inner_text().startswith("5 of 15 done")
+    ann.keyboard.press("a")
+    assert ann.get_by_role("button", name=TAGS[0]).get_attribute("aria-pressed") == "true"
+    ann.keyboard.press("c")
+    ann.keyboard.type("456 rim")  # digits of a comment are no stars
+    ann.keyboard.press("Enter")
+    ann.keyboard.press("+")
+    assert ann.locator("#zoom").inner_text() == "125 %"
+
+    # kill -9; the page says so, keeps the case, and goes on when the server is back
+    server.kill()
+    ann.wait_for_selector("body[data-ready]")
+    ann.keyboard.press(wanted("ann", 5))
+    ann.wait_for_selector("#message:not([hidden])")
+    assert "No connection" in ann.locator("#message").inner_text()
+    server.start()
+    press(ann, wanted("ann", 5))
+    assert not ann.locator("#message").is_visible()
+    answers = read_answers(study, server.folder)
+    assert [len(own) for own in answers.values()] == [6, 5, 5]
+    last = list(answers["ann"].values())[-1]
+    assert (last["tags"], last["comment"]) == ([TAGS[0]], "456 rim")
+    assert last["seconds"] > 0.5
+
+    # U: undo, and answered otherwise
+    press(ann, "u")
+    press(ann, wanted("ann", 5))
+
+    # a second tab of the same rater: what it shows is answered in the first
+    second = tab_of(server.links["ann"])
+    second.keyboard.press("Enter")
+    press(ann, wanted("ann", 6))
+    second.bring_to_front()
+    second.wait_for_selector("body[data-ready]")
+    second.keyboard.press("6")
+    second.wait_for_selector("#message:not([hidden])")
+    assert "another tab" in second.locator("#message").inner_text()
+    assert second.evaluate("document.body.dataset.case") == ann.evaluate("document.body.dataset.case")
+
+    # a closed laptop: a new browser goes on
+    tabs["bob"] = tab_of(server.links["bob"])
+    tabs["bob"].keyboard.press("Enter")
+    for rater, first in (("ann", 7), ("bob", 5), ("eve", 5)):
+        for done in range(first, 15):
+            press(tabs[rater], wanted(rater, done))
+        assert tabs[rater].get_by_role("heading", name="All cases are rated").is_visible()
+        assert tabs[rater].locator("#count").inner_text() == "15 of 15 done, about a minute left"
+    assert "45 judgments" in server.stop()
+    table = read_ratings([server.folder / "ratings.csv"])
+    assert table.groupby("rater")["repeat"].apply(lambda r: (r == "1").sum()).tolist() == [3, 3, 3]
+    for (rater, mask), rows in table.groupby(["rater", "segmentation"]):
+        number = [case.mask for case in study.cases].index(mask)
+        assert set(rows["stars"]) == {1 + (number + stars[rater]) % 6}
+    # every key of every rater is in the journal once, with the undo and nothing else
+    assert [len(journal_path(server.folder, r).read_text().splitlines()) for r in study.raters] == [17, 15, 15]
+
+
+def test_side_by_side(served, tab_of):
+    server = served(mode="pairs", repeats=0.1, raters=("ann",))
+    study = read_study(server.folder)
+    tab = tab_of(server.links["ann"])
+    tab.get_by_role("button", name="Begin").click()
+    assert [h.inner_text() for h in tab.locator(".side h2").all()] == ["left", "right"]
+    assert tab.locator(".side").nth(0).bounding_box()["x"] < tab.locator(".side").nth(1).bounding_box()["x"]
+    keys = {"left": "ArrowLeft", "right": "2", "same": "ArrowDown"}
+    for trial in trials_of(study, "ann"):
+        better = "same" if min(trial.cases) % 3 else "left" if trial.cases[0] < trial.cases[1] else "right"
+        press(tab, keys[better])
+    assert "13 judgments" in server.stop()
+    table = pd.read_csv(server.folder / "pairs.csv")
+    assert set(table["better"]) == {"first", "same"}
+    assert set(table["left"]) == {"first", "second"}
+
+
+def test_3d(served, tab_of):
+    server = served(raters=("ann",))
+    tab = tab_of(server.links["ann"])
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("v")
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_timeout(500)
+    box = tab.locator("#canvas").bounding_box()
+    assert box["width"] > 600
+    shown = Image.open(io.BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
+    colors = {color for _, color in shown.getcolors(10**7)}
+    assert len(colors) > 500  # a picture, in which gray scans and colored regions are
+    assert any(max(color) - min(color) > 80 for color in colors)
+    # Edema is blue as in the planes: the colors of the regions are not exchanged.
+    assert any(blue - red > 60 for red, _, blue in colors)
+    tab.locator("#scan").select_option("t1c")
+    tab.wait_for_timeout(300)
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#volume").is_visible()
+    press(tab, "3")  # keys are the case's again
+
+
+def test_a_phone(served, tab_of):
+    server = served(raters=("ann",), tags=TAGS)
+    tab = tab_of(server.links["ann"], 390, 800, has_touch=True, is_mobile=True)
+    tab.get_by_role("button", name="Begin").tap()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    panels = [svg.bounding_box() for svg in tab.locator(".plane").first.locator("svg").all()]
+    assert len(panels) == 4
+    assert all(panel["width"] > 150 for panel in panels)
+    before = tab.evaluate("document.body.dataset.case")
+    tab.wait_for_selector("body[data-ready]")
+    tab.get_by_role("button", name="5 of 6 stars: good").tap()
+    tab.wait_for_function("before => document.body.dataset.case !== before", arg=before)
+    assert tab.locator("#count").inner_text().startswith("1 of 13 done")
+
+
+def test_names_for_screen_readers_and_light(served, tab_of):
+    server = served(raters=("ann",), tags=TAGS)
+    tab = tab_of(server.links["ann"])
+    tab.keyboard.press("Enter")
+    names = [tab.get_by_role("button", name=f"{star} of 6 stars").count() for star in range(1, 7)]
+    assert names == [1] * 6
+    for name in ("axial plane, FLAIR", "sagittal plane, T1c"):
+        assert tab.get_by_role("img", name=name).count() == 1
+    unnamed = "[...document.querySelectorAll('button')].filter(b => !(b.textContent.trim() || b.ariaLabel)).length"
+    assert tab.evaluate(unnamed) == 0
+    tab.wait_for_function("document.getElementById('announce').textContent === 'Case 1 of 13'")
+    dark = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    tab.get_by_role("button", name="Light").click()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != dark
