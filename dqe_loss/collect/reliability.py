@@ -23,6 +23,8 @@ NOTABLE_BIAS = 0.5
 """Stars from the mean of all raters beyond which a rater is pointed out (our choice), if the interval agrees."""
 NOTABLE_SPREAD = 1.5
 """Times the other raters' median noise that a rater's whole interval must be above to be pointed out (our choice)."""
+OTHERS_TO_COMPARE = 2
+"""Other raters below which nobody is called noisy: of two who disagree, it could be either."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,16 @@ def _interval(values: Array, exams: int) -> dict[str, float]:
 
 def _raters(judgments: pd.DataFrame, wide: pd.DataFrame, settings: ReportSettings) -> list[Numbers]:
     """Bias, noise and steadiness of each rater, and what is to be talked about."""
-    fit = fit_latent(
-        judgments["item"], judgments["rater"], judgments["stars"], groups=judgments["exam"], scale=settings.scale
-    )
+    fitted = _fitted_raters(judgments, settings)
     rows = []
-    for rater, row in fit.raters.iterrows():
+    for rater in sorted(wide.columns):
         others = wide.drop(columns=rater).mean(axis=1)
         pair = pd.concat([wide[rater], others], axis=1).dropna()
-        numbers: Numbers = {"rater": str(rater), "ratings": int(row["ratings"]), "shared": len(pair)}
+        count = int((judgments["rater"] == rater).sum())
+        numbers: Numbers = {"rater": str(rater), "ratings": count, "shared": len(pair)}
         for name in ("bias", "spread"):
-            numbers[name] = {end: float(row[f"{name}{suffix}"]) for end, suffix in _ENDS.items()}
+            row = fitted.get(rater, {})
+            numbers[name] = {end: float(row.get(f"{name}{suffix}", np.nan)) for end, suffix in _ENDS.items()}
         constant = len(pair) < 3 or (pair.std() < 1e-9).any()
         numbers["r_with_others"] = float("nan") if constant else float(pair.corr().iloc[0, 1])
         numbers["retest"] = _retest(judgments[judgments["rater"] == rater])
@@ -149,6 +151,19 @@ def _raters(judgments: pd.DataFrame, wide: pd.DataFrame, settings: ReportSetting
     for numbers in rows:
         numbers["remarks"] = _remarks(numbers, [r["spread"]["value"] for r in rows if r is not numbers])
     return rows
+
+
+def _fitted_raters(judgments: pd.DataFrame, settings: ReportSettings) -> dict[Any, dict[str, float]]:
+    """Bias and noise from what was judged at least twice.
+
+    What one rater judged once says something of noise only through the model's guess of how good segmentations are;
+    where most get the highest stars, that guess made steady raters noisy.
+    """
+    often = judgments[judgments.groupby("item")["stars"].transform("size") > 1]
+    if often.empty:
+        return {}
+    fit = fit_latent(often["item"], often["rater"], often["stars"], groups=often["exam"], scale=settings.scale)
+    return {rater: row.to_dict() for rater, row in fit.raters.iterrows()}
 
 
 _ENDS = {"value": "", "low": "_low", "high": "_high"}
@@ -163,7 +178,8 @@ def _remarks(rater: Numbers, spreads: list[float]) -> list[str]:
         remarks.append("more lenient than the others")
     if bias["value"] < -NOTABLE_BIAS and bias["high"] < 0:
         remarks.append("more severe than the others")
-    if spreads and spread["low"] > NOTABLE_SPREAD * np.median(spreads):
+    known = [one for one in spreads if np.isfinite(one)]
+    if len(known) >= OTHERS_TO_COMPARE and spread["low"] > NOTABLE_SPREAD * np.median(known):
         remarks.append("noisier than the others")
     if rater["r_with_others"] < 0:
         remarks.append("rates the other way round than the others")

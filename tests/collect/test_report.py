@@ -218,3 +218,21 @@ def test_a_rater_who_always_takes_the_left_one_is_found_out():
     found = comparison_numbers(table)
     assert found["left"]["value"] == 1
     assert found["left"]["low"] > 0.5
+
+
+def test_of_two_raters_nobody_is_noisy_and_what_one_judged_alone_does_not_count(tmp_path):
+    table = pd.read_csv(scripted(tmp_path, [0.0, 0.0], [0.3, 1.5], repeats=0))
+    alone = pd.DataFrame({"exam": [f"lone-{i}" for i in range(60)], "segmentation": "seg", "rater": "r0", "repeat": 0})
+    stars = np.where(np.arange(60) % 3 > 0, 6, 1)
+    found = []
+    for name, rows in (("shared", table), ("all", pd.concat([table, alone.assign(stars=stars)]))):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        run(tmp_path / f"{name}.csv", "--resamples", 50, "--out", tmp_path / name)
+        found.append(numbers(tmp_path / name)["groups"][""]["raters"])
+    for shared, everything in zip(*found, strict=True):
+        assert everything["bias"] == shared["bias"]
+        assert everything["spread"] == shared["spread"]
+        assert everything["remarks"] == []
+    assert [rater["ratings"] for rater in found[1]] == [
+        rater["ratings"] + (i == 0) * 60 for i, rater in enumerate(found[0])
+    ]

@@ -34,13 +34,19 @@ SMALLER = {
     "dqe collect --out": "--draw-only",
     "dqe collect report": "--resamples 20",
     "examples/train_segmentation.py": "--warmup 1 --steps 1",
+    "--resume runs/lightning": "--epochs 2 --phantoms 1 --validation 1 --warmup 1",
+    "examples/lightning_training.py": "--epochs 1 --phantoms 1 --validation 1 --warmup 1",
     "examples/monitor_training.py": "--epochs 1 --phantoms 1 --validation 1",
     "examples/watch_inference.py": "--follow 0.1",
 }
 """Options that make a command small enough for a test; each replaces the page's own. The first that fits counts."""
-TESTED_ELSEWHERE = ("python3 -m venv", ". .venv", "pip ", "pytest ", "mkdocs ", "examples/federated_curation/")
-"""CI installs and tests as the pages say; the federation needs an environment of its own and has a test for it."""
 PAGES.remove(ROOT / "docs/how-to/your-own-task.md")  # in tests/tasks, on exams of its task
+TESTED_ELSEWHERE = (
+    *("python3 -m venv", ". .venv", "pip ", "pytest ", "mkdocs ", "examples/federated_curation/"),
+    *("monai.bundle", "nnUNet", "dqe nnunet", "--predictions predicted"),
+)
+"""CI installs and tests as the pages say; the federation, which needs an environment of its own, MONAI's bundle and
+nnU-Net have tests of their own."""
 WHOLE_SETS = ("curate.md", "collect.md")
 """Pages whose FOLDER is a data set, and no exam."""
 MAY_SAY_NO = ("dqe audit", "--labels labels.csv", "examples/watch_inference.py")
