@@ -68,7 +68,7 @@ def ordinal_alpha(items: ArrayLike, values: ArrayLike) -> float:
 
     Example:
         >>> round(ordinal_alpha([0, 0, 1, 1, 2, 2], [1, 1, 2, 3, 5, 5]), 3)
-        0.943
+        0.949
     """
     pairs, _ = coincidences(items, values)
     return float(alpha_of(pairs)[0]) if len(pairs) else float("nan")

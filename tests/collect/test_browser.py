@@ -96,7 +96,7 @@ def tab_of(browser):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(30_000)
+        tab.set_default_timeout(120_000)
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         local = ("http://127.0.0.1", "blob:", "data:")
@@ -191,7 +191,8 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
     second.keyboard.press("6")
     second.wait_for_selector("#message:not([hidden])")
     assert "another tab" in second.locator("#message").inner_text()
-    assert second.evaluate("document.body.dataset.case") == ann.evaluate("document.body.dataset.case")
+    now = ann.evaluate("document.body.dataset.case")
+    second.wait_for_function("now => document.body.dataset.case === now", arg=now)
 
     # a closed laptop: a new browser goes on
     tabs["bob"] = tab_of(server.links["bob"])

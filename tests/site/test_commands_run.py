@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohort import write, write_exam
-from helpers import make_labels, small_surrogate
+from helpers import make_labels, shrink, small_surrogate
 from pages import ROOT, code_of
 from rated import write_rated_exams
 from rated_table import rated_table
@@ -28,7 +28,7 @@ SMALLER = {
     "dqe_loss.train": "--epochs 1 --batch 8 --micro-batch 2 --workers 0",
     "dqe harden": "--steps 2 --batch 4 --errors 2 --workers 0 --features 4 4 4 4 4 4",
     "--labels labels.csv": "--start 3 --accept-warnings",
-    "dqe audit hardened": "--phantoms 1 --parts absurd exploitation --attack-steps 1",
+    "dqe audit hardened": "--phantoms 1 --parts soft",
     "dqe audit": "--parts absurd exploitation --attack-steps 1",
     "dqe collect --data": "--draw-only --workers 1",
     "dqe collect --out": "--draw-only",
@@ -45,8 +45,8 @@ TESTED_ELSEWHERE = (
     *("python3 -m venv", ". .venv", "pip ", "pytest ", "mkdocs ", "examples/federated_curation/"),
     *("monai.bundle", "nnUNet", "dqe nnunet", "--predictions predicted"),
 )
-"""CI installs and tests as the pages say; the federation, which needs an environment of its own, MONAI's bundle and
-nnU-Net have tests of their own."""
+"""CI installs and tests as the pages say; the federation (in its own environment), the bundle and nnU-Net have tests
+of their own."""
 WHOLE_SETS = ("curate.md", "collect.md")
 """Pages whose FOLDER is a data set, and no exam."""
 MAY_SAY_NO = ("dqe audit", "--labels labels.csv", "examples/watch_inference.py")
@@ -102,6 +102,9 @@ def write_nnunet(folder, exam):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(exam / f"{exam.name}_{modality}.nii.gz")
     (folder / "labelsTr").mkdir()
+    labels = {"background": 0, "edema": 1, "necrosis": 2, "enhancing": 3}
+    about = {"channel_names": dict(enumerate(MODALITIES)), "labels": labels, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(about))
     labels = np.choose(make_labels(), [0, 2, 1, 3]).astype(np.uint8)
     write(folder / "labelsTr" / f"{exam.name}.nii.gz", labels)
 
@@ -138,7 +141,7 @@ def folder(request, tmp_path, monkeypatch):
         rows = [{"exam": e.name, "segmentation": e / "seg-NAME.nii.gz", **p} for e, p in zip(exams, paths, strict=True)]
         pd.DataFrame(rows).to_csv(tmp_path / "paths.csv", index=False)
     elif request.param in ("audit.md", "harden.md"):
-        save_surrogate(small_surrogate(), tmp_path / "mine.safetensors")
+        save_surrogate(shrink(small_surrogate(), 64), tmp_path / "mine.safetensors")
         for name in "ABCD":
             write_larger_exam(tmp_path / name)
     elif request.param == "curate.md":
