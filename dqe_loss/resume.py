@@ -7,9 +7,14 @@ of a journal, files of exams, a network's state); the settings do not, nor what 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dqe_loss.outputs import write_together
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 
 def claim_folder(path: Path, settings: Mapping[str, Any], holds: str, cure: str) -> None:
@@ -65,3 +70,31 @@ def read_record(path: Path, cure: str, keys: Sequence[str] = ()) -> dict[str, An
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read as JSON ({error}); {cure}") from error
     return record
+
+
+def lock_journal(file: BinaryIO, taken: str) -> None:
+    """Keep other processes from writing to a journal; the lock goes when its owner does.
+
+    Args:
+        file: the journal, open.
+        taken: what is said where another process has it, and what to do.
+
+    Raises:
+        ValueError: if another process has it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(taken) from error
+    except OSError:
+        pass  # a file system without locks
+
+
+def cut_torn_line(file: BinaryIO) -> int:
+    """Cut off what a kill or a power cut left of a journal's last line; returns the size of the whole lines."""
+    file.seek(0)
+    size = file.read().rfind(b"\n") + 1
+    file.truncate(size)
+    return size

@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
+from dqe_loss.resume import cut_torn_line, lock_journal
 
 Entry = Mapping[str, Any]
 
@@ -34,11 +31,10 @@ class RaterJournal:
         self.path = path
         self._file: BinaryIO = path.open("ab+", buffering=0)
         try:
-            _lock(self._file, path)
+            # Two servers of one study would not know of each other's answers.
+            lock_journal(self._file, f"{path}: another dqe collect serves this study; stop it first")
             self.entries: list[Entry] = read_entries(path)
-            self._file.seek(0)
-            self._size = self._file.read().rfind(b"\n") + 1
-            self._file.truncate(self._size)
+            self._size = cut_torn_line(self._file)
         except BaseException:
             self._file.close()
             raise
@@ -104,18 +100,6 @@ def answers_of(entries: list[Entry]) -> dict[str, Entry]:
             answers.pop(entry["trial"], None)  # a second one would count from its own place
             answers[entry["trial"]] = entry
     return answers
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Two servers of one study would not know of each other's answers; the lock goes when its owner does."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(f"{path}: another dqe collect serves this study; stop it first") from error
-    except OSError:
-        pass  # a file system without locks
 
 
 def _sync_folder(folder: Path) -> None:

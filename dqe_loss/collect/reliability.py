@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dqe_loss.collect.needed import needed_cases, needed_raters
-from dqe_loss.metrics.agreement import MINIMUM_EXAMS, RESAMPLES
+from dqe_loss.metrics.agreement import MINIMUM_EXAMS, RESAMPLES, draw_exams, middle
 from dqe_loss.metrics.krippendorff import alpha_of, coincidences
 from dqe_loss.metrics.latent_raters import fit_latent
 from dqe_loss.metrics.variance_components import variance_components
@@ -90,7 +90,7 @@ def _agreement(both: pd.DataFrame, exams: pd.Series, settings: ReportSettings) -
         return {name: dict(nothing) for name in names} | {"raters_per_case": 0.0}
     values = both.to_numpy(np.float64)
     groups = pd.factorize(exams)[0]
-    draws = np.random.default_rng(settings.seed).multinomial(count, np.full(count, 1 / count), settings.resamples)
+    draws = draw_exams(count, settings.resamples, settings.seed)
     weights = np.concatenate([np.ones((1, len(values))), draws[:, groups].astype(np.float64)])
     given, known = both.stack().dropna(), both.notna().sum(axis=1)
     items = given.index.get_level_values(0)
@@ -126,9 +126,7 @@ def _pair_statistics(values: Array) -> tuple[Array, Array, Array, Array]:
 
 def _interval(values: Array, exams: int) -> dict[str, float]:
     """The first value, and the middle 95 % of the others; none with few exams, or where half are not defined."""
-    low = high = float("nan")
-    if exams >= MINIMUM_EXAMS and np.isfinite(values[1:]).mean() >= 0.5:
-        low, high = (float(q) for q in np.nanquantile(values[1:], (0.025, 0.975)))
+    low, high = middle(values[1:]) if exams >= MINIMUM_EXAMS else (float("nan"), float("nan"))
     return {"value": float(values[0]), "low": low, "high": high}
 
 

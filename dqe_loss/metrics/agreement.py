@@ -98,11 +98,23 @@ def bootstrap_intervals(
     count = int(groups.max()) + 1 if len(x) else 0
     if count < MINIMUM_EXAMS:
         return dict.fromkeys(metrics, (float("nan"), float("nan")))
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    blocks = list(_blocks(draws, len(x)))
+    blocks = list(_blocks(draw_exams(count, resamples, seed), len(x)))
     values = {name: np.concatenate([_WEIGHTED[name](x, y, groups, block) for block in blocks]) for name in metrics}
+    return {name: middle(value, level) for name, value in values.items()}
+
+
+def draw_exams(count: int, resamples: int, seed: int) -> Groups:
+    """How often each of some exams is drawn, ``(resamples, count)``: each row is a draw with replacement."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+
+
+def middle(values: Array, level: float = 0.95) -> Interval:
+    """Bounds of the middle of resampled values ``(resamples,)``; NaN where less than half of them have a value."""
+    if np.isfinite(values).mean() < 0.5:
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
-    return {name: _bounds(value, (tail, 1 - tail)) for name, value in values.items()}
+    low, high = np.nanquantile(values, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def leave_one_rater_out(judgments: pd.DataFrame) -> dict[str, float | int]:
@@ -144,13 +156,6 @@ def _blocks(draws: Groups, size: int) -> Iterator[Array]:
     step = max(1, _BLOCK // size)
     for start in range(0, len(draws), step):
         yield draws[start : start + step].astype(np.float64)
-
-
-def _bounds(values: Array, quantiles: Interval) -> Interval:
-    if np.isfinite(values).mean() < 0.5:
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(values, quantiles)
-    return float(low), float(high)
 
 
 def _weighted_error(x: Array, y: Array, groups: Groups, counts: Array, power: int = 1) -> Array:

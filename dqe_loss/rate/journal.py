@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dqe_loss.rate.table_rows import Row
-from dqe_loss.resume import claim_folder
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
+from dqe_loss.resume import claim_folder, cut_torn_line, lock_journal
 
 SETTINGS = "settings.json"
 
@@ -85,8 +80,11 @@ class Journal:
         """
         path = self.folder / f"rank-{rank}.jsonl"
         with path.open("ab+") as file:
-            _lock(file, path)
-            _cut_torn_line(file)
+            # Two processes that take themselves for one would rate everything twice.
+            lock_journal(
+                file, f"{path}: another process is writing there; wait for it, or give each process a RANK of its own"
+            )
+            cut_torn_line(file)
             yield Writer(file)
 
 
@@ -120,23 +118,3 @@ def _read(path: Path) -> Iterator[tuple[float, Entry]]:
             raise ValueError(
                 f"{path}, line {number}: cannot be read ({error!r}); delete the line, and its exam is rated again"
             ) from error
-
-
-def _cut_torn_line(file: BinaryIO) -> None:
-    file.seek(0)
-    content = file.read()
-    file.truncate(content.rfind(b"\n") + 1)
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Two processes that take themselves for one would rate everything twice; the lock goes when its owner does."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"{path}: another process is writing there; wait for it, or give each process a RANK of its own"
-        ) from error
-    except OSError:
-        pass  # a file system without locks

@@ -2,13 +2,13 @@
 
 import io
 import re
-import shutil
 import signal
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
+from chromium import headless
 from PIL import Image
 from studies import begin, write_data
 
@@ -23,16 +23,9 @@ TAGS = ("enhancing rim missed", "edema too large")
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless browser that is on the machine, with WebGL computed by the processor."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (apt-get install chromium)")
-    options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=options)
+    """A headless browser with WebGL computed by the processor."""
+    with headless("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

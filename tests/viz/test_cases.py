@@ -3,10 +3,10 @@
 import io
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
+from chromium import headless
 from helpers import SHAPE, make_image, make_labels, quick
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,15 +201,9 @@ COUNT = 2000
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless browser that is on the machine; playwright's own is not downloaded."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        pytest.skip("no Chromium on the path (apt-get install chromium)")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+    """A headless browser."""
+    with headless("--disable-gpu") as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
     Attributes:
         dqe_checkpoint: what `load_surrogate` takes.
         dqe_weight: of the term in the sum.
+        dqe_epochs: length of the training; nnU-Net's own (1000) if None.
         dqe_warmup_epochs: epochs without the term; meanwhile the targets themselves are rated.
         dqe_options: further options of `DQELoss`.
         dqe_modalities: the modality of each channel, where ``dataset.json`` does not tell.
@@ -43,6 +44,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
 
     dqe_checkpoint: str = DEFAULT_CHECKPOINT
     dqe_weight: float = 0.1
+    dqe_epochs: int | None = None
     dqe_warmup_epochs: int = 10
     dqe_options: Mapping[str, Any] = {}
     dqe_modalities: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.dqe_epochs is not None:
+            self.num_epochs: int = self.dqe_epochs
         self.logger.local_logger = ProgressLogger(self.logger.local_logger.verbose)
 
     @cached_property
@@ -186,13 +190,4 @@ class nnUNetTrainerDQE_smallPatches(nnUNetTrainerDQE):  # noqa: N801
 class nnUNetTrainerDQE_250epochs(nnUNetTrainerDQE):  # noqa: N801
     """A training of 250 epochs."""
 
-    def __init__(
-        self,
-        plans: dict[str, Any],
-        configuration: str,
-        fold: int,
-        dataset_json: dict[str, Any],
-        device: torch.device = torch.device("cuda"),  # noqa: B008
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 250
+    dqe_epochs = 250

@@ -1,0 +1,19 @@
+"""A headless Chromium of the machine's own, for tests of pages; playwright's is not downloaded."""
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def headless(*options):
+    """Start it with some options, or skip the test visibly where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        pytest.skip("no Chromium on the path (apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *options])
+        yield started
+        started.close()
