@@ -105,6 +105,14 @@ def tab_of(browser):
     assert [p for p in problems if "ERR_CONNECTION" not in p and "409" not in p] == []
 
 
+def begin_rating(tab):
+    """Close the instructions, as the rater who has read them does."""
+    tab.bring_to_front()
+    assert tab.locator("#intro").is_visible()
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("#intro", state="hidden")
+
+
 def press(tab, key):
     """Press a key that answers, and wait for the next case, as a rater does."""
     tab.bring_to_front()
@@ -126,10 +134,7 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     tabs = {rater: tab_of(link) for rater, link in server.links.items()}
     for rater, tab in tabs.items():
-        tab.bring_to_front()
-        assert tab.locator("#intro").is_visible()
-        tab.keyboard.press("Enter")  # begins
-        assert not tab.locator("#intro").is_visible()
+        begin_rating(tab)
         for done in range(5):
             press(tab, wanted(rater, done))
     ann = tabs["ann"]
@@ -177,7 +182,7 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     # a second tab of the same rater: what it shows is answered in the first
     second = tab_of(server.links["ann"])
-    second.keyboard.press("Enter")
+    begin_rating(second)
     press(ann, wanted("ann", 6))
     second.bring_to_front()
     second.wait_for_selector("body[data-ready]")
@@ -189,7 +194,7 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     # a closed laptop: a new browser goes on
     tabs["bob"] = tab_of(server.links["bob"])
-    tabs["bob"].keyboard.press("Enter")
+    begin_rating(tabs["bob"])
     for rater, first in (("ann", 7), ("bob", 5), ("eve", 5)):
         for done in range(first, 15):
             press(tabs[rater], wanted(rater, done))

@@ -82,7 +82,13 @@
   function arm() {
     clearTimeout(state.arming);
     delete document.body.dataset.ready;
-    state.arming = setTimeout(() => { document.body.dataset.ready = "yes"; }, SOON);
+    state.arming = setTimeout(() => { if (!find("intro").open) document.body.dataset.ready = "yes"; }, SOON);
+  }
+
+  /** The instructions, over the page: nothing is answered until they are closed. */
+  function introduce() {
+    find("intro").showModal();
+    arm();
   }
 
   const running = () => state.now?.case && !state.paused && !document.hidden && !find("intro").open;
@@ -319,7 +325,7 @@
     else if (key.toLowerCase() === "p") pause();
     else if (key.toLowerCase() === "u") { if (!event.repeat && !state.paused) undo(); }
     else if (key.toLowerCase() === "v") open3d();
-    else if (key === "?") find("intro").showModal();
+    else if (key === "?") introduce();
     else if (key.toLowerCase() === "c" && !state.paused) find("comment").focus();
     else if (tag && key.length === 1 && !state.paused) toggleTag(tag);
     else return;
@@ -341,7 +347,7 @@
   find("smaller").addEventListener("click", () => zoom(state.zoom / 1.25));
   find("reset").addEventListener("click", reset);
   find("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
-  find("help").addEventListener("click", () => find("intro").showModal());
+  find("help").addEventListener("click", introduce);
   find("begin").addEventListener("click", () => find("intro").close());
   find("intro").addEventListener("close", () => { arm(); clock(); stage.focus(); });
   find("open3d").addEventListener("click", open3d);
@@ -356,7 +362,7 @@
     try { stored = localStorage.getItem("theme"); } catch { /* a browser that keeps nothing */ }
     if (stored === "light") theme("light");
     look();
-    find("intro").showModal();
+    introduce();
     try {
       await show(await ask("/case"));
       state.busy = false;
