@@ -4,17 +4,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
+from dqe_loss.collect.active import Reorder
 from dqe_loss.collect.app import CollectApp
 from dqe_loss.collect.journal import RaterJournal
 from dqe_loss.collect.links import claim_links
-from dqe_loss.collect.order import Trial, trials_of
+from dqe_loss.collect.order import trials_of
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
 from dqe_loss.collect.session import RaterSession
 from dqe_loss.collect.study import Study
@@ -23,9 +24,6 @@ from dqe_loss.collect.volumes import VOLUMES
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _TABLE_EVERY = 30.0  # seconds
-
-Reorder = Callable[[str, list[Trial]], list[Trial]]
-"""From a rater and the trials in their random order to the order in which they are asked."""
 
 
 @dataclass(frozen=True)

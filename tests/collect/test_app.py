@@ -21,7 +21,8 @@ from dqe_loss.collect.headers import HEADERS
 from dqe_loss.collect.links import LINKS, rater_of
 from dqe_loss.collect.order import trials_of
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
-from dqe_loss.collect.study import StudyDesign, cases_of, read_study, write_study
+from dqe_loss.collect.study import StudyDesign, cases_of
+from dqe_loss.collect.study_file import read_study, write_study
 from dqe_loss.collect.table import journal_path, ratings_table, read_answers, write_answers
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
@@ -358,7 +359,7 @@ def test_links(study, folder):
     assert all(len(secret) > 40 for secret in links.values())
     assert rater_of(links["bob"], links) == "bob"
     assert rater_of("", links) is rater_of(links["bob"] + " ", links) is rater_of("\udcff", links) is None
-    longer, _ = go_on(folder, None, [], ["eve"], False)
+    longer, _ = go_on(read_study(folder), folder, None, [], ["eve"], False)
     with serving(longer, folder) as (app, raters):
         assert app.links.items() > links.items()
         assert raters["eve"].state()["progress"]["done"] == 0
@@ -392,15 +393,15 @@ def test_volumes_for_3d(study, folder):
 def test_a_file_that_has_changed_is_told(study, folder, data, tmp_path):
     copy = write_data(tmp_path / "data")
     study = begin(tmp_path / "other", copy)
-    assert go_on(tmp_path / "other", None, [], [], False) == (study, 0)
+    assert go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False) == (study, 0)
     os.utime(copy / "hospital-1" / "seg-b.nii.gz", (time.time(), time.time()))
-    go_on(tmp_path / "other", None, [], [], False)  # touched is not changed
+    go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)  # touched is not changed
     (copy / "hospital-1" / "seg-b.nii.gz").write_bytes((copy / "hospital-2" / "seg-b.nii.gz").read_bytes())
     with pytest.raises(ValueError, match=r"seg-b\.nii\.gz: this file, .* exam hospital-1, is not as it was"):
-        go_on(tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
     (copy / "hospital-1" / "seg-b.nii.gz").unlink()
     with pytest.raises(ValueError, match="is not as it was"):
-        go_on(tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
 
 
 def test_new_segmentations_join_only_if_asked(tmp_path):
@@ -413,8 +414,8 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
     write_data(tmp_path / "more", 1, ("seg-z",))
     (tmp_path / "more" / "hospital-0").rename(copy / "hospital-9")
     cases = cases_of(find_data_set(copy, "brats"))
-    assert go_on(folder, None, cases, [], False) == (study, 1)
-    longer, left = go_on(folder, None, cases, [], True)
+    assert go_on(read_study(folder), folder, None, cases, [], False) == (study, 1)
+    longer, left = go_on(read_study(folder), folder, None, cases, [], True)
     assert (len(longer.cases), left) == (7, 0)
     assert read_study(folder) == longer
     PictureFolder(folder / PICTURES, longer).draw_missing(1)
@@ -426,7 +427,7 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
 
 def test_another_design_is_refused(study, folder, data):
     with pytest.raises(ValueError, match=r"holds a study with another seed \(seed was 0, is 1\)"):
-        go_on(folder, StudyDesign(tags=TAGS, repeats=0.25, seed=1), [], [], False)
+        go_on(read_study(folder), folder, StudyDesign(tags=TAGS, repeats=0.25, seed=1), [], [], False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "format: 9", "format: 1\ncases: 3", "{"])
