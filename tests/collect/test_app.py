@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections import Counter
 
@@ -21,6 +22,7 @@ from dqe_loss.collect.headers import HEADERS
 from dqe_loss.collect.links import LINKS, rater_of
 from dqe_loss.collect.order import trials_of
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
+from dqe_loss.collect.serve import Address
 from dqe_loss.collect.study import StudyDesign, cases_of
 from dqe_loss.collect.study_file import read_study, write_study
 from dqe_loss.collect.table import journal_path, ratings_table, read_answers, write_answers
@@ -441,3 +443,23 @@ def test_a_damaged_study_is_told(study, folder, text):
 def test_names_of_raters_are_names_of_files(tmp_path, data, name):
     with pytest.raises(ValueError, match="--raters takes names"):
         begin(tmp_path / "r", data, raters=("ann", name))
+
+
+@pytest.mark.parametrize(
+    ("full", "short", "expected"),
+    [
+        ("reading-room.lab.example", "reading-room", "reading-room.lab.example"),
+        ("localhost", "reading-room", "reading-room"),
+        ("localhost.localdomain", "localhost", None),
+    ],
+)
+def test_links_for_the_network_name_the_machine(monkeypatch, full, short, expected):
+    monkeypatch.setattr(socket, "getfqdn", lambda: full)
+    monkeypatch.setattr(socket, "gethostname", lambda: short)
+    url = Address("0.0.0.0", 8765).url(8765)
+    if expected:
+        assert url == f"http://{expected}:8765"
+    else:  # an address, unless the machine has no network at all
+        assert re.fullmatch(r"http://(\d+\.\d+\.\d+\.\d+|localhost):8765", url)
+    assert Address("127.0.0.1", 8765).url(8765) == "http://127.0.0.1:8765"
+    assert Address("::1", 8765).url(8765) == "http://[::1]:8765"
