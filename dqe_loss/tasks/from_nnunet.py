@@ -56,12 +56,12 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
 
 def named_labels(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name to numbers of each label, whichever version wrote them; background, and voxels to ignore, are left out."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for key, value in labels.items():
         name, numbers = (str(value), int(key)) if str(key).isdecimal() else (str(key), value)
         listed = tuple(int(number) for number in (numbers if isinstance(numbers, list) else [numbers]))
         if listed != (0,) and name.lower() != "ignore":
-            found[name] = listed
+            found[name] = found.get(name, ()) + listed  # in version 1 two labels may have one name
     return found
 
 
