@@ -48,7 +48,7 @@ def report(arguments: ReportArguments) -> None:
     if any(source.name == PAIRS for source in sources):
         if len(sources) > 1:
             raise ValueError("pairs are reported one table at a time; give one")
-        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.seed)
+        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.resamples, arguments.seed)
         page, told = render_comparisons(json_ready(numbers)), comparisons_summary
     else:
         judgments = read_judgments(sources, scale, arguments.by, name)
