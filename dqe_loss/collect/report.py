@@ -9,7 +9,7 @@ import pandas as pd
 
 from dqe_loss.collect.arguments import ReportArguments
 from dqe_loss.collect.comparisons import comparison_numbers
-from dqe_loss.collect.judgments import read_comparisons, read_judgments
+from dqe_loss.collect.judgments import holds_pairs, read_comparisons, read_judgments
 from dqe_loss.collect.pairs_page import comparisons_summary, render_comparisons
 from dqe_loss.collect.reliability import reliability
 from dqe_loss.collect.report_page import ratings_summary, render_reliability
@@ -45,7 +45,7 @@ def report(arguments: ReportArguments) -> None:
         "settings": asdict(settings),
         "versions": {library: version(library) for library in _LIBRARIES},
     }
-    if any(source.name == PAIRS for source in sources):
+    if any(map(holds_pairs, sources)):
         if len(sources) > 1:
             raise ValueError("pairs are reported one table at a time; give one")
         numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.resamples, arguments.seed)

@@ -196,7 +196,7 @@ def test_strengths_of_two_are_the_log_odds():
 
 def test_pairs(tmp_path, capsys):
     true = {"nnunet": 1.2, "fusion": 0.4, "old": -1.6}
-    path = tmp_path / "pairs.csv"
+    path = tmp_path / "which-is-better.csv"
     compared(true).to_csv(path, index=False)
     run(path)
     assert "comparisons" in capsys.readouterr().out
@@ -205,6 +205,7 @@ def test_pairs(tmp_path, capsys):
     for row in pairs["names"]:
         assert row["strength"]["low"] - 0.2 <= true[row["name"]] <= row["strength"]["high"] + 0.2
     assert len(pairs["segmentations"]) == 36
+    assert {row["segmentation"] for row in pairs["segmentations"]} == set(true)
     assert pairs["retest"]["same"] > 0.5
     assert pairs["left"]["low"] < 0.5 < pairs["left"]["high"]
     page = Page((tmp_path / "report" / "index.html").read_text())
