@@ -16,8 +16,7 @@ from dqe_loss.collect.report_page import ratings_summary, render_reliability
 from dqe_loss.collect.report_settings import WANTED, Numbers, ReportSettings
 from dqe_loss.collect.study_file import STUDY, is_begun, read_study
 from dqe_loss.collect.table import PAIRS, RATINGS, write_answers
-from dqe_loss.evaluate.summary import json_ready
-from dqe_loss.outputs import check_output_folder, encode, write_together
+from dqe_loss.outputs import check_output_folder, encode, json_ready, write_together
 from dqe_loss.task import GLIOMA, Task, find_task
 from dqe_loss.tasks.scale import step_of
 
