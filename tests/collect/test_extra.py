@@ -18,7 +18,7 @@ for module in pkgutil.iter_modules(dqe_loss.collect.__path__, "dqe_loss.collect.
         importlib.import_module(module.name)
 """
 OF_TRAINING = (
-    *("sklearn", "SimpleITK", "torchio", "batchgenerators", "pydantic", "pytorch_optimizer", "tensorboard"),
+    *("sklearn", "SimpleITK", "torchio", "batchgenerators", "pytorch_optimizer", "tensorboard"),
     "deep_quality_estimation",
 )
 
