@@ -44,6 +44,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         use.networks,
         saliency.saliency,
         use.presets,
+        use.latent_targets,
         speed.rating,
         speed.loss,
         speed.training,
