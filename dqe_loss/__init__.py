@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dqe_loss.losses.dqe import DQELoss, dqe_loss
     from dqe_loss.losses.star_weighted import StarWeighted
     from dqe_loss.losses.sum import LossSum
+    from dqe_loss.metrics.best_of import BestOf, best_of
     from dqe_loss.metrics.monai import DQEMetric
     from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
     from dqe_loss.surrogate.config import SurrogateConfig
@@ -28,6 +29,7 @@ __all__ = [
     "MODALITIES",
     "REGIONS",
     "VIEWS",
+    "BestOf",
     "DQELoss",
     "DQEMetric",
     "LossSum",
@@ -35,6 +37,7 @@ __all__ = [
     "Surrogate",
     "SurrogateConfig",
     "Task",
+    "best_of",
     "check_labels",
     "crop_origin",
     "dqe_loss",
@@ -61,6 +64,7 @@ _NAMES_OF = {
     "losses.dqe": "DQELoss dqe_loss",
     "losses.star_weighted": "StarWeighted",
     "losses.sum": "LossSum",
+    "metrics.best_of": "BestOf best_of",
     "metrics.monai": "DQEMetric",
     "surrogate.checkpoint": "load_surrogate save_surrogate",
     "surrogate.config": "SurrogateConfig",
