@@ -133,14 +133,13 @@ def check_start(start: Surrogate, config: HardenConfig) -> None:
     Raises:
         ValueError: it is hardened already and no predictions are added, or has planes that a refiner cannot take.
     """
-    if start.config.refiner is not None:
-        if config.add_predictions:
-            return
+    if start.config.refiner is not None and not config.add_predictions:
         raise ValueError(
             f"{config.start} has a refiner already; harden the surrogate that it came from, or teach this one on with "
             "a network's masks, --add-predictions FOLDER"
         )
-    if start.config.normalization not in ("percentile", "head_mean", "window"):
+    taught_by = ("head_mean", "window") if start.config.refiner else ("percentile", "head_mean", "window")
+    if start.config.normalization not in taught_by:
         raise ValueError(
             f"{config.start} scales planes by {start.config.normalization!r}, and what a refiner sees is "
             "scaled by 'head_mean', which only stands in for 'percentile'; harden a surrogate trained with either"

@@ -196,6 +196,11 @@ class LossSum(Composable):
         self._counter.steps.fill_(steps)
 
     @property
+    def activation(self) -> str | None:
+        """What the losses beside the ratings apply to the prediction, if they say so; see `common_activation`."""
+        return self._activation
+
+    @property
     def figures(self) -> dict[str, Tensor]:
         """What `log` tells, as scalars on their devices: for loggers that wait for no device at each step."""
         figures = dict(self._values)

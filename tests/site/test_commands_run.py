@@ -145,6 +145,7 @@ def folder(request, tmp_path, monkeypatch):
         save_surrogate(shrink(small_surrogate(), 64), tmp_path / "mine.safetensors")
         for name in "ABCD":
             write_larger_exam(tmp_path / name)
+            (tmp_path / "runs" / "a" / f"{name}.nii.gz").symlink_to(tmp_path / name / "seg-NAME.nii.gz")
     elif request.param == "curate.md":
         acceptable = {
             "exam": [f"{exam.parent.name}/{exam.name}" for exam in exams],
