@@ -20,12 +20,25 @@ LARGEST_MOVE = 3 / 16
 """Of a plane's side: 30 of 160 voxels."""
 
 
-def draw_mask(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """Draw a mask for a plane, regions ``(R, S, S)`` in [0, 1]."""
-    kinds = list(KINDS)
-    weights = np.array([KINDS[kind][0] for kind in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    regions = as_regions(KINDS[kind][1](scene, exams, rng), scene.exam.task)
+def draw_mask(
+    scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator, predictions_share: float = 0.0
+) -> Tensor:
+    """Draw a mask for a plane, regions ``(R, S, S)`` in [0, 1].
+
+    Args:
+        scene: the plane.
+        exams: all that is taught on.
+        rng: of all that is random.
+        predictions_share: how often it is a network's, where the exam has predictions.
+    """
+    if scene.exam.predicted and rng.random() < predictions_share:
+        labels = _predicted(scene, rng)
+    else:
+        kinds = list(KINDS)
+        weights = np.array([KINDS[kind][0] for kind in kinds])
+        kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+        labels = KINDS[kind][1](scene, exams, rng)
+    regions = as_regions(labels, scene.exam.task)
     if rng.random() < SOFTENED:
         regions = _soften(regions, rng)
     return regions
@@ -46,6 +59,12 @@ def _wrong(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) 
     """One of the stock, in the same plane; where the scene is another exam's in part, its error is one of place too."""
     stock = scene.exam.stock
     volume = stock[int(rng.integers(len(stock)))]
+    return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+
+
+def _predicted(scene: Scene, rng: np.random.Generator) -> Tensor:
+    """What a network that is to be judged made of the same plane."""
+    volume = scene.exam.predictions[int(rng.integers(scene.exam.predicted))]
     return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
 
 
