@@ -4,7 +4,8 @@ A study that only shows what a surrogate finds hard says nothing about the rest:
 sample.
 """
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,31 @@ from numpy.typing import NDArray
 from dqe_loss.collect.journal import Entry
 from dqe_loss.collect.order import GAP, Trial
 from dqe_loss.collect.study import Study
-from dqe_loss.data.tables.rated import read_rated
+from dqe_loss.collect.table import read_answers
+
+Reorder = Callable[[str, list[Trial]], list[Trial]]
+"""From a rater and the trials in their random order to the order in which they are asked."""
+
+
+def priority_order(study: Study, folder: Path, rated: pd.DataFrame, random_share: float) -> Reorder:
+    """The order of every rater's cases by what is to be learned from them now.
+
+    Args:
+        study: the study.
+        folder: of the study, with the answers so far.
+        rated: see `priorities`.
+        random_share: see `by_priority`.
+
+    Raises:
+        ValueError: the table knows none of the study's segmentations, or a journal cannot be read.
+    """
+    priority = priorities(study, rated, read_answers(study, folder))
+
+    def reorder(rater: str, trials: list[Trial]) -> list[Trial]:
+        rng = np.random.default_rng([study.design.seed, zlib.crc32(rater.encode()), 0xAC])
+        return by_priority(trials, priority, random_share, rng)
+
+    return reorder
 
 
 def priorities(study: Study, rated: pd.DataFrame, answers: Mapping[str, Mapping[str, Entry]]) -> NDArray[np.float64]:
@@ -87,12 +112,3 @@ def by_priority(
             places[trial.key] = rng.uniform(earliest, len(ordered))
     asked = [*ordered, *(trial for trial in trials if trial.repeat)]
     return training + sorted(asked, key=lambda trial: places[trial.key])
-
-
-def read_stars(path: Path) -> pd.DataFrame:
-    """The table of ``dqe rate``, checked.
-
-    Raises:
-        TableError: it cannot be used.
-    """
-    return read_rated(path)

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from dqe_loss.collect.session import BETTER, COMMENT_LIMIT, STARS, Answer
+from dqe_loss.collect.session import COMMENT_LIMIT, Answer
 
 BODY_LIMIT = 16_384
 """Bytes of a request: a comment in any script, and all tags."""
@@ -52,12 +52,12 @@ def read_turn(body: dict[str, Any]) -> int:
     return turn
 
 
-def read_answer(body: dict[str, Any], mode: str, tags: Sequence[str]) -> tuple[str, Answer]:
+def read_answer(body: dict[str, Any], verdicts: Sequence[float | str], tags: Sequence[str]) -> tuple[str, Answer]:
     """The name of the trial, and what was said of it.
 
     Args:
         body: of the request.
-        mode: of the study.
+        verdicts: that the study takes: numbers, or words.
         tags: that it offers.
 
     Raises:
@@ -67,11 +67,9 @@ def read_answer(body: dict[str, Any], mode: str, tags: Sequence[str]) -> tuple[s
     given = body.get("tags")
     if not isinstance(name, str) or not isinstance(comment, str) or len(comment) > COMMENT_LIMIT:
         raise BadRequestError("expected a case, and a comment that is not too long")
-    if mode == "pairs":
-        allowed = isinstance(verdict, str) and verdict in BETTER
-    else:
-        allowed = type(verdict) is int and verdict in STARS
-    if not allowed:
+    # As it stands in the study: 4.0 is 4, and true is not 1.
+    meant = [one for one in verdicts if type(verdict) in (int, float, str) and verdict == one]
+    if not meant:
         raise BadRequestError("expected a verdict that is asked for")
     if not isinstance(given, list) or not all(isinstance(tag, str) and tag in tags for tag in given):
         raise BadRequestError("expected tags of this study")
@@ -79,5 +77,4 @@ def read_answer(body: dict[str, Any], mode: str, tags: Sequence[str]) -> tuple[s
         raise BadRequestError("expected seconds")
     # A lone half of a surrogate pair has no place in UTF-8, and a NUL none in a table.
     text = comment.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "").strip()
-    assert isinstance(verdict, (int, str))
-    return name, Answer(verdict, text, tuple(dict.fromkeys(given)), float(seconds))
+    return name, Answer(meant[0], text, tuple(dict.fromkeys(given)), float(seconds))

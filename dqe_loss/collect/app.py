@@ -23,10 +23,11 @@ from dqe_loss.collect.headers import SecureHeaders
 from dqe_loss.collect.links import rater_of
 from dqe_loss.collect.order import Trial
 from dqe_loss.collect.page import render_page
-from dqe_loss.collect.pictures import PictureFolder, check_view
-from dqe_loss.collect.session import ConflictError, RaterSession
+from dqe_loss.collect.pictures import PictureFolder
+from dqe_loss.collect.session import BETTER, ConflictError, RaterSession
 from dqe_loss.collect.study import Study
 from dqe_loss.collect.volumes import volume_bytes
+from dqe_loss.tasks.scale import levels_of
 
 STATIC = {
     "collect.js": "text/javascript; charset=utf-8",
@@ -59,6 +60,8 @@ class CollectApp:
         folder = Path(__file__).parent / "static"
         static = {name: (folder / name).read_bytes() for name in STATIC}
         making = threading.Lock()  # volumes are large: one at a time
+        design = self.study.design
+        verdicts = BETTER if design.mode == "pairs" else levels_of(design.task.stars)
 
         async def page(request: Request) -> Response:
             return HTMLResponse(render_page(self.study, self._session(request)))
@@ -69,8 +72,7 @@ class CollectApp:
 
         async def answer(request: Request) -> Response:
             session, body = self._session(request), await read_body(request)
-            design = self.study.design
-            name, given = read_answer(body, design.mode, design.tags)
+            name, given = read_answer(body, verdicts, design.tags)
             return await self._change(session, lambda: session.answer(name, read_turn(body), given))
 
         async def undo(request: Request) -> Response:
@@ -79,7 +81,9 @@ class CollectApp:
 
         async def picture(request: Request) -> Response:
             trial, number = self._place(request)
-            view = check_view(request.path_params["view"])
+            view = request.path_params["view"]
+            if view not in design.task.views:
+                raise KeyError(view)
             content = await run_in_threadpool(self.pictures.image, number, view, trial.training)
             return Response(content, media_type="image/webp")
 
@@ -89,9 +93,7 @@ class CollectApp:
 
             def make() -> bytes:
                 with making:
-                    return volume_bytes(
-                        shown, request.path_params["name"], self.study.design.label_scheme, self.volumes
-                    )
+                    return volume_bytes(shown, request.path_params["name"], design, self.volumes)
 
             return Response(await run_in_threadpool(make), media_type="application/gzip")
 

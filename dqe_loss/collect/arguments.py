@@ -9,6 +9,12 @@ import tyro
 from dqe_loss import options
 
 _NAMES = tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")
+_TASK = tyro.conf.arg(
+    metavar="NAME|FILE",
+    help_behavior_hint="",
+    help="What is segmented: a task of this package (glioma, blobs), or a .yaml or .json file that describes one. "
+    "By default that of the study, or glioma where there is none.",
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class CollectArguments:
 
     Attributes:
         out: Folder of the study.
-        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation and modalities.
+        data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation and
+            the task's modalities.
         predictions: Folders with a file for each exam of --data, called as the exam: shown instead of its own.
         raters: Raters' names; more can join later.
         mode: Stars for each segmentation, or which of two segmentations of an exam is better.
@@ -55,7 +62,8 @@ class CollectArguments:
     instructions: options.OptionalFile = None
     kind: Literal["human", "simulated"] = "human"
     seed: Annotated[options.Seed, tyro.conf.arg(help="Seed of every rater's order.")] = 0
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: Annotated[options.TaskOption, _TASK] = None
     extend: bool = False
     next_by: Literal["random", "disagreement"] = "random"
     stars: options.OptionalFile = None
@@ -81,8 +89,8 @@ class ImportArguments:
         format: What the source is. Default: by its ending and content.
         columns: Our column and theirs, such as stars=score rater=reader. Theirs may be a field of a Label Studio task.
         rater: Name of the rater, where the source does not say.
-        scale: Worst and best value of the source, mapped to 1 and 6 stars, such as 1 5, or 4 1 where 1 is best.
-            Default: values are taken as stars.
+        scale: Worst and best value of the source, mapped to the ends of the task's scale (1 and 6 stars), such as 1 5,
+            or 4 1 where 1 is best. Default: values are taken as they are.
         data: Data set whose exams were rated, as dqe rate takes it; found by the names of exam and segmentation.
         kind: What the ratings are.
     """
@@ -95,7 +103,8 @@ class ImportArguments:
     scale: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="WORST BEST", help_behavior_hint="")] = None
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
     kind: Literal["human", "simulated"] = "human"
-    label_scheme: options.SchemeOption = "brats"
+    label_scheme: options.SchemeOption = None
+    task: Annotated[options.TaskOption, _TASK] = None
 
 
 @dataclass(frozen=True)
@@ -108,15 +117,17 @@ class ReportArguments:
         source: Folder of a study, or tables of ratings or pairs (CSV or Parquet).
         out: Folder to write to. Default: report in the folder of the first source.
         by: Column whose values are reported apart, such as the data set or the hospital.
-        scale: Worst and best value that could be given.
-        wanted: Wanted precision in stars: standard error of a segmentation's mean rating.
+        scale: Worst and best value that could be given. Default: those of the task.
+        wanted: Wanted precision in stars: standard error of a segmentation's mean rating. Default: 0.3 of a step of
+            the scale.
         resamples: Bootstrap resamples of the exams behind the confidence intervals.
     """
 
     source: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FOLDER|FILE [FILE ...]")]]
     out: options.OptionalFolder = None
     by: options.OptionalName = None
-    scale: tuple[float, float] = (1.0, 6.0)
-    wanted: float = 0.3
+    task: Annotated[options.TaskOption, _TASK] = None
+    scale: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="WORST BEST", help_behavior_hint="")] = None
+    wanted: Annotated[float | None, tyro.conf.arg(metavar="STARS", help_behavior_hint="")] = None
     resamples: int = 2000
     seed: Annotated[options.Seed, tyro.conf.arg(help="Seed of resamples and simulations.")] = 0

@@ -1,16 +1,65 @@
 """Begin a study, or go on with one: what the command's options mean for what is there already."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
+from dqe_loss.collect.arguments import CollectArguments
 from dqe_loss.collect.links import check_raters
-from dqe_loss.collect.study import STUDY, Case, Study, StudyDesign, check_files, read_study, write_study
+from dqe_loss.collect.study import Case, Study, StudyDesign, cases_of, check_files
+from dqe_loss.collect.study_file import design_values, is_begun, read_study, write_study
+from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.resume import check_same
+from dqe_loss.task import Task, find_task
+from dqe_loss.tasks.reading import check_task
 
 _LIBRARIES = ("dqe_loss", "numpy", "starlette", "uvicorn", "pillow")
+
+
+def study_of(arguments: CollectArguments) -> tuple[Study, int]:
+    """The study of a command line: that of its folder with what joins it, or a new one.
+
+    Returns:
+        The study, and how many segmentations of the data set are not part of it.
+
+    Raises:
+        ValueError: there is none and the options begin none, or they do not fit the one that is there.
+        OSError: a file cannot be read or written.
+    """
+    folder = arguments.out
+    begun = read_study(folder) if is_begun(folder) else None
+    if begun is None and arguments.data is None:
+        raise ValueError(f"{folder}: holds no study yet; begin one with --data FOLDER and --raters NAME ...")
+    task = find_task(arguments.task) if begun is None or arguments.task else begun.design.task
+    if begun is not None:
+        _check_same_task(task, begun.design.task, folder)
+    design, cases, training = None, [], []
+    if arguments.data is not None:
+        scheme = arguments.label_scheme or (begun.design.label_scheme if begun else None)
+        design = _design(arguments, task)
+        cases = cases_of(find_data_set(arguments.data, scheme, arguments.predictions, task=task), task)
+        training = cases_of(find_data_set(arguments.training, scheme, task=task), task) if arguments.training else []
+    if begun is None:
+        return begin_study(folder, design or StudyDesign(), cases, training, arguments.raters), 0
+    return go_on(begun, folder, design, cases, arguments.raters, arguments.extend)
+
+
+def _design(arguments: CollectArguments, task: Task) -> StudyDesign:
+    """What the options ask for; a label scheme that was not said is the task's default."""
+    text = arguments.instructions.read_text(encoding="utf-8-sig") if arguments.instructions else ""
+    said = {one.name: getattr(arguments, one.name) for one in fields(StudyDesign) if one.name != "instructions"}
+    scheme = task.scheme(arguments.label_scheme).name if arguments.label_scheme else ""
+    return StudyDesign(**said | {"label_scheme": scheme, "instructions": text, "task": task})
+
+
+def _check_same_task(given: Task, begun: Task, folder: Path) -> None:
+    """Refuse another task than the study's, or another scale: answers of both would stand in one journal."""
+    cure = "leave --task out, or give another --out"
+    check_task(given, begun, f"{folder}: the study", cure)
+    if given.stars != begun.stars:
+        raise ValueError(f"{folder}: the study's ratings go from {begun.stars}, not {given.stars}; {cure}")
 
 
 def begin_study(
@@ -19,14 +68,17 @@ def begin_study(
     """Write a new study.
 
     Raises:
-        ValueError: there are no raters, or a name will not do.
+        ValueError: there are no raters, a name will not do, or a file is not there.
         OSError: the folder cannot be written.
     """
     if not raters:
         raise ValueError("expected at least one rater; name them with --raters")
     check_raters(raters)
+    if missing := [case for case in (*cases, *training) if case.stamp.startswith("missing")]:
+        raise ValueError(f"{missing[0].mask}: this file, or an image of its exam, is not there; check --data")
     versions = {library: version(library) for library in _LIBRARIES}
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    design = replace(design, label_scheme=design.scheme.name)  # told in the file
     study = Study(design, tuple(cases), (len(cases),), tuple(training), tuple(raters), versions, created)
     folder.mkdir(parents=True, exist_ok=True)
     write_study(study, folder)
@@ -34,11 +86,12 @@ def begin_study(
 
 
 def go_on(
-    folder: Path, design: StudyDesign | None, cases: Sequence[Case], raters: Sequence[str], extend: bool
+    study: Study, folder: Path, design: StudyDesign | None, cases: Sequence[Case], raters: Sequence[str], extend: bool
 ) -> tuple[Study, int]:
-    """Read a study that was begun, and add what is new.
+    """Go on with a study that was begun, and add what is new.
 
     Args:
+        study: what was begun.
         folder: of the study.
         design: what the command asks for; None if it does not say.
         cases: what is in the data set now; may be none.
@@ -51,10 +104,10 @@ def go_on(
     Raises:
         ValueError: the design is another, a file has changed, or a name will not do.
     """
-    study = read_study(folder)
     if design is not None:
-        before, now = (asdict(d) | {"tags": list(d.tags)} for d in (study.design, design))
-        check_same(folder, before, now, "a study", "leave the option out, or give another --out")
+        default = design_values(StudyDesign())  # what was not said on the command line asks for nothing
+        asked = {name: value for name, value in design_values(design).items() if value != default[name]}
+        check_same(folder, design_values(study.design), asked, "a study", "leave the option out, or give another --out")
     check_files([*study.cases, *study.training])
     longer = study.extended(cases, raters)
     check_raters(longer.raters)
@@ -64,8 +117,3 @@ def go_on(
     if longer != study:
         write_study(longer, folder)
     return longer, 0 if extend else left_out
-
-
-def is_begun(folder: Path) -> bool:
-    """Whether a folder holds a study."""
-    return (folder / STUDY).is_file()

@@ -8,13 +8,14 @@ import pandas as pd
 
 from dqe_loss.collect.arguments import ImportArguments
 from dqe_loss.collect.import_formats import OURS, read_label_studio, read_segmentation_review, recognize
+from dqe_loss.collect.table import with_task
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.exam_files import match_reference
 from dqe_loss.data.file_names import written
-from dqe_loss.data.tables.ratings import PATHS, SCALE, read_ratings, write_ratings
+from dqe_loss.data.tables.ratings import paths_of, read_ratings, write_ratings
 from dqe_loss.data.tables.table import raise_problems, read_table, write_table
 from dqe_loss.outputs import check_outputs
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import Task, find_task
 
 _FIRST = ("exam", "segmentation", "rater", "view", "stars", "kind", "repeat")
 
@@ -29,7 +30,7 @@ def import_table(arguments: ImportArguments) -> None:
     check_outputs([arguments.out])
     if arguments.out.suffix not in (".csv", ".parquet"):
         raise ValueError(f"{arguments.out}: expected a table that ends in .csv or .parquet")
-    columns = parse_columns(arguments.columns)
+    task, columns = find_task(arguments.task), parse_columns(arguments.columns)
     kind = arguments.format if arguments.format != "auto" else recognize(arguments.source)
     if kind == "label-studio":
         table = read_label_studio(arguments.source, columns)
@@ -38,13 +39,13 @@ def import_table(arguments: ImportArguments) -> None:
     else:
         table = _read_any(arguments.source, columns, arguments.rater)
     scale = arguments.scale or ((4.0, 1.0) if kind == "segmentation-review" else None)
-    table = finished(table, scale, arguments.rater, arguments.kind)
+    table = with_task(finished(table, scale, arguments.rater, arguments.kind, task.stars), task)
     if arguments.data is None:
         write_table(table, arguments.out, ())
         use = "for dqe collect report; give --data to make it one that dqe train takes"
     else:
-        write_ratings(with_paths(table, arguments.data, arguments.label_scheme), arguments.out)
-        read_ratings([arguments.out])  # says what training would say
+        write_ratings(with_paths(table, arguments.data, arguments.label_scheme, task), arguments.out, task)
+        read_ratings([arguments.out], task)  # says what training would say
         use = "for dqe train and dqe collect report"
     print(f"{arguments.out}: {len(table)} ratings by {table['rater'].nunique()} raters, {use}")
 
@@ -64,19 +65,22 @@ def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     return columns
 
 
-def finished(table: pd.DataFrame, scale: tuple[float, float] | None, rater: str | None, kind: str) -> pd.DataFrame:
-    """Stars on our scale, repeats numbered, and all columns that a table has.
+def finished(
+    table: pd.DataFrame, scale: tuple[float, float] | None, rater: str | None, kind: str, ours: tuple[float, float]
+) -> pd.DataFrame:
+    """Stars on the task's scale, repeats numbered, and all columns that a table has.
 
     Args:
         table: ``exam``, ``segmentation``, ``stars`` (text), ``row``, and perhaps ``rater``, ``view``, ``repeat``.
         scale: worst and best value of the source; values are stars if None.
         rater: who rated, where the table does not say.
         kind: of the ratings.
+        ours: lowest and highest rating of the task.
 
     Raises:
         ValueError: listing every value that is off the scale.
     """
-    low, high = scale or SCALE
+    low, high = scale or ours
     if low == high:
         raise ValueError(f"--scale takes the worst and the best value, got {low:g} twice")
     values = pd.to_numeric(table["stars"], errors="coerce")
@@ -87,7 +91,7 @@ def finished(table: pd.DataFrame, scale: tuple[float, float] | None, rater: str 
             for row, value in zip(table["row"][wrong], table["stars"][wrong], strict=True)
         ]
     )
-    stars = values if scale is None else SCALE[0] + (values - low) / (high - low) * (SCALE[1] - SCALE[0])
+    stars = values if scale is None else ours[0] + (values - low) / (high - low) * (ours[1] - ours[0])
     table = table.assign(stars=stars.round(6), kind=kind)
     if rater is not None and "rater" not in table:
         table["rater"] = rater
@@ -104,13 +108,13 @@ def finished(table: pd.DataFrame, scale: tuple[float, float] | None, rater: str 
     return table[[*_FIRST, *others]]
 
 
-def with_paths(table: pd.DataFrame, data: Path, label_scheme: str | None) -> pd.DataFrame:
+def with_paths(table: pd.DataFrame, data: Path, label_scheme: str | None, task: Task) -> pd.DataFrame:
     """Fill in where exams and segmentations lie.
 
     Raises:
         ValueError: listing exams and segmentations that the data set does not have.
     """
-    exams = {exam.name: exam for exam in find_data_set(data, label_scheme)}
+    exams = {exam.name: exam for exam in find_data_set(data, label_scheme, task=task)}
     by_end = {name.rpartition("/")[2]: exam for name, exam in exams.items()}
     problems, rows = [], []
     for name, segmentation in table[["exam", "segmentation"]].drop_duplicates().itertuples(index=False):
@@ -123,13 +127,13 @@ def with_paths(table: pd.DataFrame, data: Path, label_scheme: str | None) -> pd.
             found = ", ".join(exam.masks) or "none"
             problems.append(f"exam {name}: {len(fits)} segmentations fit {segmentation!r}, expected one of: {found}")
             continue
-        paths = {modality: written(str(exam.images[modality].absolute())) for modality in MODALITIES}
+        paths = {modality: written(str(exam.images[modality].absolute())) for modality in task.modalities}
         mask = written(str(exam.masks[fits[0]].absolute()))
         rows.append({"exam": name, "segmentation": segmentation, "path": mask, **paths})
     raise_problems(problems)
-    merged = table.drop(columns=[c for c in MODALITIES if c in table]).merge(pd.DataFrame(rows), how="left")
+    merged = table.drop(columns=[c for c in task.modalities if c in table]).merge(pd.DataFrame(rows), how="left")
     merged = merged.assign(name=merged["segmentation"], segmentation=merged["path"]).drop(columns="path")
-    first = ["exam", *PATHS]
+    first = ["exam", *paths_of(task)]
     return merged[[*first, *(name for name in merged if name not in first)]]
 
 

@@ -13,13 +13,16 @@ PAIR_COLUMNS = ("exam", "first", "second", "rater", "better", "left", "repeat")
 BETTER = ("first", "second", "same")
 
 
-def read_judgments(paths: Sequence[Path], scale: tuple[float, float], by: str | None = None) -> pd.DataFrame:
+def read_judgments(
+    paths: Sequence[Path], scale: tuple[float, float], by: str | None = None, task: str = ""
+) -> pd.DataFrame:
     """Read tables of ratings for a report.
 
     Args:
         paths: ``.csv`` or ``.parquet`` files with `COLUMNS`; they need not be tables that ``dqe train`` takes.
         scale: worst and best value.
         by: a further column that must be there.
+        task: name of what was rated; tables that name another are refused. Not asked if empty.
 
     Returns:
         ``item`` (``by``, exam, segmentation and view in one), ``exam``, ``segmentation``, ``view``, ``rater``,
@@ -30,7 +33,7 @@ def read_judgments(paths: Sequence[Path], scale: tuple[float, float], by: str | 
     """
     columns = (*COLUMNS, *([by] if by else []))
     table = pd.concat(
-        [read_table(path, columns, "table of ratings", ["stars"], OPTIONAL) for path in paths], ignore_index=True
+        [read_table(path, columns, "table of ratings", ["stars"], OPTIONAL, task) for path in paths], ignore_index=True
     )
     for name, default in zip(OPTIONAL, ("", "0", "human"), strict=True):
         table[name] = table[name].fillna("").replace("", default) if name in table else default
@@ -62,8 +65,8 @@ def read_judgments(paths: Sequence[Path], scale: tuple[float, float], by: str | 
     return found[["item", "exam", "segmentation", "view", "rater", "stars", "repeat", "kind", *([by] if by else [])]]
 
 
-def read_comparisons(path: Path) -> pd.DataFrame:
-    """Read a table of pairs, as ``dqe collect --mode pairs`` writes it.
+def read_comparisons(path: Path, task: str = "") -> pd.DataFrame:
+    """Read a table of pairs, as ``dqe collect --mode pairs`` writes it; ``task`` as in `read_judgments`.
 
     Returns:
         `PAIR_COLUMNS` (``repeat`` bool), ``first_name`` and ``second_name``: names without that of the exam, so that
@@ -73,7 +76,7 @@ def read_comparisons(path: Path) -> pd.DataFrame:
         TableError: a column is missing, or a value does not fit.
     """
     columns = (*PAIR_COLUMNS, "first_name", "second_name", "kind")
-    table = read_table(path, columns, "table of pairs")
+    table = read_table(path, columns, "table of pairs", task=task)
     raise_problems(
         [
             f"{row['row']}: {name} {row[name]!r}: expected one of {', '.join(allowed)}"

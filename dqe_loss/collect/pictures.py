@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dqe_loss.collect.study import Case, Study
-from dqe_loss.core.slicing import VIEWS
+from dqe_loss.collect.study import Case, Study, StudyDesign
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.outputs import write_together
@@ -75,13 +74,13 @@ class PictureFolder:
         jobs = _by_exam(missing)
         if not jobs:
             return
-        scheme = self.study.design.label_scheme
+        design = self.study.design
         if len(jobs) == 1 or workers == 1:
             for job in tqdm(jobs, desc="pictures", unit="exam", disable=None):
-                draw_exam(job, scheme)
+                draw_exam(job, design)
             return
         with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), _start_worker) as pool:
-            futures = [pool.submit(draw_exam, job, scheme) for job in jobs]
+            futures = [pool.submit(draw_exam, job, design) for job in jobs]
             try:
                 for future in tqdm(as_completed(futures), "pictures", len(futures), unit="exam", disable=None):
                     future.result()
@@ -90,14 +89,16 @@ class PictureFolder:
                 raise
 
 
-def draw_exam(drawings: Sequence[Drawing], label_scheme: str) -> None:
+def draw_exam(drawings: Sequence[Drawing], design: StudyDesign) -> None:
     """Draw cases of one exam, all in one frame; the file that says that a case is drawn is written last."""
     first = drawings[0][1]
     masks = tuple(file_at(case.mask) for _, case in drawings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of affines: dqe rate tells them
-        exam = read_exam(replace(first.paths, segmentations=masks), label_scheme=label_scheme)
-    for (stem, _), views in zip(drawings, draw_cases(exam, label_scheme, QUALITY).values(), strict=True):
+        paths = replace(first.paths(design.task), segmentations=masks)
+        exam = read_exam(paths, label_scheme=design.scheme, task=design.task)
+    drawn = draw_cases(exam, design.scheme, QUALITY, design.task)
+    for (stem, _), views in zip(drawings, drawn.values(), strict=True):
         contents = {stem.with_name(f"{stem.name}-{view.view}.webp"): view.strip for view in views}
         # Where the plane lies is left out: with it a rater could find the exam among others.
         told = [{name: value for name, value in vars(view).items() if name not in ("strip", "index")} for view in views]
@@ -115,14 +116,3 @@ def _by_exam(missing: Iterable[Drawing]) -> list[list[Drawing]]:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work
     torch.set_num_threads(1)
-
-
-def check_view(view: str) -> str:
-    """A view by its name.
-
-    Raises:
-        KeyError: there is no such view.
-    """
-    if view not in VIEWS:
-        raise KeyError(view)
-    return view

@@ -10,12 +10,16 @@ import pandas as pd
 from dqe_loss.collect.arguments import ReportArguments
 from dqe_loss.collect.comparisons import comparison_numbers
 from dqe_loss.collect.judgments import read_comparisons, read_judgments
-from dqe_loss.collect.reliability import Numbers, ReportSettings, reliability
-from dqe_loss.collect.report_page import render_comparisons, render_reliability, summary
-from dqe_loss.collect.study import STUDY, read_study
+from dqe_loss.collect.pairs_page import comparisons_summary, render_comparisons
+from dqe_loss.collect.reliability import reliability
+from dqe_loss.collect.report_page import ratings_summary, render_reliability
+from dqe_loss.collect.report_settings import WANTED, Numbers, ReportSettings
+from dqe_loss.collect.study_file import STUDY, is_begun, read_study
 from dqe_loss.collect.table import PAIRS, RATINGS, write_answers
 from dqe_loss.evaluate.summary import json_ready
 from dqe_loss.outputs import check_output_folder, encode, write_together
+from dqe_loss.task import GLIOMA, Task, find_task
+from dqe_loss.tasks.scale import step_of
 
 _LIBRARIES = ("dqe_loss", "numpy", "scipy", "pandas", "choix")
 
@@ -27,16 +31,15 @@ def report(arguments: ReportArguments) -> None:
         ValueError: a table cannot be used, or an option does not fit.
         OSError: a file cannot be written.
     """
-    if not arguments.wanted > 0 or arguments.resamples < 1 or arguments.seed < 0:
-        raise ValueError("expected --wanted above 0, --resamples of 1 or more, --seed of 0 or more")
-    if arguments.scale[0] >= arguments.scale[1]:
-        raise ValueError(
-            f"--scale takes the worst value and the best, got {arguments.scale[0]:g} {arguments.scale[1]:g}"
-        )
+    _check(arguments)
+    task = _task_of(arguments)
+    scale = arguments.scale or (task or GLIOMA).stars
     sources = [table_of(source) for source in arguments.source]
     out = arguments.out or sources[0].parent / "report"
     check_output_folder(out)
-    settings = ReportSettings(arguments.scale, arguments.wanted, arguments.resamples, arguments.seed)
+    wanted = WANTED * step_of(scale) if arguments.wanted is None else arguments.wanted
+    settings = ReportSettings(scale, wanted, arguments.resamples, arguments.seed)
+    name = task.name if task else ""
     numbers: Numbers = {
         "sources": [str(source) for source in sources],
         "settings": asdict(settings),
@@ -45,18 +48,44 @@ def report(arguments: ReportArguments) -> None:
     if any(source.name == PAIRS for source in sources):
         if len(sources) > 1:
             raise ValueError("pairs are reported one table at a time; give one")
-        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0]), arguments.seed)
-        page = render_comparisons(json_ready(numbers))
+        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.seed)
+        page, told = render_comparisons(json_ready(numbers)), comparisons_summary
     else:
-        judgments = read_judgments(sources, arguments.scale, arguments.by)
+        judgments = read_judgments(sources, scale, arguments.by, name)
         groups = _groups(judgments, arguments.by)
         numbers["groups"] = {name: reliability(part, settings) for name, part in groups.items()}
-        page = render_reliability(json_ready(numbers), groups)
+        page, told = render_reliability(json_ready(numbers), groups), ratings_summary
     ready = json_ready(numbers)
     content = json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     out.mkdir(parents=True, exist_ok=True)
     write_together({out / "reliability.json": encode(content), out / "index.html": encode(page)})
-    print(f"{summary(ready)}\n\nAll of it: {out / 'index.html'}")
+    print(f"{told(ready)}\n\nAll of it: {out / 'index.html'}")
+
+
+def _check(arguments: ReportArguments) -> None:
+    """Refuse what cannot work before anything is read."""
+    if (arguments.wanted is not None and not arguments.wanted > 0) or arguments.resamples < 1 or arguments.seed < 0:
+        raise ValueError("expected --wanted above 0, --resamples of 1 or more, --seed of 0 or more")
+    if arguments.scale and arguments.scale[0] >= arguments.scale[1]:
+        raise ValueError(
+            f"--scale takes the worst value and the best, got {arguments.scale[0]:g} {arguments.scale[1]:g}"
+        )
+
+
+def _task_of(arguments: ReportArguments) -> Task | None:
+    """The task that was named, or that of the studies; None where a scale says all that has to be known.
+
+    Raises:
+        ValueError: studies are of several tasks.
+    """
+    if arguments.task:
+        return find_task(arguments.task)
+    tasks = [read_study(source).design.task for source in arguments.source if source.is_dir() and is_begun(source)]
+    if any(task != tasks[0] for task in tasks):
+        raise ValueError(f"the studies are of the tasks {', '.join(task.name for task in tasks)}; report them apart")
+    if tasks:
+        return tasks[0]
+    return None if arguments.scale else GLIOMA
 
 
 def table_of(source: Path) -> Path:

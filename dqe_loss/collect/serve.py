@@ -4,17 +4,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
+from dqe_loss.collect.active import Reorder
 from dqe_loss.collect.app import CollectApp
 from dqe_loss.collect.journal import RaterJournal
 from dqe_loss.collect.links import claim_links
-from dqe_loss.collect.order import Trial, trials_of
+from dqe_loss.collect.order import trials_of
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
 from dqe_loss.collect.session import RaterSession
 from dqe_loss.collect.study import Study
@@ -22,10 +23,8 @@ from dqe_loss.collect.table import JOURNALS, journal_path, write_answers
 from dqe_loss.collect.volumes import VOLUMES
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
 _TABLE_EVERY = 30.0  # seconds
-
-Reorder = Callable[[str, list[Trial]], list[Trial]]
-"""From a rater and the trials in their random order to the order in which they are asked."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,22 @@ class Address:
     def url(self, port: int) -> str:
         """The beginning of every link."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.host in ("0.0.0.0", "::"):
-            host = socket.getfqdn()
+        if self.host in EVERYWHERE:
+            host = machine_name()
         return f"http{'s' if self.certificate else ''}://{host}:{port}"
+
+
+def machine_name() -> str:
+    """What others in the network may call this machine: its name, or where it has none its address to the outside."""
+    for name in (socket.getfqdn(), socket.gethostname()):
+        if name and not name.startswith(("localhost", "ip6-")):
+            return name
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+            outside.connect(("192.0.2.1", 9))  # an address of no machine: nothing is sent, but a way is chosen
+            return str(outside.getsockname()[0])
+    except OSError:
+        return "localhost"
 
 
 @contextmanager
@@ -103,6 +115,11 @@ def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None 
             done = session.progress()
             link = f"{address.url(port)}/r/{app.links[rater]}"
             print(f"{rater} ({done['done']} of {done['total']} done): {link}", flush=True)
+        if address.host in EVERYWHERE:
+            print(
+                f"If others cannot open a link, put this machine's IP address in place of {machine_name()}, and let "
+                f"port {port} through its firewall."
+            )
         print("Each link is a secret; Ctrl-C stops the server, and the same command goes on.", flush=True)
         server = uvicorn.Server(config)
         with _ended_by_signals(server), _keeping_table(study, folder, app), listener:

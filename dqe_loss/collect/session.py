@@ -12,7 +12,6 @@ from typing import Any
 from dqe_loss.collect.journal import RaterJournal, answers_of
 from dqe_loss.collect.order import Trial
 
-STARS = range(1, 7)
 BETTER = ("left", "right", "same")
 COMMENT_LIMIT = 2000
 _LONGEST = 600.0
@@ -28,13 +27,13 @@ class Answer:
     """What a rater said.
 
     Attributes:
-        verdict: stars from 1 to 6, or one of `BETTER`.
+        verdict: a value of the task's scale, or one of `BETTER`.
         comment: free text.
         tags: some of the study's.
         seconds: that the case was looked at, pauses left out, as the browser counts.
     """
 
-    verdict: int | str
+    verdict: float | str
     comment: str = ""
     tags: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -10,7 +10,7 @@ from dqe_loss.collect.journal import Entry, answers_of, read_entries
 from dqe_loss.collect.study import Case, Study
 from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.data.tables.table import write_table
-from dqe_loss.task import MODALITIES
+from dqe_loss.task import GLIOMA, Task
 
 JOURNALS = "journal"
 RATINGS, PAIRS = "ratings.csv", "pairs.csv"
@@ -36,7 +36,8 @@ def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> p
 
     Returns:
         The columns of a ratings table with absolute paths, ``view`` empty (all views were shown), and ``repeat``
-        (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``.
+        (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``; ``task``
+        where it is not the built-in one.
     """
     rows = []
     for rater, entry, repeat in _counted(answers):
@@ -44,8 +45,9 @@ def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> p
         row = {"exam": case.exam, "segmentation": case.mask, **case.images, "rater": rater, "view": ""}
         row |= {"stars": entry["verdict"], "kind": study.design.kind, "repeat": repeat, "name": case.segmentation}
         rows.append(row | _remarks(entry))
-    first = ["exam", "segmentation", *MODALITIES, "rater", "view", "stars", "kind", "repeat", "name"]
-    return pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"])
+    task = study.design.task
+    first = ["exam", "segmentation", *task.modalities, "rater", "view", "stars", "kind", "repeat", "name"]
+    return with_task(pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"]), task)
 
 
 def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.
     Returns:
         ``exam``, ``first`` and ``second`` (paths; in the order of the study, whatever was at the left), ``first_name``
         and ``second_name``, ``rater``, ``better`` (``first``, ``second``, ``same``), ``left`` (which was at the left),
-        ``kind``, ``repeat``, ``tags``, ``comment``, ``seconds``, ``time``.
+        ``kind``, ``repeat``, ``tags``, ``comment``, ``seconds``, ``time``, ``task`` as in `ratings_table`.
     """
     rows = []
     for rater, entry, repeat in _counted(answers):
@@ -68,7 +70,12 @@ def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.
         row |= {"better": better, "left": "first" if left == numbers[0] else "second", "kind": study.design.kind}
         rows.append(row | {"repeat": repeat} | _remarks(entry))
     first = ["exam", "first", "second", "first_name", "second_name", "rater", "better", "left", "kind", "repeat"]
-    return pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"])
+    return with_task(pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"]), study.design.task)
+
+
+def with_task(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The table with a column that names the task, where it is not the built-in one."""
+    return table if task == GLIOMA else table.assign(task=task.name)
 
 
 def write_answers(study: Study, folder: Path) -> tuple[Path, int]:
@@ -87,7 +94,7 @@ def write_answers(study: Study, folder: Path) -> tuple[Path, int]:
         write_table(table, path, PAIR_PATHS)
     else:
         table, path = ratings_table(study, answers), folder / RATINGS
-        write_ratings(table, path)
+        write_ratings(table, path, study.design.task)
     return path, len(table)
 
 

@@ -38,6 +38,11 @@ MINIMUM_CROP = GLIOMA.smallest_crop
 """Smallest side in voxels of a crop of the built-in task whose padded planes are rated (``benchmarks/patches.py``)."""
 
 
+def smallest_crop(task: Task) -> int:
+    """Smallest side in voxels of a crop whose padded planes are rated."""
+    return MINIMUM_CROP if task == GLIOMA else task.smallest_crop
+
+
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
     """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
 
@@ -504,7 +509,7 @@ class DQELoss(RatingTerm):
 
     @property
     def _smallest_crop(self) -> int:
-        return MINIMUM_CROP if self.task == GLIOMA else self.task.smallest_crop
+        return smallest_crop(self.task)
 
     def _large_enough(self, size: Sequence[int], in_place: bool) -> bool:
         return in_place or min(size) >= self._smallest_crop

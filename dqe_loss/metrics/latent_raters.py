@@ -15,9 +15,15 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, sparse, special, stats
 
+from dqe_loss.tasks.scale import levels_of
+
 Array = NDArray[np.float64]
 
+_STARS = (1.0, 6.0)
+"""The scale on which the model works; ratings on another one are taken to it, and the estimates back."""
 _GRID = np.linspace(-2.0, 9.0, 111)
+_FINEST = 20
+"""Steps of a scale on which every value between is rounded to the nearest."""
 _TYPICAL_SPREAD = 0.8
 """Stars; raters' noise is taken to be about that before any is seen (log-normal with a standard deviation of 1), and
 biases to be within a star (normal with standard deviation 1): weak, enough for few or perfect ratings (our choice)."""
@@ -54,7 +60,8 @@ def fit_latent(
     Args:
         items: ``(N,)`` what was rated. A rater may rate an item several times.
         raters: ``(N,)`` who rated.
-        stars: ``(N,)`` what was given; what is not a whole star is taken to the nearest quarter.
+        stars: ``(N,)`` what was given: values of the scale (`dqe_loss.tasks.scale.levels_of`), or others at equal
+            distances; what fits no more than 20 steps is taken to the nearest twentieth of the scale.
         groups: ``(N,)`` what items belong together, such as exams: intervals take them as one observation. Each item
             by itself if None.
         scale: least and largest value that can be given.
@@ -66,12 +73,36 @@ def fit_latent(
     Raises:
         ValueError: values are off the scale, or there are none.
     """
-    problem = _Problem.of(items, raters, stars, groups, scale)
+    given = np.asarray(stars, np.float64)
+    if not len(given) or not ((given >= scale[0]) & (given <= scale[1])).all():
+        raise ValueError(f"expected ratings from {scale[0]:g} to {scale[1]:g}, got none, or some that are not")
+    problem = _Problem.of(items, raters, (given - scale[0]) / (scale[1] - scale[0]), groups, _steps(given, scale))
     start = np.concatenate(
         [np.zeros(problem.raters - 1), np.full(problem.raters, np.log(_TYPICAL_SPREAD)), problem.prior]
     )
     found = optimize.minimize(problem.value, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return problem.describe(found.x)
+    return _on_scale(problem.describe(found.x), scale)
+
+
+def _steps(given: Array, scale: tuple[float, float]) -> int:
+    """How many steps the raters' scale had: those that the scale offers, or as few as all values fit."""
+    share = (given - scale[0]) / (scale[1] - scale[0])
+
+    def fits(steps: int) -> bool:
+        return bool(np.allclose(share * steps, np.rint(share * steps), rtol=0, atol=1e-6))
+
+    offered = len(levels_of(scale)) - 1
+    return next((steps for steps in (offered, *range(1, _FINEST)) if fits(steps)), _FINEST)
+
+
+def _on_scale(fit: LatentFit, scale: tuple[float, float]) -> LatentFit:
+    """Estimates on the model's scale, as the raters' scale has them."""
+    star = (scale[1] - scale[0]) / (_STARS[1] - _STARS[0])
+    lengths = [name for name in fit.raters if name != "ratings"]
+    raters = fit.raters.assign(**{name: star * fit.raters[name] for name in lengths})
+    place = scale[0] + star * (fit.items["quality"] - _STARS[0])
+    items = fit.items.assign(quality=place, sd=star * fit.items["sd"])
+    return LatentFit(raters, items, scale[0] + star * (fit.mean - _STARS[0]), star * fit.deviation)
 
 
 @dataclass(frozen=True)
@@ -91,17 +122,14 @@ class _Problem:
     prior: Array
 
     @classmethod
-    def of(
-        cls, items: ArrayLike, raters: ArrayLike, stars: ArrayLike, groups: ArrayLike | None, scale: tuple[float, float]
-    ) -> "_Problem":
-        given = np.asarray(stars, np.float64)
-        if not len(given) or not ((given >= scale[0]) & (given <= scale[1])).all():
-            raise ValueError(f"expected ratings from {scale[0]:g} to {scale[1]:g}, got none, or some that are not")
-        step = 1.0 if (given == np.rint(given)).all() else 0.25
-        centers = np.arange(scale[0], scale[1] + step / 2, step)
+    def of(cls, items: ArrayLike, raters: ArrayLike, share: Array, groups: ArrayLike | None, steps: int) -> "_Problem":
+        """Count ratings, given as shares ``(N,)`` of a scale of so many steps."""
+        given = _STARS[0] + share * (_STARS[1] - _STARS[0])
+        centers = np.linspace(*_STARS, steps + 1)
+        step = centers[1] - centers[0]
         edges = np.stack([centers - step / 2, centers + step / 2], 1)
         edges[0, 0], edges[-1, 1] = -np.inf, np.inf
-        level = np.rint((given - scale[0]) / step).astype(int)
+        level = np.rint(share * steps).astype(int)
         item, item_names = pd.factorize(np.asarray(items, dtype=object))
         rater, rater_names = pd.factorize(np.asarray(raters, dtype=object), sort=True)
         shape = (len(item_names), len(rater_names) * len(centers))

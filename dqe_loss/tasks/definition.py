@@ -1,5 +1,6 @@
 """What a task is: all that rating, training and auditing must know of what is segmented, checked as a whole."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
@@ -12,6 +13,7 @@ VIEWS = ("axial", "coronal", "sagittal")
 NO_NAMES = (
     *("mask", "brain", "survey", "mean", "spread", "lowest", "exam", "segmentation", "reference", "rater", "view"),
     *("stars", "kind", "task", "warnings", "error", "label_scheme", "unit", "look", "checkpoint", "labels", "dice"),
+    *("repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
 )
 """Words with a meaning of their own in tables and options."""
 
@@ -91,7 +93,7 @@ class Task:
         shown: modalities in pictures, in this order; all if empty.
         subject: what is segmented, in a word.
         titles: names for readers, of modalities, tissues and regions.
-        colors: colors of regions and tissues in pictures.
+        colors: colors of regions and tissues in pictures, such as ``#E69F00``.
         spurious: how often a false piece is of which tissue; equally often if empty.
         taken_for: what a tissue that was not recognized is labeled; background if it is not named.
         files: how files are named.
@@ -295,6 +297,9 @@ def problems_of(task: Task) -> list[str]:
     known("shown", set(task.shown), task.modalities)
     known("spurious", set(task.spurious), task.tissues)
     known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
+    for name, color in task.colors.items():
+        told = isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
+        expect(bool(told), f"colors: {name} must be a color such as #E69F00, got {color!r}")
     for what in ("endings", "images"):
         known(f"files.{what}", set(getattr(task.files, what)), task.modalities)
     known("files.channels", set(task.files.channels), task.modalities)

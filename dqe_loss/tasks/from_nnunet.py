@@ -35,7 +35,7 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
     try:
         content = json.loads(path.read_bytes())
         channels = content.get("channel_names", content.get("modality"))
-        modalities = [_identifier(str(channels[str(number)])) for number in range(len(channels))]
+        modalities = [identifier(str(channels[str(number)])) for number in range(len(channels))]
         labels = named_labels(content["labels"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -56,18 +56,18 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
 
 def named_labels(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name to numbers of each label, whichever version wrote them; background, and voxels to ignore, are left out."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for key, value in labels.items():
         name, numbers = (str(value), int(key)) if str(key).isdecimal() else (str(key), value)
         listed = tuple(int(number) for number in (numbers if isinstance(numbers, list) else [numbers]))
         if listed != (0,) and name.lower() != "ignore":
-            found[name] = listed
+            found[name] = found.get(name, ()) + listed  # in version 1 two labels may have one name
     return found
 
 
 def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Labels by tissue, and regions: those of the file, and all of it together where there are several."""
-    regions = {_identifier(name): numbers for name, numbers in labels.items()}
+    regions = {identifier(name): numbers for name, numbers in labels.items()}
     alone = {numbers[0]: name for name, numbers in regions.items() if len(numbers) == 1}
     numbers = sorted(set(chain.from_iterable(regions.values())))
     tissue = {number: alone.get(number, f"label_{number}") for number in numbers}
@@ -77,6 +77,6 @@ def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any
     return {"labels": {name: number for number, name in tissue.items()}, "regions": parts}
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
     """A name as tables and options take it: small letters, digits and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"

@@ -6,10 +6,10 @@ are free text: what is not understood says nothing.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dqe_loss.tasks.from_nnunet import named_labels
 from dqe_loss.tasks.glioma import GLIOMA
 from dqe_loss.tasks.label_scheme import LabelScheme
 
@@ -79,14 +79,16 @@ def read_tissues(path: Path) -> Tissues:
 def tissues_of(labels: Any) -> Tissues:
     """What the ``labels`` of a ``dataset.json`` say; nothing where they are not understood."""
     try:
-        named = list(_named_labels(labels))
+        named = named_labels(labels)
     except (ValueError, TypeError, AttributeError):
         return {}
     found: dict[str, set[int]] = {}
-    for name, numbers in named:
+    for name, numbers in named.items():
         if kind := kind_of(name):
             found.setdefault(kind, set()).update(numbers)
-    if all(len(numbers) == 1 for _, numbers in named) and {"edema", "core", "enhancing"} == set(found) - {"cavity"}:
+    if all(len(numbers) == 1 for numbers in named.values()) and {"edema", "core", "enhancing"} == set(found) - {
+        "cavity"
+    }:
         found["necrosis"] = found.pop("core")  # labels exclude each other: what is left of the core
     core, whole, enhancing = (found.get(name, set()) for name in ("core", "whole", "enhancing"))
     if core and enhancing < core:
@@ -97,15 +99,6 @@ def tissues_of(labels: Any) -> Tissues:
     # A label of two tissues, or regions that do not lie in one another: not understood.
     nested = not (whole or core) or enhancing < core < whole or (not whole and enhancing < core)
     return dict(tissues) if nested and len(dict(tissues)) == len(tissues) else {}
-
-
-def _named_labels(labels: Mapping[str, Any]) -> Iterator[tuple[str, list[int]]]:
-    """Name and numbers of each label, whichever version wrote them; background is left out."""
-    for key, value in labels.items():
-        name, numbers = (str(value), int(key)) if key.isdecimal() else (key, value)
-        listed = [int(number) for number in (numbers if isinstance(numbers, list) else [numbers])]
-        if listed != [0]:
-            yield name, listed
 
 
 def kind_of(name: str) -> str | None:

@@ -36,6 +36,9 @@ def outlines_of(task: Task) -> dict[str, tuple[str, str, float]]:
 OUTLINES = outlines_of(GLIOMA)
 """Those of the built-in task."""
 
+_HUNG = ("L", "P", "S")
+"""Where the axes run to that `hang` takes arrays to have."""
+
 WINDOW = (0.5, 99.5)
 """Percentiles of the brain's intensities in the plane that are black and white."""
 
@@ -51,6 +54,24 @@ def hung_plane(volume: NDArray[Any], view: str, center: Sequence[int], box: Box)
     """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown."""
     axis = VIEW_AXIS[view]
     return hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
+
+
+def upright(plane: NDArray[Any], view: str, codes: Sequence[str]) -> NDArray[Any]:
+    """A plane as `hang` gives it, turned around where its file runs against LPS, so that it hangs as all others.
+
+    Args:
+        plane: (height, width).
+        view: which it is.
+        codes: where the array's axes run to, such as ``("R", "A", "S")``, as nibabel's ``aff2axcodes`` says.
+    """
+    columns, rows = (axis for axis in range(3) if axis != VIEW_AXIS[view])
+    against = [code != usual for code, usual in zip(codes, _HUNG, strict=True)]
+    return plane[:: -1 if against[rows] else 1, :: -1 if against[columns] else 1]
+
+
+def can_be_turned(codes: Sequence[str]) -> bool:
+    """Whether the axes are left-right, front-back, top-bottom in this order, whichever way each runs."""
+    return all(code in ends for code, ends in zip(codes, ("LR", "AP", "IS"), strict=True))
 
 
 def window(values: NDArray[Any], percentiles: tuple[float, float] = WINDOW) -> tuple[float, float]:

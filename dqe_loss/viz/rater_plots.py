@@ -11,27 +11,31 @@ from dqe_loss.viz.plots import BLUE, ORANGE, RED
 Array = NDArray[np.float64]
 
 
-def plot_disagreement(means: ArrayLike, deviations: ArrayLike, *, unit: str, seed: int = 0) -> Figure:
+def plot_disagreement(
+    means: ArrayLike, deviations: ArrayLike, *, unit: str, lowest: float = 1.0, step: float = 1.0, seed: int = 0
+) -> Figure:
     """How far raters are apart, over how good they find a segmentation (after the paper's Figure 4).
 
     Args:
         means: ``(N,)`` mean rating of each segmentation that several rated.
         deviations: ``(N,)`` standard deviation of its ratings.
         unit: what ratings are.
+        lowest: rating of the scale.
+        step: of the scale.
         seed: of the points' jitter, without which equal ones hide each other.
 
     Returns:
-        The figure: a point for each segmentation, and the root mean square for each star.
+        The figure: a point for each segmentation, and the root mean square for each value of the scale.
     """
     x, y = np.asarray(means, np.float64), np.asarray(deviations, np.float64)
-    jitter = np.random.default_rng(seed).uniform(-0.04, 0.04, (2, len(x)))
+    jitter = np.random.default_rng(seed).uniform(-0.04 * step, 0.04 * step, (2, len(x)))
     figure = Figure(figsize=(7.0, 3.8), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.scatter(x + jitter[0], y + jitter[1], s=16, color=BLUE, alpha=0.45, linewidths=0, label="segmentations")
-    stars = np.floor(x + 0.5)
+    stars = lowest + step * np.floor((x - lowest) / step + 0.5)
     levels = np.unique(stars)
     squares = [float(np.sqrt((y[stars == level] ** 2).mean())) for level in levels]
-    axes.plot(levels, squares, color=RED, marker="o", linewidth=2, label="root mean square by star")
+    axes.plot(levels, squares, color=RED, marker="o", linewidth=2, label="root mean square")
     axes.set(xlabel=f"mean rating ({unit})", ylabel=f"standard deviation of raters ({unit})")
     _finish(figure)
     return figure

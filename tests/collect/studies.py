@@ -11,6 +11,7 @@ from dqe_loss.collect.pictures import PICTURES, PictureFolder
 from dqe_loss.collect.serve import opened
 from dqe_loss.collect.study import Study, StudyDesign, cases_of
 from dqe_loss.data.discovery.data_set import find_data_set
+from dqe_loss.task import GLIOMA
 
 MASKS = ("seg-a", "seg-b", "seg-c")
 ORIGIN = "http://testserver"
@@ -25,8 +26,9 @@ def write_data(folder: Path, exams: int = 4, masks: tuple[str, ...] = MASKS) -> 
 
 def begin(folder: Path, data: Path, raters=("ann", "bob"), training: Path | None = None, **design) -> Study:
     """A study whose pictures are drawn."""
-    practice = cases_of(find_data_set(training, "brats")) if training else []
-    study = begin_study(folder, StudyDesign(**design), cases_of(find_data_set(data, "brats")), practice, raters)
+    task = design.get("task", GLIOMA)
+    shown, practice = (cases_of(find_data_set(d, None, task=task), task) if d else [] for d in (data, training))
+    study = begin_study(folder, StudyDesign(**design), shown, practice, raters)
     PictureFolder(folder / PICTURES, study).draw_missing(1)
     return study
 

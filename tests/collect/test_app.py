@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 from collections import Counter
 
@@ -21,7 +22,9 @@ from dqe_loss.collect.headers import HEADERS
 from dqe_loss.collect.links import LINKS, rater_of
 from dqe_loss.collect.order import trials_of
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
-from dqe_loss.collect.study import StudyDesign, cases_of, read_study, write_study
+from dqe_loss.collect.serve import Address
+from dqe_loss.collect.study import StudyDesign, cases_of
+from dqe_loss.collect.study_file import read_study, write_study
 from dqe_loss.collect.table import journal_path, ratings_table, read_answers, write_answers
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
@@ -358,7 +361,7 @@ def test_links(study, folder):
     assert all(len(secret) > 40 for secret in links.values())
     assert rater_of(links["bob"], links) == "bob"
     assert rater_of("", links) is rater_of(links["bob"] + " ", links) is rater_of("\udcff", links) is None
-    longer, _ = go_on(folder, None, [], ["eve"], False)
+    longer, _ = go_on(read_study(folder), folder, None, [], ["eve"], False)
     with serving(longer, folder) as (app, raters):
         assert app.links.items() > links.items()
         assert raters["eve"].state()["progress"]["done"] == 0
@@ -392,15 +395,15 @@ def test_volumes_for_3d(study, folder):
 def test_a_file_that_has_changed_is_told(study, folder, data, tmp_path):
     copy = write_data(tmp_path / "data")
     study = begin(tmp_path / "other", copy)
-    assert go_on(tmp_path / "other", None, [], [], False) == (study, 0)
+    assert go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False) == (study, 0)
     os.utime(copy / "hospital-1" / "seg-b.nii.gz", (time.time(), time.time()))
-    go_on(tmp_path / "other", None, [], [], False)  # touched is not changed
+    go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)  # touched is not changed
     (copy / "hospital-1" / "seg-b.nii.gz").write_bytes((copy / "hospital-2" / "seg-b.nii.gz").read_bytes())
     with pytest.raises(ValueError, match=r"seg-b\.nii\.gz: this file, .* exam hospital-1, is not as it was"):
-        go_on(tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
     (copy / "hospital-1" / "seg-b.nii.gz").unlink()
     with pytest.raises(ValueError, match="is not as it was"):
-        go_on(tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
 
 
 def test_new_segmentations_join_only_if_asked(tmp_path):
@@ -413,8 +416,8 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
     write_data(tmp_path / "more", 1, ("seg-z",))
     (tmp_path / "more" / "hospital-0").rename(copy / "hospital-9")
     cases = cases_of(find_data_set(copy, "brats"))
-    assert go_on(folder, None, cases, [], False) == (study, 1)
-    longer, left = go_on(folder, None, cases, [], True)
+    assert go_on(read_study(folder), folder, None, cases, [], False) == (study, 1)
+    longer, left = go_on(read_study(folder), folder, None, cases, [], True)
     assert (len(longer.cases), left) == (7, 0)
     assert read_study(folder) == longer
     PictureFolder(folder / PICTURES, longer).draw_missing(1)
@@ -426,7 +429,7 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
 
 def test_another_design_is_refused(study, folder, data):
     with pytest.raises(ValueError, match=r"holds a study with another seed \(seed was 0, is 1\)"):
-        go_on(folder, StudyDesign(tags=TAGS, repeats=0.25, seed=1), [], [], False)
+        go_on(read_study(folder), folder, StudyDesign(tags=TAGS, repeats=0.25, seed=1), [], [], False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "format: 9", "format: 1\ncases: 3", "{"])
@@ -440,3 +443,23 @@ def test_a_damaged_study_is_told(study, folder, text):
 def test_names_of_raters_are_names_of_files(tmp_path, data, name):
     with pytest.raises(ValueError, match="--raters takes names"):
         begin(tmp_path / "r", data, raters=("ann", name))
+
+
+@pytest.mark.parametrize(
+    ("full", "short", "expected"),
+    [
+        ("reading-room.lab.example", "reading-room", "reading-room.lab.example"),
+        ("localhost", "reading-room", "reading-room"),
+        ("localhost.localdomain", "localhost", None),
+    ],
+)
+def test_links_for_the_network_name_the_machine(monkeypatch, full, short, expected):
+    monkeypatch.setattr(socket, "getfqdn", lambda: full)
+    monkeypatch.setattr(socket, "gethostname", lambda: short)
+    url = Address("0.0.0.0", 8765).url(8765)
+    if expected:
+        assert url == f"http://{expected}:8765"
+    else:  # an address, unless the machine has no network at all
+        assert re.fullmatch(r"http://(\d+\.\d+\.\d+\.\d+|localhost):8765", url)
+    assert Address("127.0.0.1", 8765).url(8765) == "http://127.0.0.1:8765"
+    assert Address("::1", 8765).url(8765) == "http://[::1]:8765"

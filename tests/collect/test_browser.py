@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 from chromium import headless
 from PIL import Image
+from small_tasks import FLAT, write_data_set
 from studies import begin, write_data
 
+from dqe_loss.cli import main as dqe
 from dqe_loss.collect.order import trials_of
-from dqe_loss.collect.study import read_study
+from dqe_loss.collect.study_file import read_study
 from dqe_loss.collect.table import journal_path, read_answers
 from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.task import BLOBS
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 TAGS = ("enhancing rim missed", "edema too large")
@@ -68,9 +71,9 @@ def served(tmp_path, data):
     """Begins a study and serves it; stops what still runs."""
     servers = []
 
-    def serve(*options, name="ratings", **design):
-        folder = tmp_path / name
-        begin(folder, data, **design)
+    def serve(*options, of=data, **design):
+        folder = tmp_path / "ratings"
+        begin(folder, of, **design)
         servers.append(Server(folder, *options))
         return servers[-1]
 
@@ -278,3 +281,50 @@ def test_names_for_screen_readers_and_light(served, tab_of):
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.get_by_role("button", name="Light").click()
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+def test_another_task(served, tab_of, tmp_path):
+    """Blobs: one scan, one region in the task's color, whose planes fill the page; in 3D, too."""
+    simulate = "simulate --task blobs --phantoms 2 --segmentations 2 --raters 1 --workers 1 --out"
+    assert dqe([*simulate.split(), str(tmp_path / "sim")]) == 0
+    server = served(of=tmp_path / "sim" / "ratings.csv", task=BLOBS, raters=("ann",), repeats=0.0)
+    tab = tab_of(server.links["ann"])
+    assert "the center of the segmentation (blob)" in tab.locator("#intro").inner_text()
+    begin_rating(tab)
+    assert tab.locator(".legend").inner_text() == "blob"
+    panels = [tab.get_by_role("img", name=f"{view} plane, scan") for view in BLOBS.views]
+    assert all(panel.bounding_box()["height"] > 150 for panel in panels)
+    color = tuple(int(BLOBS.color("blob")[i : i + 2], 16) for i in (1, 3, 5))
+    stroke = "getComputedStyle(document.querySelector('.plane path')).stroke"
+    assert tab.evaluate(stroke) == "rgb({}, {}, {})".format(*color)
+    letters = panels[0].locator("text").first.bounding_box()
+    assert letters["height"] < 0.2 * panels[0].bounding_box()["height"]
+    tab.keyboard.press("v")
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_timeout(500)
+    assert tab.locator("#scan option").all_inner_texts() == ["scan"]
+    shown = Image.open(io.BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
+    red, _, blue = (channel / 255 for channel in color)
+    assert any((r - b) * (red - blue) > 60 for _, (r, _, b) in shown.getcolors(10**7))
+    tab.keyboard.press("Escape")
+    for _ in range(len(read_study(server.folder).cases)):
+        press(tab, "5")
+    server.stop()
+    assert set(read_ratings([server.folder / "ratings.csv"], BLOBS)["stars"]) == {5}
+
+
+def test_single_planes_from_0_to_1(served, tab_of, tmp_path):
+    server = served(of=write_data_set(tmp_path / "photographs", FLAT, 3), task=FLAT, raters=("ann",), repeats=0.0)
+    tab = tab_of(server.links["ann"])
+    assert "Rate each segmentation from 0 (very bad) to 1 (very good)." in tab.locator("#intro").inner_text()
+    begin_rating(tab)
+    assert tab.get_by_role("button", name="3D").count() == 0
+    assert tab.get_by_role("img").count() == 1
+    tab.keyboard.press("v")  # there is no volume to scroll through
+    press(tab, "3")
+    tab.wait_for_selector("body[data-ready]")
+    tab.get_by_role("button", name="1 of 1 stars: very good").click()
+    tab.wait_for_function("document.body.dataset.done === '2'")
+    press(tab, "1")
+    server.stop()
+    assert sorted(read_ratings([server.folder / "ratings.csv"], FLAT)["stars"]) == [0.0, 0.4, 1.0]

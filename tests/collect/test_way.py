@@ -11,7 +11,7 @@ from studies import serving
 from dqe_loss import DQELoss
 from dqe_loss.cli import main as dqe
 from dqe_loss.collect.order import trials_of
-from dqe_loss.collect.study import read_study
+from dqe_loss.collect.study_file import read_study
 from dqe_loss.data.phantom import make_phantom
 
 pytestmark = pytest.mark.slow

@@ -114,13 +114,28 @@ def fitted(stars):
 def test_the_gradient_is_that_of_the_likelihood():
     _, stars = judged(0, 15)
     item, rater = np.indices(stars.shape)
-    problem = _Problem.of(item.ravel(), rater.ravel(), stars.ravel(), None, (1, 6))
+    problem = _Problem.of(item.ravel(), rater.ravel(), (stars.ravel() - 1) / 5, None, 5)
     rng = np.random.default_rng(1)
     for _ in range(3):
         at = np.concatenate([rng.normal(0, 0.5, 9), [3.5, 0.2]])
         step = 1e-5 * np.eye(len(at))
         numeric = [(problem.value(at + s)[0] - problem.value(at - s)[0]) / 2e-5 for s in step]
         assert problem.value(at)[1] == pytest.approx(numeric, abs=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "star"), [((0.0, 1.0), 0.2), ((0.0, 100.0), 20.0), ((1.0, 6.0), 1.0)])
+def test_estimates_follow_the_scale(scale, star):
+    """The same ratings on another scale: the same raters and segmentations, in its units."""
+    _, stars = judged(0, 15)
+    item, rater = (index.ravel() for index in np.indices(stars.shape))
+    expected = fit_latent(item, rater, stars.ravel())
+    found = fit_latent(item, rater, scale[0] + star * (stars.ravel() - 1), scale=scale)
+    assert found.raters["bias"].to_numpy() == pytest.approx(star * expected.raters["bias"].to_numpy(), abs=1e-3 * star)
+    for name in ("spread", "spread_low", "spread_high"):
+        assert found.raters[name].to_numpy() == pytest.approx(star * expected.raters[name].to_numpy(), rel=1e-3)
+    quality = scale[0] + star * (expected.items["quality"].to_numpy() - 1)
+    assert found.items["quality"].to_numpy() == pytest.approx(quality, abs=1e-3 * star)
+    assert found.deviation == pytest.approx(star * expected.deviation, rel=1e-3)
 
 
 def test_bias_and_noise_are_recovered_within_the_intervals():

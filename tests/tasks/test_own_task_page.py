@@ -29,6 +29,7 @@ SMALL = {
     "train": "--epochs 1 --batch 6 --micro-batch 6 --workers 0 --augmentation.no-enabled",
     "evaluate": "--resamples 10",
     "audit": "--parts absurd",
+    "collect": "--draw-only --workers 1",
     "rate": "",
     "curate": "",
     "task": "",

@@ -18,9 +18,10 @@ from scipy import ndimage
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.curate.decide import Rule, decide
 from dqe_loss.data.exams import Exam
+from dqe_loss.task import GLIOMA
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import flag_rows, render_cases
-from dqe_loss.viz.cases.pictures import SHOWN, ViewPicture, draw_cases, outline_path
+from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases, outline_path
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAN = np.nan
@@ -92,7 +93,7 @@ def test_planes_are_hung_as_radiologists_do():
         width, height = view.size
         assert (width, height) == (SHAPE[across], SHAPE[down])
         strip = np.asarray(Image.open(io.BytesIO(view.strip)).convert("L"))
-        assert strip.shape == (height, len(SHOWN) * width)
+        assert strip.shape == (height, len(GLIOMA.pictured) * width)
         panel = strip[:, :width]
         assert panel[:4, center[across]].min() > 200  # up: in front in axial planes, above in the others
         assert panel[-4:, center[across]].max() < 100

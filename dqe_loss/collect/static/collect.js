@@ -48,14 +48,18 @@
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${view.view} plane, ${label}` });
     const total = width * settings.shown.length;
     svg.append(element("image", { href: source, x: -i * width, width: total, height, preserveAspectRatio: "none" }));
+    // Letters are as large beside a small scan as beside a large one.
+    const letter = 0.06 * Math.min(width, height);
+    const write = (text, x, y, more = {}) => svg.append(element("text", { x, y, "font-size": letter, ...more }, text));
     const lines = element("g", { transform: `scale(${view.spacing[0] / 2} ${view.spacing[1] / 2})` });
     for (const [region, color, thickness] of settings.outlines) {
       if (view.outlines[region]) lines.append(element("path", { d: view.outlines[region], stroke: color, "stroke-width": thickness + 0.4 }));
     }
-    svg.append(lines, element("text", { x: 3, y: height - 4 }, label));
+    svg.append(lines);
+    write(label, letter / 3, height - 0.45 * letter);
     if (view.letters[0]) {
-      svg.append(element("text", { x: 3, y: height / 2 }, view.letters[0]));
-      svg.append(element("text", { x: width / 2, y: 10, "text-anchor": "middle" }, view.letters[1]));
+      write(view.letters[0], letter / 3, height / 2);
+      write(view.letters[1], width / 2, 1.1 * letter, { "text-anchor": "middle" });
     }
     return svg;
   }
@@ -122,7 +126,7 @@
     find("done").hidden = Boolean(asked);
     stage.hidden = !asked || state.paused;
     find("controls").hidden = !asked || state.paused;
-    find("open3d").disabled = !asked;
+    if (find("open3d")) find("open3d").disabled = !asked;
     if (asked && !same) {
       await draw(asked);
       state.spent = 0;
@@ -141,7 +145,7 @@
     forget([asked?.id, next.ahead?.id].filter(Boolean));
     if (next.ahead) {
       for (let side = 0; side < next.ahead.sides; side++) {
-        for (const view of ["axial", "coronal", "sagittal"]) picture(address(next.ahead.id, side, view)).catch(() => {});
+        for (const view of settings.views) picture(address(next.ahead.id, side, view)).catch(() => {});
       }
     }
   }
@@ -276,11 +280,13 @@
       if (!viewer) {
         viewer = new window.niivue.Niivue({ dragAndDropEnabled: false, show3Dcrosshair: true, loadingText: "", isRadiologicalConvention: true });
         await viewer.attachToCanvas(find("canvas"));
+        // Of n regions the first is drawn with the n-th part of the scale, and so on; 0 is nothing.
         const regions = settings.outlines.map(([, color]) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16)));
         const channel = (i) => [0, ...regions.map((color) => color[i])];
-        viewer.addColormap("regions", { R: channel(0), G: channel(1), B: channel(2), A: [0, 255, 255, 255], I: [0, 85, 170, 255] });
+        const places = [0, ...regions.keys()].map((_, i) => Math.round((255 * i) / regions.length));
+        viewer.addColormap("regions", { R: channel(0), G: channel(1), B: channel(2), A: places.map((i) => (i ? 255 : 0)), I: places });
       }
-      await viewer.loadVolumes([at(scan), { ...at("mask"), colormap: "regions", opacity: find("mask").checked ? 0.5 : 0, cal_min: 0, cal_max: 3 }]);
+      await viewer.loadVolumes([at(scan), { ...at("mask"), colormap: "regions", opacity: find("mask").checked ? 0.5 : 0, cal_min: 0, cal_max: settings.outlines.length }]);
       viewer.setColormap(viewer.volumes[1].id, "regions");
       viewer.setInterpolation(true);
       goTo(viewer.volumes[1]);
@@ -293,7 +299,7 @@
   }
 
   function open3d() {
-    if (!state.now?.case || state.paused || state.busy) return;
+    if (!find("volume") || !state.now?.case || state.paused || state.busy) return;
     delete find("volume").dataset.loaded;
     find("volume").showModal();
     showVolume();
@@ -303,7 +309,7 @@
 
   const verdicts = settings.pairs
     ? { 1: "left", ArrowLeft: "left", 2: "right", ArrowRight: "right", 3: "same", ArrowDown: "same" }
-    : Object.fromEntries([1, 2, 3, 4, 5, 6].map((star) => [star, star]));
+    : Object.fromEntries(settings.answers);
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -339,7 +345,6 @@
   for (const button of document.querySelectorAll(".tag")) button.addEventListener("click", () => toggleTag(button));
   for (const key of document.querySelectorAll(".key")) key.style.setProperty("--key", settings.outlines.find(([region]) => region === key.dataset.region)[1]);
   for (const name of ["outlines", "opacity", "brightness", "contrast"]) find(name).addEventListener("input", look);
-  for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
   find("undo").addEventListener("click", undo);
   find("pause").addEventListener("click", () => pause());
   find("resume").addEventListener("click", () => pause(false));
@@ -350,11 +355,14 @@
   find("help").addEventListener("click", introduce);
   find("begin").addEventListener("click", () => find("intro").close());
   find("intro").addEventListener("close", () => { arm(); clock(); stage.focus(); });
-  find("open3d").addEventListener("click", open3d);
-  find("close3d").addEventListener("click", () => find("volume").close());
-  find("volume").addEventListener("close", () => stage.focus());
-  for (const name of ["scan", "side"]) find(name)?.addEventListener("change", showVolume);
-  find("mask").addEventListener("change", () => viewer?.volumes[1] && viewer.setOpacity(1, find("mask").checked ? 0.5 : 0));
+  if (find("volume")) {
+    for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
+    find("open3d").addEventListener("click", open3d);
+    find("close3d").addEventListener("click", () => find("volume").close());
+    find("volume").addEventListener("close", () => stage.focus());
+    for (const name of ["scan", "side"]) find(name)?.addEventListener("change", showVolume);
+    find("mask").addEventListener("change", () => viewer?.volumes[1] && viewer.setOpacity(1, find("mask").checked ? 0.5 : 0));
+  }
   document.addEventListener("visibilitychange", clock);
 
   async function begin() {
@@ -362,6 +370,7 @@
     try { stored = localStorage.getItem("theme"); } catch { /* a browser that keeps nothing */ }
     if (stored === "light") theme("light");
     look();
+    stage.style.setProperty("--views", settings.views.length);
     introduce();
     try {
       await show(await ask("/case"));

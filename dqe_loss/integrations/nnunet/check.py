@@ -21,13 +21,13 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dqe_loss.integrations.nnunet.fit import Fit, check_configuration, fit, read_modalities
+from dqe_loss.integrations.nnunet.fit import fit, read_modalities
+from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.integrations.nnunet.term import NnunetTerm
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
 from dqe_loss.losses.self_check import low_stars
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.task import GLIOMA
-from dqe_loss.tasks.glioma_nnunet import read_labels
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.task import GLIOMA, Task
 
 TRAINERS = Path(__file__).parent / "trainers"
 """The folder for ``nnUNet_extTrainer``."""
@@ -37,7 +37,7 @@ TRAINER = "nnUNetTrainerDQE"
 EXPORT = f"export {VARIABLE}=$(dqe nnunet path)"
 BRATS_AXES = "LPS"
 FOREGROUND = 0.33
-"""Share of patches that nnU-Net puts on the tumor."""
+"""Share of patches that nnU-Net puts on what is segmented."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Finding:
     fits: bool = True
 
 
-def check_data_set(name: str, plans_name: str, configurations: Sequence[str], patches: int) -> Iterator[Finding]:
+def check_data_set(
+    name: str, plans_name: str, configurations: Sequence[str], patches: int, surrogate: Surrogate
+) -> Iterator[Finding]:
     """Look at a data set of nnU-Net's.
 
     Args:
@@ -63,6 +65,7 @@ def check_data_set(name: str, plans_name: str, configurations: Sequence[str], pa
         plans_name: name of its plans.
         configurations: those that have to fit; if none are named, one of the plans' has to.
         patches: how many training patches to rate the targets of; 0 for none.
+        surrogate: that rates; its task says what fits.
 
     Yields:
         What was found.
@@ -70,18 +73,19 @@ def check_data_set(name: str, plans_name: str, configurations: Sequence[str], pa
     Raises:
         ValueError: if there is no such data set, or no such configuration.
     """
-    folder = find_folder(name)
+    folder, task = find_folder(name), surrogate.config.task
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     yield Finding("data set", str(folder))
     sound = True
     for subject, read in (("channels", _modalities), ("labels", _labels)):
         try:
-            yield Finding(subject, read(dataset_json))
+            yield Finding(subject, read(dataset_json, task))
         except ValueError as error:
             sound = False
             yield Finding(subject, str(error), fits=False)
     yield find_trainer()
-    yield from _look_at_axes(folder.name, dataset_json)
+    if task == GLIOMA:  # whose files have known axes
+        yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
         yield Finding("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
@@ -90,14 +94,15 @@ def check_data_set(name: str, plans_name: str, configurations: Sequence[str], pa
     if unknown := [one for one in configurations if one not in plans.available_configurations]:
         known = ", ".join(plans.available_configurations)
         raise ValueError(f"{path}: has no configuration {unknown[0]}, only {known}; name one of these")
-    found = [_check_configuration(plans, one, dataset_json) for one in configurations or plans.available_configurations]
+    named = configurations or plans.available_configurations
+    found = [_check_configuration(plans, one, dataset_json, task) for one in named]
     # Where nobody said which, those that do not fit are no error as long as there is one that does.
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Finding(finding.subject, finding.text, finding.fits or forgiven)
     for finding in found:
         if sound and finding.fits and patches:
-            yield _rate_targets(plans, finding.subject, dataset_json, folder, patches)
+            yield _rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate)
 
 
 def find_folder(name: str) -> Path:
@@ -152,45 +157,49 @@ def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _modalities(dataset_json: dict[str, Any]) -> str:
-    return ", ".join(read_modalities(dataset_json))
+def _modalities(dataset_json: dict[str, Any], task: Task) -> str:
+    return ", ".join(read_modalities(dataset_json, task))
 
 
-def _labels(dataset_json: dict[str, Any]) -> str:
-    return str(read_labels(dataset_json))
+def _labels(dataset_json: dict[str, Any], task: Task) -> str:
+    return str(read_labels(dataset_json, task))
 
 
-def _check_configuration(plans: PlansManager, name: str, dataset_json: dict[str, Any]) -> Finding:
-    configuration = plans.get_configuration(name)
+def _check_configuration(plans: PlansManager, name: str, dataset_json: dict[str, Any], task: Task) -> Finding:
     try:
-        check_configuration(configuration)
-    except ValueError as error:
-        return Finding(name, f"does not fit: {error}", fits=False)
-    try:
-        return Finding(name, f"fits: {fit(dataset_json, plans, configuration)}")
+        return Finding(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task)}")
     except ValueError as error:
         return Finding(name, f"does not fit: {error}", fits=False)
 
 
-def _rate_targets(plans: PlansManager, name: str, dataset_json: dict[str, Any], folder: Path, patches: int) -> Finding:
+def _rate_targets(
+    plans: PlansManager,
+    name: str,
+    dataset_json: dict[str, Any],
+    folder: Path,
+    patches: int,
+    surrogate: Surrogate,
+) -> Finding:
     """Rate the targets of patches as a training draws them, but for its augmentation."""
     configuration = plans.get_configuration(name)
-    found = fit(dataset_json, plans, configuration)
+    config = surrogate.config
+    found = fit(dataset_json, plans, configuration, config.task)
     subject = f"{name}, targets"
     data = folder / configuration.data_identifier
     if not data.is_dir():
         return Finding(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
     np.random.seed(0)  # nnU-Net's loader draws from it
-    measured = [*_figures(found, plans, configuration, dataset_json, data, patches)]
+    term = NnunetTerm(found, surrogate)
+    measured = [*_figures(term, plans, configuration, dataset_json, data, patches)]
     rated = sum(one["rated"] for one in measured) / len(measured)
     stars = [one["target_stars"] for one in measured if not math.isnan(one["target_stars"])]
-    told = f"{100 * rated:.0f} % of {patches} patches hold tumor and can be rated"
+    told = f"{100 * rated:.0f} % of {patches} patches hold {config.task.subject} and can be rated"
     if not stars:
         return Finding(subject, f"{told}; no target could be rated", fits=False)
     mean = sum(stars) / len(stars)
     told += f"; the targets themselves get {mean:.1f} stars"
-    low = low_stars(GLIOMA.stars)
-    if mean < low:
+    low = low_stars(config.stars)
+    if mean < low and config.refiner is not None:  # the network alone likes wrong masks as much
         return Finding(
             subject,
             f"{told}, where expert masks get more than {low:g}: channels, labels or axes are probably mixed up",
@@ -200,7 +209,7 @@ def _rate_targets(plans: PlansManager, name: str, dataset_json: dict[str, Any], 
 
 
 def _figures(
-    found: Fit, plans: PlansManager, configuration: Any, dataset_json: dict[str, Any], data: Path, patches: int
+    term: NnunetTerm, plans: PlansManager, configuration: Any, dataset_json: dict[str, Any], data: Path, patches: int
 ) -> Iterator[dict[str, float]]:
     labels = plans.get_label_manager(dataset_json)
     transforms = nnUNetTrainer.get_validation_transforms(
@@ -219,12 +228,11 @@ def _figures(
         configuration.patch_size,
         labels,
         oversample_foreground_percent=FOREGROUND,
-        transforms=keep_image(transforms, found.masked),
+        transforms=keep_image(transforms, term.fit.masked),
     )
-    term = NnunetTerm(found, DEFAULT_CHECKPOINT)
     with torch.no_grad():
         for _ in range(math.ceil(patches / size)):
             batch = loader.generate_train_batch()
-            _, image = split_kept(batch["data"], len(found.masked))
+            _, image = split_kept(batch["data"], len(term.fit.masked))
             term.check_target(batch["target"], image)
             yield term.figures()

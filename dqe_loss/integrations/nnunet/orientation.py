@@ -29,8 +29,8 @@ class Orientation:
     flipped: str = ""
     view: str = ""
 
-    def to_brats(self, batch: Tensor) -> Tensor:
-        """A batch ``(B, C, ...)`` with its axes as BraTS files have them, (X, Y, Z), or two of these in that order.
+    def to_file(self, batch: Tensor) -> Tensor:
+        """A batch ``(B, C, ...)`` with its axes as they lie in files, (X, Y, Z), or two of these in that order.
 
         It is a view of the batch unless an axis is flipped; the gradient passes.
         """

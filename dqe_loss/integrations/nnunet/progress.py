@@ -24,6 +24,9 @@ SERIES = {
 class ProgressLogger(LocalLogger):  # type: ignore[misc]
     """nnU-Net's logger with the term's series, drawn below its own in ``progress.png``."""
 
+    scale = (1.0, 6.0)
+    """Lowest and highest stars, of the plot."""
+
     def __init__(self, verbose: bool = False) -> None:
         super().__init__(verbose)
         self._complete()
@@ -52,6 +55,8 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
         figure = Figure(figsize=(width / 100, 24), dpi=100)
         above, below = figure.subplots(2, 1)
         ratio = above.twinx()
+        low, high = self.scale
+        margin = 0.04 * (high - low)
         for axes, names in (
             (above, ("dqe_stars_train", "dqe_stars_val", "dqe_target_stars")),
             (ratio, ("dqe_gradient_ratio",)),
@@ -62,7 +67,7 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
                 axes.plot(
                     range(len(values)), values, color=color, marker="o", markersize=14, linewidth=4, label=SERIES[name]
                 )
-        above.set(xlabel="epoch", ylabel="stars", ylim=(0.8, 6.2))
+        above.set(xlabel="epoch", ylabel="stars", ylim=(low - margin, high + margin))
         measured = [value for value in self.my_fantastic_logging["dqe_gradient_ratio"] if value > 0]
         ratio.set(ylabel="gradient ratio", yscale="log", ylim=(min([0.1, *measured]) / 2, max([10, *measured]) * 2))
         ratio.grid(visible=False)

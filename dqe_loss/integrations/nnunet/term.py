@@ -55,11 +55,11 @@ class NnunetTerm(DQELoss):
         alone: bool = False,
     ) -> Tensor:
         """`DQELoss.evaluate` of a batch in nnU-Net's axes ``(B, C, ...)``."""
-        turn = self.fit.orientation.to_brats
+        turn = self.fit.orientation.to_file
         missing = super().evaluate(
             turn(self.fit.labels.logits_of(input)),
             None if target is None else turn(target),
-            None if image is None else turn(image),
+            None if image is None else turn(self.fit.as_scanned(image)),
             origin,
             activation=activation,
             alone=alone,
@@ -69,9 +69,10 @@ class NnunetTerm(DQELoss):
 
     def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
         """`DQELoss.check_target` of a batch in nnU-Net's axes."""
-        turn = self.fit.orientation.to_brats
+        turn = self.fit.orientation.to_file
         self.forget()  # what an untrained network predicts was rated to check it, if at all
-        super().check_target(None if target is None else turn(target), None if image is None else turn(image), origin)
+        scanned = None if image is None else turn(self.fit.as_scanned(image))
+        super().check_target(None if target is None else turn(target), scanned, origin)
         if "stars_of_target" in self.notes:
             self._noted["target_stars"] = self.notes["stars_of_target"]
 

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from dqe_loss.integrations.nnunet.progress import SERIES, ProgressLogger
 from dqe_loss.integrations.nnunet.term import FIGURES, NnunetTerm
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
 from dqe_loss.losses.sum import LossSum
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.network import Surrogate
 
 
 class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
@@ -30,7 +32,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
     ``nnUNet_extTrainer`` names, too.
 
     Attributes:
-        dqe_checkpoint: what `load_surrogate` takes.
+        dqe_checkpoint: what `load_surrogate` takes, or a `Surrogate`; its task says which channels and labels fit.
         dqe_weight: of the term in the sum.
         dqe_epochs: length of the training; nnU-Net's own (1000) if None.
         dqe_warmup_epochs: epochs without the term; meanwhile the targets themselves are rated.
@@ -42,7 +44,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         term: the term in it.
     """
 
-    dqe_checkpoint: str = DEFAULT_CHECKPOINT
+    dqe_checkpoint: str | Path | Surrogate = DEFAULT_CHECKPOINT
     dqe_weight: float = 0.1
     dqe_epochs: int | None = None
     dqe_warmup_epochs: int = 10
@@ -68,6 +70,12 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         self.logger.local_logger = ProgressLogger(self.logger.local_logger.verbose)
 
     @cached_property
+    def dqe_surrogate(self) -> Surrogate:
+        """What rates."""
+        given = self.dqe_checkpoint
+        return given if isinstance(given, Surrogate) else load_surrogate(given)
+
+    @cached_property
     def dqe_fit(self) -> Fit:
         """What the loss has to know of the data set.
 
@@ -79,6 +87,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
                 self.dataset_json,
                 self.plans_manager,
                 self.configuration_manager,
+                self.dqe_surrogate.config.task,
                 modalities=self.dqe_modalities,
                 regions=self.dqe_regions,
                 scheme=self.dqe_label_scheme,
@@ -91,12 +100,14 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
     def _build_loss(self) -> torch.nn.Module:
         found = self.dqe_fit
         warmup = self.dqe_warmup_epochs * self.num_iterations_per_epoch
-        self.term = NnunetTerm(found, self.dqe_checkpoint, **{"warmup": warmup, **self.dqe_options})
+        self.term = NnunetTerm(found, self.dqe_surrogate, **{"warmup": warmup, **self.dqe_options})
+        self.logger.local_logger.scale = self.dqe_surrogate.config.stars
         # The sum goes around nnU-Net's loss, whose wrapper for deep supervision takes nothing but lists.
         self.criterion = LossSum(super()._build_loss(), (self.dqe_weight, self.term)).to(self.device)
+        joins = warmup / self.num_iterations_per_epoch
         self.print_to_log_file(
-            f"DQE: {self.dqe_weight:g} x {self.term!r} rates {found}; channels {', '.join(found.modalities)}, "
-            f"{found.labels}; it joins in epoch {warmup / self.num_iterations_per_epoch:g}"
+            f"DQE: {self.dqe_weight:g} x {self.term!r} rates {found} of the task {self.term.task.name}; channels "
+            f"{', '.join(found.modalities)}, {found.labels}; it joins in epoch {joins:g}"
         )
         if warmup >= self.num_epochs * self.num_iterations_per_epoch:
             self.print_to_log_file("DQE: WARNING, the term warms up longer than this training lasts: it has no effect")

@@ -20,11 +20,8 @@ from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import gray, hung_plane, outlines_of, sides, window
+from dqe_loss.viz.hanging import can_be_turned, gray, hung_plane, outlines_of, sides, upright, window
 from dqe_loss.viz.planes import bounding_box
-
-SHOWN = GLIOMA.pictured
-"""Modalities of the built-in task from left to right."""
 
 QUALITY = 70
 """Of WebP, of 100; at 80 a case is a third larger, and looks the same."""
@@ -41,7 +38,7 @@ class ViewPicture:
         spacing: mm of a voxel along both.
         strip: WebP of the panels of the task's pictured modalities, side by side.
         outlines: region to an SVG path in half voxels from the panel's upper left corner; empty where it is not cut.
-        letters: the patient's side at the panel's left and top, or nothing where the header is not to be trusted.
+        letters: the patient's side at the panel's left and top, or nothing where the header does not tell.
     """
 
     view: str
@@ -62,6 +59,8 @@ def draw_cases(
     exam: Exam, label_scheme: SchemeLike | None = None, quality: int = QUALITY, task: Task = GLIOMA
 ) -> dict[str, list[ViewPicture]]:
     """Draw the planes that segmentations were rated in, as radiologists hang them (see `dqe_loss.viz.planes`).
+
+    Of other tasks than the built-in one, files that run to the right, front or bottom are turned for the eye.
 
     Args:
         exam: the exam, with the segmentations that are drawn; all pictures have one frame.
@@ -85,16 +84,23 @@ def draw_cases(
 def _draw_view(
     exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box, quality: int, task: Task
 ) -> ViewPicture:
+    codes = aff2axcodes(exam.affine)
+    # Files of the built-in task run LPS (contract C1): a header that says otherwise is careless more often than right.
+    told = not task.planar and (codes == ("L", "P", "S") if task == GLIOMA else can_be_turned(codes))
+
+    def hung(volume: NDArray[Any]) -> NDArray[Any]:
+        plane = hung_plane(volume, view, center, box)
+        return upright(plane, view, codes) if told else plane
+
     places = [task.modalities.index(modality) for modality in task.pictured]
-    panels = [_gray(hung_plane(exam.image[i], view, center, box), task) for i in places]
+    panels = [_gray(hung(exam.image[i]), task) for i in places]
     height, width = panels[0].shape
     content = io.BytesIO()
     Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=quality)
     axis = VIEW_AXIS[view]
     across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
-    trusted = aff2axcodes(exam.affine) == ("L", "P", "S")
-    letters = sides(view) if trusted else ("", "")
-    outlines = {region: outline_path(hung_plane(masks[region], view, center, box)) for region in outlines_of(task)}
+    letters = sides(view) if told else ("", "")
+    outlines = {region: outline_path(hung(masks[region])) for region in outlines_of(task)}
     return ViewPicture(view, center[axis], (width, height), (across, down), content.getvalue(), outlines, letters)
 
 

@@ -3,8 +3,13 @@
 from typing import Any
 
 
-def make_plans(side: int = 96, dimensions: int = 3, forward: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
-    """Plans with the one configuration ``3d_fullres`` or ``2d``."""
+def make_plans(
+    side: int = 96,
+    dimensions: int = 3,
+    forward: tuple[int, ...] = (0, 1, 2),
+    normalization: tuple[str, ...] = ("ZScoreNormalization",) * 4,
+) -> dict[str, Any]:
+    """Plans with the one configuration ``3d_fullres`` or ``2d``, and a normalization for each channel."""
     convolution = f"torch.nn.modules.conv.Conv{dimensions}d"
     network = {
         "n_stages": 3,
@@ -28,8 +33,8 @@ def make_plans(side: int = 96, dimensions: int = 3, forward: tuple[int, ...] = (
         "batch_size": 2,
         "patch_size": [side] * dimensions,
         "spacing": [1.0] * dimensions,
-        "normalization_schemes": ["ZScoreNormalization"] * 4,
-        "use_mask_for_norm": [True] * 4,
+        "normalization_schemes": list(normalization),
+        "use_mask_for_norm": [name == "ZScoreNormalization" for name in normalization],
         "batch_dice": dimensions == 2,
         "architecture": {
             "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",

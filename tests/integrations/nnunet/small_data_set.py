@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 from helpers import make_image, make_labels
 
+from dqe_loss.data.phantom import make_blob
 from dqe_loss.integrations.nnunet.check import TRAINERS, VARIABLE
 
 SHAPE = (100, 98, 96)
@@ -54,8 +55,23 @@ def write_raw(root: Path) -> Path:
     return folder
 
 
-def shrink_plans(preprocessed: Path) -> None:
-    """Networks of a few channels, patches of 96 voxels, a split of one exam each."""
+def write_raw_blobs(root: Path) -> Path:
+    """Two training exams of the second task."""
+    folder = root / "raw" / NAME
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    for seed, name in enumerate("ab"):
+        exam = make_blob(seed)
+        nib.save(nib.Nifti1Image(exam.image[0], exam.affine), folder / "imagesTr" / f"{name}_0000.nii.gz")
+        labels = nib.Nifti1Image(exam.segmentations["reference"], exam.affine)
+        nib.save(labels, folder / "labelsTr" / f"{name}.nii.gz")
+    content = {"channel_names": {"0": "scan"}, "labels": {"background": 0, "blob": 1}, "numTraining": 2}
+    (folder / "dataset.json").write_text(json.dumps({**content, "file_ending": ".nii.gz"}))
+    return folder
+
+
+def shrink_plans(preprocessed: Path, side: int) -> None:
+    """Networks of a few channels, small patches, a split of one exam each."""
     path = preprocessed / "nnUNetPlans.json"
     plans = json.loads(path.read_text())
     for name, configuration in plans["configurations"].items():
@@ -71,7 +87,7 @@ def shrink_plans(preprocessed: Path) -> None:
             "n_conv_per_stage": [1] * 3,
             "n_conv_per_stage_decoder": [1] * 2,
         }
-        configuration |= {"patch_size": [96] * dimensions, "batch_size": 2}
+        configuration |= {"patch_size": [side] * dimensions, "batch_size": 2}
     path.write_text(json.dumps(plans))
     (preprocessed / "splits_final.json").write_text(json.dumps([{"train": ["a"], "val": ["b"]}]))
 
@@ -79,11 +95,11 @@ def shrink_plans(preprocessed: Path) -> None:
 class Commands:
     """nnU-Net's commands in processes of their own, with its folders below a root."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, own_trainer: str = OWN_TRAINER, side: int = 96) -> None:
+        self.root, self.side = root, side
         own = root / "own_trainers"
         own.mkdir(exist_ok=True)
-        (own / "tiny_trainers.py").write_text(OWN_TRAINER)
+        (own / "tiny_trainers.py").write_text(own_trainer)
         self.environment = {
             **os.environ,
             **{f"nnUNet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")},
@@ -113,7 +129,7 @@ class Commands:
         """``nnUNetv2_plan_and_preprocess``, with plans that are shrunk in between."""
         plan = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints"
         self.run(f"{plan}:plan_and_preprocess_entry", "-d", "137", "--no_pp", "-npfp", "1", "--no_pbar")
-        shrink_plans(self.root / "preprocessed" / NAME)
+        shrink_plans(self.root / "preprocessed" / NAME, self.side)
         self.run(f"{plan}:preprocess_entry", "-d", "137", "-c", "3d_fullres", "2d", "-np", "1", "1", "--no_pbar")
 
     def train(self, configuration: str, trainer: str, *more: str) -> str:

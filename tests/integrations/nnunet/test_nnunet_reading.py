@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dqe_loss.integrations.nnunet.fit import fit
+from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.integrations.nnunet.orientation import orientation_of
-from dqe_loss.tasks.glioma_nnunet import read_labels
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
 BRATS24 = {"background": 0, "NETC": 1, "SNFH": 2, "ET": 3, "RC": 4}
@@ -20,7 +20,8 @@ def plans(reader="SimpleITKIO", forward=(0, 1, 2)):
     return SimpleNamespace(plans={"image_reader_writer": reader}, transpose_forward=list(forward))
 
 
-def configuration(patch=(128, 128, 128), spacing=(1.0, 1.0, 1.0), previous=None):
+def configuration(patch=(128, 128, 128), spacing=None, previous=None):
+    spacing = spacing or [1.0] * len(patch)
     return SimpleNamespace(
         patch_size=list(patch), spacing=list(spacing), previous_stage_name=previous, use_mask_for_norm=[True] * 4
     )
@@ -32,7 +33,7 @@ def test_volumes_come_back_to_the_axes_of_their_files(forward, reader, against):
     on_disk = torch.rand(1, 2, 5, 6, 7)  # (B, C, X, Y, Z)
     read = on_disk.flip(against).permute(0, 1, 4, 3, 2)  # as the reader gives it: (Z, Y, X)
     batch = read.permute(0, 1, *(2 + axis for axis in forward))  # as the plans order it
-    assert torch.equal(orientation_of(reader, forward, 3).to_brats(batch), on_disk)
+    assert torch.equal(orientation_of(reader, forward, 3).to_file(batch), on_disk)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_planes_come_back_to_the_axes_of_their_files(forward, view, axis):
     batch = on_disk.permute(0, 1, 4, 3, 2).permute(0, 1, *(2 + axis for axis in forward))[:, :, 3]
     orientation = orientation_of("SimpleITKIO", forward, 2)
     assert orientation.view == view
-    assert torch.equal(orientation.to_brats(batch), on_disk.select(axis, 3))
+    assert torch.equal(orientation.to_file(batch), on_disk.select(axis, 3))
 
 
 def test_a_reader_of_unknown_axes_is_refused():
@@ -56,7 +57,9 @@ def test_regions_are_read_by_name_in_the_order_of_the_channels():
     turned = {"background": 0, "ET": [3], "resection cavity": [4], "WT": [1, 2, 3], "tumor_core": [2, 3]}
     assert read_labels({"labels": turned}).regions == ("ET", "RC", "WT", "TC")
     assert (
-        read_labels({"labels": {"background": 0, "a": [1, 2, 3], "b": [2, 3], "c": 3}}, ("WT", "TC", "ET")).regions[0]
+        read_labels(
+            {"labels": {"background": 0, "a": [1, 2, 3], "b": [2, 3], "c": 3}}, regions=("WT", "TC", "ET")
+        ).regions[0]
         == "WT"
     )
 
@@ -64,9 +67,18 @@ def test_regions_are_read_by_name_in_the_order_of_the_channels():
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        ({"background": 0, "a": [1, 2, 3], "b": [2, 3], "c": 3}, "regions a, b, c are not understood as WT, TC and ET"),
-        ({"background": 0, "WT": [1, 2], "TC": [2, 3], "ET": 3}, r"within each other, found WT of the labels \[1, 2\]"),
-        ({"background": 0, "a": 1, "b": 2, "c": 3}, "labels background, a, b, c do not tell necrosis, edema"),
+        (
+            {"background": 0, "a": [1, 2, 3], "b": [2, 3], "c": 3},
+            "regions a, b, c are not understood as WT, TC, ET of the task 'glioma'",
+        ),
+        (
+            {"background": 0, "WT": [1, 2], "TC": [2, 3], "ET": 3},
+            r"within each other as in the task, found WT of the labels \[1, 2\]",
+        ),
+        (
+            {"background": 0, "a": 1, "b": 2, "c": 3},
+            "do not tell which is necrosis, edema or enhancing tumor of the task",
+        ),
         ({**BRATS, "ignore": 4}, "has a label to ignore"),
         ({}, "expected labels with their names and numbers"),
     ],
@@ -105,7 +117,10 @@ def test_what_fits_is_told_in_words():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"spacing": (1.6, 1.6, 1.6)}, "voxels are 1.6 x 1.6 x 1.6 mm, .* -overwrite_target_spacing 1 1 1"),
+        (
+            {"spacing": (1.6, 1.6, 1.6)},
+            r"voxels are 1.6 x 1.6 x 1.6 mm \(Z, Y, X\), .* -overwrite_target_spacing 1 1 1",
+        ),
         ({"patch": (64, 128, 128)}, "64 x 128 x 128 voxels are smaller than 96 along an axis, so none of them"),
         ({"patch": (96, 256, 128)}, "larger than the 240 x 240"),
         ({"previous": "3d_lowres"}, r"second stage of a cascade, whose first \(3d_lowres\)"),

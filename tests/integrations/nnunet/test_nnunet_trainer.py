@@ -15,7 +15,6 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoD
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from dqe_loss import DQELoss, regions_from_labels
-from dqe_loss.integrations.nnunet import fit
 from dqe_loss.integrations.nnunet import trainer as module
 from dqe_loss.integrations.nnunet.progress import SERIES, ProgressLogger
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE, nnUNetTrainerDQE_noGuard
@@ -38,8 +37,7 @@ def data_set(labels=REGIONS):
 @pytest.fixture
 def make(tmp_path, monkeypatch):
     """Makes a trainer whose network is a handful of channels, on small patches that a small surrogate rates."""
-    for place in (fit, dqe):
-        monkeypatch.setattr(place, "MINIMUM_CROP", SIDE)
+    monkeypatch.setattr(dqe, "MINIMUM_CROP", SIDE)
     for name in ("preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     data = tmp_path / "preprocessed" / "Dataset137_Small" / "nnUNetPlans_any"

@@ -6,11 +6,14 @@ import math
 import pandas as pd
 import pytest
 import torch
-from small_data_set import NAME, OWN_TRAINER, Commands, write_raw
+from small_data_set import NAME, OWN_TRAINER, Commands, write_raw, write_raw_blobs
+from small_tasks import make_surrogate
 
+from dqe_loss import save_surrogate
 from dqe_loss.cli import main as dqe
 from dqe_loss.integrations.nnunet.check import TRAINERS, VARIABLE
 from dqe_loss.integrations.nnunet.progress import SERIES
+from dqe_loss.task import BLOBS
 
 pytestmark = pytest.mark.slow  # processes that plan, train and predict
 
@@ -110,6 +113,28 @@ def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypa
     assert "trainer: PROBLEM, nnUNet_extTrainer does not name " in capsys.readouterr().out
     assert dqe(["nnunet", "check", "999"]) == 2
     assert "Could not find a dataset with the ID 999" in capsys.readouterr().err
+
+
+def test_a_training_with_a_surrogate_of_another_task(tmp_path, monkeypatch, capsys):
+    """Blobs: the check with the checkpoint, and two epochs with a trainer that names it."""
+    save_surrogate(make_surrogate(BLOBS), tmp_path / "blobs.safetensors")
+    named = f"    dqe_checkpoint = {str(tmp_path / 'blobs.safetensors')!r}\n    dqe_warmup_epochs"
+    commands = Commands(tmp_path, OWN_TRAINER.replace("    dqe_warmup_epochs", named), 40)
+    write_raw_blobs(tmp_path)
+    commands.prepare()
+    for name, value in commands.environment.items():
+        if name.startswith("nnUNet_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv(VARIABLE, str(TRAINERS))
+    dqe(["nnunet", "check", "137", "--patches", "2", "--checkpoint", str(tmp_path / "blobs.safetensors")])
+    told = capsys.readouterr().out
+    assert "labels: labels as in labels (1 blob)\n" in told
+    assert "% of 2 patches hold blob and can be rated; the targets themselves get " in told
+    commands.train("3d_fullres", "nnUNetTrainerDQE_tiny")
+    trained = tmp_path / "results" / NAME / "nnUNetTrainerDQE_tiny__nnUNetPlans__3d_fullres" / "fold_0"
+    log = torch.load(trained / "checkpoint_final.pth", weights_only=False)["logging"]
+    assert not math.isnan(log["dqe_target_stars"][0])
+    assert not math.isnan(log["dqe_gradient_ratio"][1])
 
 
 def test_a_trainer_of_ones_own_takes_few_lines():
