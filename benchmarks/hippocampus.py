@@ -33,6 +33,9 @@ BAD = 0.7
 """Mean Dice below which a mask counts as a failure."""
 GOOD = 0.9
 """Mean Dice from which on a mask counts as good."""
+FULL_MARKS = {"beside a network": 0.6, "alone": 0.92}
+"""Agreement from which on a mask keeps its stars. A network that was taught ratings lowers them by itself, so that the
+gate beside it must do less: chosen on the persons by whom the best states are chosen, among .92, .8, .7, .6 and .5."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,9 @@ def write_gate_alone(hardened: Path, out: Path) -> None:
     if out.is_file():
         return
     start = load_surrogate(hardened)
-    config = replace(start.config, architecture=NO_NETWORK, kind_of_ratings="metric")
+    marks = FULL_MARKS["alone"]
+    gate = replace(start.config.refiner, full_marks=marks, survey_full_marks=marks)
+    config = replace(start.config, architecture=NO_NETWORK, kind_of_ratings="metric", refiner=gate)
     alone = Surrogate(config, start.refiner)
     own = {n: w for n, w in weights_of(alone).items() if not n.startswith("reader.")}
     refiner = {n: w for n, w in weights_of(start).items() if n.startswith("reader.")}
@@ -219,10 +224,11 @@ def main(options: HippocampusOptions) -> None:
         "--augmentation.no-enabled", "--save-every", "1",
         *(["--resume"] if (options.work / "trained" / "state.pt").is_file() else []),
     )  # fmt: skip
+    marks = str(FULL_MARKS["beside a network"])
     chain.run(
         "harden", "harden", *task, "--checkpoint", "trained/best.safetensors", "--exams", "train.csv",
         "--held-out", "validation.csv", "--out", "hardened", "--steps", options.steps, "--errors", "12", "--save-every",
-        "250", "--exponent", "1", "--full-marks", "0.92", "--survey-full-marks", "0.92", "--workers", "0",
+        "250", "--exponent", "1", "--full-marks", marks, "--survey-full-marks", marks, "--workers", "0",
         "--no-natural", *(["--resume"] if (options.work / "hardened" / "state.pt").is_file() else []),
     )  # fmt: skip
     write_gate_alone(options.work / "hardened" / "surrogate.safetensors", options.work / "gate.safetensors")
@@ -241,7 +247,7 @@ def main(options: HippocampusOptions) -> None:
         )  # fmt: skip
         found[name] = measure(options.work / folder)
         store(options, chain, counts, found)
-    for name in ("hardened",):
+    for name in ("hardened", "gate alone"):
         folder = f"audited-{name.replace(' ', '-')}"
         chain.run(
             f"audit, {name}", "audit", checkpoints[name], "--exams", "audited.csv", "--attack-steps",

@@ -25,7 +25,8 @@ def hippocampus() -> Figures:
         "good": number(settings["good"], 1),
         "minutes": _minutes(stored["minutes"]),
         "stars": _stars(stored["checkpoints"]),
-        "attacks": _attacks(stored["checkpoints"].get("hardened", {}).get("audit")),
+        "attacks": _attacks(stored["checkpoints"]),
+        **{f"left_{name.split()[0]}": _left(found) for name, found in stored["checkpoints"].items()},
     }
 
 
@@ -51,14 +52,24 @@ def _stars(checkpoints: dict[str, dict[str, Any]]) -> str:
     return table([*header, "references' stars (lowest)"], rows) if rows else _PENDING
 
 
-def _attacks(audit: dict[str, Any] | None) -> str:
-    if audit is None:
+def _attacks(checkpoints: dict[str, dict[str, Any]]) -> str:
+    """The checks of each audit side by side."""
+    audits = {name: found["audit"]["checks"] for name, found in checkpoints.items() if "audit" in found}
+    if not audits:
         return _PENDING
-    rows = [
-        [check["what"], number(check["measured"]), number(check["limit"]), "yes" if check["passed"] else "no"]
-        for check in audit["checks"]
-    ]
-    return table(["check", "measured", "limit", "passed"], rows)
+    limits = {check["what"]: check["limit"] for checks in audits.values() for check in checks}
+    cells = {
+        name: {c["what"]: f"{number(c['measured'])}{'' if c['passed'] else ' (failed)'}" for c in checks}
+        for name, checks in audits.items()
+    }
+    rows = [[what, number(limit), *(found.get(what, "–") for found in cells.values())] for what, limit in limits.items()]
+    return table(["check", "limit", *(_NAMES[name] for name in audits)], rows)
+
+
+def _left(found: dict[str, Any]) -> str:
+    """Dice that attacks leave of the expert's mask in the planes: the mean, and the lowest."""
+    audit = found.get("audit")
+    return "–" if audit is None else f"{number(audit['left_mean'])} ({number(audit['left_lowest'])} at the lowest)"
 
 
 def hippocampus_training() -> Figures:
