@@ -1,8 +1,10 @@
 """Files that are there whole or not at all."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def check_outputs(outputs: Sequence[Path]) -> None:
@@ -68,3 +70,12 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def json_ready(numbers: Any) -> Any:
+    """The same numbers with None for NaN, which JSON does not know."""
+    if isinstance(numbers, Mapping):
+        return {key: json_ready(value) for key, value in numbers.items()}
+    if isinstance(numbers, (list, tuple)):
+        return [json_ready(value) for value in numbers]
+    return None if isinstance(numbers, float) and not math.isfinite(numbers) else numbers

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from dqe_loss.metrics.agreement import MINIMUM_EXAMS
+from dqe_loss.metrics.agreement import MINIMUM_EXAMS, RESAMPLES, draw_exams
 from dqe_loss.metrics.krippendorff import ordinal_alpha
 
 Numbers = dict[str, Any]
@@ -21,14 +21,14 @@ Array = NDArray[np.float64]
 
 SHRINKAGE = 0.1
 """Wins and losses that every two are given beforehand (choix's alpha): strengths stay finite where one always wins."""
-_RESAMPLES = 200
 
 
-def comparison_numbers(pairs: pd.DataFrame, seed: int = 0) -> Numbers:
+def comparison_numbers(pairs: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> Numbers:
     """All numbers of a study of pairs.
 
     Args:
         pairs: as `dqe_loss.collect.judgments.read_comparisons` returns them.
+        resamples: of the exams, behind the intervals of strengths.
         seed: of the resamples.
 
     Returns:
@@ -49,7 +49,7 @@ def comparison_numbers(pairs: pd.DataFrame, seed: int = 0) -> Numbers:
         "exams": int(pairs["exam"].nunique()),
         "same": float((pairs["better"] == "same").mean()),
         "alpha": ordinal_alpha(first["exam"] + "\0" + first["first"] + "\0" + first["second"], value),
-        "names": _by_name(first, seed),
+        "names": _by_name(first, resamples, seed),
         "segmentations": [row for _, rows in first.groupby("exam") for row in _within(rows)],
         "retest": _retest(pairs),
         "left": {
@@ -86,7 +86,7 @@ def _wins(rows: pd.DataFrame, columns: tuple[str, str], names: Sequence[str]) ->
     return wins
 
 
-def _by_name(rows: pd.DataFrame, seed: int) -> list[Numbers]:
+def _by_name(rows: pd.DataFrame, resamples: int, seed: int) -> list[Numbers]:
     """Strength of what has one name in several exams, such as an algorithm."""
     columns = ("first_name", "second_name")
     seen = pd.concat([rows[["exam", column]].set_axis(["exam", "name"], axis=1) for column in columns])
@@ -99,8 +99,7 @@ def _by_name(rows: pd.DataFrame, seed: int) -> list[Numbers]:
     found = strengths(by_exam.sum(0))
     low = high = np.full(len(names), np.nan)
     if len(by_exam) >= MINIMUM_EXAMS:
-        count = len(by_exam)
-        draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _RESAMPLES)
+        draws = draw_exams(len(by_exam), resamples, seed)
         resampled = [strengths(np.tensordot(draw, by_exam, 1)) for draw in draws]
         low, high = np.quantile(resampled, (0.025, 0.975), axis=0)
     order = np.argsort(-found)
@@ -116,11 +115,15 @@ def _by_name(rows: pd.DataFrame, seed: int) -> list[Numbers]:
 
 
 def _within(rows: pd.DataFrame) -> list[Numbers]:
-    """Strengths of one exam's segmentations."""
-    names = sorted({*rows["first"], *rows["second"]})
-    found = strengths(_wins(rows, ("first", "second"), names))
+    """Strengths of one exam's segmentations, by their names, or by their paths where two have one name."""
+    paths = sorted({*rows["first"], *rows["second"]})
+    found = strengths(_wins(rows, ("first", "second"), paths))
     exam = str(rows["exam"].iloc[0])
-    return [{"exam": exam, "segmentation": names[i], "strength": float(found[i])} for i in np.argsort(-found)]
+    name = dict(zip(rows["first"], rows["first_name"], strict=True)) | dict(
+        zip(rows["second"], rows["second_name"], strict=True)
+    )
+    told = name if len(set(name.values())) == len(paths) else dict(zip(paths, paths, strict=True))
+    return [{"exam": exam, "segmentation": told[paths[i]], "strength": float(found[i])} for i in np.argsort(-found)]
 
 
 def _retest(pairs: pd.DataFrame) -> Numbers:

@@ -67,9 +67,16 @@ def _remarks(rater: Numbers, spreads: list[float], step: float) -> list[str]:
     known = [one for one in spreads if np.isfinite(one)]
     if len(known) >= OTHERS_TO_COMPARE and spread["low"] > NOTABLE_SPREAD * np.median(known):
         remarks.append("noisier than the others")
-    if rater["r_with_others"] < 0:
+    if _is_negative(rater["r_with_others"], rater["shared"]):
         remarks.append("rates the other way round than the others")
     return remarks
+
+
+def _is_negative(r: float, cases: int) -> bool:
+    """Whether a correlation is below 0, by the 95 % interval of Fisher's transformation."""
+    if not abs(r) < 1:
+        return r == -1
+    return cases > 3 and bool(np.arctanh(r) + 1.96 / np.sqrt(cases - 3) < 0)
 
 
 def retest(judgments: pd.DataFrame, step: float) -> Numbers:

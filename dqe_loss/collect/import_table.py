@@ -47,7 +47,8 @@ def import_table(arguments: ImportArguments) -> None:
         write_ratings(with_paths(table, arguments.data, arguments.label_scheme, task), arguments.out, task)
         read_ratings([arguments.out], task)  # says what training would say
         use = "for dqe train and dqe collect report"
-    print(f"{arguments.out}: {len(table)} ratings by {table['rater'].nunique()} raters, {use}")
+    raters = table["rater"].nunique()
+    print(f"{arguments.out}: {len(table)} ratings by {raters} rater{'s' if raters > 1 else ''}, {use}")
 
 
 def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:

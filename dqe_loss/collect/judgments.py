@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dqe_loss.data.tables.table import raise_problems, read_table
+from dqe_loss.data.tables.table import TableError, raise_problems, read_table
 
 COLUMNS = ("exam", "segmentation", "rater", "stars")
 OPTIONAL = ("view", "repeat", "kind")
@@ -63,6 +63,15 @@ def read_judgments(
     ]
     raise_problems(problems)
     return found[["item", "exam", "segmentation", "view", "rater", "stars", "repeat", "kind", *([by] if by else [])]]
+
+
+def holds_pairs(path: Path) -> bool:
+    """Whether a table is one of pairs, whatever it is called; one that cannot be read is none."""
+    try:
+        read_table(path, ("first", "second", "better"), "table of pairs")
+    except TableError:
+        return False
+    return True
 
 
 def read_comparisons(path: Path, task: str = "") -> pd.DataFrame:

@@ -52,6 +52,7 @@ def render_comparisons(report: Numbers) -> str:
         versions=report["versions"],
         pairs=True,
         wanted_icc=WANTED_ICC,
+        enough={},
     )
 
 

@@ -9,15 +9,14 @@ import pandas as pd
 
 from dqe_loss.collect.arguments import ReportArguments
 from dqe_loss.collect.comparisons import comparison_numbers
-from dqe_loss.collect.judgments import read_comparisons, read_judgments
+from dqe_loss.collect.judgments import holds_pairs, read_comparisons, read_judgments
 from dqe_loss.collect.pairs_page import comparisons_summary, render_comparisons
 from dqe_loss.collect.reliability import reliability
 from dqe_loss.collect.report_page import ratings_summary, render_reliability
 from dqe_loss.collect.report_settings import WANTED, Numbers, ReportSettings
 from dqe_loss.collect.study_file import STUDY, is_begun, read_study
 from dqe_loss.collect.table import PAIRS, RATINGS, write_answers
-from dqe_loss.evaluate.summary import json_ready
-from dqe_loss.outputs import check_output_folder, encode, write_together
+from dqe_loss.outputs import check_output_folder, encode, json_ready, write_together
 from dqe_loss.task import GLIOMA, Task, find_task
 from dqe_loss.tasks.scale import step_of
 
@@ -45,10 +44,10 @@ def report(arguments: ReportArguments) -> None:
         "settings": asdict(settings),
         "versions": {library: version(library) for library in _LIBRARIES},
     }
-    if any(source.name == PAIRS for source in sources):
+    if any(map(holds_pairs, sources)):
         if len(sources) > 1:
             raise ValueError("pairs are reported one table at a time; give one")
-        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.seed)
+        numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.resamples, arguments.seed)
         page, told = render_comparisons(json_ready(numbers)), comparisons_summary
     else:
         judgments = read_judgments(sources, scale, arguments.by, name)

@@ -18,6 +18,7 @@ from dqe_loss.collect.report_tables import (
     rater_table,
     tile,
 )
+from dqe_loss.metrics.latent_raters import ENOUGH
 from dqe_loss.tasks.scale import step_of
 from dqe_loss.viz.html import Table, as_text, fill_template, format_number
 from dqe_loss.viz.plots import save_figure
@@ -53,6 +54,7 @@ def render_reliability(report: Numbers, judgments: Mapping[str, pd.DataFrame]) -
         versions=report["versions"],
         pairs=False,
         wanted_icc=WANTED_ICC,
+        enough=ENOUGH,
     )
 
 

@@ -157,7 +157,7 @@ def _keeping_table(study: Study, folder: Path, app: CollectApp) -> Iterator[None
             try:
                 write_answers(study, folder)
                 seen = turns
-            except OSError as error:  # the journals are what counts; the next try may succeed
+            except (OSError, ValueError) as error:  # the journals are what counts; the next try may succeed
                 print(f"dqe collect: warning: {error}; the answers are safe in the journals", file=sys.stderr)
 
     keeper = threading.Thread(target=keep, daemon=True)

@@ -135,11 +135,6 @@ class RaterSession:
             self.journal.append({"undo": last, "time": round(time.time(), 3)})
             del self._answers[last]
 
-    def reorder(self, trials: Sequence[Trial]) -> None:
-        """Ask in another order; what is answered stays so."""
-        with self._lock:
-            self.trials = list(trials)
-
 
 def _public_name(secret: str, key: str) -> str:
     return hmac.new(secret.encode(), key.encode(), hashlib.sha256).hexdigest()[:20]

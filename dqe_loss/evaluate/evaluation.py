@@ -29,8 +29,8 @@ from dqe_loss.evaluate.predictions import (
     wide_ratings,
 )
 from dqe_loss.evaluate.report import render_report, report_tables
-from dqe_loss.evaluate.summary import Bootstrap, Numbers, compare_with_ratings, compare_with_references, json_ready
-from dqe_loss.outputs import encode
+from dqe_loss.evaluate.summary import Bootstrap, Numbers, compare_with_ratings, compare_with_references
+from dqe_loss.outputs import encode, json_ready
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import describe_ratings, star_unit, unit_of_kind
 from dqe_loss.task import GLIOMA, LabelScheme, Task

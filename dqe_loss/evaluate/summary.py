@@ -1,6 +1,5 @@
 """The numbers of an evaluation, as plain nested dictionaries: what ``evaluation.json`` holds and the page shows."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -141,12 +140,3 @@ def _agreement(
 
 def _value(value: float = float("nan"), low: float = float("nan"), high: float = float("nan")) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
-
-
-def json_ready(numbers: Any) -> Any:
-    """The same numbers with None for NaN, which JSON does not know."""
-    if isinstance(numbers, Mapping):
-        return {key: json_ready(value) for key, value in numbers.items()}
-    if isinstance(numbers, (list, tuple)):
-        return [json_ready(value) for value in numbers]
-    return None if isinstance(numbers, float) and not np.isfinite(numbers) else numbers

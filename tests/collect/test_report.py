@@ -93,6 +93,19 @@ def test_scripted_raters_are_recognized(tmp_path, capsys):
         assert text in words
 
 
+def test_who_rates_the_other_way_round_is_pointed_out_if_cases_are_enough(tmp_path):
+    for exams, told in ((3, []), (15, ["rates the other way round than the others"])):
+        table = pd.read_csv(scripted(tmp_path, [0.0, 0.0, 0.0], [0.4, 0.4, 0.4], exams=exams, masks=2, repeats=0))
+        other = table["rater"] == "r2"
+        table.loc[other, "stars"] = 7 - table.loc[other, "stars"]
+        if exams == 3:  # a little the other way: chance
+            table.loc[other, "stars"] = [3, 4, 3, 4, 4, 3]
+        table.to_csv(tmp_path / "t.csv", index=False)
+        run(tmp_path / "t.csv", "--resamples", 50)
+        remarks = numbers(tmp_path / "report")["groups"][""]["raters"][2]["remarks"]
+        assert [r for r in remarks if "other way" in r] == told
+
+
 def test_one_rater_alone(tmp_path):
     run(scripted(tmp_path, [0.0], [0.5]), "--resamples", 50)
     group = numbers(tmp_path / "report")["groups"][""]
@@ -196,7 +209,7 @@ def test_strengths_of_two_are_the_log_odds():
 
 def test_pairs(tmp_path, capsys):
     true = {"nnunet": 1.2, "fusion": 0.4, "old": -1.6}
-    path = tmp_path / "pairs.csv"
+    path = tmp_path / "which-is-better.csv"
     compared(true).to_csv(path, index=False)
     run(path)
     assert "comparisons" in capsys.readouterr().out
@@ -205,6 +218,7 @@ def test_pairs(tmp_path, capsys):
     for row in pairs["names"]:
         assert row["strength"]["low"] - 0.2 <= true[row["name"]] <= row["strength"]["high"] + 0.2
     assert len(pairs["segmentations"]) == 36
+    assert {row["segmentation"] for row in pairs["segmentations"]} == set(true)
     assert pairs["retest"]["same"] > 0.5
     assert pairs["left"]["low"] < 0.5 < pairs["left"]["high"]
     page = Page((tmp_path / "report" / "index.html").read_text())

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqe_loss.metrics.krippendorff import alpha_of, coincidences, ordinal_alpha
-from dqe_loss.metrics.latent_raters import _Problem, fit_latent
+from dqe_loss.metrics.latent_raters import fit_latent
+from dqe_loss.metrics.rater_likelihood import RaterLikelihood
 from dqe_loss.metrics.variance_components import variance_components
 
 NAN = np.nan
@@ -114,7 +115,7 @@ def fitted(stars):
 def test_the_gradient_is_that_of_the_likelihood():
     _, stars = judged(0, 15)
     item, rater = np.indices(stars.shape)
-    problem = _Problem.of(item.ravel(), rater.ravel(), (stars.ravel() - 1) / 5, None, 5)
+    problem = RaterLikelihood.of(item.ravel(), rater.ravel(), (stars.ravel() - 1) / 5, None, 5)
     rng = np.random.default_rng(1)
     for _ in range(3):
         at = np.concatenate([rng.normal(0, 0.5, 9), [3.5, 0.2]])
@@ -126,7 +127,7 @@ def test_the_gradient_is_that_of_the_likelihood():
 @pytest.mark.parametrize(("scale", "star"), [((0.0, 1.0), 0.2), ((0.0, 100.0), 20.0), ((1.0, 6.0), 1.0)])
 def test_estimates_follow_the_scale(scale, star):
     """The same ratings on another scale: the same raters and segmentations, in its units."""
-    _, stars = judged(0, 15)
+    _, stars = judged(0, 30)
     item, rater = (index.ravel() for index in np.indices(stars.shape))
     expected = fit_latent(item, rater, stars.ravel())
     found = fit_latent(item, rater, scale[0] + star * (stars.ravel() - 1), scale=scale)
@@ -146,6 +147,32 @@ def test_bias_and_noise_are_recovered_within_the_intervals():
         hits.append((raters["bias_low"] <= BIAS) & (raters["bias_high"] >= BIAS))
         hits.append((raters["spread_low"] <= NOISE) & (raters["spread_high"] >= NOISE))
     assert 0.88 <= np.mean(hits) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "exams", "masks"), [((0.5, 0.5, 0.6), 10, 3), ((0.4, 1.2, 0.6), 10, 4)])
+def test_intervals_hold_the_truth_as_often_as_they_say(noise, exams, masks):
+    """Segmentations of an exam are alike; of 95 % intervals, 90 to 98 in 100 hold the truth."""
+    rng = np.random.default_rng(3)
+    bias, hits = np.array([-0.4, 0.0, 0.4]), []
+    exam = np.repeat(np.arange(exams), masks)
+    for _ in range(50):
+        quality = 3.8 + rng.normal(0, 0.5, exams)[exam] + rng.normal(0, 1.1, len(exam))
+        stars = np.rint(quality[:, None] + bias + np.array(noise) * rng.standard_normal((len(exam), 3))).clip(1, 6)
+        item, rater = (index.ravel() for index in np.indices(stars.shape))
+        raters = fit_latent(item, rater, stars.ravel(), groups=exam[item]).raters
+        hits.append((raters["bias_low"] <= bias) & (raters["bias_high"] >= bias))
+        hits.append((raters["spread_low"] <= noise) & (raters["spread_high"] >= noise))
+    assert 0.9 <= np.mean(hits) <= 0.98
+
+
+def test_no_interval_of_the_noise_from_few_shared_segmentations():
+    """There it would be too narrow; that of the bias holds."""
+    for raters, items, told in ((2, 60, False), (2, 300, True), (3, 29, False), (3, 30, True)):
+        found = fitted(judged(0, items, BIAS[:raters], NOISE[:raters])[1]).raters
+        assert found["spread_low"].notna().all() == found["spread_high"].notna().any() == told
+        assert found["bias_low"].notna().all()
+        assert found["spread"].notna().all()
 
 
 def test_qualities_are_closer_to_the_truth_than_the_mean():

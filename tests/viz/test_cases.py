@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from scipy import ndimage
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.curate.decide import Rule, decide
 from dqe_loss.data.exams import Exam
-from dqe_loss.task import GLIOMA
+from dqe_loss.data.phantom import make_blob
+from dqe_loss.task import BLOBS, GLIOMA
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import flag_rows, render_cases
 from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases, outline_path
@@ -104,6 +106,27 @@ def test_planes_are_hung_as_radiologists_do():
         diamond = points_of(view.outlines["ET"])[0]
         assert diamond.mean(0).tolist() == [2 * center[across] + 1, 2 * row + 1]
         assert view.letters == ("A" if name == "sagittal" else "R", "A" if name == "axial" else "S")
+
+
+def test_files_of_another_task_hang_alike_whichever_way_they_run():
+    """Blobs, and the same turned around with a header that says so: the same pictures, outlines and letters."""
+    exam = make_blob(3)
+    labels = np.zeros_like(exam.segmentations["reference"])
+    labels[10:21, 12:27, 20:25] = 1  # its center is a voxel, whichever way one counts
+    exam = replace(exam, segmentations={"reference": labels})
+    [straight] = draw_cases(exam, task=BLOBS).values()
+    turned = replace(
+        exam,
+        image=exam.image[:, ::-1, ::-1, ::-1],
+        segmentations={"reference": np.ascontiguousarray(exam.segmentations["reference"][::-1, ::-1, ::-1])},
+        affine=np.diag([1.0, 1.0, -1.0, 1.0]),
+    )
+    [found] = draw_cases(turned, task=BLOBS).values()
+    for one, other in zip(straight, found, strict=True):
+        assert (one.letters, one.outlines, one.strip) == (other.letters, other.outlines, other.strip)
+    unknown = replace(exam, affine=np.diag([-1.0, -1.0, 1.0, 1.0])[[1, 0, 2, 3]])  # axes are exchanged
+    [views] = draw_cases(unknown, task=BLOBS).values()
+    assert {view.letters for view in views} == {("", "")}
 
 
 def test_a_header_that_is_not_lps_gets_no_letters():

@@ -104,7 +104,7 @@
   }
 
   function minutes(seconds) {
-    if (seconds === null) return "";
+    if (!seconds) return ""; // not known yet, or done
     return seconds < 90 ? ", about a minute left" : `, about ${Math.round(seconds / 60)} minutes left`;
   }
 

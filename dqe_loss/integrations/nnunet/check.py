@@ -3,29 +3,21 @@
 import contextlib
 import io
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
-import numpy as np
-import torch
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
-from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from dqe_loss.integrations.nnunet.finding import Finding
 from dqe_loss.integrations.nnunet.fit import fit, read_modalities
 from dqe_loss.integrations.nnunet.labels import read_labels
-from dqe_loss.integrations.nnunet.term import NnunetTerm
-from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
-from dqe_loss.losses.self_check import low_stars
+from dqe_loss.integrations.nnunet.targets import rate_targets
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.task import GLIOMA, Task
 
@@ -36,23 +28,6 @@ VARIABLE = "nnUNet_extTrainer"
 TRAINER = "nnUNetTrainerDQE"
 EXPORT = f"export {VARIABLE}=$(dqe nnunet path)"
 BRATS_AXES = "LPS"
-FOREGROUND = 0.33
-"""Share of patches that nnU-Net puts on what is segmented."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A thing that was looked at.
-
-    Attributes:
-        subject: what it is.
-        text: what was found.
-        fits: whether a training can start.
-    """
-
-    subject: str
-    text: str
-    fits: bool = True
 
 
 def check_data_set(
@@ -102,7 +77,7 @@ def check_data_set(
         yield Finding(finding.subject, finding.text, finding.fits or forgiven)
     for finding in found:
         if sound and finding.fits and patches:
-            yield _rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate)
+            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate)
 
 
 def find_folder(name: str) -> Path:
@@ -170,69 +145,3 @@ def _check_configuration(plans: PlansManager, name: str, dataset_json: dict[str,
         return Finding(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task)}")
     except ValueError as error:
         return Finding(name, f"does not fit: {error}", fits=False)
-
-
-def _rate_targets(
-    plans: PlansManager,
-    name: str,
-    dataset_json: dict[str, Any],
-    folder: Path,
-    patches: int,
-    surrogate: Surrogate,
-) -> Finding:
-    """Rate the targets of patches as a training draws them, but for its augmentation."""
-    configuration = plans.get_configuration(name)
-    config = surrogate.config
-    found = fit(dataset_json, plans, configuration, config.task)
-    subject = f"{name}, targets"
-    data = folder / configuration.data_identifier
-    if not data.is_dir():
-        return Finding(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
-    np.random.seed(0)  # nnU-Net's loader draws from it
-    term = NnunetTerm(found, surrogate)
-    measured = [*_figures(term, plans, configuration, dataset_json, data, patches)]
-    rated = sum(one["rated"] for one in measured) / len(measured)
-    stars = [one["target_stars"] for one in measured if not math.isnan(one["target_stars"])]
-    told = f"{100 * rated:.0f} % of {patches} patches hold {config.task.subject} and can be rated"
-    if not stars:
-        return Finding(subject, f"{told}; no target could be rated", fits=False)
-    mean = sum(stars) / len(stars)
-    told += f"; the targets themselves get {mean:.1f} stars"
-    low = low_stars(config.stars)
-    if mean < low and config.refiner is not None:  # the network alone likes wrong masks as much
-        return Finding(
-            subject,
-            f"{told}, where expert masks get more than {low:g}: channels, labels or axes are probably mixed up",
-            fits=False,
-        )
-    return Finding(subject, told)
-
-
-def _figures(
-    term: NnunetTerm, plans: PlansManager, configuration: Any, dataset_json: dict[str, Any], data: Path, patches: int
-) -> Iterator[dict[str, float]]:
-    labels = plans.get_label_manager(dataset_json)
-    transforms = nnUNetTrainer.get_validation_transforms(
-        None,
-        foreground_labels=labels.foreground_labels,
-        regions=labels.foreground_regions if labels.has_regions else None,
-    )
-    dataset_class = infer_dataset_class(str(data))
-    identifiers = dataset_class.get_identifiers(str(data))
-    chosen = np.random.permutation(identifiers)[:patches].tolist()
-    size = min(int(configuration.batch_size), patches)
-    loader = nnUNetDataLoader(
-        dataset_class(str(data), chosen),
-        size,
-        configuration.patch_size,
-        configuration.patch_size,
-        labels,
-        oversample_foreground_percent=FOREGROUND,
-        transforms=keep_image(transforms, term.fit.masked),
-    )
-    with torch.no_grad():
-        for _ in range(math.ceil(patches / size)):
-            batch = loader.generate_train_batch()
-            _, image = split_kept(batch["data"], len(term.fit.masked))
-            term.check_target(batch["target"], image)
-            yield term.figures()
