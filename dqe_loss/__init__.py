@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dqe_loss.core.origin import crop_origin
     from dqe_loss.core.slicing import VIEWS, extract_planes, pad_planes
     from dqe_loss.losses.dqe import DQELoss, dqe_loss
+    from dqe_loss.losses.star_weighted import StarWeighted
     from dqe_loss.losses.sum import LossSum
     from dqe_loss.metrics.monai import DQEMetric
     from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
@@ -30,6 +31,7 @@ __all__ = [
     "DQELoss",
     "DQEMetric",
     "LossSum",
+    "StarWeighted",
     "Surrogate",
     "SurrogateConfig",
     "Task",
@@ -57,6 +59,7 @@ _NAMES_OF = {
     "core.origin": "crop_origin",
     "core.slicing": "VIEWS extract_planes pad_planes",
     "losses.dqe": "DQELoss dqe_loss",
+    "losses.star_weighted": "StarWeighted",
     "losses.sum": "LossSum",
     "metrics.monai": "DQEMetric",
     "surrogate.checkpoint": "load_surrogate save_surrogate",
