@@ -82,7 +82,7 @@ def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_ST
 
 
 def warmed_up(study: Study, run: Run) -> nn.Module:
-    """What an arm begins with: a network warmed up on the labelled planes or, for t, s and sd, taught by who teaches."""
+    """The network an arm begins with: warmed up on the labelled planes or, for t, s and sd, taught by who teaches."""
     taught = run.arm in ("t", "s", "sd")
     name = f"{run.setting}-taught-{run.seed}" if taught else f"{run.setting}-{run.labelled}-{run.seed}"
     file = study.work / "warm" / f"{name}.pt"
