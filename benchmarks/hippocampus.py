@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import tyro
 from _report import machine
 from _results import markdown_table, write_json
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from dqe_loss.surrogate.checkpoint import assemble, load_surrogate, save_surrogate, weights_of
-from dqe_loss.surrogate.config import NO_NETWORK
+from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,9 @@ BAD = 0.7
 """Mean Dice below which a mask counts as a failure."""
 GOOD = 0.9
 """Mean Dice from which on a mask counts as good."""
+FULL_MARKS = {"beside a network": 0.6, "alone": 0.92}
+"""Agreement from which on a mask keeps its stars. A network that was taught ratings lowers them by itself, so that the
+gate beside it must do less: chosen on the persons by whom the best states are chosen, among .92, .8, .7, .6 and .5."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,25 @@ def write_tables(options: HippocampusOptions) -> dict[str, Any]:
     return {str(part): {str(k): int(v) for k, v in row.items()} for part, row in counts.iterrows()}
 
 
-def write_gate_alone(hardened: Path, out: Path) -> None:
-    """The refiner of a hardened checkpoint without the network beside it: what there is where nobody has rated."""
-    if out.is_file():
-        return
+def write_variants(hardened: Path, work: Path) -> None:
+    """The hardened checkpoint with the marks of the gate alone, and that gate without the network: nobody has rated."""
     start = load_surrogate(hardened)
-    config = replace(start.config, architecture=NO_NETWORK, kind_of_ratings="metric")
-    alone = Surrogate(config, start.refiner)
-    own = {n: w for n, w in weights_of(alone).items() if not n.startswith("reader.")}
-    refiner = {n: w for n, w in weights_of(start).items() if n.startswith("reader.")}
-    save_surrogate(assemble(config, own | refiner), out)
+    assert start.config.refiner is not None  # it was hardened
+    marks = FULL_MARKS["alone"]
+    config = replace(start.config, refiner=replace(start.config.refiner, full_marks=marks, survey_full_marks=marks))
+    _save_once(lambda: assemble(config, weights_of(start)), work / "strict.safetensors")
+    alone = replace(config, architecture=NO_NETWORK, kind_of_ratings="metric")
+    _save_once(lambda: assemble(alone, _weights_alone(alone, start)), work / "gate.safetensors")
+
+
+def _weights_alone(config: SurrogateConfig, start: Surrogate) -> dict[str, Tensor]:
+    own = {n: w for n, w in weights_of(Surrogate(config, start.refiner)).items() if not n.startswith("reader.")}
+    return own | {n: w for n, w in weights_of(start).items() if n.startswith("reader.")}
+
+
+def _save_once(make: Callable[[], Surrogate], out: Path) -> None:
+    if not out.is_file():
+        save_surrogate(make(), out)
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -219,18 +233,20 @@ def main(options: HippocampusOptions) -> None:
         "--augmentation.no-enabled", "--save-every", "1",
         *(["--resume"] if (options.work / "trained" / "state.pt").is_file() else []),
     )  # fmt: skip
+    marks = str(FULL_MARKS["beside a network"])
     chain.run(
         "harden", "harden", *task, "--checkpoint", "trained/best.safetensors", "--exams", "train.csv",
         "--held-out", "validation.csv", "--out", "hardened", "--steps", options.steps, "--errors", "12", "--save-every",
-        "250", "--exponent", "1", "--full-marks", "0.92", "--survey-full-marks", "0.92", "--workers", "0",
+        "250", "--exponent", "1", "--full-marks", marks, "--survey-full-marks", marks, "--workers", "0",
         "--no-natural", *(["--resume"] if (options.work / "hardened" / "state.pt").is_file() else []),
     )  # fmt: skip
-    write_gate_alone(options.work / "hardened" / "surrogate.safetensors", options.work / "gate.safetensors")
+    write_variants(options.work / "hardened" / "surrogate.safetensors", options.work)
     found: dict[str, Any] = {}
     store(options, chain, counts, found)
     checkpoints = {
         "hardened": "hardened/surrogate.safetensors",
         "gate alone": "gate.safetensors",
+        "strict": "strict.safetensors",
         "trained": "trained/best.safetensors",
     }
     for name, checkpoint in checkpoints.items():
@@ -241,7 +257,7 @@ def main(options: HippocampusOptions) -> None:
         )  # fmt: skip
         found[name] = measure(options.work / folder)
         store(options, chain, counts, found)
-    for name in ("hardened",):
+    for name in ("hardened", "gate alone"):
         folder = f"audited-{name.replace(' ', '-')}"
         chain.run(
             f"audit, {name}", "audit", checkpoints[name], "--exams", "audited.csv", "--attack-steps",

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from dqe_loss.core.origin import crop_origin
     from dqe_loss.core.slicing import VIEWS, extract_planes, pad_planes
     from dqe_loss.losses.dqe import DQELoss, dqe_loss
+    from dqe_loss.losses.star_weighted import StarWeighted
     from dqe_loss.losses.sum import LossSum
+    from dqe_loss.metrics.best_of import BestOf, best_of
     from dqe_loss.metrics.monai import DQEMetric
     from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate
     from dqe_loss.surrogate.config import SurrogateConfig
@@ -27,12 +29,15 @@ __all__ = [
     "MODALITIES",
     "REGIONS",
     "VIEWS",
+    "BestOf",
     "DQELoss",
     "DQEMetric",
     "LossSum",
+    "StarWeighted",
     "Surrogate",
     "SurrogateConfig",
     "Task",
+    "best_of",
     "check_labels",
     "crop_origin",
     "dqe_loss",
@@ -57,7 +62,9 @@ _NAMES_OF = {
     "core.origin": "crop_origin",
     "core.slicing": "VIEWS extract_planes pad_planes",
     "losses.dqe": "DQELoss dqe_loss",
+    "losses.star_weighted": "StarWeighted",
     "losses.sum": "LossSum",
+    "metrics.best_of": "BestOf best_of",
     "metrics.monai": "DQEMetric",
     "surrogate.checkpoint": "load_surrogate save_surrogate",
     "surrogate.config": "SurrogateConfig",

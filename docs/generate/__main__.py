@@ -19,6 +19,7 @@ from pathlib import Path
 
 import attacks
 import audits
+import benefit
 import hardening
 import safety
 import saliency
@@ -54,6 +55,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         speed.gpu,
         tasks.hippocampus,
         tasks.hippocampus_training,
+        benefit.benefit,
     )
 }
 _FIGURE = re.compile(r"<!--=(\w+)\.(\w+)-->(.*?)<!--/-->", re.DOTALL)

@@ -30,7 +30,7 @@ def draw_batch(exams: Sequence[TaughtExam], config: HardenConfig, step: int) -> 
         rng = np.random.default_rng((config.seed, step, place))
         scene = draw_scene(exams, rng)
         scans.append(scene.scans)
-        masks.append(draw_mask(scene, exams, rng))
+        masks.append(draw_mask(scene, exams, rng, config.predictions_share))
         truths.append(scene.truth)
     return torch.stack(scans), torch.stack(masks), as_regions(torch.stack(truths), exams[0].task)
 

@@ -66,8 +66,10 @@ class Lesson:
 def describe_exams(exams: Sequence[TaughtExam]) -> str:
     """Say in a few words what a refiner was taught on."""
     phantoms = sum(exam.synthetic for exam in exams)
-    masks = sum(len(exam.stock) for exam in exams)
-    return f"{len(exams) - phantoms} real and {phantoms} synthetic exams with {masks} masks besides their references"
+    masks, predicted = (sum(counts) for counts in zip(*((len(e.stock), e.predicted) for e in exams), strict=True))
+    added = f" and {predicted} predictions of networks" if predicted else ""
+    count = f"{len(exams) - phantoms} real and {phantoms} synthetic exams"
+    return f"{count} with {masks} masks{added} besides their references"
 
 
 def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig, lesson: Lesson) -> str:
@@ -95,7 +97,7 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         task=task.name,
         scans=task.list_titles(task.modalities),
         hybrid=hardened.kind_of_ratings,
-        first=_ALONE if alone else _TWO.format(kind=start.kind_of_ratings, data=start.data or "its data is not known"),
+        first=_ALONE if alone else _first(start),
         units=_HEAD_MEAN if window is None else _WINDOW.format(**window),
         spacing=describe_spacing(task.spacing),
         where="skull-stripped, in BraTS's field of view" if task == GLIOMA else f"padded to {hardened.field_of_view}",
@@ -115,6 +117,13 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
 
 def _names(exams: Sequence[TaughtExam]) -> list[str]:
     return [exam.name for exam in exams if not exam.synthetic]
+
+
+def _first(start: SurrogateConfig) -> str:
+    kind, data = start.kind_of_ratings, start.data or "its data is not known"
+    if start.refiner is not None:  # its data tells both, and begins with what the network beside the refiner learned
+        kind, _, data = data.partition(" ratings: ")
+    return _TWO.format(kind=kind, data=data)
 
 
 def _weights(lesson: Lesson) -> str:

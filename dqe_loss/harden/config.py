@@ -29,7 +29,13 @@ class HardenConfig:
     The checkpoint itself is not changed, so that its judgment is kept; the refiner lowers its stars where the
     scans contradict the mask, and guards its gradient. On two CPU cores about half an hour.
 
+    A checkpoint that has a refiner already is taught on with --add-predictions: its refiner goes on from its weights,
+    and keeps its build and its marks.
+
     Attributes:
+        add_predictions: Folders with a network's masks of --exams and --held-out, called as the exams: shown to the
+            refiner beside the other masks, so that it learns what this network does.
+        predictions_share: How often a mask of an exam that has such predictions is one of them.
         held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
             best on them becomes the checkpoint. They need references, too.
         phantoms: Number of synthetic exams to teach on, too.
@@ -57,6 +63,8 @@ class HardenConfig:
 
     exams: options.ExamFolders = ()
     reference: options.ReferenceNames = ()
+    add_predictions: options.Folders = ()
+    predictions_share: float = 0.3
     held_out: options.Folders = ()
     phantoms: int = 10
     out: options.RunFolderOption = Path("runs/hardened")
@@ -100,6 +108,8 @@ class HardenConfig:
         if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.attack_from <= 1:
             got = f"{self.learning_rate:g}, {self.weight_decay:g} and {self.attack_from:g}"
             raise ValueError(f"expected learning_rate > 0, weight_decay >= 0 and attack_from in [0, 1], got {got}")
+        if not 0 < self.predictions_share <= 1:
+            raise ValueError(f"predictions_share must be in (0, 1], got {self.predictions_share:g}")
         self.refiner()
 
     def refiner(self) -> RefinerConfig:

@@ -15,7 +15,7 @@ from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.harden.batches import network_threads, worker_count
 from dqe_loss.harden.card import Lesson, describe_exams, hardened_card
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.sources import find_taught, prepare_exams
+from dqe_loss.harden.sources import find_predictions, find_taught, prepare_exams
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.teacher import Teacher
 from dqe_loss.outputs import check_output_folder, encode, write_together
@@ -33,6 +33,7 @@ from dqe_loss.train.run_folder import RunFolder
 # by their content.
 _FREE = (
     "task",
+    "add_predictions",
     "exams",
     "reference",
     "held_out",
@@ -67,14 +68,16 @@ def harden(config: HardenConfig) -> int:
     check_start(start, config)
     task = start.config.task
     config = replace(config, label_scheme=task.scheme(config.label_scheme).name, checkpoint=config.start)
+    config = as_the_refiner(config, start)
     sources, left_out = find_taught(config, task)
+    predictions = find_predictions(config, [*sources, *left_out])
     check_output_folder(config.prepared, "--cache")
     folder.begin(config.resume)
     with processes(config.device) as where:
         if where.world > 1:
             raise ValueError("a hardening runs in one process; start it without torchrun")
         survey = LabelSurvey(task.scheme(config.label_scheme))
-        exams, held_out = (prepare_exams(config, found, survey, task) for found in (sources, left_out))
+        exams, held_out = (prepare_exams(config, found, survey, task, predictions) for found in (sources, left_out))
         taught = describe_exams(exams)
         print(f"{taught}; {len(held_out)} held out; {_who_computes(config, where.device)}", flush=True)
         write_together({folder.config: yaml.safe_dump(plain_values(asdict(config)), sort_keys=False).encode()})
@@ -128,19 +131,41 @@ def check_start(start: Surrogate, config: HardenConfig) -> None:
     """Refuse a surrogate that cannot be hardened.
 
     Raises:
-        ValueError: it is hardened already, or has planes that a refiner cannot take.
+        ValueError: it is hardened already and no predictions are added, or has planes that a refiner cannot take.
     """
-    if start.config.refiner is not None:
-        raise ValueError(f"{config.start} has a refiner already; harden the surrogate that it came from")
-    if start.config.normalization not in ("percentile", "head_mean", "window"):
+    if start.config.refiner is not None and not config.add_predictions:
+        raise ValueError(
+            f"{config.start} has a refiner already; harden the surrogate that it came from, or teach this one on with "
+            "a network's masks, --add-predictions FOLDER"
+        )
+    taught_by = ("head_mean", "window") if start.config.refiner else ("percentile", "head_mean", "window")
+    if start.config.normalization not in taught_by:
         raise ValueError(
             f"{config.start} scales planes by {start.config.normalization!r}, and what a refiner sees is "
             "scaled by 'head_mean', which only stands in for 'percentile'; harden a surrogate trained with either"
         )
 
 
+def as_the_refiner(config: HardenConfig, start: Surrogate) -> HardenConfig:
+    """The hardening with the build and the marks of the refiner that goes on, if there is one.
+
+    Raises:
+        ValueError: if others were asked for.
+    """
+    if start.config.refiner is None:
+        return config
+    there, defaults = asdict(start.config.refiner), HardenConfig()
+    for name, value in there.items():
+        if getattr(config, name) not in (getattr(defaults, name), value):
+            raise ValueError(
+                f"{name} is {getattr(config, name)!r}, and the refiner of {config.start} has {value!r}, which it "
+                "keeps; leave the option out"
+            )
+    return replace(config, **there)
+
+
 def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> Surrogate:
-    """The surrogate to be taught: a frozen copy of its start, beside a refiner that knows nothing yet.
+    """The surrogate to be taught: a frozen copy of its start, beside a refiner that knows nothing yet, or goes on.
 
     Args:
         start: what to harden.
@@ -151,9 +176,10 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         ValueError: if the start cannot be hardened, see `check_start`.
     """
     check_start(start, config)
-    refiner = config.refiner()
+    goes_on = start.config.refiner is not None
+    refiner = start.config.refiner or config.refiner()
     origin = start.config.data or "its data is not known"
-    told = "" if start.config.architecture == NO_NETWORK else f"{start.config.kind_of_ratings} ratings: "
+    told = "" if start.config.architecture == NO_NETWORK or goes_on else f"{start.config.kind_of_ratings} ratings: "
     surrogate_config = replace(
         start.config,
         kind_of_ratings="metric" if start.config.architecture == NO_NETWORK else "hybrid",
@@ -161,7 +187,7 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
         refiner=refiner,
         center_gradient=False,
         dice_map=None,  # what the stars meant without the refiner
-        data=f"{told}{origin}; a refiner, taught on {taught}",
+        data=f"{told}{origin}; {'then' if goes_on else 'a refiner,'} taught on {taught}",
         seed=config.seed,
         versions=start.config.versions | {name: version(name) for name in ("dqe_loss", "torch", "monai", "numpy")},
     )
@@ -169,6 +195,8 @@ def hardened_surrogate(start: Surrogate, config: HardenConfig, taught: str) -> S
     build_network(surrogate_config)  # draws what comes before the refiner, whose weights by a seed are to stay
     surrogate = Surrogate(surrogate_config, Refiner(refiner, surrogate_config.task))
     surrogate.network.load_state_dict(start.network.state_dict())
+    if goes_on:
+        _refiner(surrogate).load_state_dict(_refiner(start).state_dict())
     return surrogate
 
 
@@ -186,7 +214,8 @@ def _refiner(surrogate: Surrogate) -> Refiner:
 def _fingerprint(
     config: HardenConfig, task: Task, exams: Sequence[TaughtExam], held_out: Sequence[TaughtExam]
 ) -> Mapping[str, Any]:
-    options = {name: str(value) for name, value in asdict(config).items() if name not in _FREE}
+    free = _FREE if config.add_predictions else (*_FREE, "predictions_share")
+    options = {name: str(value) for name, value in asdict(config).items() if name not in free}
     if task != GLIOMA:
         options["task"] = json.dumps(decisive_values(task))
     return {**options, "taught exams": _digest(exams), "held-out exams": _digest(held_out)}

@@ -38,7 +38,8 @@ class JudgedPlane:
         exam: the exam's name.
         rated: whether the plane is one that a rating would look at: through the mask's center.
         scans: ``(C, H, W)`` in [0, 1].
-        masks: labels ``(M, H, W)``: the reference, wrong ones of the stock, the reference moved, and nothing.
+        masks: labels ``(M, H, W)``: the reference, wrong ones of the stock, what networks predicted if that was added,
+            the reference moved, and nothing.
     """
 
     exam: str
@@ -74,6 +75,8 @@ def _masks(exam: TaughtExam, view: str, index: int, rng: np.random.Generator) ->
     reference = label_plane(exam.reference, view, index)
     chosen = rng.choice(len(stock), min(WRONG_MASKS, len(stock)), replace=False)
     wrong = [label_plane(stock[int(i)], view, index) for i in chosen]
+    if exam.predicted:
+        wrong += [label_plane(mask, view, index) for mask in exam.predictions]
     moved = tuple(round(mm * exam.task.error_size) for mm in SHIFT)
     return torch.stack([reference, *wrong, torch.roll(reference, moved, (0, 1)), torch.zeros_like(reference)])
 

@@ -1,6 +1,6 @@
 """What the refiner is shown: masks of a plane from right to absurd, hard and soft."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,15 +20,41 @@ LARGEST_MOVE = 3 / 16
 """Of a plane's side: 30 of 160 voxels."""
 
 
-def draw_mask(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
-    """Draw a mask for a plane, regions ``(R, S, S)`` in [0, 1]."""
-    kinds = list(KINDS)
-    weights = np.array([KINDS[kind][0] for kind in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    regions = as_regions(KINDS[kind][1](scene, exams, rng), scene.exam.task)
-    if rng.random() < SOFTENED:
-        regions = _soften(regions, rng)
-    return regions
+def draw_mask(
+    scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator, predictions_share: float = 0.0
+) -> Tensor:
+    """Draw a mask for a plane, regions ``(R, S, S)`` in [0, 1].
+
+    Args:
+        scene: the plane.
+        exams: all that is taught on.
+        rng: of all that is random.
+        predictions_share: how often it is a network's, where the exam has predictions.
+    """
+    if scene.exam.predicted and rng.random() < predictions_share:
+        labels = _predicted(scene, rng)
+    else:
+        labels = _draw(KINDS, scene, exams, rng)
+    return _maybe_soft(labels, scene, rng)
+
+
+def draw_mask_in_plane(scene: Scene, rng: np.random.Generator) -> Tensor:
+    """Draw a mask of a kind that needs no more than the plane and its truth, regions ``(R, S, S)`` in [0, 1]."""
+    return _maybe_soft(_draw(IN_PLANE, scene, (), rng), scene, rng)
+
+
+def _draw(
+    kinds: "Mapping[str, tuple[float, Kind]]", scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
+) -> Tensor:
+    names = list(kinds)
+    weights = np.array([kinds[name][0] for name in names])
+    name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    return kinds[name][1](scene, exams, rng)
+
+
+def _maybe_soft(labels: Tensor, scene: Scene, rng: np.random.Generator) -> Tensor:
+    regions = as_regions(labels, scene.exam.task)
+    return _soften(regions, rng) if rng.random() < SOFTENED else regions
 
 
 def as_regions(labels: Tensor, task: Task = GLIOMA) -> Tensor:
@@ -49,6 +75,12 @@ def _wrong(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) 
     return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
 
 
+def _predicted(scene: Scene, rng: np.random.Generator) -> Tensor:
+    """What a network that is to be judged made of the same plane."""
+    volume = scene.exam.predictions[int(rng.integers(scene.exam.predicted))]
+    return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+
+
 def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
     """The truth with errors made in the plane itself: more of them than any stock holds."""
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
@@ -61,12 +93,17 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
 def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
     """The truth moved within the plane, or some planes away."""
     if rng.random() < 0.5:
-        reach = int(rng.integers(2, round(LARGEST_MOVE * scene.truth.shape[-1])))
-        move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
-        return torch.roll(scene.truth, move, (0, 1))
+        return _moved(scene, exams, rng)
     last = scene.exam.reference.shape[VIEW_AXIS[scene.view]] - 1
     index = int(np.clip(scene.index + rng.integers(-12, 13), 0, last))
     return warp_labels(label_plane(scene.exam.reference, scene.view, index), scene.grid)
+
+
+def _moved(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
+    """The truth moved within the plane."""
+    reach = int(rng.integers(2, round(LARGEST_MOVE * scene.truth.shape[-1])))
+    move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
+    return torch.roll(scene.truth, move, (0, 1))
 
 
 def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -83,9 +120,9 @@ def _altered(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
     else:
         changed = torch.where(_smooth_noise(rng, 8, side) > 0, grow(regions, width), 1 - grow(1 - regions, width))
     if rng.random() < 0.5:
-        return _as_labels(changed, task)
+        return as_labels(changed, task)
     keep = _smooth_noise(rng, 5, side) > float(rng.normal(0, 1))
-    return _as_labels(torch.where(keep, regions, changed), task)
+    return as_labels(torch.where(keep, regions, changed), task)
 
 
 def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -135,6 +172,11 @@ KINDS: dict[str, tuple[float, Kind]] = {
     "nothing": (0.1465, _nothing),
 }
 """Kinds of masks, and how often each is drawn."""
+IN_PLANE: dict[str, tuple[float, Kind]] = {
+    **{name: KINDS[name] for name in ("right", "corrupted", "altered", "absurd", "nothing")},
+    "displaced": (KINDS["displaced"][0], _moved),
+}
+"""Those that look at nothing but the plane."""
 
 
 def _soften(regions: Tensor, rng: np.random.Generator) -> Tensor:
@@ -156,7 +198,7 @@ def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> Tensor:
     return F.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)[0, 0]
 
 
-def _as_labels(regions: Tensor, task: Task) -> Tensor:
+def as_labels(regions: Tensor, task: Task) -> Tensor:
     """Regions that may overlap in any way as labels, inner ones over outer ones."""
     labels = torch.zeros(regions.shape[1:], dtype=torch.uint8)
     for name, label in task.painting:

@@ -65,7 +65,7 @@ def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
     scans, truth = warp_scans(scans, grid), warp_labels(labels, grid)
     if truth.any() and exam.task.lesion and rng.random() < TRANSPLANT:
         scans, truth = _transplant(scans, truth, exams, rng)
-    return Scene(_rescan(scans, rng, exam.task), truth, exam, view, index, grid)
+    return Scene(rescan(scans, rng, exam.task), truth, exam, view, index, grid)
 
 
 def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[TaughtExam, str, int]:
@@ -165,7 +165,7 @@ def _dilute(scans: Tensor, share: float, task: Task = GLIOMA) -> None:
         enhanced.copy_(torch.where(brain, enhanced + share * (without - enhanced), enhanced))
 
 
-def _rescan(scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
+def rescan(scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
     """Change contrast, field and grain of each modality; air stays 0, and the mean over the head nearly what it is."""
     air = scans == 0
     scans = scans.clone()

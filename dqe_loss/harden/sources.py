@@ -1,11 +1,13 @@
 """From the folders that a hardening is given to prepared exams: what cannot work is refused before any is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from dqe_loss.audit.audited_exam import ExamSource, find_sources, phantom_sources, read_audited_exam
 from dqe_loss.data.corruption import as_canonical
 from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.discovery.cohort import FoundExam, with_predictions
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.phantom import PHANTOMS
@@ -31,6 +33,8 @@ def find_taught(config: HardenConfig, task: Task = GLIOMA) -> tuple[list[ExamSou
     for option, folders in (("--exams", config.exams), ("--held-out", config.held_out)):
         if folders and not config.reference and task == GLIOMA:
             raise ValueError(f"{option} needs --reference: say which segmentation of an exam is its reference")
+    if config.add_predictions and not config.exams:
+        raise ValueError("--add-predictions needs --exams: a refiner learns from their references where they are wrong")
     phantoms = config.phantoms if task.name in PHANTOMS else 0
     if not config.exams and not phantoms:
         raise ValueError("expected exams to teach on; give --exams and --reference, or --phantoms")
@@ -44,8 +48,32 @@ def find_taught(config: HardenConfig, task: Task = GLIOMA) -> tuple[list[ExamSou
     return taught + phantom_sources(phantoms, FIRST_PHANTOM, task), held_out
 
 
+def find_predictions(config: HardenConfig, sources: Sequence[ExamSource]) -> dict[str, list[Path]]:
+    """The masks of networks that ``--add-predictions`` names: files of each exam that has any.
+
+    Args:
+        config: the hardening.
+        sources: all exams, taught on and held out; phantoms have none.
+
+    Raises:
+        ValueError: a folder is not there, or holds no mask of any exam.
+    """
+    if not config.add_predictions:
+        return {}
+    cases = [FoundExam(source.name, source.paths.images, {}) for source in sources if source.paths is not None]
+    predicted = with_predictions(cases, config.add_predictions)
+    files = {case.name: [path for path in case.masks.values() if path.is_file()] for case in predicted}
+    there = sum(map(len, files.values()))
+    print(f"{there} predictions of {sum(map(bool, files.values()))} of {len(cases)} exams are added", flush=True)
+    return files
+
+
 def prepare_exams(
-    config: HardenConfig, sources: Sequence[ExamSource], survey: LabelSurvey, task: Task = GLIOMA
+    config: HardenConfig,
+    sources: Sequence[ExamSource],
+    survey: LabelSurvey,
+    task: Task = GLIOMA,
+    predictions: Mapping[str, Sequence[Path]] | None = None,
 ) -> list[TaughtExam]:
     """Prepare each exam, or find what was prepared before.
 
@@ -54,9 +82,10 @@ def prepare_exams(
         sources: the exams.
         survey: told of each exam's labels.
         task: what is segmented.
+        predictions: what `find_predictions` found.
 
     Raises:
-        ValueError: an exam cannot be used.
+        ValueError: an exam or a prediction cannot be used.
         OSError: the folder of prepared exams cannot be written.
     """
     exams = []
@@ -71,8 +100,10 @@ def prepare_exams(
             natural=_natural(source, task.scheme(config.label_scheme)) if config.natural else (),
             synthetic=synthetic,
             seed=config.seed,
+            predictions=_read(source, (predictions or {}).get(source.name, ()), task.scheme(config.label_scheme)),
         )
-        print(f"{source.name}: {len(exam.stock)} masks besides the reference", flush=True)
+        added = f" and {exam.predicted} predictions" if exam.predicted else ""
+        print(f"{source.name}: {len(exam.stock)} masks{added} besides the reference", flush=True)
         exams.append(exam)
     return exams
 
@@ -84,6 +115,12 @@ def _natural(source: ExamSource, scheme: LabelScheme) -> list[Labels]:
     # By its whole name: what the user gave may fit a mask in a folder below, too.
     (reference,) = source.paths.segmentations
     found = find_all_segmentations(reference.parent, [reference.name], source.task)
-    others = replace(found.paths, segmentations=found.paths.segmentations[1:])
-    exam = read_exam(others, label_scheme=scheme)
+    return _read(source, found.paths.segmentations[1:], scheme)
+
+
+def _read(source: ExamSource, files: Sequence[Path], scheme: LabelScheme) -> list[Labels]:
+    """Masks of an exam, in the canonical scheme."""
+    if source.paths is None or not files:
+        return []
+    exam = read_exam(replace(source.paths, segmentations=tuple(files)), label_scheme=scheme)
     return [as_canonical(labels, scheme) for labels in exam.segmentations.values()]

@@ -34,6 +34,8 @@ MOST_ERRORS = 3
 """Errors in a row that a mask of the stock may have."""
 ARRAYS = ("image", "reference", "stock")
 """What is kept of an exam, each in a file of its own."""
+PREDICTIONS = "predictions"
+"""And this, where there are any."""
 _FORMAT = 1
 """To be raised when what is kept of the same exam changes."""
 
@@ -47,12 +49,14 @@ class TaughtExam:
         folder: where its arrays are.
         synthetic: whether it is a phantom.
         task: what is segmented.
+        predicted: number of predictions of networks that were added.
     """
 
     name: str
     folder: Path
     synthetic: bool
     task: Task = GLIOMA
+    predicted: int = 0
 
     @property
     def image(self) -> NDArray[np.float16]:
@@ -68,6 +72,11 @@ class TaughtExam:
     def stock(self) -> Labels:
         """Other masks of the same kind, ``(N, X, Y, Z)``: natural ones where there are any, and wrong ones."""
         return _mapped(self.folder / "stock.npy")
+
+    @property
+    def predictions(self) -> Labels:
+        """What networks that are to be judged made of the exam, ``(predicted, X, Y, Z)``; one at least."""
+        return _mapped(self.folder / f"{PREDICTIONS}.npy")
 
     def planes_with_tumor(self, view: str) -> NDArray[np.intp]:
         """Indices of the planes of a view that hold a label."""
@@ -87,7 +96,14 @@ def _with_tumor(reference: Path, axis: int) -> NDArray[np.intp]:
 
 
 def prepare_exam(
-    case: AuditedExam, folder: Path, *, errors: int, natural: Sequence[Labels] = (), synthetic: bool, seed: int = 0
+    case: AuditedExam,
+    folder: Path,
+    *,
+    errors: int,
+    natural: Sequence[Labels] = (),
+    synthetic: bool,
+    seed: int = 0,
+    predictions: Sequence[Labels] = (),
 ) -> TaughtExam:
     """Crop an exam and make its stock of wrong masks, or find what was prepared before.
 
@@ -98,6 +114,7 @@ def prepare_exam(
         natural: segmentations of this exam by people or algorithms, good or bad, in the canonical scheme.
         synthetic: whether it is a phantom.
         seed: of the errors.
+        predictions: masks of networks that are to be judged, in the canonical scheme; kept apart from the stock.
 
     Raises:
         ValueError: the exam has no brain.
@@ -109,12 +126,18 @@ def prepare_exam(
         digest.update(json.dumps(how).encode())
     for array in (case.image.numpy(), case.labels, *natural):
         digest.update(np.ascontiguousarray(array).tobytes())
+    for array in predictions:
+        digest.update(PREDICTIONS.encode() + np.ascontiguousarray(array).tobytes())
     entry = folder / f"{case.name}-{digest.hexdigest()[:12]}"
     if not entry.exists():
-        _keep(entry, _prepared(case, errors, natural, seed))
-    elif not all((entry / f"{name}.npy").is_file() for name in ARRAYS):
+        arrays = _prepared(case, errors, natural, seed)
+        if predictions:
+            box = _box_of(case)
+            arrays |= {PREDICTIONS: np.stack([mask[box] for mask in predictions])}
+        _keep(entry, arrays)
+    elif not all((entry / f"{name}.npy").is_file() for name in (*ARRAYS, *([PREDICTIONS] if predictions else []))):
         raise OSError(f"{entry}: a prepared exam lacks a file; delete the folder and start again")
-    return TaughtExam(case.name, entry, synthetic, case.task)
+    return TaughtExam(case.name, entry, synthetic, case.task, len(predictions))
 
 
 def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -132,10 +155,16 @@ def _keep(entry: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _prepared(case: AuditedExam, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
+def _box_of(case: AuditedExam) -> tuple[slice, ...]:
+    """The part of an exam that is kept."""
     box = array_box(case.brain | (case.labels > 0), MARGIN)
     if box is None:  # read_audited_exam refuses exams without a reference
         raise ValueError(f"{case.name}: expected an exam with a brain and a {case.task.subject}, found neither")
+    return box
+
+
+def _prepared(case: AuditedExam, errors: int, natural: Sequence[Labels], seed: int) -> dict[str, NDArray[Any]]:
+    box = _box_of(case)
     labels, brain = case.labels[box], case.brain[box]
     rng = case.rng(seed, "stock")
     stock = [mask[box] for mask in natural]

@@ -12,16 +12,14 @@ from tqdm import tqdm
 from dqe_loss.harden.batches import Batch, batches_from, network_threads, threads
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.held_out import DISTANCE, judge, judged_planes
-from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, mean_dice, teaching_loss
+from dqe_loss.harden.objective import attack_rounds, learning_rate
+from dqe_loss.harden.step import teach
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.harden.weights import Weights
 from dqe_loss.processes import StopRequest
 from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.train.saved_state import Progress, Row, load_state, save_state
-
-LARGEST_NORM = 1.0
-"""To which gradients are cut."""
 
 
 @dataclass
@@ -110,23 +108,8 @@ class Teacher:
     def _step(self, batch: Batch, step: int) -> Row:
         """One step; returns the loss, Dice of masks and of refined masks about them, and what an attack does."""
         scans, masks, truth = (tensor.to(self.device, non_blocking=True) for tensor in batch)
-        row: Row = {"mask_dice": mean_dice(masks, truth)}
-        if rounds := attack_rounds(self.config, step):
-            half = len(masks) // 2
-            self.refiner.eval()
-            attacked = attack(self.refiner, scans[:half], masks[:half], rounds)
-            row["attack_gain"] = mean_dice(attacked, truth[:half]) - mean_dice(masks[:half], truth[:half])
-            masks = torch.cat((attacked, masks[half:]))
-        self.refiner.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step)
-        logits = self.refiner(scans, masks)
-        loss = teaching_loss(logits, truth)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), LARGEST_NORM)
-        self.optimizer.step()
-        return row | {"loss": loss.item(), "refined_dice": mean_dice(logits.detach().sigmoid(), truth)}
+        rounds, rate = attack_rounds(self.config, step), learning_rate(self.config, step)
+        return teach(self.refiner, self.optimizer, (scans, masks, truth), rounds, rate)
 
 
 def _means(rows: Sequence[Row]) -> Row:

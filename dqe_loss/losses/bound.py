@@ -31,18 +31,20 @@ class BoundLoss(nn.Module):
         self.loss = loss
         self._next: tuple[dict[str, Any], Any] | None = None
 
-    def bind(self, *, image: Tensor, origin: Any = None, target: Any = None) -> "BoundLoss":
+    def bind(self, *, image: Tensor, origin: Any = None, target: Any = None, stars: Any = None) -> "BoundLoss":
         """Hand over what the next call needs, in place of anything that waits.
 
         Args:
             image: the image of the next call.
             origin: where the patch lies in it, if it rates a patch.
             target: the full-size target that the patch lies in, where a loop calls the loss with the patch of it.
+            stars: mean stars ``(B,)`` of the labels for a `StarWeighted`, where they are known.
 
         Returns:
             This loss, so that ``criterion.bind(image=image)(prediction, target)`` can be written.
         """
-        self._next = {"image": image, "origin": origin}, target
+        known = {} if stars is None else {"stars": stars}
+        self._next = {"image": image, "origin": origin, **known}, target
         return self
 
     def forward(self, input: Any, target: Any = None) -> Tensor:

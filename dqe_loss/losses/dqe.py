@@ -15,7 +15,8 @@ from dqe_loss.core.labels import check_region_order
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import VolumeMask, center_of_mask
 from dqe_loss.core.origin import check_origin
-from dqe_loss.core.pipeline import Sampling
+from dqe_loss.core.pipeline import Sampling, cut_planes, read_inputs
+from dqe_loss.core.planes import split_planes
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
@@ -281,6 +282,61 @@ class DQELoss(RatingTerm):
             prediction, target, image = self._thicken(prediction, target, image, origin)
         case = self._read(prediction, target, image, origin, None, None, check=True, flat=flat)
         return self._rate(self.surrogate, case, image)
+
+    @torch.no_grad()
+    def show(
+        self,
+        input: Prediction,
+        target: Tensor,
+        *,
+        image: Tensor,
+        origin: Any = None,
+        activation: str | None = None,
+        planes: int = 1,
+        jitter: float = 0.0,
+        seed: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """What the surrogate sees of a prediction, and the target in the same planes.
+
+        Args:
+            input: as of `forward`.
+            target: as of `forward`.
+            image: as of `forward`.
+            origin: as of `forward`.
+            activation: what the losses beside this one apply to the prediction, if they say so.
+            planes: planes a view, as of `DQELoss`; of planes by themselves, there is one.
+            jitter: as of `DQELoss`.
+            seed: of the planes' places.
+
+        Returns:
+            Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
+            ``(N, R, H, W)`` of the target, 0 or 1.
+        """
+        prediction: Tensor = full_resolution(input)
+        target = full_resolution(target)
+        if flat := is_flat(image, prediction):
+            refuse_origin(origin)
+            prediction, target, image = thicken(prediction), thicken(target), thicken(image)
+        case = self._read(prediction, target, image, origin, None, activation, flat=flat)
+        if case.target is None:
+            raise ValueError("expected a target beside the prediction, got none")
+        center = center_of_mask(case.predicted, hard=self.slicing == "hard", regions=self.task.centers)
+        shown = []
+        for mask in (case.predicted, case.target):
+            sampling = Sampling(self.sampling.views, planes, jitter, torch.Generator().manual_seed(seed))
+            inputs = read_inputs(self.surrogate.config, plain(image), mask, center, self.modalities)
+            shown.append(cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling).flatten(0, 2))
+        return shown[0], (split_planes(self.surrogate.config, shown[1])[1] > 0.5).to(shown[0].dtype)
+
+    def use(self, surrogate: Surrogate) -> None:
+        """Rate with another surrogate of the same task from now on.
+
+        Raises:
+            ValueError: if its task is another.
+        """
+        if surrogate.config.task != self.task:
+            raise ValueError(f"this loss rates {self.task.name!r}, and the surrogate {surrogate.config.task.name!r}")
+        self._frozen = (surrogate,)
 
     @property
     def checked(self) -> bool:

@@ -110,6 +110,32 @@ class RatingTerm(Composable):
         raise NotImplementedError
 
 
+class LabelWeightedTerm(Composable):
+    """A loss of prediction and target that weighs each exam by what its target deserves on its image.
+
+    Its gradient is an ordinary loss's, so that in a sum a `RatingTerm` is capped by it, as by others.
+
+    Attributes:
+        notes: what the last training step is to be logged by, name to scalar.
+    """
+
+    notes: dict[str, Tensor]
+
+    def evaluate(
+        self, input: Any, label: Any, *, whole: Tensor, image: Tensor | None = None, stars: Any = None
+    ) -> Tensor:
+        """The loss, as a sum calls it.
+
+        Args:
+            input: prediction.
+            label: the target that the loss is given.
+            whole: the full-size target, which is rated.
+            image: the image of the full-size target.
+            stars: ``(B,)``, where the targets have been rated already.
+        """
+        raise NotImplementedError
+
+
 class LossSum(Composable):
     """A weighted sum of losses, called as ``criterion(input, target, image=image)``.
 
@@ -170,10 +196,18 @@ class LossSum(Composable):
         self._counter.steps.fill_(steps)
 
     @property
+    def activation(self) -> str | None:
+        """What the losses beside the ratings apply to the prediction, if they say so; see `common_activation`."""
+        return self._activation
+
+    @property
     def figures(self) -> dict[str, Tensor]:
         """What `log` tells, as scalars on their devices: for loggers that wait for no device at each step."""
         figures = dict(self._values)
         for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, LabelWeightedTerm):
+                suffix = "" if len(self._label_weighted) == 1 else f"_{name}"
+                figures |= {key + suffix: value for key, value in term.notes.items()}
             if isinstance(term, RatingTerm):
                 suffix = "" if len(self._rated) == 1 else f"_{name}"
                 gradients = term.gradient_log.read() if name in self._values else {}
@@ -187,7 +221,8 @@ class LossSum(Composable):
         Each term's value (unweighted; mean over exams under ``reduction="none"``), and for each `DQELoss` ``skipped``
         (exams of the batch that were not rated) and, once ``backward`` has run, ``gradient_ratio`` (its weighted
         gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
-        kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. Under
+        kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. A
+        `StarWeighted` adds ``stars_of_label`` and ``label_weight``, means over the batch. Under
         ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
         for the device.
         """
@@ -205,6 +240,7 @@ class LossSum(Composable):
         *,
         image: Tensor | None = None,
         origin: Any = None,
+        stars: Any = None,
     ) -> Tensor:
         """Add the terms up.
 
@@ -215,16 +251,20 @@ class LossSum(Composable):
             image: raw image ``(B, 4, X, Y, Z)`` or ``(B, 4, H, W)`` for a `DQELoss`.
             origin: first voxel of the patches that ``input`` holds, where ``target`` and ``image`` are full-size
                 (see `DQELoss`); the other terms then get the target's patch.
+            stars: mean stars ``(B,)`` of the targets for a `StarWeighted`, where they are known.
 
         Returns:
             The weighted sum: a scalar, or one value per exam if the terms are not reduced (a term that gives a value
             for each channel or voxel counts by its mean over them).
 
         Raises:
-            ValueError: if there are no terms, no image where a term needs one, or the terms are reduced differently.
+            ValueError: if there are no terms, no image where a term needs one, stars that no term takes, or the terms
+                are reduced differently.
         """
         if not self.weights:
             raise ValueError("an empty LossSum has no value; add losses to it")
+        if stars is not None and not self._label_weighted:
+            raise ValueError("stars= are for a StarWeighted, and none of the terms is one")
         balanced = 0 < len(self._rated) < len(self.terms)
         training = self.training and torch.is_grad_enabled()
         first, full_target = full_resolution(input), full_resolution(target)
@@ -245,7 +285,9 @@ class LossSum(Composable):
 
         values = {}
         for name, term in zip(self.names, self.terms, strict=True):
-            if not isinstance(term, RatingTerm):
+            if isinstance(term, LabelWeightedTerm):
+                values[name] = term.evaluate(prediction, target, whole=full_target, image=image, stars=stars)
+            elif not isinstance(term, RatingTerm):
                 values[name] = term(prediction, target)
             elif term in active:
                 value = term.evaluate(
@@ -264,6 +306,10 @@ class LossSum(Composable):
     @property
     def _rated(self) -> list[RatingTerm]:
         return [term for term in self.terms if isinstance(term, RatingTerm)]
+
+    @property
+    def _label_weighted(self) -> list[LabelWeightedTerm]:
+        return [term for term in self.terms if isinstance(term, LabelWeightedTerm)]
 
     def _start_step(
         self, prediction: Tensor, target: Tensor | None, image: Tensor | None, origin: Any

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -15,12 +15,13 @@ from dqe_loss.core.centers import CENTERS, check_centers, told_centers
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
 from dqe_loss.data.exams import Exam, open_exam, read_exam
+from dqe_loss.data.file_names import printable
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rate.rate_exam import rate_exam
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
 from dqe_loss.surrogate.describe import (
     Ratings,
     describe_dice,
@@ -67,6 +68,9 @@ class RateOptions:
         channels: Modality of each of nnU-Net's channels, if its dataset.json does not say.
         workers: Threads that read ahead for --data. Default: one for each core, at most 8.
         retry: Rate those exams of --data again that failed.
+        best: Of several segmentations of an exam, such as those of several --predictions, copy the one with the most
+            stars to this folder, called as the exam, and list all candidates there in candidates.csv. Of equal ones
+            the first is taken.
         exam: Folder of one exam.
         image: Files of one exam instead of --exam, for any task: MODALITY=FILE for each modality.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
@@ -89,6 +93,7 @@ class RateOptions:
     channels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     workers: options.OptionalCount = None
     retry: bool = False
+    best: options.OptionalFolder = None
     exam: options.OptionalFolder = None
     image: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODALITY=FILE ...", help_behavior_hint="")] = ()
     segmentation: options.Files = ()
@@ -178,6 +183,7 @@ def _rate_data(arguments: RateOptions) -> int:
         rank,
         world,
         task,
+        arguments.best,
     )
     rater = _in_engine(surrogate, arguments.engine)
     config = surrogate.config
@@ -212,6 +218,7 @@ def _rate_exam(arguments: RateOptions) -> int:
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=scheme)
     centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
+    best = _begin_best(arguments, surrogate, exam.name, dict(zip(names, paths.segmentations, strict=True)), scheme)
     stars = rate_exam(exam, rater, scheme, arguments.center, arguments.thorough)
     ratings = with_dice(stars, map_for(surrogate.config, centers))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
@@ -235,8 +242,28 @@ def _rate_exam(arguments: RateOptions) -> int:
         contents |= explained
         text += f"\n\n{table}" if table else ""
     write_together(contents)
+    if best is not None:
+        text += f"\n\n{best.write(stars)}"
     print(text)
     return 0
+
+
+def _begin_best(
+    arguments: RateOptions, surrogate: Surrogate, exam: str, masks: dict[str, Path], scheme: LabelScheme
+) -> Any:
+    """What is to choose the best mask of a single exam, if that is asked for."""
+    if arguments.best is None:
+        return None
+    centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
+    origin = {
+        "label_scheme": scheme.name,
+        "unit": star_unit(surrogate.config),
+        "look": " ".join(centers),
+        "checkpoint": printable(Path(arguments.checkpoint).name),
+        "checkpoint_sha256": fingerprint(surrogate),
+    }
+    module = import_extra("dqe_loss.rate.best", "rate")
+    return module.BestOfExam.begin(arguments.best, exam, masks, origin, surrogate.config.task)
 
 
 def _in_engine(surrogate: Surrogate, engine: str) -> Rater:

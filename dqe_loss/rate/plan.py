@@ -39,6 +39,7 @@ class RatePlan:
         rank: number of this process.
         world: number of processes.
         task: what is rated.
+        best: folder for the best mask of each exam, if they are to be chosen (`dqe_loss.rate.best`).
     """
 
     data: Path
@@ -54,6 +55,7 @@ class RatePlan:
     rank: int = 0
     world: int = 1
     task: Task = GLIOMA
+    best: Path | None = None
 
     @property
     def scheme(self) -> LabelScheme:

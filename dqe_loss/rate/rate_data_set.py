@@ -16,6 +16,7 @@ from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.data.tables.rated import TASK, columns_of, write_rated
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.processes import StopRequest
+from dqe_loss.rate import best
 from dqe_loss.rate.journal import Entry, Journal
 from dqe_loss.rate.plan import RatePlan, find_planned_exams, stamp
 from dqe_loss.rate.read_ahead import read_ahead
@@ -39,6 +40,7 @@ class Outcome:
         rated: exams that this run went through, with or without stars.
         seconds: what that took.
         signal: the signal that stopped it, or None.
+        chosen: what the choice of the best masks came to, if there was one and there is a table.
     """
 
     table: pd.DataFrame | None
@@ -46,12 +48,13 @@ class Outcome:
     rated: int
     seconds: float
     signal: int | None = None
+    chosen: best.Chosen | None = None
 
 
 def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = None) -> Outcome:
     """Rate this process's share of a data set; write the table if nothing is left to anybody.
 
-    A process never waits for another: whoever finds all exams in the journal writes the table.
+    A process never waits for another: whoever finds all exams in the journal writes the table, and the best masks.
 
     Args:
         plan: what is rated.
@@ -62,10 +65,13 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
         What came out. After a signal, a process that is alone writes the rows so far.
 
     Raises:
-        ValueError: if the data set cannot be found, or the journal holds a rating of something else.
-        OSError: if the table or the journal cannot be written.
+        ValueError: if the data set cannot be found, the journal holds a rating of something else, or there is nothing
+            to choose among.
+        OSError: if the table, the journal or a best mask cannot be written.
     """
     cases = find_planned_exams(plan)
+    if plan.best is not None:
+        best.begin(plan.best, cases, plan.settings(surrogate))
     journal = Journal.open(plan.out.with_name(plan.out.name + ".journal"), plan.settings(surrogate))
     stamps = {case.name: stamp(case, plan.out.parent) for case in cases}
     share = cases[plan.rank :: plan.world]
@@ -106,7 +112,8 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
         table = table.assign(**{name: values.round(4) for name, values in dice_map.tell(table["mean"]).items()})
     survey.add_table(table)
     write_rated(table, plan.out, plan.task)
-    return Outcome(table, left, rated, seconds, stop.signal)
+    chosen = None if plan.best is None else best.write_best(plan.best, table, cases, plan.task)
+    return Outcome(table, left, rated, seconds, stop.signal, chosen)
 
 
 def tell(outcome: Outcome, plan: RatePlan, description: str) -> int:
@@ -127,6 +134,8 @@ def tell(outcome: Outcome, plan: RatePlan, description: str) -> int:
     if outcome.table is not None:
         print(f"{plan.out}: {description}")
         code = _tell_table(outcome.table)
+    if outcome.chosen is not None and plan.best is not None:
+        print(outcome.chosen.describe(plan.best))
     if outcome.signal:
         left = f"{outcome.left} exams are left; the same command goes on"
         print(f"{who}stopped by signal {outcome.signal}, {left}", file=sys.stderr)

@@ -270,6 +270,7 @@ def test_errors_of_the_command(options, message, tmp_path, capsys):
         ({"norm": "layer"}, r"norm must be one of \('instance', 'batch'\), got 'layer'"),
         ({"features": (4, 4)}, r"features must be six numbers of channels, got \(4, 4\)"),
         ({"features": (4, 4, 0, 4, 4, 4)}, "features must be six numbers of channels"),
+        ({"predictions_share": 0.0}, r"predictions_share must be in \(0, 1\], got 0"),
         ({"attack_from": 2.0}, r"expected learning_rate > 0, weight_decay >= 0 and attack_from in \[0, 1\]"),
     ],
 )

@@ -128,9 +128,10 @@ def folder(request, tmp_path, monkeypatch):
     (tmp_path / "FOLDER").symlink_to(tmp_path / "ROOT" if request.param in WHOLE_SETS else exams[0])
     if request.param == "explain.md":
         write(exams[0] / "seg-other.nii.gz", np.roll(make_labels(), 2, 0))
-    (tmp_path / "runs" / "a").mkdir(parents=True)
-    for exam in exams:
-        (tmp_path / "runs" / "a" / f"{exam.name}.nii.gz").symlink_to(exam / "seg-NAME.nii.gz")
+    for network in "ab":
+        (tmp_path / "runs" / network).mkdir(parents=True)
+        for exam in exams:
+            (tmp_path / "runs" / network / f"{exam.name}.nii.gz").symlink_to(exam / "seg-NAME.nii.gz")
     if request.param == "rate.md":
         for modality in MODALITIES:
             (tmp_path / f"{modality.upper()}.nii.gz").symlink_to(exams[0] / f"{exams[0].name}_{modality}.nii.gz")
@@ -144,6 +145,7 @@ def folder(request, tmp_path, monkeypatch):
         save_surrogate(shrink(small_surrogate(), 64), tmp_path / "mine.safetensors")
         for name in "ABCD":
             write_larger_exam(tmp_path / name)
+            (tmp_path / "runs" / "a" / f"{name}.nii.gz").symlink_to(tmp_path / name / "seg-NAME.nii.gz")
     elif request.param == "curate.md":
         acceptable = {
             "exam": [f"{exam.parent.name}/{exam.name}" for exam in exams],

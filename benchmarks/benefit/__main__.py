@@ -1,0 +1,98 @@
+"""Does the loss make segmentations better? The study of ``docs/results/benefit.md``.
+
+Run: ``python benchmarks/benefit --data FOLDER`` (the hippocampi of the Medical Segmentation Decathlon). Refiners,
+warm-ups and runs that are there are kept, so that a study that was stopped goes on. ``--shard 0/2`` and ``--shard 1/2``
+share the runs among two processes, once the weights are chosen.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _results import write_json
+from design import SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run, planned
+from judges import judge
+from persons import ROOT, read_exams
+from report import summarize
+from training import Study, train
+
+TUNED_ON = 20
+"""Unlabelled persons by whose labels the weights are chosen."""
+
+
+@dataclass(frozen=True)
+class BenefitOptions:
+    """Options of the command line."""
+
+    data: Path
+    """Folder with ``images`` and ``labels``."""
+    work: Path = Path("runs/benefit")
+    """Folder of refiners, warm-ups and runs."""
+    out: Path = ROOT / "benchmarks" / "results" / "benefit.json"
+    """Where the figures go."""
+    shard: str = "0/1"
+    """Which of how many processes this is; they share the runs."""
+
+
+def tune(study: Study, options: BenefitOptions) -> dict[str, float]:
+    """The weight of each unlabelled term, by the mean Dice of persons who are not tested."""
+    file = options.work / "tuned.json"
+    found: dict[str, dict[str, list[float]]] = json.loads(file.read_text()) if file.is_file() else {}
+    for arm, weights in WEIGHTS.items():
+        for weight in weights:
+            scores = found.setdefault(arm, {}).setdefault(str(weight), [])
+            for seed in TUNING_SEEDS[len(scores) :]:
+                network = train(study, Run(SAME, 3, arm, seed), {arm: weight}, TUNING_STEPS)
+                rows = judge(study, SAME, network, study.parts[SAME].unlabelled[:TUNED_ON])
+                scores.append(sum(row["dice"] for row in rows) / len(rows))
+                write_json(file, found)
+                print(f"tuned {arm} {weight:g} seed {seed}: Dice {scores[-1]:.4f}", flush=True)
+    return {arm: float(max(tried, key=lambda weight, tried=tried: sum(tried[weight]))) for arm, tried in found.items()}
+
+
+def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) -> None:
+    """Every run of this process that is not there yet."""
+    number, of = map(int, options.shard.split("/"))
+    for run in planned()[number::of]:
+        file = options.work / "runs" / f"{run.name}.json"
+        if file.is_file():
+            continue
+        start = time.process_time()
+        network = train(study, run, weights)
+        trained = time.process_time() - start
+        rows = judge(study, run.setting, network, study.parts[run.setting].test)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), file.with_suffix(".pt"))
+        write_json(file, vars(run) | {"exams": rows, "train_seconds": trained})
+        print(f"{run.name}: Dice {sum(row['dice'] for row in rows) / len(rows):.4f} ({trained:.0f} s)", flush=True)
+
+
+def finished(options: BenefitOptions) -> Iterator[dict[str, Any]]:
+    """All runs that are there, in the plan's order."""
+    for run in planned():
+        file = options.work / "runs" / f"{run.name}.json"
+        if file.is_file():
+            yield json.loads(file.read_text())
+
+
+def main(options: BenefitOptions) -> None:
+    """Runs what is missing, prints the table and writes the figures."""
+    torch.set_num_threads(1)
+    study = Study(read_exams(options.data), options.work)
+    weights = tune(study, options)
+    print(weights)
+    run_all(study, weights, options)
+    tuned = json.loads((options.work / "tuned.json").read_text())
+    print(summarize(list(finished(options)), {"tried": tuned, "chosen": weights}, options.out))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BenefitOptions, description=__doc__))

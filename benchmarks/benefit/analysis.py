@@ -1,0 +1,64 @@
+"""Means and differences of arms, with the plan's intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DRAWS = 10_000
+MEASURES = ("dice", "surface_dice", "hd95", "stars", "second")
+
+
+def table_of(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each run and person: both sides of a person are averaged."""
+    rows = [
+        {key: run[key] for key in ("setting", "labelled", "arm", "seed")} | exam
+        for run in runs
+        for exam in run["exams"]
+    ]
+    keys = ["setting", "labelled", "arm", "seed", "person"]
+    return pd.DataFrame(rows).groupby(keys, as_index=False)[list(MEASURES)].mean()
+
+
+def values_of(table: pd.DataFrame, setting: str, labelled: int, arm: str, measure: str) -> pd.DataFrame:
+    """Seeds × persons."""
+    chosen = table[(table["setting"] == setting) & (table["labelled"] == labelled) & (table["arm"] == arm)]
+    return chosen.pivot(index="seed", columns="person", values=measure)
+
+
+def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other: str, measure: str) -> dict[str, Any]:
+    """Mean difference of two arms over the seeds that both have, with its 95 % interval.
+
+    Differences are taken person by person within a seed; then 10,000 draws of persons and of seeds, independently.
+    """
+    one, two = (values_of(table, setting, labelled, name, measure) for name in (arm, other))
+    seeds = one.index.intersection(two.index)
+    values = (one.loc[seeds] - two.loc[seeds]).to_numpy()
+    low, high = np.quantile(resampled(values), (0.025, 0.975))
+    return {
+        "setting": setting,
+        "labelled": labelled,
+        "arms": [arm, other],
+        "measure": measure,
+        "difference": values.mean(),
+        "interval": [low, high],
+        "seeds": len(seeds),
+        "persons": values.shape[1],
+        "by_seed": values.mean(1),
+    }
+
+
+def resampled(values: np.ndarray, draws: int = DRAWS) -> np.ndarray:
+    """Means ``(draws,)`` of seeds × persons, either drawn with replacement."""
+    rng = np.random.default_rng(0)
+    seeds, persons = values.shape
+    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
+    weights = rng.multinomial(persons, np.full(persons, 1 / persons), draws) / persons
+    return np.einsum("ds,sp,dp->d", counts, values, weights, optimize=True)
+
+
+def closed(table: pd.DataFrame, setting: str, labelled: int, arm: str) -> float:
+    """Share of the gap from a to h that an arm closes, in mean Dice."""
+    low, high, own = (values_of(table, setting, labelled, name, "dice").to_numpy().mean() for name in ("a", "h", arm))
+    return float((own - low) / (high - low))

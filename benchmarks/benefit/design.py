@@ -1,0 +1,99 @@
+"""What was fixed before the first run: who is in which part, which arms there are, and how long they train.
+
+`docs/results/benefit.md` says why. Nothing here may be changed for figures that have been seen.
+"""
+
+from dataclasses import dataclass
+
+SEEDS = (0, 1, 2, 3, 4)
+TUNING_SEEDS = (100, 101)
+"""Their labelled persons, initial weights and batches are used for nothing but the choice of weights."""
+LABELLED = (3, 6, 12)
+"""Numbers of labelled persons."""
+
+SAME, OTHER = "same", "other"
+SETTINGS = (SAME, OTHER)
+"""Whether those who taught the surrogate come from the user's source, or from another one."""
+
+WARMUP_STEPS = 200
+ARM_STEPS = 600
+TUNING_STEPS = 300
+BATCH = 12
+"""Planes a step that a gradient flows through, in every arm."""
+LEARNING_RATE = 3e-3
+"""Adam; constant in the warm-up, then falling to 0 by a cosine."""
+SMALLEST = 20
+"""Voxels that the warmed-up network must find in a plane for it to be an unlabelled one."""
+CONFIDENCE = 0.9
+"""Probability from which on a pseudo-label counts, in the arms with confidence."""
+DECAY = 0.99
+"""Of the mean teacher's average."""
+
+WEIGHTS: dict[str, tuple[float, ...]] = {
+    "b": (0.3, 1.0, 3.0),
+    "c": (0.3, 1.0, 3.0),
+    "d": (0.03, 0.1, 0.3),
+    "f": (1.0, 10.0, 100.0),
+    "r": (0.3, 1.0, 3.0),
+}
+"""Weights of the unlabelled term that are tried, as many in each arm; the others take over what is chosen here."""
+
+ARMS = {
+    "a": "labelled only",
+    "b": "a + confident pseudo-labels",
+    "c": "a + star-weighted pseudo-labels",
+    "d": "a + DQELoss on the unlabelled",
+    "e": "c + d",
+    "f": "a + mean teacher",
+    "g": "c with shuffled stars",
+    "h": "all labels",
+    "i": "a + DQELoss on the labelled, with its target guard",
+    "r": "a + the refiner's opinion as pseudo-label",
+    "t": "taught on the teaching persons, then a",
+    "d0": "d, refiner taught on the labelled alone",
+    "d-": "d, refiner of the other source",
+    "s": "taught on the teaching persons, no label of the user's",
+    "sd": "s + DQELoss on the unlabelled",
+}
+PLAN: dict[tuple[str, int], tuple[str, ...]] = {
+    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "d-"),
+    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f"),
+    (OTHER, 0): ("s", "sd"),
+    (SAME, 6): ("a", "b", "d", "r", "t", "h"),
+    (SAME, 12): ("a", "b", "d", "r", "t", "h"),
+}
+"""Arms of each setting and number of labelled persons, in the order in which they run."""
+PRIMARY = (SAME, 3, "d", "b")
+SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        setting: one of `SETTINGS`.
+        labelled: how many persons are labelled.
+        arm: one of `ARMS`.
+        seed: of the labelled persons' draw, the initial weights and the batches.
+    """
+
+    setting: str
+    labelled: int
+    arm: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.setting}-{self.labelled}-{self.arm}-{self.seed}"
+
+
+def planned() -> list[Run]:
+    """Every run of the study, those of the read-outs first, seed by seed."""
+    return [
+        Run(setting, labelled, arm, seed)
+        for (setting, labelled), arms in PLAN.items()
+        for seed in SEEDS
+        for arm in arms
+    ]

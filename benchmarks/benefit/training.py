@@ -1,0 +1,158 @@
+"""One run: a warm-up that the arms of a seed share, then the arm."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from arms import MeanTeacher, own, term_of
+from design import ARM_STEPS, BATCH, LEARNING_RATE, SETTINGS, SMALLEST, WARMUP_STEPS, Run
+from monai.losses import DiceCELoss
+from network import new_network
+from persons import Exam, Parts, of_persons, split
+from planes import Planes, draw, planes_of
+from refiners import checkpoint_of
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from dqe_loss import DQELoss, load_surrogate
+
+Loss = Callable[[nn.Module], Tensor]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the runs share.
+
+    Attributes:
+        exams: all of them.
+        work: the study's folder.
+    """
+
+    exams: list[Exam]
+    work: Path
+
+    @cached_property
+    def parts(self) -> dict[str, Parts]:
+        """Persons of each setting."""
+        return {setting: split(self.exams, setting) for setting in SETTINGS}
+
+    def planes(self, persons: list[int]) -> Planes:
+        """All planes of some persons."""
+        return planes_of(of_persons(self.exams, persons))
+
+
+def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_STEPS) -> nn.Module:
+    """Train one arm.
+
+    Args:
+        study: exams and parts.
+        run: which.
+        weights: what was chosen for b, c, d, f and r.
+        steps: after the warm-up.
+
+    Returns:
+        The network that is tested.
+    """
+    network = warmed_up(study, run)
+    if run.arm == "s":
+        return network
+    generator = torch.Generator().manual_seed(1000 + run.seed)
+    torch.manual_seed(run.seed)  # the placebo's shuffling
+    if run.arm in ("a", "t", "h"):
+        return fit(network, labelled_loss(study, run, BATCH, generator), steps)
+    parts = study.parts[run.setting]
+    persons = parts.labelled(run.labelled, run.seed)
+    surrogate = load_surrogate(checkpoint_of(run.arm, run.setting, persons, study.exams, study.parts, study.work))
+    if run.arm == "i":
+        return fit(network, guarded_loss(study, run, DQELoss(surrogate), generator), steps)
+    count = BATCH // 2 if run.labelled else BATCH
+    labelled = labelled_loss(study, run, BATCH // 2, generator) if run.labelled else None
+    unlabelled = occupied(network, study.planes(parts.unlabelled))
+    term = term_of(run.arm, surrogate, weights)
+
+    def loss(network: nn.Module) -> Tensor:
+        value = term(network, draw(unlabelled, count, generator))
+        return value if labelled is None else labelled(network) + value
+
+    fit(network, loss, steps)
+    return term.teacher if isinstance(term, MeanTeacher) else network
+
+
+def warmed_up(study: Study, run: Run) -> nn.Module:
+    """The network an arm begins with: warmed up on the labelled planes or, for t, s and sd, taught by who teaches."""
+    taught = run.arm in ("t", "s", "sd")
+    name = f"{run.setting}-taught-{run.seed}" if taught else f"{run.setting}-{run.labelled}-{run.seed}"
+    file = study.work / "warm" / f"{name}.pt"
+    network = new_network(run.seed)
+    if file.is_file():
+        network.load_state_dict(torch.load(file))
+        return network
+    parts = study.parts[run.setting]
+    planes = study.planes(parts.teaching if taught else parts.labelled(run.labelled, run.seed))
+    generator = torch.Generator().manual_seed(run.seed)
+    loss = on_labels(planes, BATCH, generator)
+    fit(network, loss, WARMUP_STEPS, falling=False)
+    if taught:
+        fit(network, loss, ARM_STEPS)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}")  # another process may make the same
+    torch.save(network.state_dict(), part)
+    part.replace(file)
+    return network
+
+
+def labelled_loss(study: Study, run: Run, count: int, generator: torch.Generator) -> Loss:
+    """The loss of the labelled planes; of arm h, the unlabelled persons' labels are known, too."""
+    parts = study.parts[run.setting]
+    persons = parts.labelled(run.labelled, run.seed)
+    return on_labels(study.planes(persons + parts.unlabelled if run.arm == "h" else persons), count, generator)
+
+
+def on_labels(planes: Planes, count: int, generator: torch.Generator) -> Loss:
+    """Dice and cross entropy over a batch together: planes without hippocampus are common."""
+    criterion = DiceCELoss(sigmoid=True, batch=True)
+
+    def loss(network: nn.Module) -> Tensor:
+        batch = draw(planes, count, generator)
+        value: Tensor = criterion(network(batch.seen), batch.regions)
+        return value
+
+    return loss
+
+
+def guarded_loss(study: Study, run: Run, stars: DQELoss, generator: torch.Generator) -> Loss:
+    """Arm i: the sum that README shows, on the labelled planes."""
+    planes = study.planes(study.parts[run.setting].labelled(run.labelled, run.seed))
+    criterion = DiceCELoss(sigmoid=True, batch=True) + 0.1 * stars
+
+    def loss(network: nn.Module) -> Tensor:
+        batch = draw(planes, BATCH, generator)
+        value: Tensor = criterion(network(batch.seen), batch.regions, image=batch.raw)
+        return value
+
+    return loss
+
+
+def fit(network: nn.Module, loss: Loss, steps: int, falling: bool = True) -> nn.Module:
+    """Minimize a loss by Adam, at a constant rate or one that falls to 0."""
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    schedule = CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        value = loss(network)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        if falling:
+            schedule.step()
+    return network
+
+
+def occupied(network: nn.Module, planes: Planes) -> Planes:
+    """The planes in which a network finds something."""
+    found = torch.cat(
+        [(own(network, planes[part]) > 0.5).flatten(1).sum(1) for part in torch.arange(len(planes)).split(64)]
+    )
+    return planes[(found >= SMALLEST).nonzero()[:, 0]]

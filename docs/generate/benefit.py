@@ -1,0 +1,122 @@
+"""Whether the loss makes segmentations better: the study's arms, its read-outs, and the pairs that nobody asked for."""
+
+from typing import Any
+
+from stored import Figures, load, number, percent, table
+
+_MEASURES = {
+    "dice": ("Dice", 3),
+    "surface_dice": ("surface Dice at 1 mm", 3),
+    "hd95": ("HD95, mm", 2),
+    "second": ("second surrogate's stars", 2),
+}
+_NAMES = {"d-": "d−"}
+
+
+def benefit() -> Figures:
+    """The hippocampus part of the study."""
+    stored = load("benefit.json")
+    places = {(row["setting"], row["labelled"]) for row in stored["arms"]}
+    primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
+    pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
+    others = [row for row in pairs if _key(row) not in named]
+    return {
+        **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},
+        "readouts": _readouts(stored["readouts"]),
+        "primary": _with_interval(primary, 3),
+        "tuning": _tuning(stored["weights"]),
+        "closed": percent(_row(stored["arms"], "same", 3, "d")["closed"]),
+        "explored": str(len(others)),
+        "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
+        "curve": _curve(stored["arms"]),
+        "against_a": _against(pairs, "a"),
+    }
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["setting"], row["labelled"], *sorted(row["arms"])
+
+
+def _row(arms: list[dict[str, Any]], setting: str, labelled: int, arm: str) -> dict[str, Any]:
+    return next(row for row in arms if (row["setting"], row["labelled"], row["arm"]) == (setting, labelled, arm))
+
+
+def _name(arm: str) -> str:
+    return _NAMES.get(arm, arm)
+
+
+def _with_interval(row: dict[str, Any], digits: int) -> str:
+    low, high = (number(value, digits, sign=True) for value in row["interval"])
+    return f"{number(row['difference'], digits, sign=True)} ({low} to {high})"
+
+
+def _arms(arms: list[dict[str, Any]], setting: str, labelled: int) -> str:
+    rows = [
+        [
+            _name(row["arm"]),
+            row["what"].replace("DQELoss", "`DQELoss`"),
+            str(row["seeds"]),
+            number(row["dice"], 3),
+            number(row["surface_dice"], 3),
+            number(row["hd95"], 2),
+            number(row["second"]),
+            percent(row["closed"]) if "closed" in row else "–",
+            number(row.get("hacking_gap"), 2, sign=True),
+        ]
+        for row in arms
+        if (row["setting"], row["labelled"]) == (setting, labelled)
+    ]
+    header = ["arm", "what", "seeds", "Dice", "surface Dice", "HD95", "second's stars", "of the gap a–h", "hacking gap"]
+    return table(header, rows)
+
+
+def _readouts(readouts: list[dict[str, Any]]) -> str:
+    places = list(dict.fromkeys((row["setting"], row["labelled"], *row["arms"]) for row in readouts))
+    rows = []
+    for setting, labelled, one, other in places:
+        row = [f"{_name(one)} − {_name(other)}", setting, str(labelled)]
+        for measure, (_, digits) in _MEASURES.items():
+            found = next(
+                r
+                for r in readouts
+                if (r["setting"], r["labelled"], *r["arms"], r["measure"]) == (setting, labelled, one, other, measure)
+            )
+            row.append(_with_interval(found, digits))
+        rows.append(row)
+    return table(["arms", "setting", "labelled", *(name for name, _ in _MEASURES.values())], rows)
+
+
+def _against(pairs: list[dict[str, Any]], base: str) -> str:
+    """Differences from one arm in each place, in mean Dice."""
+    rows = []
+    for row in pairs:
+        if base in row["arms"]:
+            sign = 1 if row["arms"][1] == base else -1
+            other = row["arms"][0] if sign == 1 else row["arms"][1]
+            low, high = sorted(sign * value for value in row["interval"])
+            found = {"difference": sign * row["difference"], "interval": [low, high]}
+            rows.append([row["setting"], str(row["labelled"]), _name(other), _with_interval(found, 3)])
+    return table(["setting", "labelled", "arm", f"Dice − that of {base}"], rows)
+
+
+def _curve(arms: list[dict[str, Any]]) -> str:
+    """Mean Dice over the number of labelled persons."""
+    counts = sorted({row["labelled"] for row in arms if row["setting"] == "same"})
+    names = [
+        row["arm"]
+        for row in arms
+        if (row["setting"], row["labelled"]) == ("same", counts[0])
+        and all(
+            any(r["arm"] == row["arm"] and r["labelled"] == c and r["setting"] == "same" for r in arms) for c in counts
+        )
+    ]
+    rows = [[_name(arm), *(number(_row(arms, "same", count, arm)["dice"], 3) for count in counts)] for arm in names]
+    return table(["arm", *(f"{count} labelled" for count in counts)], rows)
+
+
+def _tuning(weights: dict[str, Any]) -> str:
+    rows = []
+    for arm, tried in weights["tried"].items():
+        cells = [f"{weight}: {number(sum(scores) / len(scores), 3)}" for weight, scores in tried.items()]
+        rows.append([arm, *cells, f"{weights['chosen'][arm]:g}"])
+    return table(["arm", "weight: Dice", "", "", "chosen"], rows)

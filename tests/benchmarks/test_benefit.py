@@ -1,0 +1,118 @@
+"""The study of the loss's benefit: who is in which part, what its losses count, and its intervals."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Imports a module of the study."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "benefit"))
+    return importlib.import_module
+
+
+@dataclass(frozen=True)
+class Side:
+    person: int
+    image: torch.Tensor
+
+
+@pytest.fixture
+def sides():
+    """170 persons, some with two sides, of three kinds of files."""
+    largest = [200.0] * 36 + [2000.0] * 110 + [7e5] * 24
+    return [Side(p, torch.tensor([top])) for p, top in enumerate(largest) for _ in range(1 + p % 2)]
+
+
+@pytest.mark.parametrize("setting", ["same", "other"])
+def test_no_person_is_in_two_parts_and_none_is_left_out(study, sides, setting):
+    parts = study("persons").split(sides, setting)
+    everyone = [p for part in vars(parts).values() for p in part]
+    assert sorted(everyone) == list(range(170))
+    assert [len(part) for part in vars(parts).values()] == [40, 20, 12, 60, 38]
+
+
+def test_teachers_of_another_source_share_no_kind_of_file_with_users(study, sides):
+    parts = study("persons").split(sides, "other")
+    kind = {side.person: 255 < float(side.image.max()) <= 2e4 for side in sides}
+    assert not any(kind[p] for p in parts.teaching + parts.judge)
+    assert all(kind[p] for p in parts.pool + parts.unlabelled + parts.test)
+
+
+def test_fewer_labelled_persons_are_among_more(study, sides):
+    parts = study("persons").split(sides, "same")
+    assert parts.labelled(12, 3)[:3] == parts.labelled(3, 3)
+    assert sorted(parts.labelled(12, 3)) == sorted(parts.pool)
+    assert parts.labelled(3, 0) != parts.labelled(3, 1)
+
+
+def test_every_run_has_a_name_of_its_own_and_every_readout_its_arms(study):
+    design = study("design")
+    names = [run.name for run in design.planned()]
+    assert len(names) == len(set(names))
+    for setting, labelled, *arms in (design.PRIMARY, *design.SECOND):
+        assert set(arms) <= set(design.PLAN[setting, labelled])
+
+
+def test_partial_labels_teach_nothing_where_they_do_not_count(study):
+    loss = study("arms").partial_label_loss
+    logits = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    label, counts = (torch.rand(2, 3, 8, 8) > 0.5).double(), torch.rand(2, 3, 8, 8) > 0.3
+    loss(logits, label, counts).backward()
+    assert (logits.grad[~counts] == 0).all()
+    assert (logits.grad[counts] != 0).all()
+    other = torch.where(counts, label, 1 - label)
+    assert loss(logits, other, counts).item() == loss(logits, label, counts).item()
+    assert loss(logits, label, torch.zeros_like(counts)).item() == 0
+
+
+def test_planes_are_turned_alike_and_only_what_networks_see_changes_its_intensities(study):
+    planes = study("planes")
+    image = torch.rand(4, 1, 64, 64)
+    regions = (image > 0.7).float().repeat(1, 3, 1, 1)
+    batch = planes.draw(planes.Planes(image, image, regions, image), 16, torch.Generator().manual_seed(0))
+    assert torch.equal(batch.raw, batch.clean)
+    assert not torch.equal(batch.seen, batch.clean)
+    inside = batch.regions[:, :1] > 0
+    assert batch.clean[inside].mean() > 0.6 > batch.clean[~inside].mean()
+
+
+def test_intervals_know_of_seeds_and_persons(study):
+    analysis = study("analysis")
+    rng = np.random.default_rng(0)
+    by_seed = 1 + rng.normal(size=(5, 1)) + np.zeros((5, 40))  # persons say the same: only seeds differ
+    spread = analysis.resampled(by_seed).std()
+    assert spread == pytest.approx(by_seed[:, 0].std() / 5**0.5, rel=0.05)
+    assert analysis.resampled(np.ones((5, 40))).std() < 1e-12
+
+
+def test_a_difference_is_taken_person_by_person(study):
+    analysis = study("analysis")
+    runs = [
+        {"setting": "same", "labelled": 3, "arm": arm, "seed": seed, "exams": exams}
+        for arm, gain in (("a", 0.0), ("d", 0.1), ("h", 0.4))
+        for seed in (0, 1)
+        for exams in [
+            [
+                dict.fromkeys(analysis.MEASURES, person / 10 + gain) | {"person": person, "exam": f"{person}{side}"}
+                for person in range(4)
+                for side in range(2)
+            ]
+        ]
+    ]
+    table = analysis.table_of(runs)
+    found = analysis.difference(table, "same", 3, "d", "a", "dice")
+    assert found["difference"] == pytest.approx(0.1)
+    assert found["interval"] == pytest.approx([0.1, 0.1])  # persons differ, the gain does not
+    assert (found["seeds"], found["persons"]) == (2, 4)
+    assert analysis.closed(table, "same", 3, "d") == pytest.approx(0.25)
+    assert isinstance(table, pd.DataFrame)
