@@ -32,9 +32,9 @@ from dqe_loss.train.latent_targets import latent_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("mean", "latent")
-BIAS = (-0.6, 0.0, 0.2, 0.4)
+BIAS = [-0.6, 0.0, 0.2, 0.4]
 """Stars that each rater gives more than others; they add up to 0."""
-UNEQUAL, EQUAL = (0.3, 0.5, 1.2, 1.8), (0.8, 0.8, 0.8, 0.8)
+UNEQUAL, EQUAL = [0.3, 0.5, 1.2, 1.8], [0.8, 0.8, 0.8, 0.8]
 """Standard deviations of a single rating, in stars."""
 DESIGNS = {
     "unequal raters, all rate everything": (UNEQUAL, 4),

@@ -158,9 +158,9 @@ def latent_targets() -> Figures:
         ]
         for raters, found in by_raters.items()
     ]
-    header = ["raters", "targets' error", "network's error", "mean absolute", "r with the truth", "seeds won"]
+    header = ["raters", "targets' error", "network's error", "its mean absolute error", "r with the truth", "seeds won"]
     settings = stored["settings"]
-    return {"table": table(header, rows), "exams": str(settings["phantoms"])}
+    return {"table": table(header, rows), "exams": str(settings["phantoms"] * 3 // 4)}
 
 
 def presets() -> Figures:
