@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 import tyro
 from _cells import Tick, run_cells
-from _report import markdown_table
+from _report import markdown_table, write_json
 
 from dqe_loss.data.split import split_exams, write_split
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings, write_ratings
@@ -104,7 +104,9 @@ def main(options: LatentOptions) -> None:
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     settings |= {"bias": BIAS, "designs": {name: {"noise": n, "rate_each": k} for name, (n, k) in DESIGNS.items()}}
     results = run_cells(train_and_judge, cells, path=options.out, settings=settings, steps=lambda _: 1, workers=1)
-    print(markdown_table(summarize(results)))
+    rows = summarize(results)
+    write_json(options.out, json.loads(options.out.read_text()) | {"summary": rows})
+    print(markdown_table(rows))
 
 
 def rate(truth: pd.DataFrame, design: str, seed: int) -> pd.DataFrame:

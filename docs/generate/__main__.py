@@ -45,6 +45,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         use.networks,
         saliency.saliency,
         use.presets,
+        use.latent_targets,
         speed.rating,
         speed.loss,
         speed.training,

@@ -140,6 +140,29 @@ def networks() -> Figures:
     } | {kind: str(len(values)) for kind, values in stars["default"].items()}
 
 
+def latent_targets() -> Figures:
+    """What networks learn from the raters' mean, and from targets that correct for raters."""
+    stored = load("latent_targets.json")
+    by_raters: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in stored["summary"]:
+        by_raters.setdefault(row["raters"], {})[row["target"]] = row
+    rows = [
+        [
+            raters,
+            *(
+                f"{number(found['mean'][key])} → {number(found['latent'][key])}"
+                for key in ("target_rmse", "rmse", "mae")
+            ),
+            f"{number(found['mean']['pearson'], 3)} → {number(found['latent']['pearson'], 3)}",
+            found["latent"]["ahead"],
+        ]
+        for raters, found in by_raters.items()
+    ]
+    header = ["raters", "targets' error", "network's error", "mean absolute", "r with the truth", "seeds won"]
+    settings = stored["settings"]
+    return {"table": table(header, rows), "exams": str(settings["phantoms"])}
+
+
 def presets() -> Figures:
     """What each preset learned from phantoms in a few epochs."""
     [rows] = stored_tables("presets/table.md")

@@ -324,7 +324,7 @@ def test_single_planes_from_0_to_1(served, tab_of, tmp_path):
     press(tab, "3")
     tab.wait_for_selector("body[data-ready]")
     tab.get_by_role("button", name="1 of 1 stars: very good").click()
-    tab.wait_for_function("document.body.dataset.done === '2'")
+    tab.wait_for_function("() => document.body.dataset.done === '2'")
     press(tab, "1")
     server.stop()
     assert sorted(read_ratings([server.folder / "ratings.csv"], FLAT)["stars"]) == [0.0, 0.4, 1.0]
