@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqe_loss.data.discovery.cohort import NIFTI
-from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.task import GLIOMA, Task
@@ -27,6 +26,8 @@ def find_named_exams(named: Sequence[Path], task: Task = GLIOMA) -> list[ExamPat
     found: list[ExamPaths] = []
     for path in map(Path, named):
         if path.suffix.lower() in TABLES:
+            from dqe_loss.data.discovery.path_table import find_in_table  # not before: it needs pandas
+
             found += [exam.paths for exam in find_in_table(path, task)]
         elif task.files.images and path.is_dir():
             found += find_by_pattern(path, task)
