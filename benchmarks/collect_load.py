@@ -28,14 +28,16 @@ from _report import machine, write_json
 
 from dqe_loss.collect.begin import begin_study
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
-from dqe_loss.collect.session import STARS
-from dqe_loss.collect.study import StudyDesign, cases_of, write_study
+from dqe_loss.collect.study import StudyDesign, cases_of
+from dqe_loss.collect.study_file import write_study
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.nifti import read_volume
 from dqe_loss.data.write_nifti import nifti_bytes
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
+from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.scale import levels_of
 
 MASKS = 20
 _LINK = re.compile(r"\S+ \(.* done\): http://127\.0\.0\.1:(\d+)(/r/\S+)")
@@ -116,7 +118,7 @@ async def rate(port: int, link: str, pause: float, seed: int, times: dict[str, l
             await connection.ask(f"{link}/picture/{state['case']['id']}/0/{view}")
             times["picture"].append(time.perf_counter() - start)
         await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
-        answer = {"id": state["case"]["id"], "turn": state["turn"], "verdict": int(rng.choice(STARS))}
+        answer = {"id": state["case"]["id"], "turn": state["turn"], "verdict": int(rng.choice(levels_of(GLIOMA.stars)))}
         body = json.dumps(answer | {"comment": "", "tags": [], "seconds": 3.0}).encode()
         start = time.perf_counter()
         state = json.loads(await connection.ask(f"{link}/answer", body))

@@ -102,7 +102,8 @@ def main(options: LatentOptions) -> None:
     }
     names = ("phantoms", "segmentations", "epochs", "architecture")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
-    settings |= {"bias": BIAS, "designs": {name: {"noise": n, "rate_each": k} for name, (n, k) in DESIGNS.items()}}
+    designs = {name: {"noise": list(noise), "rate_each": count} for name, (noise, count) in DESIGNS.items()}
+    settings |= {"bias": list(BIAS), "designs": designs}
     results = run_cells(train_and_judge, cells, path=options.out, settings=settings, steps=lambda _: 1, workers=1)
     rows = summarize(results)
     write_json(options.out, json.loads(options.out.read_text()) | {"summary": rows})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stored import Figures, load, number, percent, table
+from stored import RESULTS, Figures, load, number, percent, table
 
 _MEASURES = {
     "dice": ("Dice", 3),
@@ -14,7 +14,9 @@ _NAMES = {"d-": "d−"}
 
 
 def benefit() -> Figures:
-    """The hippocampus part of the study."""
+    """The hippocampus part of the study; nothing before it has been run."""
+    if not (RESULTS / "benefit.json").is_file():
+        return {}
     stored = load("benefit.json")
     places = {(row["setting"], row["labelled"]) for row in stored["arms"]}
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")

@@ -31,7 +31,8 @@ def hippocampus() -> Figures:
         "minutes": _minutes(stored["minutes"]),
         "stars": _stars(stored["checkpoints"]),
         "attacks": _attacks(stored["checkpoints"]),
-        **{f"left_{name.split()[0]}": _left(found) for name, found in stored["checkpoints"].items()},
+        "left_hardened": _left(stored["checkpoints"]["hardened"]),
+        "left_gate": _left(stored["checkpoints"]["gate alone"]),
     }
 
 

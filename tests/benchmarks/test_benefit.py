@@ -1,6 +1,7 @@
 """The study of the loss's benefit: who is in which part, what its losses count, and its intervals."""
 
 import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def study(monkeypatch):
-    """Imports a module of the study."""
+    """Imports a module of the study; their names are plain ones, which other modules may have, too."""
+    names = [path.stem for path in (ROOT / "benchmarks" / "benefit").glob("*.py")]
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "benefit"))
-    return importlib.import_module
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 @dataclass(frozen=True)

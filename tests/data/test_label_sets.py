@@ -163,7 +163,7 @@ def test_an_audit_tells_it(sources, monkeypatch):
 
 
 def test_hardening_tells_it(sources, monkeypatch):
-    monkeypatch.setattr(hardening, "prepare_exam", lambda *_, **__: SimpleNamespace(stock=[]))
+    monkeypatch.setattr(hardening, "prepare_exam", lambda *_, **__: SimpleNamespace(stock=[], predicted=0))
     survey, config = LabelSurvey("brats"), HardenConfig(natural=False)
     hardening.prepare_exams(config, sources[:1], survey)
     with pytest.warns(UserWarning, match=MIXED.format("case-0", "case-1")):
