@@ -59,7 +59,7 @@ def write_data(folder: Path) -> None:
     paths = phantom_paths(0, folder)
     reference, affine = read_volume(paths.segmentations[0])
     masks = {
-        paths.t1c.with_name(f"{paths.name}-seg-{i}.nii.gz"): nifti_bytes(np.roll(reference, (i, -i), (0, 1)), affine)
+        paths.folder / f"{paths.name}-seg-{i}.nii.gz": nifti_bytes(np.roll(reference, (i, -i), (0, 1)), affine)
         for i in range(1, MASKS)
     }
     write_together(masks)
@@ -69,7 +69,7 @@ def begin(folder: Path, arguments: Arguments) -> None:
     """A study of which every twenty cases are one exam, with pictures of the true size."""
     write_data(folder / "data")
     design = StudyDesign(repeats=0.0, kind="simulated")
-    cases = cases_of(find_data_set(folder / "data", "brats"))
+    cases = cases_of(find_data_set(folder / "data", None))
     raters = [f"rater-{i}" for i in range(arguments.raters)]
     drawn = begin_study(folder / "study", design, cases, [], raters)
     pictures = PictureFolder(folder / "study" / PICTURES, drawn)
