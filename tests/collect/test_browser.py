@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -113,16 +114,40 @@ def begin_rating(tab):
     tab.bring_to_front()
     assert tab.locator("#intro").is_visible()
     tab.keyboard.press("Enter")
-    tab.wait_for_selector("#intro", state="hidden")
+    assert until(tab, "!document.getElementById('intro').open")
+
+
+def until(tab, condition, arg=None, seconds=120):
+    """Wait for a condition in the page by asking for it.
+
+    Playwright's own waits go by frames, and a headless browser on a busy machine may draw none for minutes.
+    """
+    end = time.monotonic() + seconds
+    while not (found := tab.evaluate(condition, arg)) and time.monotonic() < end:
+        tab.wait_for_timeout(50)
+    return found
 
 
 def press(tab, key):
-    """Press a key that answers, and wait for the next case, as a rater does."""
+    """Press a key that answers, and wait for the next case; again if nothing happens, as a rater does."""
     tab.bring_to_front()
     case = tab.evaluate("document.body.dataset.case")
-    tab.wait_for_selector("body[data-ready]")  # keys right after a new case are not taken for it
-    tab.keyboard.press(key)
-    tab.wait_for_function("before => document.body.dataset.case !== before", arg=case, polling=50)
+    for _ in range(12):
+        assert until(tab, "document.body.dataset.ready === 'yes'")  # keys right after a new case do not count for it
+        tab.keyboard.press(key)
+        if until(tab, "before => document.body.dataset.case !== before", case, seconds=10):
+            return
+    raise AssertionError(f"{key} was pressed a dozen times, and the page still shows {case}")
+
+
+def press_for_message(tab, key):
+    """Press a key that answers until the page says what is wrong; what it says."""
+    for _ in range(12):
+        assert until(tab, "document.body.dataset.ready === 'yes'")
+        tab.keyboard.press(key)
+        if until(tab, "!document.getElementById('message').hidden", seconds=10):
+            return tab.evaluate("document.getElementById('message').textContent")
+    raise AssertionError(f"{key} was pressed a dozen times, and the page says nothing")
 
 
 def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
@@ -166,10 +191,7 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
 
     # kill -9; the page says so, keeps the case, and goes on when the server is back
     server.kill()
-    ann.wait_for_selector("body[data-ready]")
-    ann.keyboard.press(wanted("ann", 5))
-    ann.wait_for_selector("#message:not([hidden])")
-    assert "No connection" in ann.locator("#message").inner_text()
+    assert "No connection" in press_for_message(ann, wanted("ann", 5))
     server.start()
     press(ann, wanted("ann", 5))
     assert not ann.locator("#message").is_visible()
@@ -188,12 +210,9 @@ def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
     begin_rating(second)
     press(ann, wanted("ann", 6))
     second.bring_to_front()
-    second.wait_for_selector("body[data-ready]")
-    second.keyboard.press("6")
-    second.wait_for_selector("#message:not([hidden])")
-    assert "another tab" in second.locator("#message").inner_text()
+    assert "another tab" in press_for_message(second, "6")
     now = ann.evaluate("document.body.dataset.case")
-    second.wait_for_function("now => document.body.dataset.case === now", arg=now)
+    assert until(second, "now => document.body.dataset.case === now", now)
 
     # a closed laptop: a new browser goes on
     tabs["bob"] = tab_of(server.links["bob"])
@@ -261,9 +280,9 @@ def test_a_phone(served, tab_of):
     assert len(panels) == 4
     assert all(panel["width"] > 150 for panel in panels)
     before = tab.evaluate("document.body.dataset.case")
-    tab.wait_for_selector("body[data-ready]")
+    assert until(tab, "document.body.dataset.ready === 'yes'")
     tab.get_by_role("button", name="5 of 6 stars: good").tap()
-    tab.wait_for_function("before => document.body.dataset.case !== before", arg=before)
+    assert until(tab, "before => document.body.dataset.case !== before", before)
     assert tab.locator("#count").inner_text().startswith("1 of 13 done")
 
 
@@ -277,7 +296,7 @@ def test_names_for_screen_readers_and_light(served, tab_of):
         assert tab.get_by_role("img", name=name).count() == 1
     unnamed = "[...document.querySelectorAll('button')].filter(b => !(b.textContent.trim() || b.ariaLabel)).length"
     assert tab.evaluate(unnamed) == 0
-    tab.wait_for_function("document.getElementById('announce').textContent === 'Case 1 of 13'")
+    assert until(tab, "document.getElementById('announce').textContent === 'Case 1 of 13'")
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.get_by_role("button", name="Light").click()
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != dark
@@ -322,9 +341,9 @@ def test_single_planes_from_0_to_1(served, tab_of, tmp_path):
     assert tab.get_by_role("img").count() == 1
     tab.keyboard.press("v")  # there is no volume to scroll through
     press(tab, "3")
-    tab.wait_for_selector("body[data-ready]")
-    tab.get_by_role("button", name="1 of 1 stars: very good").click()
-    tab.wait_for_function("() => document.body.dataset.done === '2'")
+    assert until(tab, "document.body.dataset.ready === 'yes'")
+    tab.get_by_role("button", name="1 of 1 stars: very good").dispatch_event("click")
+    assert until(tab, "document.body.dataset.done === '2'")
     press(tab, "1")
     server.stop()
     assert sorted(read_ratings([server.folder / "ratings.csv"], FLAT)["stars"]) == [0.0, 0.4, 1.0]

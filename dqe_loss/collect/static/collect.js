@@ -353,7 +353,7 @@
   find("reset").addEventListener("click", reset);
   find("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   find("help").addEventListener("click", introduce);
-  find("begin").addEventListener("click", () => find("intro").close());
+  find("begin").addEventListener("click", () => { find("intro").close(); arm(); }); // its event comes later
   find("intro").addEventListener("close", () => { arm(); clock(); stage.focus(); });
   if (find("volume")) {
     for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
