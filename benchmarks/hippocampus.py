@@ -10,7 +10,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ import tyro
 from _report import machine
 from _results import markdown_table, write_json
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from dqe_loss.surrogate.checkpoint import assemble, load_surrogate, save_surrogate, weights_of
-from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
+from dqe_loss.surrogate.config import NO_NETWORK
 from dqe_loss.surrogate.network import Surrogate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,19 +130,11 @@ def write_variants(hardened: Path, work: Path) -> None:
     assert start.config.refiner is not None  # it was hardened
     marks = FULL_MARKS["alone"]
     config = replace(start.config, refiner=replace(start.config.refiner, full_marks=marks, survey_full_marks=marks))
-    _save_once(lambda: assemble(config, weights_of(start)), work / "strict.safetensors")
     alone = replace(config, architecture=NO_NETWORK, kind_of_ratings="metric")
-    _save_once(lambda: assemble(alone, _weights_alone(alone, start)), work / "gate.safetensors")
-
-
-def _weights_alone(config: SurrogateConfig, start: Surrogate) -> dict[str, Tensor]:
-    own = {n: w for n, w in weights_of(Surrogate(config, start.refiner)).items() if not n.startswith("reader.")}
-    return own | {n: w for n, w in weights_of(start).items() if n.startswith("reader.")}
-
-
-def _save_once(make: Callable[[], Surrogate], out: Path) -> None:
-    if not out.is_file():
-        save_surrogate(make(), out)
+    for name, variant in (("strict", assemble(config, weights_of(start))), ("gate", Surrogate(alone, start.refiner))):
+        out = work / f"{name}.safetensors"
+        if not out.is_file():
+            save_surrogate(variant, out)
 
 
 def measure(folder: Path) -> dict[str, float]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dqe_loss.metrics.agreement import draw_exams, middle
+
 DRAWS = 10_000
 MEASURES = ("dice", "surface_dice", "hd95", "stars", "second")
 
@@ -35,14 +37,13 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
     one, two = (values_of(table, setting, labelled, name, measure) for name in (arm, other))
     seeds = one.index.intersection(two.index)
     values = (one.loc[seeds] - two.loc[seeds]).to_numpy()
-    low, high = np.quantile(resampled(values), (0.025, 0.975))
     return {
         "setting": setting,
         "labelled": labelled,
         "arms": [arm, other],
         "measure": measure,
         "difference": values.mean(),
-        "interval": [low, high],
+        "interval": middle(resampled(values)),
         "seeds": len(seeds),
         "persons": values.shape[1],
         "by_seed": values.mean(1),
@@ -51,11 +52,8 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
 
 def resampled(values: np.ndarray, draws: int = DRAWS) -> np.ndarray:
     """Means ``(draws,)`` of seeds × persons, either drawn with replacement."""
-    rng = np.random.default_rng(0)
-    seeds, persons = values.shape
-    counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), draws) / seeds
-    weights = rng.multinomial(persons, np.full(persons, 1 / persons), draws) / persons
-    return np.einsum("ds,sp,dp->d", counts, values, weights, optimize=True)
+    seeds, persons = (draw_exams(count, draws, seed) / count for seed, count in enumerate(values.shape))
+    return np.einsum("ds,sp,dp->d", seeds, values, persons, optimize=True)
 
 
 def closed(table: pd.DataFrame, setting: str, labelled: int, arm: str) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -111,13 +112,15 @@ def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None 
             timeout_graceful_shutdown=5,
         )
         write_answers(study, folder)
+        url = address.url(port)  # once: where no server knows the machine's name, each look takes seconds
         for rater, session in app.sessions.items():
             done = session.progress()
-            link = f"{address.url(port)}/r/{app.links[rater]}"
+            link = f"{url}/r/{app.links[rater]}"
             print(f"{rater} ({done['done']} of {done['total']} done): {link}", flush=True)
         if address.host in EVERYWHERE:
+            name = urlsplit(url).netloc.rpartition(":")[0]
             print(
-                f"If others cannot open a link, put this machine's IP address in place of {machine_name()}, and let "
+                f"If others cannot open a link, put this machine's IP address in place of {name}, and let "
                 f"port {port} through its firewall."
             )
         print("Each link is a secret; Ctrl-C stops the server, and the same command goes on.", flush=True)

@@ -207,10 +207,13 @@ class OnlineHardening:
         self._mark()
 
     @property
+    def _surrogates(self) -> list[Surrogate]:
+        """Each once: terms that were moved apart have copies of their own."""
+        return list({id(term.surrogate): term.surrogate for term in self._terms}.values())
+
+    @property
     def _refiners(self) -> list[Refiner]:
-        """One of each surrogate: terms that were moved apart have copies of their own."""
-        found = {id(term.surrogate): term.surrogate.refiner for term in self._terms}
-        return [refiner for refiner in found.values() if refiner is not None]
+        return [one.refiner for one in self._surrogates if one.refiner is not None]
 
     def _teach(self) -> Row:
         first, *others = self._refiners
@@ -255,7 +258,7 @@ class OnlineHardening:
 
     def _mark(self) -> None:
         """Let the surrogates say what they are (contract C12)."""
-        for surrogate in {id(term.surrogate): term.surrogate for term in self._terms}.values():
+        for surrogate in self._surrogates:
             if self.rounds and not surrogate.config.data.endswith(TAUGHT):
                 data = f"{surrogate.config.data or 'its data is not known'}{TAUGHT}"
                 surrogate.config = replace(surrogate.config, data=data, dice_map=None)
@@ -280,11 +283,15 @@ def _common_fingerprint(terms: list[DQELoss]) -> str:
     return found.pop()
 
 
+def _has_others() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def _rank() -> int:
-    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+    return distributed.get_rank() if _has_others() else 0
 
 
 def _from_first_process(refiner: Refiner) -> None:
-    if distributed.is_available() and distributed.is_initialized():
+    if _has_others():
         for tensor in refiner.state_dict().values():
             distributed.broadcast(tensor, 0)

@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import cannot_wait, check_image, says_something, tell
+from dqe_loss.core.checks import cannot_wait, check_image, says_something
 from dqe_loss.core.dtypes import plain
 from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
-from dqe_loss.core.intensity import modality_index
-from dqe_loss.core.labels import check_region_order
-from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import VolumeMask, center_of_mask
 from dqe_loss.core.origin import check_origin
 from dqe_loss.core.pipeline import Sampling, cut_planes, read_inputs
@@ -20,10 +18,11 @@ from dqe_loss.core.planes import split_planes
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.prediction import RatedBatch, read_batch, read_target
 from dqe_loss.losses.self_check import TargetStars
 from dqe_loss.losses.sum import RatingTerm, full_resolution
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.rating import check_devices, rate_mask, rate_segmentation
@@ -64,7 +63,7 @@ def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
     return (surrogate.config.stars[1] - ratings.mean(1)).relu()
 
 
-class DQELoss(RatingTerm):
+class DQELoss(HoldsSurrogate, RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its center of mass in three views, a frozen network rates each plane
@@ -163,37 +162,21 @@ class DQELoss(RatingTerm):
             raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
         if every < 1:
             raise ValueError(f"every must be a number of steps >= 1, got {every}")
-        # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
-        self._frozen = (checkpoint if isinstance(checkpoint, Surrogate) else load_surrogate(checkpoint),)
-        self.scheme = find_scheme(label_scheme, self.task)
+        self._hold(checkpoint)
+        layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
+        self.scheme, self.region_order, self.modalities, views = layout
         self.label_scheme = self.scheme.name
-        views = self.task.views if views is None else views
         self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
         told = sigmoid is not None or softmax is not None
         self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
-        self.region_order = self.task.regions if region_order is None else region_order
-        self.modalities = self.task.modalities if modalities is None else modalities
-        check_region_order(self.region_order, self.task.regions)
-        modality_index(self.modalities, self.task.modalities)
         self.slicing, self.center, self.center_grad = slicing, center, center_grad
         self.guard, self.refiner_guard = guard, refiner_guard
         self.max_gradient_ratio, self.warmup, self.every = max_gradient_ratio, warmup, every
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
         self.gradient_log = GradientLog()
         self.notes: dict[str, Tensor] = {}
-        self._told: set[str] = set()
         self._checked: set[bool] = set()
         self._target_stars = TargetStars(self.surrogate.config.stars)
-
-    @property
-    def surrogate(self) -> Surrogate:
-        """The frozen network that rates."""
-        return self._frozen[0]
-
-    @property
-    def task(self) -> Task:
-        """What is rated."""
-        return self.surrogate.config.task
 
     def forward(self, input: Prediction, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
         """Stars that the prediction lacks, by the loss alone; beside others it belongs in a sum, see `LossSum`.
@@ -313,11 +296,10 @@ class DQELoss(RatingTerm):
             ``(N, R, H, W)`` of the target, 0 or 1.
         """
         prediction: Tensor = full_resolution(input)
-        target = full_resolution(target)
+        whole: Tensor | None = full_resolution(target)
         if flat := is_flat(image, prediction):
-            refuse_origin(origin)
-            prediction, target, image = thicken(prediction), thicken(target), thicken(image)
-        case = self._read(prediction, target, image, origin, None, activation, flat=flat)
+            prediction, whole, image = self._thicken(prediction, whole, image, origin)
+        case = self._read(prediction, whole, image, origin, None, activation, flat=flat)
         if case.target is None:
             raise ValueError("expected a target beside the prediction, got none")
         center = center_of_mask(case.predicted, hard=self.slicing == "hard", regions=self.task.centers)
@@ -411,13 +393,6 @@ class DQELoss(RatingTerm):
                 "Dice's: add the losses, criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(), and not their values. "
                 "If it is meant to stand alone, say DQELoss(max_gradient_ratio=None)",
             )
-
-    def _tell_once(self, key: str, message: str) -> None:
-        if torch.compiler.is_compiling():
-            _tell_while_compiling(message)
-        elif key not in self._told:
-            self._told.add(key)
-            tell(message)
 
     def _read(
         self,
@@ -532,12 +507,6 @@ class DQELoss(RatingTerm):
             f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
             f"center={self.center!r}, views={sampling.views}, planes={sampling.planes}, jitter={sampling.jitter}"
         )
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _tell_while_compiling(message: str) -> None:
-    """Warn once a compilation: this runs when the graph is made, and not with it."""
-    tell(message)
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

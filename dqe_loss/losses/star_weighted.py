@@ -7,22 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.core.checks import check_image, says_something, tell
+from dqe_loss.core.checks import check_image, says_something
 from dqe_loss.core.dtypes import at_least_float32, plain
 from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
-from dqe_loss.core.intensity import modality_index
-from dqe_loss.core.labels import check_region_order
-from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
-from dqe_loss.core.slicing import check_views
+from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.prediction import read_target
 from dqe_loss.losses.sum import LabelWeightedTerm, RatingTerm, full_resolution
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
-from dqe_loss.task import Task
 
 Stars = Tensor | Sequence[float]
 """Mean stars of each label of a batch."""
@@ -44,7 +41,7 @@ def weight_of_quality(quality: Tensor) -> Tensor:
     return torch.where(quality >= LEAST_QUALITY, quality.square(), torch.zeros_like(quality))
 
 
-class StarWeighted(LabelWeightedTerm):
+class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
     """Any segmentation loss, with each exam weighed by the stars of its label.
 
     For labels that are not all to be trusted: pseudo-labels of another network, or a data set that nobody has checked.
@@ -115,31 +112,14 @@ class StarWeighted(LabelWeightedTerm):
             raise TypeError(f"weight must be a function of qualities (B,) in [0, 1], got {type(weight).__name__}")
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be one of ('mean', 'sum', 'none'), got {reduction!r}")
-        # In a tuple, so that torch does not register it: nothing of it is to be saved, synchronized or optimized.
-        self._frozen = (surrogate if isinstance(surrogate, Surrogate) else load_surrogate(surrogate),)
+        self._hold(surrogate)
         self.loss, self.weight, self.thorough, self.reduction = loss, weight, thorough, reduction
-        self.scheme = find_scheme(label_scheme, self.task)
-        self.region_order = self.task.regions if region_order is None else region_order
-        self.modalities = self.task.modalities if modalities is None else modalities
-        self.views = self.task.views if views is None else views
-        check_region_order(self.region_order, self.task.regions)
-        modality_index(self.modalities, self.task.modalities)
-        check_views(self.views)
+        layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
+        self.scheme, self.region_order, self.modalities, self.views = layout
         self.stars: Tensor | None = None
         self.weights: Tensor | None = None
         self.notes = {}
         self._checked = False
-        self._told: set[str] = set()
-
-    @property
-    def surrogate(self) -> Surrogate:
-        """The frozen network that rates."""
-        return self._frozen[0]
-
-    @property
-    def task(self) -> Task:
-        """What is rated."""
-        return self.surrogate.config.task
 
     @property
     def log(self) -> dict[str, list[float]]:
@@ -288,11 +268,6 @@ class StarWeighted(LabelWeightedTerm):
                 "loss is 0. If that goes on, nothing is learned; see StarWeighted.log, and choose weight=",
             )
         return weights
-
-    def _tell_once(self, key: str, message: str) -> None:
-        if key not in self._told:
-            self._told.add(key)
-            tell(message)
 
     def extra_repr(self) -> str:
         """What distinguishes this loss in a print-out."""

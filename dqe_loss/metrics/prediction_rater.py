@@ -6,10 +6,8 @@ from torch import Tensor
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
 from dqe_loss.core.dtypes import plain
 from dqe_loss.core.flat import FLAT, is_flat, thicken
-from dqe_loss.core.intensity import modality_index
-from dqe_loss.core.labels import check_labels, check_region_order, regions_from_tissues, reorder_regions
-from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.core.slicing import check_views
+from dqe_loss.core.labels import check_labels, regions_from_tissues, reorder_regions
+from dqe_loss.core.layout import settle_layout
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import is_label_map, rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
@@ -47,14 +45,9 @@ class PredictionRater:
         views: tuple[str, ...] | None,
         thorough: bool,
     ) -> None:
-        self.scheme = find_scheme(label_scheme, task)
-        views = task.views if views is None else views
-        check_views(views)
-        self.region_order = task.regions if region_order is None else region_order
-        self.modalities = task.modalities if modalities is None else modalities
-        check_region_order(self.region_order, task.regions)
-        modality_index(self.modalities, task.modalities)
-        self.task, self.label_scheme, self.views, self.thorough = task, self.scheme.name, views, thorough
+        layout = settle_layout(task, label_scheme, region_order, modalities, views)
+        self.scheme, self.region_order, self.modalities, self.views = layout
+        self.task, self.label_scheme, self.thorough = task, self.scheme.name, thorough
         self.seen_an_image = False
 
     def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:

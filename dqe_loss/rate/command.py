@@ -15,13 +15,12 @@ from dqe_loss.core.centers import CENTERS, check_centers, told_centers
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.data.exam_files import ExamPaths, choose_reference_name, find_exam, unique_names
 from dqe_loss.data.exams import Exam, open_exam, read_exam
-from dqe_loss.data.file_names import printable
 from dqe_loss.explain.files import explain_exam, plan_explanations
 from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_outputs, write_together
 from dqe_loss.processes import launched, own_device
 from dqe_loss.rate.rate_exam import rate_exam
-from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint, load_surrogate
+from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
 from dqe_loss.surrogate.describe import (
     Ratings,
     describe_dice,
@@ -218,7 +217,8 @@ def _rate_exam(arguments: RateOptions) -> int:
     rater = _in_engine(surrogate, arguments.engine)
     exam = open_exam(paths, label_scheme=scheme)
     centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
-    best = _begin_best(arguments, surrogate, exam.name, dict(zip(names, paths.segmentations, strict=True)), scheme)
+    masks = dict(zip(names, paths.segmentations, strict=True))
+    best = _begin_best(arguments, surrogate, exam.name, masks, scheme, centers)
     stars = rate_exam(exam, rater, scheme, arguments.center, arguments.thorough)
     ratings = with_dice(stars, map_for(surrogate.config, centers))
     caption = f"{exam.name}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
@@ -249,21 +249,19 @@ def _rate_exam(arguments: RateOptions) -> int:
 
 
 def _begin_best(
-    arguments: RateOptions, surrogate: Surrogate, exam: str, masks: dict[str, Path], scheme: LabelScheme
+    arguments: RateOptions,
+    surrogate: Surrogate,
+    exam: str,
+    masks: dict[str, Path],
+    scheme: LabelScheme,
+    told: Sequence[str],
 ) -> Any:
     """What is to choose the best mask of a single exam, if that is asked for."""
     if arguments.best is None:
         return None
-    centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
-    origin = {
-        "label_scheme": scheme.name,
-        "unit": star_unit(surrogate.config),
-        "look": " ".join(centers),
-        "checkpoint": printable(Path(arguments.checkpoint).name),
-        "checkpoint_sha256": fingerprint(surrogate),
-    }
-    module = import_extra("dqe_loss.rate.best", "rate")
-    return module.BestOfExam.begin(arguments.best, exam, masks, origin, surrogate.config.task)
+    plan, best = (import_extra(f"dqe_loss.rate.{name}", "rate") for name in ("plan", "best"))
+    origin = plan.origin_of(surrogate, arguments.checkpoint, scheme, told)
+    return best.BestOfExam.begin(arguments.best, exam, masks, origin, surrogate.config.task)
 
 
 def _in_engine(surrogate: Surrogate, engine: str) -> Rater:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,8 @@ class RatePlan:
 
     def origin(self, surrogate: Surrogate) -> dict[str, str]:
         """What the stars are: the columns that are the same in all rows."""
-        return {
-            "label_scheme": self.scheme.name,
-            "unit": star_unit(surrogate.config),
-            "look": " ".join(self.told(surrogate.config)),
-            "checkpoint": printable(Path(self.checkpoint).name),
-            "checkpoint_sha256": fingerprint(surrogate),
-        } | ({} if self.task == GLIOMA else {TASK: self.task.name})
+        origin = origin_of(surrogate, self.checkpoint, self.scheme, self.told(surrogate.config))
+        return origin | ({} if self.task == GLIOMA else {TASK: self.task.name})
 
     def settings(self, surrogate: Surrogate) -> dict[str, Any]:
         """What a continuation must share, JSON-ready. A checkpoint is what it does, whatever its name."""
@@ -86,6 +82,24 @@ class RatePlan:
             "predictions": [relative_path(written(str(path)), folder) for path in self.predictions],
             "channels": list(self.channels),
         }
+
+
+def origin_of(surrogate: Surrogate, checkpoint: str, scheme: LabelScheme, told: Sequence[str]) -> dict[str, str]:
+    """What stars are, by the columns `dqe_loss.data.tables.rated.ORIGIN`.
+
+    Args:
+        surrogate: that gives them.
+        checkpoint: what the user calls it.
+        scheme: of the label maps.
+        told: where the planes lie, as `dqe_loss.core.centers.told_centers` says it.
+    """
+    return {
+        "label_scheme": scheme.name,
+        "unit": star_unit(surrogate.config),
+        "look": " ".join(told),
+        "checkpoint": printable(Path(checkpoint).name),
+        "checkpoint_sha256": fingerprint(surrogate),
+    }
 
 
 def find_planned_exams(plan: RatePlan) -> list[FoundExam]:

@@ -86,9 +86,8 @@ def tissues_of(labels: Any) -> Tissues:
     for name, numbers in named.items():
         if kind := kind_of(name):
             found.setdefault(kind, set()).update(numbers)
-    if all(len(numbers) == 1 for numbers in named.values()) and {"edema", "core", "enhancing"} == set(found) - {
-        "cavity"
-    }:
+    alone = all(len(numbers) == 1 for numbers in named.values())
+    if alone and set(found) - {"cavity"} == {"edema", "core", "enhancing"}:
         found["necrosis"] = found.pop("core")  # labels exclude each other: what is left of the core
     core, whole, enhancing = (found.get(name, set()) for name in ("core", "whole", "enhancing"))
     if core and enhancing < core:

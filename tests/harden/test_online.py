@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceLoss
+from process_group import RANKS, process_group
 from torch import nn
 
 from dqe_loss import BLOBS, DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
@@ -18,7 +19,6 @@ from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.config import NO_NETWORK
 from dqe_loss.surrogate.refiner import Refiner, RefinerConfig
 
-RANKS = 2
 SMALL = {"every": 2, "steps": 2, "batch": 4, "room": 24}
 
 
@@ -290,15 +290,10 @@ def test_what_cannot_be(batch):
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    place = (Path(folder) / "rendezvous").as_uri()
-    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=RANKS)
-    try:
+    with process_group(rank, folder):
         keep_up = OnlineHardening(make_criterion(), **(SMALL | {"steps": 4, "learning_rate": 1e-2}))
         (_, row) = run(keep_up, 2, make_batch((rank,)))
         torch.save({"weights": weights_of(keep_up), "row": row}, Path(folder) / f"{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import make_case, make_exam, shrink, small_surrogate
 from monai.data import MetaTensor
+from process_group import RANKS, process_group
 from torch import nn
 
 from dqe_loss import DQEMetric, rate_segmentation, regions_from_labels
@@ -17,8 +18,6 @@ from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 
 torchmetrics = pytest.importorskip("torchmetrics")
 torchmetric = pytest.importorskip("dqe_loss.metrics.torchmetrics")
-
-RANKS = 2
 
 
 @pytest.fixture(scope="module")
@@ -213,18 +212,12 @@ def data(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=(Path(folder) / "rendezvous").as_uri(), rank=rank, world_size=RANKS
-    )
-    try:
+    with process_group(rank, folder):
         metric = torchmetric.DeepQualityEstimation(small_surrogate(), per_view=True)
         metric.update(*data(rank))
         together = metric.compute()
         alone = metric.total / metric.count
         torch.save({"together": together, "alone": alone, "count": metric.count}, Path(folder) / f"{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow

@@ -6,21 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohort import write, write_exam
-from helpers import make_labels, small_surrogate
+from helpers import make_labels
 
-from dqe_loss import VIEWS, save_surrogate
+from dqe_loss import VIEWS
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.rate import best
 from dqe_loss.rate import command as rate
 
 PREDICTED = ("unet", "swin")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoints") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return path
 
 
 @pytest.fixture

@@ -50,14 +50,6 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    """The published weights on a small field of view: fast."""
-    path = tmp_path_factory.mktemp("checkpoints") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return path
-
-
 @pytest.fixture
 def run(capsys, folder, checkpoint):
     """Run the command in this process on the tiny exam; returns exit code, output, errors."""

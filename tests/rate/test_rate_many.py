@@ -41,13 +41,6 @@ def data(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoints") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return path
-
-
 @pytest.fixture
 def command(data, checkpoint, tmp_path):
     return of(data, tmp_path / "stars.csv", checkpoint)

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import make_exam, small_surrogate
+from process_group import RANKS, process_group
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dqe_loss import DQELoss, regions_from_labels
-
-RANKS = 2
 
 
 class Step(nn.Module):
@@ -33,11 +32,7 @@ def data(rank):
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=(Path(folder) / "rendezvous").as_uri(), rank=rank, world_size=RANKS
-    )
-    try:
+    with process_group(rank, folder):
         model = DistributedDataParallel(Step())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         frozen = model.module.criterion.terms[1].surrogate
@@ -56,8 +51,6 @@ def work(rank: int, folder: str) -> None:
             },
             Path(folder) / f"{rank}.pt",
         )
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow

@@ -26,14 +26,10 @@ def units_of(plans: Any, configuration: Any, task: Task) -> tuple[Units, ...]:
     Raises:
         ValueError: if a channel is normalized in another way, or clipped within the window.
     """
-    return (
-        ()
-        if task.window is None
-        else tuple(
-            _units(channel, name, plans, task.window)
-            for channel, name in enumerate(configuration.normalization_schemes)
-        )
-    )
+    if task.window is None:
+        return ()
+    schemes = enumerate(configuration.normalization_schemes)
+    return tuple(_units(channel, name, plans, task.window) for channel, name in schemes)
 
 
 def _units(channel: int, normalization: str, plans: Any, window: tuple[float, float]) -> Units:
