@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import small_surrogate
 
-from dqe_loss import Surrogate, load_surrogate
+from dqe_loss import Surrogate, load_surrogate, save_surrogate
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
 
@@ -34,6 +35,14 @@ def surrogate() -> Surrogate:
 def hardened() -> Surrogate:
     """The shipped default; loaded once, and not to be changed."""
     return load_surrogate()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the published weights on a small field of view: fast; not to be changed."""
+    path = tmp_path_factory.mktemp("checkpoints") / "small.safetensors"
+    save_surrogate(small_surrogate(), path)
+    return path
 
 
 @pytest.fixture(scope="session")

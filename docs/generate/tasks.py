@@ -31,6 +31,7 @@ def hippocampus() -> Figures:
         "minutes": _minutes(stored["minutes"]),
         "stars": _stars(stored["checkpoints"]),
         "attacks": _attacks(stored["checkpoints"]),
+        "audited": str(stored["checkpoints"]["hardened"]["audit"]["exams"]),
         "left_hardened": _left(stored["checkpoints"]["hardened"]),
         "left_gate": _left(stored["checkpoints"]["gate alone"]),
     }

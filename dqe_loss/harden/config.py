@@ -33,9 +33,9 @@ class HardenConfig:
     and keeps its build and its marks.
 
     Attributes:
-        add_predictions: Folders with a network's masks of --exams and --held-out, called as the exams: shown to the
-            refiner beside the other masks, so that it learns what this network does.
-        predictions_share: How often a mask of an exam that has such predictions is one of them.
+        add_predictions: Folders with a network's masks of --exams and --held-out, each file called as its exam. The
+            refiner is shown them beside the other masks, and so learns this network's errors.
+        predictions_share: Share of the masks shown that are predictions, of exams that have any.
         held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
             best on them becomes the checkpoint. They need references, too.
         phantoms: Number of synthetic exams to teach on, too.

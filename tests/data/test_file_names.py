@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cohort import write_exam
-from helpers import quick, small_surrogate
+from helpers import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqe_loss import MODALITIES, save_surrogate
+from dqe_loss import MODALITIES
 from dqe_loss.curate import command as curate
 from dqe_loss.data.discovery.nnunet import find_nnunet
 from dqe_loss.data.file_names import file_at, printable, written
@@ -38,12 +38,6 @@ def data(tmp_path):
     write_exam(root / "plain", seed=1, masks=("seg-a", SEG))
     (root / "plain" / f"{SEG}.nii.gz").write_bytes(b"nothing")
     return root
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    save_surrogate(small_surrogate(), tmp_path / "small.safetensors")
-    return str(tmp_path / "small.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +75,7 @@ def test_a_table_keeps_paths_that_are_not_utf_8(tmp_path):
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_rate_writes_the_table_and_finds_each_exam_again(data, checkpoint, tmp_path, ending, capsys):
     out = data / f"stars.{ending}"
-    command = ["--data", str(data), "--out", str(out), "--checkpoint", checkpoint, "--workers", "1"]
+    command = ["--data", str(data), "--out", str(out), "--checkpoint", str(checkpoint), "--workers", "1"]
     assert rate.main(command) == 1
     table = read_rated(out)
     names = list(zip(table["exam"], table["segmentation"], strict=True))
@@ -99,13 +93,13 @@ def test_a_table_of_paths_names_such_files(data, checkpoint, tmp_path):
     images = {modality: rf"caf\xe9/caf\xe9_{modality}.nii.gz" for modality in MODALITIES}
     row = {"exam": "a", "segmentation": r"caf\xe9/seg-\xff.nii.gz", **images}
     pd.DataFrame([row]).to_csv(data / "paths.csv", index=False)
-    command = ["--data", str(data / "paths.csv"), "--out", str(tmp_path / "stars.csv"), "--checkpoint", checkpoint]
+    command = ["--data", str(data / "paths.csv"), "--out", str(tmp_path / "stars.csv"), "--checkpoint", str(checkpoint)]
     assert rate.main(command) == 0
     assert len(read_rated(tmp_path / "stars.csv")) == 1
 
 
 def test_curate_draws_what_rate_has_written(data, checkpoint, tmp_path):
-    rate.main(["--data", str(data), "--out", str(data / "stars.csv"), "--checkpoint", checkpoint])
+    rate.main(["--data", str(data), "--out", str(data / "stars.csv"), "--checkpoint", str(checkpoint)])
     assert curate.main([str(data / "stars.csv"), "--out", str(data / "curated"), "--threshold", "1"]) == 0
     assert json.loads((data / "curated" / "curation.json").read_bytes())["segmentations"] == 4
     page = (data / "curated" / "index.html").read_text("utf-8")
@@ -116,7 +110,7 @@ def test_one_exam_in_every_format(data, checkpoint, tmp_path, capsys):
     outputs = {kind: data / f"out.{kind}" for kind in ("json", "csv", "png")}
     (data / CAFE / "seg-b.nii.gz").unlink()
     flags = ["--json", str(outputs["json"]), "--csv", str(outputs["csv"]), "--figure", str(outputs["png"])]
-    assert rate.main(["--exam", str(data / CAFE), "--checkpoint", checkpoint, *flags]) == 0
+    assert rate.main(["--exam", str(data / CAFE), "--checkpoint", str(checkpoint), *flags]) == 0
     content = json.loads(outputs["json"].read_bytes())
     assert content["exam"] == r"caf\xe9"
     assert list(content["ratings"]) == [r"seg-\xff"]
@@ -129,7 +123,7 @@ def test_predictions_and_nnunet(data, checkpoint, tmp_path):
     predictions.mkdir()
     for exam, mask in ((CAFE, SEG), ("plain", "seg-a")):
         (data / exam / f"{mask}.nii.gz").rename(predictions / f"{exam}.nii.gz")
-    command = ["--data", str(data), "--predictions", str(predictions), "--checkpoint", checkpoint]
+    command = ["--data", str(data), "--predictions", str(predictions), "--checkpoint", str(checkpoint)]
     assert rate.main([*command, "--out", str(tmp_path / "stars.csv")]) == 0
     assert set(read_rated(tmp_path / "stars.csv")["segmentation"]) == {r"net-\xe4"}
 
@@ -154,5 +148,5 @@ def test_simulate_and_evaluate(data, checkpoint, tmp_path):
     table = read_ratings([out / "ratings.csv"])
     assert set(table["exam"]) == {r"caf\xe9"}
     for name, what in (("1", ["--ratings", str(out / "ratings.csv")]), ("2", arguments[:4])):
-        assert evaluate.main([checkpoint, *what, "--out", str(data / name), "--resamples", "9"]) == 0
+        assert evaluate.main([str(checkpoint), *what, "--out", str(data / name), "--resamples", "9"]) == 0
         assert r"caf\xe9" in (data / name / "predictions.csv").read_text("utf-8")

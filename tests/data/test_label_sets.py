@@ -11,7 +11,6 @@ from helpers import make_labels, small_surrogate
 from rated import write_rated_exams
 from rated_table import rated_table
 
-from dqe_loss import save_surrogate
 from dqe_loss.audit import whole_audit as audit
 from dqe_loss.audit.audited_exam import find_sources
 from dqe_loss.audit.stars_and_dice import AuditSettings
@@ -31,13 +30,6 @@ from dqe_loss.train.plane_cache import PlaneCache, fill_cache
 MIXED = r"'brats' takes 3 and 4 as enhancing tumor, and this data set mixes them: {} holds 3, {} holds 4.*brats24.*"
 shown = pytest.mark.filterwarnings("default")
 """As a user has it; in the suite else, a warning of this package is an error."""
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return path
 
 
 def with_cavity(labels):

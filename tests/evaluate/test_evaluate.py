@@ -53,13 +53,6 @@ def exam_folders(tmp_path_factory):
     return [root / f"exam-{i}" for i in range(EXAMS)]
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoints") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return path
-
-
 def ratings_table(folders, kind="human", raters=("ann", "bob")):
     """Two raters, the second a star below; the first segmentation rated as a whole, the second view by view."""
     rows = []

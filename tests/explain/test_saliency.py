@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import make_exam, shrink, small_surrogate, tiny_surrogate
-from test_rate import FIRST, SECOND, checkpoint, folder, run  # noqa: F401  # the tiny exam of the command
+from test_rate import FIRST, SECOND, folder, run  # noqa: F401  # the tiny exam of the command
 from torch import nn
 
 from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels

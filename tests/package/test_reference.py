@@ -10,9 +10,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_image, make_labels, small_surrogate, tiny_surrogate
+from helpers import make_image, make_labels, tiny_surrogate
 
-from dqe_loss import save_surrogate
 from dqe_loss.audit import command as audit
 from dqe_loss.data.exam_files import choose_reference, match_reference
 from dqe_loss.evaluate import command as evaluate
@@ -91,20 +90,13 @@ def folders(tmp_path_factory):
     return folders
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_surrogate(small_surrogate(), path)
-    return str(path)
-
-
 REFERENCES = pytest.mark.parametrize("name", ["seg", "BraTS-GLI-*-seg.nii.gz"])
 
 
 @REFERENCES
 def test_evaluate(folders, checkpoint, tmp_path, name):
     given = ["--exams", *map(str, folders), "--reference", name, "--out", str(tmp_path / "out"), "--resamples", "5"]
-    assert evaluate.main([checkpoint, *given]) == 0
+    assert evaluate.main([str(checkpoint), *given]) == 0
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["segmentation"].tolist() == [f"{folder.name}-seg-unet" for folder in folders]
 
@@ -142,7 +134,7 @@ def test_simulate(folders, tmp_path, name):
 @REFERENCES
 def test_explanation(folders, checkpoint, tmp_path, name):
     given = ["--exam", str(folders[0]), "--explain", str(tmp_path / "why.json"), "--reference", name]
-    assert rate.main(["--checkpoint", checkpoint, *given]) == 0
+    assert rate.main(["--checkpoint", str(checkpoint), *given]) == 0
     content = json.loads((tmp_path / "why.json").read_text())
     assert content["reference"] == f"{folders[0].name}-seg"
     assert list(content["saliency"]) == [f"{folders[0].name}-seg-unet"]
