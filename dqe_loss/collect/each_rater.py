@@ -46,7 +46,7 @@ def _fitted_raters(judgments: pd.DataFrame, settings: ReportSettings) -> dict[An
     where most get the highest stars, that guess made steady raters noisy.
     """
     often = judgments[judgments.groupby("item")["stars"].transform("size") > 1]
-    if often.empty:
+    if often["stars"].nunique() < 2:  # without any disagreement, the noise would be what the model supposes
         return {}
     fit = fit_latent(often["item"], often["rater"], often["stars"], groups=often["exam"], scale=settings.scale)
     return {rater: row.to_dict() for rater, row in fit.raters.iterrows()}

@@ -18,7 +18,7 @@ from dqe_loss.collect.study_file import STUDY, is_begun, read_study
 from dqe_loss.collect.table import PAIRS, RATINGS, write_answers
 from dqe_loss.outputs import check_output_folder, encode, json_ready, write_together
 from dqe_loss.task import GLIOMA, Task, find_task
-from dqe_loss.tasks.scale import step_of
+from dqe_loss.tasks.scale import step_of, steps_given
 
 _LIBRARIES = ("dqe_loss", "numpy", "scipy", "pandas", "choix")
 
@@ -36,21 +36,21 @@ def report(arguments: ReportArguments) -> None:
     sources = [table_of(source) for source in arguments.source]
     out = arguments.out or sources[0].parent / "report"
     check_output_folder(out)
-    wanted = WANTED * step_of(scale) if arguments.wanted is None else arguments.wanted
-    settings = ReportSettings(scale, wanted, arguments.resamples, arguments.seed)
     name = task.name if task else ""
     numbers: Numbers = {
         "sources": [str(source) for source in sources],
-        "settings": asdict(settings),
         "versions": {library: version(library) for library in _LIBRARIES},
     }
     if any(map(holds_pairs, sources)):
         if len(sources) > 1:
             raise ValueError("pairs are reported one table at a time; give one")
+        numbers["settings"] = {"resamples": arguments.resamples, "seed": arguments.seed}
         numbers["pairs"] = comparison_numbers(read_comparisons(sources[0], name), arguments.resamples, arguments.seed)
         page, told = render_comparisons(json_ready(numbers)), comparisons_summary
     else:
         judgments = read_judgments(sources, scale, arguments.by, name)
+        settings = _settings(arguments, scale, judgments["stars"])
+        numbers["settings"] = asdict(settings)
         groups = _groups(judgments, arguments.by)
         numbers["groups"] = {name: reliability(part, settings) for name, part in groups.items()}
         page, told = render_reliability(json_ready(numbers), groups), ratings_summary
@@ -69,6 +69,13 @@ def _check(arguments: ReportArguments) -> None:
         raise ValueError(
             f"--scale takes the worst value and the best, got {arguments.scale[0]:g} {arguments.scale[1]:g}"
         )
+
+
+def _settings(arguments: ReportArguments, scale: tuple[float, float], stars: pd.Series) -> ReportSettings:
+    """How the numbers of ratings are made; where raters had coarser steps than the scale offers, theirs count."""
+    step = max(step_of(scale), (scale[1] - scale[0]) / steps_given(stars, scale))
+    wanted = WANTED * step if arguments.wanted is None else arguments.wanted
+    return ReportSettings(scale, step, wanted, arguments.resamples, arguments.seed)
 
 
 def _task_of(arguments: ReportArguments) -> Task | None:

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dqe_loss.collect.needed import WANTED_ICC
@@ -19,7 +20,6 @@ from dqe_loss.collect.report_tables import (
     tile,
 )
 from dqe_loss.metrics.latent_raters import ENOUGH
-from dqe_loss.tasks.scale import step_of
 from dqe_loss.viz.html import Table, as_text, fill_template, format_number
 from dqe_loss.viz.plots import save_figure
 from dqe_loss.viz.rater_plots import plot_disagreement, plot_raters
@@ -40,8 +40,7 @@ def render_reliability(report: Numbers, judgments: Mapping[str, pd.DataFrame]) -
     groups = report["groups"]
     several = len(groups) > 1
     sections = [
-        _section(name, numbers, judgments[name], several, report["settings"]["scale"])
-        for name, numbers in groups.items()
+        _section(name, numbers, judgments[name], several, report["settings"]) for name, numbers in groups.items()
     ]
     return fill_template(
         "reliability.html.jinja",
@@ -60,16 +59,14 @@ def render_reliability(report: Numbers, judgments: Mapping[str, pd.DataFrame]) -
 
 def ratings_summary(report: Numbers) -> str:
     """What the command prints of ratings."""
-    groups, scale = report["groups"], report["settings"]["scale"]
+    groups = report["groups"]
     if len(groups) > 1:
         return as_text(overview_table(groups))
-    agreement = agreement_table(groups[""], step_of((scale[0], scale[1])))
+    agreement = agreement_table(groups[""], report["settings"]["step"])
     return as_text(agreement) + "\n\n" + as_text(rater_table(groups[""]))
 
 
-def _section(
-    name: str, numbers: Numbers, judgments: pd.DataFrame, several: bool, scale: tuple[float, float]
-) -> dict[str, Any]:
+def _section(name: str, numbers: Numbers, judgments: pd.DataFrame, several: bool, settings: Numbers) -> dict[str, Any]:
     agreement, retest, needed = (numbers[key] for key in ("agreement", "retest", "needed"))
     shared = f"{numbers['shared']} of {numbers['segmentations']} segmentations rated by two or more"
     tiles = [
@@ -87,7 +84,7 @@ def _section(
             f"for a standard error of {needed['wanted']:g} stars of their mean",
         ),
     ]
-    step = step_of((scale[0], scale[1]))
+    lowest, step = settings["scale"][0], settings["step"]
     figures = []
     wide = judgments[~judgments["repeat"]].pivot(index="item", columns="rater", values="stars")
     both = wide[wide.notna().sum(axis=1) > 1]
@@ -96,11 +93,15 @@ def _section(
     ends = {
         key: [[_or_nan(row[key][e]) for e in ("value", "low", "high")] for row in numbers["raters"]] for key in _KEYS
     }
-    rater_figure = plot_raters(names, ends["bias"], ends["spread"], unit=unit)
+    rater_figures = []
+    if np.isfinite(ends["bias"]).any():
+        rater_figure = plot_raters(names, ends["bias"], ends["spread"], unit=unit)
+        caption = "Bias and noise of each rater, with 95 % intervals by exam where there are enough."
+        rater_figures = [(_svg(rater_figure), caption)]
     if len(both):
         figures = [
             (
-                _svg(plot_disagreement(both.mean(axis=1), both.std(axis=1), unit=unit, lowest=scale[0], step=step)),
+                _svg(plot_disagreement(both.mean(axis=1), both.std(axis=1), unit=unit, lowest=lowest, step=step)),
                 "How far raters are apart, over how good they find a segmentation (compare the paper's Figure 4).",
             )
         ]
@@ -116,7 +117,7 @@ def _section(
             "rounding to the values of the scale. Both come from one model of raters and segmentations. Repeats: the "
             "error of a single rating as the rater's own second looks tell it.",
             [rater_table(numbers)],
-            [(_svg(rater_figure), "Bias and noise of each rater, with 95 % intervals by exam where there are enough.")],
+            rater_figures,
         ),
         _block("Disagreement by quality", "", [quality_table(numbers)] if len(both) else [], figures),
         _block("How many raters and cases", "", needed_tables(numbers)),

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqe_loss.metrics.agreement import RESAMPLES
-from dqe_loss.tasks.scale import step_of
 
 Numbers = dict[str, Any]
 Array = NDArray[np.float64]
@@ -22,17 +21,14 @@ class ReportSettings:
 
     Attributes:
         scale: worst and best value that could be given.
+        step: distance of two neighboring values that the raters could give.
         wanted: standard error of a segmentation's mean rating that is wanted, in stars.
         resamples: of the exams, behind the intervals.
         seed: of resamples and simulations.
     """
 
     scale: tuple[float, float] = (1.0, 6.0)
+    step: float = 1.0
     wanted: float = WANTED
     resamples: int = RESAMPLES
     seed: int = 0
-
-    @property
-    def step(self) -> float:
-        """Distance of two neighboring values of the scale."""
-        return step_of(self.scale)

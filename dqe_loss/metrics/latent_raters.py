@@ -13,12 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
 from dqe_loss.metrics.rater_likelihood import GRID, STARS, TYPICAL_SPREAD, RaterLikelihood
-from dqe_loss.tasks.scale import levels_of
+from dqe_loss.tasks.scale import steps_given
 
 Array = NDArray[np.float64]
 
-_FINEST = 20
-"""Steps of a scale on which every value between is rounded to the nearest."""
 _LEAST_GROUPS = 5
 """Groups below which there are no intervals (our choice)."""
 ENOUGH = {3: 30, 2: 300}
@@ -79,24 +77,13 @@ def fit_latent(
     if not len(given) or not ((given >= scale[0]) & (given <= scale[1])).all():
         raise ValueError(f"expected ratings from {scale[0]:g} to {scale[1]:g}, got none, or some that are not")
     problem = RaterLikelihood.of(
-        items, raters, (given - scale[0]) / (scale[1] - scale[0]), groups, _steps(given, scale)
+        items, raters, (given - scale[0]) / (scale[1] - scale[0]), groups, steps_given(given, scale)
     )
     start = np.concatenate(
         [np.zeros(problem.raters - 1), np.full(problem.raters, np.log(TYPICAL_SPREAD)), problem.prior]
     )
     found = optimize.minimize(problem.value, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
     return _on_scale(_describe(problem, found.x), scale)
-
-
-def _steps(given: Array, scale: tuple[float, float]) -> int:
-    """How many steps the raters' scale had: those that the scale offers, or as few as all values fit."""
-    share = (given - scale[0]) / (scale[1] - scale[0])
-
-    def fits(steps: int) -> bool:
-        return bool(np.allclose(share * steps, np.rint(share * steps), rtol=0, atol=1e-6))
-
-    offered = len(levels_of(scale)) - 1
-    return next((steps for steps in (offered, *range(1, _FINEST)) if fits(steps)), _FINEST)
 
 
 def _on_scale(fit: LatentFit, scale: tuple[float, float]) -> LatentFit:

@@ -1,9 +1,14 @@
 """The values of a rating scale: what a rater can say."""
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 _SIX = 5
 """Steps of the paper's scale, which scales without whole numbers of their own take, too."""
 _MOST = 9
 """Steps for which there is a key each, and which a rater can still tell apart (our choice)."""
+_FINEST = 20
+"""Steps of a scale on which every value between is rounded to the nearest."""
 
 
 def levels_of(scale: tuple[float, float]) -> tuple[float, ...]:
@@ -30,3 +35,26 @@ def step_of(scale: tuple[float, float]) -> float:
     """The distance of two neighboring values of `levels_of`: one star from 1 to 6."""
     first, second, *_ = levels_of(scale)
     return second - first
+
+
+def steps_given(stars: ArrayLike, scale: tuple[float, float]) -> int:
+    """How many steps the raters' scale had: those that the scale offers, or as few as all values fit.
+
+    Args:
+        stars: ``(N,)`` what was given, within the scale.
+        scale: lowest and highest rating.
+
+    Returns:
+        The number of steps; 20 where no fewer fit.
+
+    Example:
+        >>> steps_given([1, 3.5, 4.75], (1, 6))  # five values, brought to stars
+        4
+    """
+    share = (np.asarray(stars, np.float64) - scale[0]) / (scale[1] - scale[0])
+
+    def fits(steps: int) -> bool:
+        return bool(np.allclose(share * steps, np.rint(share * steps), rtol=0, atol=1e-6))
+
+    offered = len(levels_of(scale)) - 1
+    return next((steps for steps in (offered, *range(1, _FINEST)) if fits(steps)), _FINEST)

@@ -37,6 +37,7 @@ def plot_disagreement(
     squares = [float(np.sqrt((y[stars == level] ** 2).mean())) for level in levels]
     axes.plot(levels, squares, color=RED, marker="o", linewidth=2, label="root mean square")
     axes.set(xlabel=f"mean rating ({unit})", ylabel=f"standard deviation of raters ({unit})")
+    axes.set(xlim=(levels[0] - 0.6 * step, levels[-1] + 0.6 * step), ylim=(-0.1 * step, max(1.1 * y.max(), step)))
     _finish(figure)
     return figure
 

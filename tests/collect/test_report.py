@@ -49,6 +49,30 @@ def test_aimi(tmp_path):
     assert [link for link in page.links if not link.startswith("data:")] == []
 
 
+def test_steps_are_those_of_the_raters(tmp_path, capsys):
+    table = tmp_path / "liver.csv"
+    ratings = pd.read_csv(AIMI)
+    ratings[ratings["set"] == "liver-ct"].to_csv(table, index=False)
+    command = ["import", str(table), "--out", str(table), "--columns", "stars=score", "--scale", "1", "5"]
+    assert main(command) == 0
+    run(table, "--resamples", 9)
+    told = numbers(tmp_path / "report")
+    assert told["settings"]["step"] == 1.25  # five values, brought to 1 to 6 stars
+    agreement = told["groups"][""]["agreement"]
+    assert agreement["within_one"]["value"] > agreement["exact"]["value"]
+    assert "agreement within 1.25 stars" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_the_noise_of_raters_who_never_differ(tmp_path):
+    table = tmp_path / "ratings.csv"
+    rows = [(f"exam-{i}", "seg", rater, 6) for i in range(30) for rater in ("ann", "bob")]
+    pd.DataFrame(rows, columns=["exam", "segmentation", "rater", "stars"]).to_csv(table, index=False)
+    run(table, "--resamples", 9)
+    for rater in numbers(tmp_path / "report")["groups"][""]["raters"]:
+        assert rater["spread"]["value"] is None
+    assert "Bias and noise of each rater" not in (tmp_path / "report" / "index.html").read_text()
+
+
 def scripted(folder, bias, noise, exams=15, masks=4, seed=0, repeats=0.2):
     """A table of ratings as raters with these biases and noises would leave it."""
     rng = np.random.default_rng(seed)
