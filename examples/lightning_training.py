@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
+from coarse_unet import CoarseUNet
 from monai.data import DataLoader
 from monai.losses import DiceLoss
 from monitor_training import TEST_PHANTOM, make_data
@@ -23,7 +24,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torchmetrics import MetricCollection
 from torchmetrics.segmentation import DiceScore
-from train_segmentation import CoarseUNet
 
 from dqe_loss import DQELoss
 from dqe_loss.command_line import run_command

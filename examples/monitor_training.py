@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from coarse_unet import CoarseUNet
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointSaver, MeanDice, TensorBoardStatsHandler, ValidationHandler, from_engine
@@ -24,7 +25,6 @@ from monai.losses import DiceLoss
 from monai.transforms import AsDiscreted, Compose, CopyItemsd, NormalizeIntensityd
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from train_segmentation import CoarseUNet
 
 from dqe_loss import DQEMetric, load_surrogate, regions_from_labels
 from dqe_loss.command_line import check_device, run_command

@@ -1,26 +1,20 @@
-"""Tables, curves and JSON of ``train_segmentation.py``."""
+"""Table, sentence, curves and JSON of ``train_segmentation.py``."""
 
 import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 History = list[dict[str, Any]]
-"""For each step of each run: ``run``, ``step``, and what the criterion told of it."""
+"""For each step of each run: ``run``, ``seed``, ``step``, and the losses."""
 
-COLORS = ("0.45", "#0072B2", "#D55E00")
-"""Warm-up, without and with the DQE term; of Okabe and Ito's palette."""
-
-PARTS = 3
-"""Parts of each run whose gradient ratios are summarized."""
+COLORS = ("0.45", "#0072B2", "#D55E00", "#009E73")
+"""Warm-up and arms; of Okabe and Ito's palette."""
 
 
 @dataclass(frozen=True)
@@ -29,132 +23,87 @@ class Row:
 
     Attributes:
         exam: name of the exam.
-        trained_on: whether the networks were trained on it.
-        segmentation: which one.
+        segmentation: the reference, or who made it.
+        seed: of the network's initial weights.
         dice: region to Dice with the reference; NaN where the reference has no such region.
-        stars: view and ``"mean"`` to stars.
+        stars: mean of the views.
     """
 
     exam: str
-    trained_on: bool
     segmentation: str
+    seed: int
     dice: dict[str, float]
-    stars: dict[str, float]
+    stars: float
 
-    @property
-    def seen(self) -> str:
-        """Whether the networks were trained on the exam, in words."""
-        return "trained on" if self.trained_on else "not trained on"
+
+def mean_dice(rows: Sequence[Row]) -> pd.DataFrame:
+    """Mean Dice over regions and exams: a row for each seed, a column for each segmentation in their order."""
+    table = pd.DataFrame([asdict(row) | {"mean": pd.Series(row.dice).mean()} for row in rows])
+    names = list(dict.fromkeys(row.segmentation for row in rows))
+    return table.pivot_table(index="seed", columns="segmentation", values="mean")[names]
 
 
 def format_results(rows: Sequence[Row], unit: str) -> str:
-    """Lay Dice and stars out as text, exam by exam."""
-    width = max(len(row.segmentation) for row in rows) + 2
-    lines = []
-    for exam, group in groupby(rows, key=lambda row: f"{row.exam} ({row.seen})"):
-        table = list(group)
-        heads = [f"Dice {region}" for region in table[0].dice] + list(table[0].stars)
-        lines += ["", f"{exam}; predicted {unit}", " " * width + "".join(f"{head:>10}" for head in heads)]
-        for row in table:
-            figures = [f"{v:10.3f}" for v in row.dice.values()] + [f"{v:10.2f}" for v in row.stars.values()]
-            lines.append(f"{row.segmentation:{width}}" + "".join(figures))
-    return "\n".join(lines)
-
-
-def summarize_gradients(history: History, cap: float) -> list[dict[str, Any]]:
-    """Quantiles of the DQE term's gradient norm over Dice's, before the cap, in parts of each run."""
-    summary = []
-    for run, group in groupby(history, key=lambda entry: entry["run"]):
-        entries = list(group)
-        for part in np.array_split(np.arange(len(entries)), PARTS):
-            told = [entries[i] for i in part if "gradient_ratio" in entries[i]]
-            if not told:
-                continue
-            ratios = np.array([entry["gradient_ratio"] for entry in told])
-            low, median, high = np.quantile(ratios, (0.1, 0.5, 0.9)).tolist()
-            summary.append({
-                "run": run, "first_step": int(part[0]), "last_step": int(part[-1]), "looks": len(told),
-                "quantile_10": low, "median": median, "quantile_90": high,
-                "capped": float((ratios > cap).mean()),
-                "guard_kept": float(np.median([entry["guard_kept"] for entry in told])),
-            })  # fmt: skip
-    return summary
-
-
-def format_gradients(summary: Sequence[dict[str, Any]], weight: float, cap: float) -> str:
-    """Lay the summary of the gradients out as text."""
-    width = max(len(part["run"]) for part in summary) + 2
-    heads = "".join(f"{head:>9}" for head in ("10 %", "median", "90 %", "capped"))
+    """Lay Dice and stars out as text: means over exams and seeds, and the spread of seeds."""
+    by_seed = mean_dice(rows)
+    names, regions = list(by_seed), list(rows[0].dice)
+    width = max(map(len, names)) + 2
+    exams = len({row.exam for row in rows})
     lines = [
-        f"Norm of {weight:g} DQE's gradient over Dice's, at the prediction, before the cap at {cap:g} "
-        "(in proportion to the weight)",
-        f"{'':{width}}{'steps':>10}{'looks':>7}{heads}{'guard kept':>12}",
+        f"\nMeans over {exams} test exam{'s' * (exams > 1)} and {len(by_seed)} seed{'s' * (len(by_seed) > 1)}",
+        " " * width + "".join(f"{head:>9}" for head in (*regions, "mean")) + f"{'seeds':>16}{unit:>15}",
     ]
-    for part in summary:
-        steps = f"{part['first_step']}-{part['last_step']}"
-        ratios = "".join(f"{part[key]:9.3g}" for key in ("quantile_10", "median", "quantile_90"))
-        shares = f"{part['capped']:9.0%}{part['guard_kept']:12.0%}"
-        lines.append(f"{part['run']:{width}}{steps:>10}{part['looks']:7d}{ratios}{shares}")
+    for name in names:
+        own = [row for row in rows if row.segmentation == name]
+        dice = [*pd.DataFrame([row.dice for row in own]).mean()[regions], by_seed[name].mean()]
+        spread = f"{by_seed[name].min():.3f} to {by_seed[name].max():.3f}"
+        figures = "".join(f"{value:9.3f}" for value in dice)
+        lines.append(f"{name:{width}}{figures}{spread:>16}{sum(r.stars for r in own) / len(own):15.2f}")
     return "\n".join(lines)
 
 
-def mean_over_rounds(points: NDArray[np.float64], exams: int) -> NDArray[np.float64]:
-    """Average points (N, 2) over as many in a row as there are exams, so that each average has every exam."""
-    window = min(exams, len(points))
-    weights = np.full(window, 1 / window)
-    return np.stack([np.convolve(column, weights, "valid") for column in points.T], axis=1)
+def conclude(rows: Sequence[Row], arms: Sequence[str], synthetic: bool, unseen: bool) -> str:
+    """What the figures allow to say, and no more."""
+    by_seed = mean_dice(rows)
+    told = []
+    for arm in arms[1:]:
+        apart = by_seed[arm] - by_seed[arms[0]]
+        each = ", ".join(f"{value:+.3f}" for value in apart)
+        told.append(f"'{arm}' is above '{arms[0]}' in {(apart > 0).sum()} of {len(apart)} seeds (mean Dice {each}).")
+    what = "synthetic exams, which are much alike" if synthetic else "these exams"
+    seen = "" if synthetic or unseen else " The networks were trained on the exams that they are tested on."
+    told.append(f"That is so on {what}; it says little of others.{seen} The study: docs/results/benefit.md")
+    return "\n".join(told)
 
 
-def plot_curves(history: History, cap: float, warmup: int, exams: Sequence[str]) -> Figure:
-    """Plot both terms, the ratio of their gradients and the guard's share over the steps.
-
-    With several exams the lines are means over a round of them, and pale lines show each step.
+def plot_curves(history: History, warmup: int) -> Figure:
+    """Plot the loss on labelled exams and the terms of the second exam over the steps, means over seeds.
 
     Args:
-        history: of the warm-up, the run without and the run with the DQE term.
-        cap: the cap on the ratio of gradient norms.
+        history: of all runs.
         warmup: number of steps that the warm-up took.
-        exams: names of the exams that were trained on in turn.
 
     Returns:
         The figure.
     """
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    figure.suptitle(f"Training on {', '.join(exams)}", size=11)
-    if len(exams) > 1:
-        note = "bold: mean over as many steps as there are exams; pale: each step"
-        figure.supxlabel(note, size=9, color="0.3")
-    panels: list[tuple[Axes, str, str]] = list(zip(
-        figure.subplots(2, 2, sharex=True).flat,
-        ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept"),
-        ("DiceLoss (soft)", "DQELoss: stars missing to 6",
-         "gradient norm, DQE term / Dice, before the cap", "share of the gradient that the guard keeps"),
-        strict=True,
-    ))  # fmt: skip
-    runs = [(run, list(group)) for run, group in groupby(history, key=lambda entry: entry["run"])]
-    for ax, key, label in panels:
-        for (run, entries), color in zip(runs, COLORS[-len(runs) :], strict=True):
-            first = warmup if entries is not runs[0][1] else 0  # both runs go on from there
-            points = np.array([(first + e["step"], e[key]) for e in entries if key in e])
-            if len(exams) > 1:  # exams differ more than steps do
-                ax.plot(*points.T, color=color, lw=0.8, alpha=0.3)
-            # Dots where the term was only looked at, every few steps.
-            marker = "" if len(points) == len(entries) else "o"
-            line = mean_over_rounds(points, len(exams))
-            ax.plot(*line.T, color=color, label=run, lw=1.5, marker=marker, ms=3)
-        ax.set_title(label, size=10, loc="left")
-        ax.axvline(warmup - 0.5, color="0.8", lw=1, zorder=0)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="y", color="0.92")
-        if key == "gradient_ratio":
-            ax.set_yscale("log")
-            ax.axhline(cap, color="0.3", lw=1, ls="--")
-            ax.annotate(f"cap {cap:g}", (0, cap), size=8, va="bottom", color="0.3")
-        elif key == "guard_kept":
-            ax.set_ylim(0, 1)
-    for ax, _, _ in panels[2:]:
-        ax.set_xlabel("step")
-    panels[0][0].legend(frameon=False, fontsize=9)
+    table = pd.DataFrame(history)
+    terms = [name for name in table if name not in ("run", "seed", "step", "Dice", "sum")]
+    figure = Figure(figsize=(4.6 * len(terms), 3.6), layout="constrained")
+    figure.suptitle("Each step (pale) and the mean of four, over all seeds", size=10)
+    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        for (run, part), color in zip(table.groupby("run", sort=False), COLORS, strict=False):
+            line = part.groupby("step")[term].mean().dropna()
+            if line.empty:
+                continue
+            steps = line.index + (0 if run == "warm-up" else warmup)  # the arms go on from there
+            axes.plot(steps, line, color=color, lw=0.8, alpha=0.35)
+            axes.plot(steps, line.rolling(4, min_periods=1).mean(), color=color, lw=1.6, label=run)
+        axes.set_title({"labelled": "Dice loss on labelled exams"}.get(term, f"{term}, weighted"), size=10, loc="left")
+        axes.set_xlabel("step")
+        axes.axvline(warmup - 0.5, color="0.8", lw=1, zorder=0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.92")
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -1,302 +1,235 @@
-"""Train a small segmentation network with ``DiceLoss + w * DQELoss``, and without the DQE term to compare.
+"""Train a small segmentation network on few labelled exams, and let stars teach it on unlabelled ones.
 
     python examples/train_segmentation.py                    # synthetic exams, nothing to download
-    python examples/train_segmentation.py --exam FOLDER      # a real exam with BraTS file names
+    python examples/train_segmentation.py --exam FOLDER ... --unlabelled FOLDER ... --test FOLDER ...
 
-A warm-up with Dice alone comes first. From the state it ends in, two runs branch off, with the same exams
-in the same order: one goes on with Dice alone, the other with Dice and the DQE term. At the end both are
-compared with the state after warm-up, Dice per region and stars: a table, two pictures and a JSON file.
+A warm-up with Dice on the labelled exams comes first. From the state it ends in, three arms go on for as many steps,
+each of which sees two exams: two labelled ones; or one labelled and one unlabelled, for which ``DQELoss`` tells the
+stars that the segmentation lacks; or that and ``StarWeighted`` of the network's own segmentation. All is done once for
+each seed. At the end every arm is tested on exams that no network has seen: a table, two pictures and a JSON file.
 
-This shows how the loss is used; it is no evidence of what the loss is worth. It is one seed, a few minutes,
-and a network that works at 2 mm. The table has a phantom that the network has not seen, but phantoms are much
-alike; with ``--exam`` the test is the exam that the network was trained on, unless ``--test`` names more.
+A checkpoint without a refiner cannot be trusted without a target. With such a one there are two arms, both on labelled
+exams: Dice alone, and ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``.
 """
 
 import copy
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
+from coarse_unet import CoarseUNet
 from monai.losses import DiceLoss
 from monai.metrics import compute_dice
-from monai.networks.nets import UNet
-from monai.transforms import NormalizeIntensity
-from numpy.typing import NDArray
-from segmentation_report import (
-    History,
-    Row,
-    as_json,
-    as_png,
-    format_gradients,
-    format_results,
-    plot_curves,
-    summarize_gradients,
-)
+from segmentation_exams import Parts, TrainingExam, label_map, make_phantoms, nested, read_parts
+from segmentation_report import History, Row, as_json, as_png, conclude, format_results, plot_curves
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dqe_loss import REGIONS, DQELoss, LossSum, Surrogate, load_surrogate, regions_from_labels
+from dqe_loss import REGIONS, DQELoss, LossSum, StarWeighted, Surrogate, load_surrogate
 from dqe_loss.command_line import check_device, run_command
-from dqe_loss.core.boxes import tensor_box
-from dqe_loss.data.exam_files import choose_reference, find_exam
-from dqe_loss.data.exams import Exam, read_exam
-from dqe_loss.data.phantom import make_phantom
-from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption, Seed
+from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption
 from dqe_loss.outputs import write_together
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.viz.planes import plot_planes
 
-TRAIN_PHANTOMS = range(6)
-TEST_PHANTOM = 100
-PROBE_EVERY = 5
-"""Steps from one look at the DQE term to the next where it is not trained on."""
+PSEUDO_WEIGHT = 0.3
+"""Of the star-weighted pseudo-labels."""
 _OUT = tyro.conf.arg(help="Folder for results.json, curves.png and planes.png; made if it is not there.")
+
+Loss = Callable[[Tensor, TrainingExam], Tensor]
+"""Of logits of an exam's crop."""
 
 
 @dataclass(frozen=True)
 class TrainSegmentationOptions:
-    """Train a small network with Dice + DQE, and with Dice alone, and compare the two.
+    """Train a small network with stars on unlabelled exams, and without, and compare them.
 
     Attributes:
-        exam: Exams to train on. Default: six phantoms.
-        test: Further exams to test on. Default: with phantoms, one more.
+        exam: Labelled exams to train on. Default: two phantoms.
+        unlabelled: Exams to train on whose references are not looked at. Default: with phantoms, four more.
+        test: Labelled exams to test on. Default: with phantoms, three more; else those trained on.
         reference: The reference segmentation: its name, the end of its name (seg for CASE-seg.nii.gz) or a pattern.
             Default: the exam's first by name.
-        warmup: Steps with Dice alone, before the two runs branch off.
-        steps: Steps of each run.
-        weight: Weight of the DQE term.
-        max_gradient_ratio: Cap on the norm of the DQE term's gradient, as a fraction of Dice's.
+        warmup: Steps on the labelled exams, before the arms branch off.
+        steps: Steps of each arm.
+        seeds: How often all is done, each time with other initial weights.
+        weight: Weight of the missing stars.
         learning_rate: Adam's.
         device: Such as cpu or cuda. Default: cuda if there is one.
     """
 
     exam: Folders = ()
+    unlabelled: Folders = ()
     test: Folders = ()
     checkpoint: CheckpointName = DEFAULT_CHECKPOINT
     reference: OptionalName = None
     label_scheme: SchemeOption = "brats"
     out: Annotated[OutFolder, _OUT] = Path("runs/example")
-    warmup: int = 60
-    steps: int = 60
+    warmup: int = 40
+    steps: int = 20
+    seeds: int = 3
     weight: float = 0.1
-    max_gradient_ratio: float = 0.3
     learning_rate: float = 0.005
-    seed: Annotated[Seed, tyro.conf.arg(help="Seed of the network's initial weights.")] = 0
     device: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingExam:
-    """An exam as network and loss take it.
+class Arm(NamedTuple):
+    """What an arm does with the second exam of each step: the losses by name, and whether it is an unlabelled one."""
 
-    Attributes:
-        exam: the exam, with its reference as the one segmentation, a label map of scheme brats23.
-        image: raw intensities (1, 4, X, Y, Z) for the loss, since the surrogate scales them itself.
-        target: regions TC, WT, ET, boolean (1, 3, X, Y, Z).
-        crop: the brain alone, normalized, (1, 4, x, y, z), for the network.
-        origin: first voxel of the crop in the image.
+    losses: dict[str, Loss]
+    unlabelled: bool = False
+
+
+def on_target(criterion: LossSum) -> Loss:
+    """A sum of losses on a labelled exam.
+
+    The network sees the normalized brain, the losses the whole raw image: by `origin` a `DQELoss` puts the crop in its
+    place, so that the surrogate sees planes like those it learned from.
     """
-
-    exam: Exam
-    image: Tensor
-    target: Tensor
-    crop: Tensor
-    origin: tuple[int, ...]
+    return lambda logits, exam: criterion(logits, exam.target, image=exam.image, origin=exam.origin)
 
 
-class CoarseUNet(nn.Module):
-    """A U-Net that works at about 2 mm, to be fast, and answers at full resolution, as the loss expects."""
+def arms_of(surrogate: Surrogate, weight: float) -> dict[str, Arm]:
+    """The arms by name; the first is the one that the others are compared with."""
+    dice = DiceLoss(sigmoid=True)
+    alone = Arm({"Dice": on_target(LossSum(dice))})
+    if surrogate.config.refiner is None:
+        return {
+            "Dice alone": alone,
+            f"Dice + {weight:g} DQE": Arm({"sum": on_target(dice + weight * DQELoss(surrogate))}),
+        }
+    # A training of your own needs no more than these two lines, and the two functions that call them.
+    stars = DQELoss(surrogate, guard=None, max_gradient_ratio=None)
+    weighted = StarWeighted(dice, surrogate, thorough=False)  # a survey of the whole head takes a second a step
 
-    def __init__(self) -> None:
-        super().__init__()
-        # The first stride is 1: halving at once would lose the thin enhancing rim.
-        self.unet = UNet(3, 4, len(REGIONS), (8, 16, 32, 64, 128), (1, 2, 2, 2), act="leakyrelu")
+    def missing_stars(logits: Tensor, exam: TrainingExam) -> Tensor:
+        return weight * stars(logits, image=exam.image, origin=exam.origin)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Turn a normalized image (B, 4, X, Y, Z) of any size into logits (B, 3, X, Y, Z)."""
-        size = image.shape[2:]
-        coarse = [max(16, 8 * round(n / 16)) for n in size]  # three halvings inside the U-Net
-        return F.interpolate(self.unet(F.interpolate(image, coarse, mode="area")), size, mode="trilinear")
+    def pseudo_label(logits: Tensor, exam: TrainingExam) -> Tensor:
+        label = exam.whole(nested(logits.detach() > 0))
+        return PSEUDO_WEIGHT * weighted(logits, label, image=exam.image, origin=exam.origin)
 
-
-def label_map(regions: Tensor) -> NDArray[np.uint8]:
-    """Turn boolean regions TC, WT, ET (3, X, Y, Z) into the labels (X, Y, Z) that one would save, brats23."""
-    core, whole, enhancing = regions.cpu().numpy()
-    return np.select([enhancing, core, whole], [np.uint8(3), np.uint8(1), np.uint8(2)], np.uint8(0))
-
-
-def prepare(exam: Exam, label_scheme: str, device: str) -> TrainingExam:
-    """Cut out the brain and normalize it for the network; keep image and reference whole for the loss."""
-    ((name, labels),) = exam.segmentations.items()
-    target = regions_from_labels(torch.from_numpy(labels)[None, None], label_scheme)
-    if not target.any():
-        raise ValueError(f"{exam.name}: the reference {name} holds no tumor; take another exam")
-    image = torch.from_numpy(exam.image)
-    box = tensor_box((image != 0).any(0))
-    crop = image[(slice(None), *box)].float()
-    crop = NormalizeIntensity(nonzero=True, channel_wise=True)(crop).as_tensor()
-    exam = replace(exam, segmentations={"reference": label_map(target[0])})
-    return TrainingExam(
-        exam, image[None].to(device), target.to(device), crop[None].to(device), tuple(side.start for side in box)
-    )
+    both: dict[str, Loss] = {"stars": missing_stars, "pseudo-label": pseudo_label}
+    return {
+        "labelled only": alone,
+        "+ stars": Arm({"stars": missing_stars}, True),
+        "+ stars, pseudo-labels": Arm(both, True),
+    }
 
 
 def train(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    criterion: LossSum,
-    cases: Sequence[TrainingExam],
-    steps: int,
-    run: str,
-    probe: LossSum | None = None,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    network: nn.Module, optimizer: torch.optim.Optimizer, arm: Arm, parts: Parts, steps: int, name: str, falling: bool
 ) -> History:
-    """Train for some steps, each on one exam, and return what the criterion told at each of them.
-
-    Where the criterion has no DQE term (yet), a ``probe`` that has one tells every few steps what it would be
-    and how large its gradient would be beside Dice's. It is not followed.
-    """
+    """Train for some steps, each on two exams, and return the losses of each step."""
+    first_loss = on_target(LossSum(DiceLoss(sigmoid=True)))
+    others = parts.unlabelled if arm.unlabelled else parts.labelled
+    # A learning rate that falls to 0, so that the last steps' noise is not what the arms differ by.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0 if falling else 1, steps)
     history: History = []
-    shown: dict[str, float] = {}
     network.train()
-    with tqdm(range(steps), run, unit="step", dynamic_ncols=True) as bar:
+    with tqdm(range(steps), name, unit="step", dynamic_ncols=True) as bar:
         for step in bar:
-            case = cases[step % len(cases)]
-            with torch.autocast(case.image.device.type, torch.bfloat16, enabled=case.image.is_cuda):
-                logits = network(case.crop)
-                # The network sees the normalized brain, the loss the whole raw image. By `origin` it puts the
-                # predicted crop in its place, so that the surrogate sees planes like those it learned from.
-                loss = criterion(logits, case.target, image=case.image, origin=case.origin)
+            first, second = parts.labelled[step % len(parts.labelled)], others[(step + 1) % len(others)]
+            with torch.autocast(first.image.device.type, torch.bfloat16, enabled=first.image.is_cuda):
+                losses = {"labelled": first_loss(network(first.crop), first)}
+                logits = network(second.crop)
+                losses |= {key: loss(logits, second) for key, loss in arm.losses.items()}
             optimizer.zero_grad()
-            loss.backward()
+            torch.stack([loss.float() for loss in losses.values()]).sum().backward()
             optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-
-            log = criterion.log
-            if probe is not None and step % PROBE_EVERY == 0:
-                leaf = logits.detach().float().requires_grad_()
-                probe(leaf, case.target, image=case.image, origin=case.origin).backward()
-                log = probe.log
-            history.append({"run": run, "step": step, **log})
-            shown |= log
-            bar.set_postfix({term: f"{shown[term]:.3f}" for term in ("DiceLoss", "DQELoss") if term in shown})
+            schedule.step()
+            told = {key: float(loss.detach()) for key, loss in losses.items()}
+            history.append({"step": step, **told})
+            bar.set_postfix({key: f"{value:.3f}" for key, value in told.items()})
     return history
 
 
 @torch.no_grad()
-def segment(network: nn.Module, case: TrainingExam) -> NDArray[np.uint8]:
-    """Predict the label map (X, Y, Z) of an exam."""
-    network.eval()
-    labels = np.zeros_like(case.exam.segmentations["reference"])
-    crop = label_map(network(case.crop)[0] > 0)
-    labels[tuple(slice(o, o + n) for o, n in zip(case.origin, crop.shape, strict=True))] = crop
-    return labels
+def test(
+    networks: dict[str, nn.Module], exams: Sequence[TrainingExam], surrogate: Surrogate, seed: int
+) -> tuple[list[Row], list[Any]]:
+    """Segment exams with each network; Dice and stars, and the exams with the segmentations."""
+    rows, segmented = [], []
+    for case in exams:
+        found = {name: case.whole(nested(network.eval()(case.crop) > 0)) for name, network in networks.items()}
+        masks = case.exam.segmentations | {name: label_map(regions[0]) for name, regions in found.items()}
+        segmented.append(replace(case.exam, segmentations=masks))
+        stars = rate_exam(segmented[-1], surrogate, "brats23", thorough=False)
+        for name, regions in {"reference": case.target, **found}.items():
+            dice = compute_dice(regions, case.target)[0].tolist()
+            rows.append(Row(case.exam.name, name, seed, dict(zip(REGIONS, dice, strict=True)), stars[name]["mean"]))
+    return rows, segmented
 
 
-def compare(
-    case: TrainingExam, networks: dict[str, nn.Module], surrogate: Surrogate, trained_on: bool
-) -> tuple[Exam, list[Row]]:
-    """Segment an exam with each network, and give each segmentation and the reference Dice and stars."""
-    segmentations = case.exam.segmentations | {name: segment(n, case) for name, n in networks.items()}
-    exam = replace(case.exam, segmentations=segmentations)
-    stars = rate_exam(exam, surrogate, "brats23")
-    rows = []
-    for name, labels in segmentations.items():
-        regions = regions_from_labels(torch.from_numpy(labels)[None, None], "brats23")
-        dice = compute_dice(regions, case.target.cpu())[0].tolist()
-        rows.append(Row(exam.name, trained_on, name, dict(zip(REGIONS, dice, strict=True)), stars[name]))
-    return exam, rows
-
-
-def read_cases(arguments: TrainSegmentationOptions, device: str) -> tuple[list[TrainingExam], list[TrainingExam]]:
-    """Read, or make, the exams to train on and those to test on besides."""
-    if not arguments.exam:
-        if arguments.test:
-            raise ValueError("--test goes with --exam: without it the example trains and tests on phantoms")
-        seeds = tqdm((*TRAIN_PHANTOMS, TEST_PHANTOM), "making phantoms", dynamic_ncols=True)
-        cases = [prepare(make_phantom(seed), "brats23", device) for seed in seeds]
-        return cases[:-1], cases[-1:]
-
-    def read(folder: Path) -> TrainingExam:
-        paths = find_exam(folder)
-        masks = paths.segmentations
-        if not masks:
-            raise ValueError(f"{folder}: expected a reference with seg in its name, found none")
-        reference = choose_reference(folder, masks, [arguments.reference]) if arguments.reference else masks[0]
-        print(f"{paths.name}: reference {reference.name}, of {', '.join(path.name for path in masks)}")
-        exam = read_exam(replace(paths, segmentations=(reference,)), label_scheme=arguments.label_scheme)
-        return prepare(exam, arguments.label_scheme, device)
-
-    return [read(folder) for folder in arguments.exam], [read(folder) for folder in arguments.test]
+def run_seed(
+    seed: int, arms: dict[str, Arm], parts: Parts, arguments: TrainSegmentationOptions, device: str
+) -> tuple[dict[str, nn.Module], History]:
+    """The network after the warm-up and that of each arm."""
+    torch.manual_seed(seed)
+    network = CoarseUNet().to(device)
+    optimizer = torch.optim.Adam(network.parameters(), arguments.learning_rate)
+    baseline = next(iter(arms.values()))
+    told = {"warm-up": train(network, optimizer, baseline, parts, arguments.warmup, f"seed {seed}, warm-up", False)}
+    networks: dict[str, nn.Module] = {"after warm-up": network}
+    for name, arm in arms.items():
+        networks[name] = copy.deepcopy(network)
+        resumed = torch.optim.Adam(networks[name].parameters())
+        resumed.load_state_dict(optimizer.state_dict())
+        told[name] = train(networks[name], resumed, arm, parts, arguments.steps, f"seed {seed}, {name}", True)
+    return networks, [{"run": run, "seed": seed, **entry} for run, entries in told.items() for entry in entries]
 
 
 def run_example(arguments: TrainSegmentationOptions) -> None:
     """Train, compare, print and write."""
     started = time.monotonic()
-    if arguments.steps < 1 or not arguments.weight > 0:
-        raise ValueError("expected --steps >= 1 and --weight > 0; one run is without the term anyway")
+    if min(arguments.steps, arguments.warmup, arguments.seeds) < 1 or not arguments.weight > 0:
+        raise ValueError("expected --warmup, --steps and --seeds of 1 or more, and a --weight above 0")
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(device)
-    surrogate = load_surrogate(arguments.checkpoint).to(device)  # once, for both criteria and the test
-    train_cases, test_cases = read_cases(arguments, device)
+    surrogate = load_surrogate(arguments.checkpoint).to(device)  # once, for all losses and the test
+    parts = exams_of(arguments, surrogate, device)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    seconds = {"reading": time.monotonic() - started}
 
-    weight, cap = arguments.weight, arguments.max_gradient_ratio
-    balance = {"max_gradient_ratio": cap}
-    # A training of your own needs no more than this line. During warm-up the sum is Dice alone: what the
-    # surrogate says of a fresh network's noise is worthless, and its gradient dwarfs Dice's (see curves.png).
-    criterion = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, warmup=arguments.warmup, **balance)
-    dice_alone = LossSum(DiceLoss(sigmoid=True))
-    probe = DiceLoss(sigmoid=True) + weight * DQELoss(surrogate, **balance)
-    for loss in (criterion, probe):
-        loss.to(device)
-
-    torch.manual_seed(arguments.seed)
-    network = CoarseUNet().to(device)
-    optimizer = torch.optim.Adam(network.parameters(), arguments.learning_rate)
-    history = train(network, optimizer, criterion, train_cases, arguments.warmup, "warm-up", probe)
-    networks: dict[str, nn.Module] = {"after warm-up": network}
-    for name, loss, watch in (("Dice alone", dice_alone, probe), (f"Dice + {weight:g} DQE", criterion, None)):
-        networks[name] = copy.deepcopy(network)
-        resumed = torch.optim.Adam(networks[name].parameters())
-        resumed.load_state_dict(optimizer.state_dict())
-        # A learning rate that falls to 0, so that the last steps' noise is not what the two runs differ by.
-        decay = torch.optim.lr_scheduler.LinearLR(resumed, 1, 0, arguments.steps)
-        history += train(networks[name], resumed, loss, train_cases, arguments.steps, name, watch, decay)
-    seconds["training"] = time.monotonic() - started - seconds["reading"]
-
-    results: list[Row] = []
-    for case in (train_cases[0], *test_cases):
-        exam, rows = compare(case, networks, surrogate, trained_on=case in train_cases)
-        results += rows
-    unit, gradients = star_unit(surrogate.config), summarize_gradients(history, cap)
-    caption = f"{exam.name} ({rows[0].seen}): {describe_ratings(surrogate.config, arguments.checkpoint)}"
-    stars = {row.segmentation: row.stars for row in rows}
-    planes = plot_planes(exam, stars, label_scheme="brats23", unit=unit, caption=caption)
-    curves = plot_curves(history, cap, arguments.warmup, [case.exam.name for case in train_cases])
-    seconds["all"] = time.monotonic() - started
+    arms = arms_of(surrogate, arguments.weight)
+    history: History = []
+    rows: list[Row] = []
+    for seed in range(arguments.seeds):
+        networks, told = run_seed(seed, arms, parts, arguments, device)
+        found, segmented = test(networks, parts.test, surrogate, seed)
+        history, rows = history + told, rows + found
+    unit, exam = star_unit(surrogate.config), segmented[0]
+    caption = f"{exam.name}, seed {seed}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
+    stars = rate_exam(exam, surrogate, "brats23", thorough=False)
+    seconds = time.monotonic() - started
     content = {"arguments": asdict(arguments), "device": device, "unit": unit, "seconds": seconds}
+    planes = plot_planes(exam, stars, label_scheme="brats23", unit=unit, caption=caption)
     write_together({
         arguments.out / "planes.png": as_png(planes),
-        arguments.out / "curves.png": as_png(curves),
-        arguments.out / "results.json": as_json(content | {"gradients": gradients}, results, history),
+        arguments.out / "curves.png": as_png(plot_curves(history, arguments.warmup)),
+        arguments.out / "results.json": as_json(content, rows, history),
     })  # fmt: skip
-    print(format_results(results, unit))
-    print()
-    print(format_gradients(gradients, weight, cap))
-    print("\nA demonstration of the loss with one seed; no evidence of what it is worth.")
-    print(f"{seconds['all']:.0f} s. Written to {arguments.out}: results.json, curves.png, planes.png")
+    print(format_results(rows, unit))
+    print("\n" + conclude(rows, list(arms), synthetic=not arguments.exam, unseen=bool(arguments.test)))
+    print(f"{seconds:.0f} s. Written to {arguments.out}: results.json, curves.png, planes.png")
+
+
+def exams_of(arguments: TrainSegmentationOptions, surrogate: Surrogate, device: str) -> Parts:
+    """The exams that were asked for."""
+    if not arguments.exam:
+        if arguments.test or arguments.unlabelled:
+            raise ValueError("--test and --unlabelled go with --exam: without it the example runs on phantoms")
+        return make_phantoms(device)
+    if surrogate.config.refiner is not None and not arguments.unlabelled:
+        raise ValueError("--exam: which exams have no reference? Name them by --unlabelled FOLDER ...")
+    test = arguments.test or arguments.exam
+    return read_parts(arguments.exam, arguments.unlabelled, test, arguments.reference, arguments.label_scheme, device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

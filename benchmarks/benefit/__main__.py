@@ -8,10 +8,8 @@ share the runs among two processes, once the weights are chosen.
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -21,7 +19,7 @@ from _results import write_json
 from design import SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run, planned
 from judges import judge
 from persons import ROOT, read_exams
-from report import summarize
+from report import finished_runs, summarize
 from training import Study, train
 
 TUNED_ON = 20
@@ -75,14 +73,6 @@ def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) ->
         print(f"{run.name}: Dice {sum(row['dice'] for row in rows) / len(rows):.4f} ({trained:.0f} s)", flush=True)
 
 
-def finished(options: BenefitOptions) -> Iterator[dict[str, Any]]:
-    """All runs that are there, in the plan's order."""
-    for run in planned():
-        file = options.work / "runs" / f"{run.name}.json"
-        if file.is_file():
-            yield json.loads(file.read_text())
-
-
 def main(options: BenefitOptions) -> None:
     """Runs what is missing, prints the table and writes the figures."""
     torch.set_num_threads(1)
@@ -91,7 +81,7 @@ def main(options: BenefitOptions) -> None:
     print(weights)
     run_all(study, weights, options)
     tuned = json.loads((options.work / "tuned.json").read_text())
-    print(summarize(list(finished(options)), {"tried": tuned, "chosen": weights}, options.out))
+    print(summarize(finished_runs(options.work), {"tried": tuned, "chosen": weights}, options.out))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The figures of the study: a table of arms, the plan's read-outs, and every other pair."""
 
+import json
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from _report import machine
 from _results import markdown_table, write_json
 from analysis import MEASURES, closed, difference, table_of, values_of
-from design import ARMS, PLAN, PRIMARY, SECOND
+from design import ARMS, PLAN, PRIMARY, SECOND, planned
 
 
 def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) -> str:
@@ -31,6 +32,12 @@ def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) ->
     result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
     write_json(out, result | {"machine": machine()})
     return markdown_table(shown)
+
+
+def finished_runs(work: Path) -> list[dict[str, Any]]:
+    """All runs that are there, in the plan's order."""
+    files = [work / "runs" / f"{run.name}.json" for run in planned()]
+    return [json.loads(file.read_text()) for file in files if file.is_file()]
 
 
 def has(table: Any, setting: str, labelled: int, arm: str) -> bool:

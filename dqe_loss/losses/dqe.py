@@ -190,7 +190,9 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             image: intensities ``(B, C, X, Y, Z)``, raw or z-scores; outside the head they are 0, or
                 the lowest value. The units of a modality do not matter.
             origin: where ``input`` is a patch: its first voxel in the full-size ``image`` and ``target``, three
-                integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted.
+                integers or ``(B, 3)``; `crop_origin` finds it. What is rated is the target with the patch predicted;
+                without a target, the patch in an empty mask: such a patch must hold the whole tumor, as a box around
+                the head does.
 
         Returns:
             ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
@@ -257,8 +259,8 @@ class DQELoss(HoldsSurrogate, RatingTerm):
     def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, of planes ``(B, 1)``, by the path of the loss; `forward` has the arguments.
 
-        The gradient is that of the stars, without any guard (contract C14). The target is needed only for ``origin``
-        and for ``center="target"``. Values are looked at in each call.
+        The gradient is that of the stars, without any guard (contract C14). The target is needed only for
+        ``center="target"``. Values are looked at in each call.
         """
         prediction: Tensor = full_resolution(input)
         if flat := is_flat(image, prediction):
@@ -416,6 +418,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             None if target is None else plain(target),
             origin,
             activation=self.activation or activation,
+            size=image.shape[2:],
             region_order=self.region_order,
             label_scheme=self.scheme,
             hard=self.slicing == "hard",

@@ -206,6 +206,7 @@ def read_batch(
     origin: Any,
     *,
     activation: str | None,
+    size: Sequence[int] = (),
     region_order: tuple[str, ...] = GLIOMA.regions,
     label_scheme: SchemeLike = GLIOMA.default_scheme,
     hard: bool = False,
@@ -220,6 +221,7 @@ def read_batch(
         target: target, see `read_target`; full-size if there is an origin.
         origin: first voxel of the patch that ``input`` is, or None if it is no patch.
         activation: see `read_prediction`.
+        size: voxels of the full-size image, in which a patch without a target lies.
         region_order: order of region channels in both.
         label_scheme: scheme of labels and tissue channels in both.
         hard: whether mass is counted on binarized masks.
@@ -231,14 +233,17 @@ def read_batch(
         The masks.
 
     Raises:
-        ValueError: if a shape or a label is not as said, or a patch comes without a target to lie in.
+        ValueError: if a shape or a label is not as said.
     """
     names: Names = {"region_order": region_order, "label_scheme": find_scheme(label_scheme), "hard": hard}
     predicted = read_prediction(input, activation, **names, check=check)
     if target is None:
-        if origin is not None:
-            raise ValueError("origin= places a patch in the full-size target: pass target=")
-        return RatedBatch(predicted, None, flat=flat)
+        if origin is None:
+            return RatedBatch(predicted, None, flat=flat)
+        origins = read_origins(origin, input.shape[0])
+        empty = input.new_zeros((input.shape[0], 1, *size), dtype=torch.uint8)
+        within, around = (read_target(mask, **names) for mask in (crop(empty, origins, input.shape[2:]), empty))
+        return RatedBatch(PatchMask(predicted, within, around, origins), None, in_place=True)
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])

@@ -31,6 +31,7 @@ SHOWN = 2
 # Inches.
 _INCHES_PER_MM = 0.0155
 _HEADER, _TITLE, _GAP, _VIEW_GAP, _MARGIN = 0.85, 0.72, 0.04, 0.24, 0.14
+_LETTER = 0.09  # a letter's width, on average, in captions and titles
 _BOX_MARGIN = 5  # voxels
 
 
@@ -71,9 +72,14 @@ def plot_planes(
     spacing = voxel_sizes(exam.affine)
     extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
     sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in views}
+    # Small organs are drawn larger, so that the titles of neighboring views fit.
+    title = _LETTER * len(f"sagittal, X = 100: 1.00 {unit}")
+    scale = max(1.0, *((title - _GAP * (len(shown) - 1)) / (len(shown) * size[0]) for size in sizes.values()))
+    sizes = {view: [scale * side for side in size] for view, size in sizes.items()}
     pair_widths = {view: len(shown) * (size[0] + _GAP) - _GAP for view, size in sizes.items()}
     row_height = _TITLE + max(height for _, height in sizes.values())
-    width = 2 * _MARGIN + sum(pair_widths.values()) + _VIEW_GAP * (len(views) - 1)
+    drawn = sum(pair_widths.values()) + _VIEW_GAP * (len(views) - 1)
+    width = 2 * _MARGIN + max(drawn, _LETTER * len(caption))
     height = _HEADER + row_height * len(ratings) + _MARGIN
     figure = Figure(figsize=(width, height), facecolor="black")
     # The letters would mislead where the header says that the arrays are not what they are taken for.

@@ -1,5 +1,6 @@
 """The example runs from a folder of files to table, pictures and JSON, and says what is wrong in one line."""
 
+import copy
 import importlib
 import json
 import sys
@@ -11,18 +12,18 @@ import numpy as np
 import pytest
 from helpers import shrink, small_surrogate
 
-from dqe_loss import save_surrogate
+from dqe_loss import Surrogate, save_surrogate
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE
 
 pytest.importorskip("matplotlib")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-RUNS = ["warm-up", "Dice alone", "Dice + 0.1 DQE"]
 
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    for name in ("train_segmentation", "segmentation_report"):
+    for name in ("train_segmentation", "segmentation_exams", "segmentation_report"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("train_segmentation")
 
@@ -42,39 +43,78 @@ def exam(tmp_path: Path) -> Path:
     return folder
 
 
+def small_checkpoint(path: Path, surrogate: Surrogate, side: int) -> str:
+    """The surrogate with a field of view that fits the exam."""
+    save_surrogate(shrink(surrogate, side), path)
+    return str(path)
+
+
+QUICK = ("--warmup", "2", "--steps", "1", "--device", "cpu")
+
+
 def test_from_files_to_report(
-    example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], hardened: Surrogate
 ) -> None:
     out = tmp_path / "new" / "out"
-    # The published weights: in a ball of noise the hardened ones see no tumor that any mask could agree with.
-    save_surrogate(shrink(small_surrogate(), 48), tmp_path / "small.safetensors")
-    steps = ["--warmup", "2", "--steps", "1", "--device", "cpu", "--checkpoint", str(tmp_path / "small.safetensors")]
-    assert example.main(["--exam", str(exam), "--out", str(out), *steps]) == 0
+    checkpoint = small_checkpoint(tmp_path / "small.safetensors", copy.deepcopy(hardened), SMALLEST_PLANE)
+    exams = ["--exam", str(exam), "--unlabelled", str(exam), "--test", str(exam)]
+    assert example.main([*exams, "--out", str(out), "--checkpoint", checkpoint, "--seeds", "2", *QUICK]) == 0
 
+    arms = ["labelled only", "+ stars", "+ stars, pseudo-labels"]
     printed = capsys.readouterr().out
-    assert "tiny (trained on)" in printed
-    assert all(name in printed for name in ("reference", "after warm-up", *RUNS))
+    assert all(name in printed for name in ("reference", "after warm-up", *arms))
+    assert "Means over 1 test exam and 2 seeds" in printed
     assert sorted(path.name for path in out.iterdir()) == ["curves.png", "planes.png", "results.json"]
     told = json.loads((out / "results.json").read_text())
-    assert [result["segmentation"] for result in told["results"]] == ["reference", "after warm-up", *RUNS[1:]]
+    assert [r["segmentation"] for r in told["results"]] == ["reference", "after warm-up", *arms] * 2
     assert told["results"][0]["dice"] == {"TC": 1, "WT": 1, "ET": 1}
-    *_, alone, with_term = history = told["history"]
-    assert [(entry["run"], entry["step"]) for entry in history] == [
-        (RUNS[0], 0), (RUNS[0], 1), (RUNS[1], 0), (RUNS[2], 0)
-    ]  # fmt: skip
-    assert with_term["gradient_ratio"] > 0
-    assert 0 < with_term["guard_kept"] < 1
-    # Both branches start from the state after warm-up, and the probe looks at what the branch trains on.
-    figures = ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept")
-    assert [alone[key] for key in figures] == pytest.approx([with_term[key] for key in figures], rel=1e-4)
+    entries = told["history"]
+    runs = [("warm-up", 0), ("warm-up", 1), *((arm, 0) for arm in arms)]
+    assert [(e["run"], e["step"], e["seed"]) for e in entries] == [(*run, seed) for seed in (0, 1) for run in runs]
+    first = dict(zip(arms, entries[2:5], strict=True))
+    # All arms go on from the state after the warm-up, with the same labelled exam first.
+    assert first["+ stars"]["labelled"] == pytest.approx(first["labelled only"]["labelled"], rel=1e-5)
+    assert first["+ stars"]["stars"] == pytest.approx(first["+ stars, pseudo-labels"]["stars"], rel=1e-5)
+    assert 0 < first["+ stars"]["stars"] <= 0.5  # .1 times up to 5 stars
+    assert "pseudo-label" not in first["+ stars"]
+
+
+def test_without_a_refiner_the_target_guards(
+    example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = small_checkpoint(tmp_path / "small.safetensors", small_surrogate(), 48)
+    assert (
+        example.main(["--exam", str(exam), "--out", str(tmp_path), "--checkpoint", checkpoint, "--seeds", "1", *QUICK])
+        == 0
+    )
+    told = json.loads((tmp_path / "results.json").read_text())
+    arms = ["Dice alone", "Dice + 0.1 DQE"]
+    assert [r["segmentation"] for r in told["results"]] == ["reference", "after warm-up", *arms]
+    alone, with_term = told["history"][-2:]
+    assert with_term["sum"] > alone["Dice"]
+    assert "trained on the exams that they are tested on" in capsys.readouterr().out
+
+
+def test_the_sentence_counts_seeds(example: ModuleType) -> None:
+    report = importlib.import_module("segmentation_report")
+    dice = {"reference": (1, 1, 1), "labelled only": (0.5, 0.6, 0.7), "+ stars": (0.6, 0.55, 0.75)}
+    rows = [
+        report.Row("exam", name, seed, {"TC": value, "WT": value, "ET": float("nan")}, 3.0)
+        for name, values in dice.items()
+        for seed, value in enumerate(values)
+    ]
+    told = report.conclude(rows, ["labelled only", "+ stars"], synthetic=True, unseen=False)
+    assert told.startswith("'+ stars' is above 'labelled only' in 2 of 3 seeds (mean Dice +0.100, -0.050, +0.050).")
+    assert "synthetic exams, which are much alike" in told
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--exam", "nowhere"], "nowhere: expected an exam's folder, found nothing there"),
-        (["--test", "nowhere"], "--test goes with --exam"),
-        (["--steps", "0"], "expected --steps >= 1"),
+        (["--exam", "nowhere"], "which exams have no reference? Name them by --unlabelled"),
+        (["--test", "nowhere"], "--test and --unlabelled go with --exam"),
+        (["--exam", "nowhere", "--unlabelled", "nowhere"], "nowhere: expected an exam's folder, found nothing there"),
+        (["--steps", "0"], "expected --warmup, --steps and --seeds of 1 or more"),
         (["--device", "warp"], "--device warp cannot be used here"),
     ],
 )
@@ -94,5 +134,6 @@ def test_errors_are_one_line(
 def test_unknown_reference_is_named_with_the_choices(
     example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert example.main(["--exam", str(exam), "--reference", "seg-x", "--out", str(tmp_path)]) == 2
+    exams = ["--exam", str(exam), "--unlabelled", str(exam)]
+    assert example.main([*exams, "--reference", "seg-x", "--out", str(tmp_path)]) == 2
     assert "--reference seg-x fits none of tiny-seg; give a name" in capsys.readouterr().err

@@ -141,14 +141,13 @@ def test_explanation(folders, checkpoint, tmp_path, name):
 
 
 @REFERENCES
-def test_example(folders, monkeypatch, tmp_path, capsys, name):
+def test_example(folders, monkeypatch, name):
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    for module in ("train_segmentation", "segmentation_report"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    example = importlib.import_module("train_segmentation")
-    arguments = example.TrainSegmentationOptions(exam=tuple(folders), reference=name, out=tmp_path)
-    monkeypatch.setattr(example, "prepare", lambda exam, scheme, device: next(iter(exam.segmentations)))
-    assert example.read_cases(arguments, "cpu")[0] == [f"{exam.name}-seg" for exam in folders]
+    monkeypatch.delitem(sys.modules, "segmentation_exams", raising=False)
+    exams = importlib.import_module("segmentation_exams")
+    monkeypatch.setattr(exams, "prepare", lambda exam, scheme, device: next(iter(exam.segmentations)))
+    parts = exams.read_parts(folders, [], [], name, "brats", "cpu")
+    assert parts.labelled == [f"{exam.name}-seg" for exam in folders]
 
 
 @REFERENCES

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import get_type_hints
 
@@ -26,6 +27,7 @@ from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
 from dqe_loss.simulate import command as simulate
+from dqe_loss.task import BLOBS
 from dqe_loss.train.config import TrainConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -329,6 +331,19 @@ def test_figure_has_a_row_for_each_segmentation_and_says_all_stars():
     assert [t.partition(": ")[2] for t in texts[2:5]] == [f"{STARS[view]} metric stars" for view in VIEWS]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["whole tumor (WT)", "tumor core (TC)", "enhancing tumor (ET)"]
+
+
+def test_texts_of_a_small_exam_do_not_overlap():
+    """A hippocampus is 40 mm long; at the scale of a head the titles of its views would lie on each other."""
+    image = np.ones((1, 30, 40, 30), np.int16)
+    labels = np.zeros(image.shape[1:], np.uint8)
+    labels[10:20, 10:30, 10:20] = 1
+    exam = Exam("A", image, {"m": labels}, LPS)
+    figure = draw(exam, task=BLOBS, caption="a caption that says what is seen, and that no human gave the stars")
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
 
 
 def test_figure_hangs_planes_as_radiologists_do():

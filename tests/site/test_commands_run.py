@@ -33,7 +33,7 @@ SMALLER = {
     "dqe collect --data": "--draw-only --workers 1",
     "dqe collect --out": "--draw-only",
     "dqe collect report": "--resamples 20",
-    "examples/train_segmentation.py": "--warmup 1 --steps 1",
+    "examples/train_segmentation.py": "--warmup 1 --steps 1 --seeds 1",
     "--resume runs/lightning": "--epochs 2 --phantoms 1 --validation 1 --warmup 1",
     "examples/lightning_training.py": "--epochs 1 --phantoms 1 --validation 1 --warmup 1",
     "examples/monitor_training.py": "--epochs 1 --phantoms 1 --validation 1",

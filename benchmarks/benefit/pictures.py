@@ -1,0 +1,94 @@
+"""The test persons who gain and lose most by an arm, drawn for the eye.
+
+Run after the study: ``python benchmarks/benefit/pictures.py --data FOLDER --out pictures``. Gains are means over the
+seeds; what is drawn is the first seed's. The pictures show the exams themselves.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from analysis import table_of, values_of
+from design import SAME
+from network import new_network, segment
+from persons import TASK, Exam, read_exams
+from refiners import checkpoint_of
+from report import finished_runs
+from training import Study
+
+from dqe_loss import load_surrogate
+from dqe_loss.data.exams import read_exam
+from dqe_loss.rate.rate_exam import rate_exam
+from dqe_loss.viz.planes import plot_planes
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """Options of the command line."""
+
+    data: Path
+    """Folder with ``images`` and ``labels``."""
+    out: Path
+    """Folder of the pictures; made if it is not there."""
+    work: Path = Path("runs/benefit")
+    """Folder of the study."""
+    setting: str = SAME
+    """Setting of the runs."""
+    labelled: int = 3
+    """Labelled persons of the runs."""
+    arms: tuple[str, str] = ("d", "a")
+    """The arm, and that which it is compared with."""
+    count: int = 3
+    """Persons of either kind."""
+
+
+def label_map(regions: torch.Tensor) -> np.ndarray:
+    """Regions ``(3, X, Y, Z)`` as the labels of a file: anterior 1, posterior 2."""
+    anterior, posterior = (regions[TASK.regions.index(name)].numpy() for name in ("anterior", "posterior"))
+    return np.select([anterior, posterior], [np.uint8(1), np.uint8(2)], np.uint8(0))
+
+
+def chosen(options: PictureOptions) -> dict[int, float]:
+    """Persons who lose and gain most, with their mean difference."""
+    table = table_of(finished_runs(options.work))
+    one, two = (values_of(table, options.setting, options.labelled, arm, "dice") for arm in options.arms)
+    apart = (one - two).dropna().mean().sort_values()
+    return {**apart.head(options.count).to_dict(), **apart.tail(options.count).to_dict()}
+
+
+def segmentation(options: PictureOptions, arm: str, exam: Exam) -> np.ndarray:
+    """What the arm's network of the first seed makes of an exam."""
+    network = new_network(0)
+    file = options.work / "runs" / f"{options.setting}-{options.labelled}-{arm}-0.pt"
+    network.load_state_dict(torch.load(file))
+    return label_map(segment(network.eval(), exam))
+
+
+def main(options: PictureOptions) -> None:
+    """Draws and writes the pictures."""
+    study = Study(read_exams(options.data), options.work)
+    surrogate = load_surrogate(
+        checkpoint_of("d", options.setting, [], study.exams, study.parts, options.work)
+    )  # taught already
+    options.out.mkdir(parents=True, exist_ok=True)
+    for person, gain in chosen(options).items():
+        exam = next(exam for exam in study.exams if exam.person == person)
+        shown = read_exam(exam.paths, task=TASK, warn=False)
+        shown.segmentations.clear()
+        shown.segmentations["reference"] = label_map(exam.regions)
+        for arm in options.arms:
+            shown.segmentations[arm] = segmentation(options, arm, exam)
+        caption = f"{exam.name}: Dice of {' − '.join(options.arms)}, mean over seeds and sides: {gain:+.3f}"
+        figure = plot_planes(shown, rate_exam(shown, surrogate, thorough=False), caption=caption, task=TASK)
+        file = options.out / f"{gain:+.3f}-{exam.name}.png"
+        figure.savefig(file, dpi=110)
+        print(file)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(PictureOptions, description=__doc__))
