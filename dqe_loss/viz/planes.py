@@ -73,8 +73,8 @@ def plot_planes(
     extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
     sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in views}
     # Small organs are drawn larger, so that the titles of neighboring views fit.
-    title = _LETTER * len(f"sagittal, X = 100: 1.00 {unit}")
-    scale = max(1.0, *((title - _GAP * (len(shown) - 1)) / (len(shown) * size[0]) for size in sizes.values()))
+    room = _LETTER * len(f"sagittal, X = 100: 1.00 {unit}")
+    scale = max(1.0, *((room - _GAP * (len(shown) - 1)) / (len(shown) * size[0]) for size in sizes.values()))
     sizes = {view: [scale * side for side in size] for view, size in sizes.items()}
     pair_widths = {view: len(shown) * (size[0] + _GAP) - _GAP for view, size in sizes.items()}
     row_height = _TITLE + max(height for _, height in sizes.values())
