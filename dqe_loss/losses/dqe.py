@@ -26,20 +26,11 @@ from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.rating import check_devices, rate_mask, rate_segmentation
-from dqe_loss.task import GLIOMA, Task
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
 
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
-
-MINIMUM_CROP = GLIOMA.smallest_crop
-"""Smallest side in voxels of a crop of the built-in task whose padded planes are rated (``benchmarks/patches.py``)."""
-
-
-def smallest_crop(task: Task) -> int:
-    """Smallest side in voxels of a crop whose padded planes are rated."""
-    return MINIMUM_CROP if task == GLIOMA else task.smallest_crop
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
@@ -466,7 +457,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
                 + (
                     f"holds no {self.task.subject} in its target"
                     if large_enough
-                    else f"is smaller than {self._smallest_crop}"
+                    else f"is smaller than {self.smallest_crop}"
                 )
                 + (": " if case.flat else ": rate it in its place with origin=, or ")
                 + "let DQELoss(on_small='skip' or 'pad') deal with it"
@@ -474,7 +465,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         if not large_enough:
             self._tell_once(
                 "small",
-                f"{'planes' if case.flat else 'crops'} of {size} voxels are smaller than {self._smallest_crop} along "
+                f"{'planes' if case.flat else 'crops'} of {size} voxels are smaller than {self.smallest_crop} along "
                 "an axis: DQELoss skips every one of them, and its value is 0. "
                 + ("Train" if case.flat else "Give it the full-size target and image with origin=, train")
                 + " on larger ones, or say DQELoss(on_small='pad')",
@@ -486,11 +477,12 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         return torch.stack([(target.volume(r) > 0).flatten(1).any(1) for r in self.task.covering]).any(0)
 
     @property
-    def _smallest_crop(self) -> int:
-        return smallest_crop(self.task)
+    def smallest_crop(self) -> int:
+        """Smallest side in voxels of a crop, or of a plane, that is rated without its surroundings."""
+        return self.task.smallest_crop
 
     def _large_enough(self, size: Sequence[int], in_place: bool) -> bool:
-        return in_place or min(size) >= self._smallest_crop
+        return in_place or min(size) >= self.smallest_crop
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.

@@ -59,10 +59,15 @@ def named_labels(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for key, value in labels.items():
         name, numbers = (str(value), int(key)) if str(key).isdecimal() else (str(key), value)
-        listed = tuple(int(number) for number in (numbers if isinstance(numbers, list) else [numbers]))
+        listed = numbers_of(numbers)
         if listed != (0,) and name.lower() != "ignore":
             found[name] = found.get(name, ()) + listed  # in version 1 two labels may have one name
     return found
+
+
+def numbers_of(label: Any) -> tuple[int, ...]:
+    """Numbers of a label of version 2: one, or those of a region."""
+    return tuple(int(number) for number in (label if isinstance(label, list | tuple) else [label]))
 
 
 def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def example(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     for name in ("lightning_training", "monitor_training", "train_segmentation", "segmentation_report"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
     module = importlib.import_module("lightning_training")
     monkeypatch.setattr(
         importlib.import_module("monitor_training"),

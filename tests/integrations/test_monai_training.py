@@ -92,7 +92,7 @@ def test_crops_are_rated_in_their_places(rows):
 
 
 def test_a_resumed_training_resumes_its_warm_up(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
 
     def make():
         bound = make_bound(warmup=3)

@@ -16,7 +16,7 @@ def exam():
 
 @pytest.fixture
 def rates_small_crops(monkeypatch):
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
 
 
 # The value

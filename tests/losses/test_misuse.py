@@ -250,7 +250,7 @@ def test_crops_too_small_to_be_rated_are_told_once(exam):
 
 def test_skipped_exams_are_no_progress(exam, monkeypatch):
     """A mean over all exams falls with the share of empty patches."""
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
     image, labels, _, logits = exam
     half = labels.clone()
     half[1] = 0

@@ -101,7 +101,7 @@ def test_planes_without_tumor_are_skipped_and_no_part_of_the_mean(planes, monkey
     image, _, regions, logits = planes
     target = regions.float() * torch.tensor([1.0, 0]).view(2, 1, 1, 1)
     criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(on_small="skip", reduction="mean")
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 24)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 24)
     gradient_of(criterion, logits, target, image=image)
     each = make_loss(on_small="skip", reduction="none")(logits, target, image=image)
     assert (criterion.log["skipped"], each[1]) == (1, 0)
@@ -116,7 +116,7 @@ def test_planes_without_tumor_are_skipped_and_no_part_of_the_mean(planes, monkey
 
 def test_planes_that_are_skipped_cost_no_time(planes, monkeypatch):
     image, _, regions, logits = planes
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 24)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 24)
     target = regions.float() * torch.tensor([0.0, 1]).view(2, 1, 1, 1)
     loss = make_loss(on_small="skip", reduction="none")
     expected = gradient_of(loss, logits[1:], target[1:], image=image[1:])
@@ -146,7 +146,7 @@ def test_the_cap_holds_for_each_plane(planes):
 
 
 def test_a_warm_up_rates_the_targets(planes, monkeypatch):
-    monkeypatch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 24)
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 24)
     image, labels, regions, logits = planes
     criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(warmup=2)
     criterion(logits, regions.float(), image=image)

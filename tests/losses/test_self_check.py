@@ -50,7 +50,7 @@ def test_the_log_of_a_warm_up_tells_the_targets_stars(exam):
     assert "stars_of_target" not in criterion.log  # crops below 96 voxels are no expert's planes
     assert criterion.log["skipped"] == 0  # though they are rated with on_small="pad"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+        patch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
         target[1] = 0
         criterion.terms[1].on_small = "skip"
         criterion(logits, target, image=image)
@@ -86,7 +86,7 @@ def test_class_indices_are_targets_too():
     logits = torch.zeros(2, 4, 32, 28, 24, requires_grad=True)
     criterion = torch.nn.CrossEntropyLoss() + 0.1 * make_loss(surrogate=tiny_surrogate(), warmup=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dqe_loss.losses.dqe.MINIMUM_CROP", 16)
+        patch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
         criterion(logits, labels[:, 0].long(), image=image)
     expected = rate_segmentation(tiny_surrogate(), image, labels).mean()
     assert criterion.log["stars_of_target"] == pytest.approx(float(expected), abs=1e-5)

@@ -15,11 +15,10 @@ from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.losses.dqe import MINIMUM_CROP
 from dqe_loss.rate import command as rate
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint
 from dqe_loss.surrogate.refiner import RefinerConfig
-from dqe_loss.task import MODALITIES, REGIONS
+from dqe_loss.task import GLIOMA, MODALITIES, REGIONS
 
 GOLDEN = json.loads(measure.FILE.read_text())
 # Another processor or number of threads sums in another order, which moves stars by about 1e-5, and gradients by about
@@ -153,7 +152,7 @@ def test_default_options_of_the_command_rate():
 
 def test_constants():
     assert DEFAULT_CHECKPOINT == "hardened"
-    assert MINIMUM_CROP == 96
+    assert GLIOMA.smallest_crop == 96
     assert MODALITIES == ("t1c", "t1", "t2", "flair")
     assert REGIONS == ("TC", "WT", "ET")
     assert VIEWS == ("axial", "coronal", "sagittal")

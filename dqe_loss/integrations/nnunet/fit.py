@@ -12,7 +12,6 @@ from dqe_loss.data.discovery.nnunet import channels_of
 from dqe_loss.integrations.nnunet.labels import NnunetLabels, read_labels
 from dqe_loss.integrations.nnunet.orientation import FLIPPED, Orientation, orientation_of
 from dqe_loss.integrations.nnunet.units import Units, units_of
-from dqe_loss.losses.dqe import smallest_crop
 from dqe_loss.task import GLIOMA, Task
 
 
@@ -127,7 +126,7 @@ def check_configuration(plans: Any, configuration: Any, task: Task = GLIOMA, pad
             f"voxels of {describe_spacing(task.spacing)}; plan with -overwrite_target_spacing {target}, and preprocess "
             "again"
         )
-    patch, smallest = configuration.patch_size, smallest_crop(task)
+    patch, smallest = configuration.patch_size, task.smallest_crop
     if min(patch) < smallest and not pad:
         raise ValueError(
             f"its patches of {_by(patch)} voxels are smaller than {smallest} along an axis, so none of them could "

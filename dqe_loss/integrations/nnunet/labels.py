@@ -10,7 +10,7 @@ from torch import Tensor
 from dqe_loss.core.labels import check_region_order
 from dqe_loss.task import GLIOMA, LabelScheme, Task
 from dqe_loss.tasks import glioma_nnunet
-from dqe_loss.tasks.from_nnunet import identifier
+from dqe_loss.tasks.from_nnunet import identifier, numbers_of
 
 Labels = Mapping[str, Set[int]]
 """Name to numbers, of background, too."""
@@ -86,7 +86,7 @@ def read_labels(
             "dataset.json: has a label to ignore; stars are of whole planes, from which no voxels can be left out. "
             "Train such a data set with nnUNetTrainer, or leave the exams out that are not fully labeled"
         )
-    numbered = {name: _numbers(value) for name, value in labels.items()}
+    numbered = {name: set(numbers_of(value)) for name, value in labels.items()}
     if any(len(numbers) > 1 for numbers in numbered.values()):
         return _read_regions(numbered, regions, task)
     return _read_tissues(numbered, scheme, task)
@@ -166,7 +166,3 @@ def _relation(one: Set[Any], other: Set[Any]) -> tuple[bool, bool, bool]:
 
 def _list(labels: Labels) -> str:
     return ", ".join(f"{name} ({', '.join(map(str, sorted(numbers)))})" for name, numbers in labels.items())
-
-
-def _numbers(value: Any) -> set[int]:
-    return {int(number) for number in (value if isinstance(value, list | tuple) else [value])}

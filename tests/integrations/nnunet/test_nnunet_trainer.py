@@ -19,8 +19,8 @@ from dqe_loss.integrations.nnunet import trainer as module
 from dqe_loss.integrations.nnunet.progress import SERIES, ProgressLogger
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE, nnUNetTrainerDQE_noGuard
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
-from dqe_loss.losses import dqe
 from dqe_loss.losses.bound import BoundLoss
+from dqe_loss.task import GLIOMA
 
 SIDE = 32
 REGIONS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
@@ -37,7 +37,7 @@ def data_set(labels=REGIONS):
 @pytest.fixture
 def make(tmp_path, monkeypatch):
     """Makes a trainer whose network is a handful of channels, on small patches that a small surrogate rates."""
-    monkeypatch.setattr(dqe, "MINIMUM_CROP", SIDE)
+    monkeypatch.setitem(vars(GLIOMA), "smallest_crop", SIDE)
     for name in ("preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     data = tmp_path / "preprocessed" / "Dataset137_Small" / "nnUNetPlans_any"
