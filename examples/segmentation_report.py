@@ -9,12 +9,20 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 History = list[dict[str, Any]]
 """For each step of each run: ``run``, ``seed``, ``step``, and the losses."""
 
 COLORS = ("0.45", "#0072B2", "#D55E00", "#009E73")
 """Warm-up and arms; of Okabe and Ito's palette."""
+
+
+TITLES = {
+    "labelled": "Dice loss of the labelled exam",
+    "stars": "missing stars of the unlabelled exam, × weight",
+    "pseudo-label": "star-weighted pseudo-label, × weight",
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ def plot_curves(history: History, warmup: int) -> Figure:
         The figure.
     """
     table = pd.DataFrame(history)
-    terms = [name for name in table if name not in ("run", "seed", "step", "Dice", "sum")]
+    terms = [name for name in TITLES if name in table]
     figure = Figure(figsize=(4.6 * len(terms), 3.6), layout="constrained")
     figure.suptitle("Each step (pale) and the mean of four, over all seeds", size=10)
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
@@ -98,7 +106,8 @@ def plot_curves(history: History, warmup: int) -> Figure:
             steps = line.index + (0 if run == "warm-up" else warmup)  # the arms go on from there
             axes.plot(steps, line, color=color, lw=0.8, alpha=0.35)
             axes.plot(steps, line.rolling(4, min_periods=1).mean(), color=color, lw=1.6, label=run)
-        axes.set_title({"labelled": "Dice loss on labelled exams"}.get(term, f"{term}, weighted"), size=10, loc="left")
+        axes.set_title(TITLES[term], size=10, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("step")
         axes.axvline(warmup - 0.5, color="0.8", lw=1, zorder=0)
         axes.spines[["top", "right"]].set_visible(False)

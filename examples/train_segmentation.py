@@ -72,8 +72,8 @@ class TrainSegmentationOptions:
     reference: OptionalName = None
     label_scheme: SchemeOption = "brats"
     out: Annotated[OutFolder, _OUT] = Path("runs/example")
-    warmup: int = 40
-    steps: int = 20
+    warmup: int = 30
+    steps: int = 15
     seeds: int = 3
     weight: float = 0.1
     learning_rate: float = 0.005

@@ -6,6 +6,7 @@ sample.
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,31 +85,38 @@ def by_priority(
 ) -> list[Trial]:
     """Trials with the highest priority first, a share of random ones among them, training before and repeats after.
 
+    Which ones come at random is drawn before anybody looks at priorities: they are a random sample of all.
+
     Args:
         trials: as `dqe_loss.collect.order.trials_of` gives them; their order is the random one.
         priority: of each case.
-        random_share: share of the cases that are taken as they come.
+        random_share: share of the cases that come in their random order.
         rng: source of randomness.
 
     Returns:
-        The same trials. Repeats keep their distance of `dqe_loss.collect.order.GAP` where there are enough trials.
+        The same trials, each with why it was `chosen`. Repeats keep their distance of `dqe_loss.collect.order.GAP`
+        where there are enough trials.
     """
     training = [trial for trial in trials if trial.training]
     as_they_come = [trial for trial in trials if not trial.training and not trial.repeat]
-    by_rank = sorted(as_they_come, key=lambda trial: -priority[list(trial.cases)].mean())
-    queues = (as_they_come[::-1], by_rank[::-1])
+    drawn = rng.random(len(as_they_come)) < random_share
+    sample = [replace(trial, chosen="random") for trial, own in zip(as_they_come, drawn, strict=True) if own]
+    rest = [replace(trial, chosen="disagreement") for trial, own in zip(as_they_come, drawn, strict=True) if not own]
+    rest.sort(key=lambda trial: -priority[list(trial.cases)].mean())
     ordered: list[Trial] = []
-    taken: set[str] = set()
-    while len(ordered) < len(as_they_come):
-        queue = queues[0 if rng.random() < random_share else 1]
-        trial = queue.pop()
-        if trial.key not in taken:
-            taken.add(trial.key)
-            ordered.append(trial)
+    while sample or rest:
+        ordered.append((sample if not rest or (sample and rng.random() < random_share) else rest).pop(0))
+    repeats = [trial for trial in trials if trial.repeat]
+    ordered = _repeated_early(ordered, {trial.key.removesuffix("/again") for trial in repeats})
     places = {trial.key: float(i) for i, trial in enumerate(ordered)}
-    for trial in trials:
-        if trial.repeat:
-            earliest = min(places[trial.key.removesuffix("/again")] + GAP, len(ordered) - 1.0)
-            places[trial.key] = rng.uniform(earliest, len(ordered))
-    asked = [*ordered, *(trial for trial in trials if trial.repeat)]
-    return training + sorted(asked, key=lambda trial: places[trial.key])
+    for trial in repeats:
+        earliest = min(places[trial.key.removesuffix("/again")] + GAP, len(ordered) - 1.0)
+        places[trial.key] = rng.uniform(earliest, len(ordered))
+    return training + sorted([*ordered, *repeats], key=lambda trial: places[trial.key])
+
+
+def _repeated_early(ordered: list[Trial], repeated: set[str]) -> list[Trial]:
+    """The order with what comes back moved before the last `GAP`, after which it could not come back late enough."""
+    early, late = ordered[:-GAP], ordered[-GAP:]
+    moved = [trial for trial in late if trial.key in repeated]
+    return [*early, *moved, *(trial for trial in late if trial.key not in repeated)]

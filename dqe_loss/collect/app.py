@@ -4,7 +4,8 @@ No name and no path from the browser reaches the file system: every address is l
 rater, and names of files are made from numbers.
 """
 
-import threading
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from dqe_loss.collect.page import render_page
 from dqe_loss.collect.pictures import PictureFolder
 from dqe_loss.collect.session import BETTER, ConflictError, RaterSession
 from dqe_loss.collect.study import Study
-from dqe_loss.collect.volumes import volume_bytes
+from dqe_loss.collect.volumes import kept_at, volume_bytes
 from dqe_loss.tasks.scale import levels_of
 
 STATIC = {
@@ -59,7 +60,7 @@ class CollectApp:
         """The application, for any ASGI server."""
         folder = Path(__file__).parent / "static"
         static = {name: (folder / name).read_bytes() for name in STATIC}
-        making = threading.Lock()  # volumes are large: one at a time
+        making = asyncio.Lock()  # volumes are large: one at a time
         design = self.study.design
         verdicts = BETTER if design.mode == "pairs" else levels_of(design.task.stars)
 
@@ -91,11 +92,11 @@ class CollectApp:
             trial, number = self._place(request)
             shown = (self.study.training if trial.training else self.study.cases)[number]
 
-            def make() -> bytes:
-                with making:
-                    return volume_bytes(shown, request.path_params["name"], design, self.volumes)
-
-            return Response(await run_in_threadpool(make), media_type="application/gzip")
+            name = request.path_params["name"]
+            # Who waits for a volume to be made must not hold a thread that answers need.
+            async with contextlib.nullcontext() if kept_at(shown, name, self.volumes).is_file() else making:
+                content = await run_in_threadpool(volume_bytes, shown, name, design, self.volumes)
+            return Response(content, media_type="application/gzip")
 
         async def file(request: Request) -> Response:
             name = request.path_params["name"]
@@ -153,6 +154,7 @@ class CollectApp:
             trial = asked[0]
             sides = [self.pictures.planes(number, trial.training) for number in trial.cases]
             state["case"] = {"id": session.name_of(trial), "training": trial.training, "sides": sides}
+            state["case"] |= session.remarks_on(trial)
         if len(asked) > 1:
             state["ahead"] = {"id": session.name_of(asked[1]), "sides": len(asked[1].cases)}
         return state

@@ -33,11 +33,12 @@ class CollectArguments:
         raters: Raters' names; more can join later.
         mode: Stars for each segmentation, or which of two segmentations of an exam is better.
         repeats: Share of the cases that each rater sees a second time, unannounced.
-        training: Folder of exams that every rater sees first, as practice; these ratings do not count.
+        training: Folder of exams that every rater sees first, as practice; these ratings do not count. Only when a
+            study begins.
         tags: Remarks that a rater can give with a key, such as "rim missed".
         title: Heading of the page.
         instructions: Text file that raters read first; blank lines part paragraphs.
-        kind: Say simulated where a program answers; it is told wherever the ratings are used.
+        kind: Say simulated where a program answers; whatever is learned from the ratings is named so.
         extend: Let segmentations of --data that are new join the study that was begun.
         next_by: Order of the cases: random, or first those that the surrogate and the raters disagree about.
         stars: Table of dqe rate for the same data, for --next-by disagreement.
@@ -116,7 +117,8 @@ class ReportArguments:
     Attributes:
         source: Folder of a study, or tables of ratings or pairs (CSV or Parquet).
         out: Folder to write to. Default: report in the folder of the first source.
-        by: Column whose values are reported apart, such as the data set or the hospital.
+        by: Column whose values are reported apart, such as the data set or the hospital. Exams of one name are one
+            exam, whatever the column says.
         scale: Worst and best value that could be given. Default: those of the task.
         wanted: Wanted precision in stars: standard error of a segmentation's mean rating. Default: 0.3 of a step of
             the scale.

@@ -35,20 +35,26 @@ def study_of(arguments: CollectArguments) -> tuple[Study, int]:
     task = find_task(arguments.task) if begun is None or arguments.task else begun.design.task
     if begun is not None:
         _check_same_task(task, begun.design.task, folder)
-    design, cases, training = None, [], []
+    design = _design(arguments, task)
+    scheme = arguments.label_scheme or (begun.design.label_scheme if begun else None)
+    cases, training = [], []
     if arguments.data is not None:
-        scheme = arguments.label_scheme or (begun.design.label_scheme if begun else None)
-        design = _design(arguments, task)
         cases = cases_of(find_data_set(arguments.data, scheme, arguments.predictions, task=task), task)
-        training = cases_of(find_data_set(arguments.training, scheme, task=task), task) if arguments.training else []
+    if arguments.training is not None:
+        training = cases_of(find_data_set(arguments.training, scheme, task=task), task)
     if begun is None:
-        return begin_study(folder, design or StudyDesign(), cases, training, arguments.raters), 0
+        return begin_study(folder, design, cases, training, arguments.raters), 0
+    if training and [case.stamp for case in training] != [case.stamp for case in begun.training]:
+        raise ValueError(f"{folder}: the study began with other practice cases; leave --training out")
     return go_on(begun, folder, design, cases, arguments.raters, arguments.extend)
 
 
 def _design(arguments: CollectArguments, task: Task) -> StudyDesign:
     """What the options ask for; a label scheme that was not said is the task's default."""
-    text = arguments.instructions.read_text(encoding="utf-8-sig") if arguments.instructions else ""
+    try:
+        text = arguments.instructions.read_text(encoding="utf-8-sig") if arguments.instructions else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{arguments.instructions}: expected text in UTF-8 ({error}); save it again") from error
     said = {one.name: getattr(arguments, one.name) for one in fields(StudyDesign) if one.name != "instructions"}
     scheme = task.scheme(arguments.label_scheme).name if arguments.label_scheme else ""
     return StudyDesign(**said | {"label_scheme": scheme, "instructions": text, "task": task})
@@ -86,14 +92,14 @@ def begin_study(
 
 
 def go_on(
-    study: Study, folder: Path, design: StudyDesign | None, cases: Sequence[Case], raters: Sequence[str], extend: bool
+    study: Study, folder: Path, design: StudyDesign, cases: Sequence[Case], raters: Sequence[str], extend: bool
 ) -> tuple[Study, int]:
     """Go on with a study that was begun, and add what is new.
 
     Args:
         study: what was begun.
         folder: of the study.
-        design: what the command asks for; None if it does not say.
+        design: what the command asks for; what is as by default asks for nothing.
         cases: what is in the data set now; may be none.
         raters: names, old or new.
         extend: whether new segmentations join the study.
@@ -102,12 +108,11 @@ def go_on(
         The study, and how many segmentations of the data set are not part of it.
 
     Raises:
-        ValueError: the design is another, a file has changed, or a name will not do.
+        ValueError: the design or a case's files are others, a file has changed, or a name will not do.
     """
-    if design is not None:
-        default = design_values(StudyDesign())  # what was not said on the command line asks for nothing
-        asked = {name: value for name, value in design_values(design).items() if value != default[name]}
-        check_same(folder, design_values(study.design), asked, "a study", "leave the option out, or give another --out")
+    default = design_values(StudyDesign())
+    asked = {name: value for name, value in design_values(design).items() if value != default[name]}
+    check_same(folder, design_values(study.design), asked, "a study", "leave the option out, or give another --out")
     check_files([*study.cases, *study.training])
     longer = study.extended(cases, raters)
     check_raters(longer.raters)

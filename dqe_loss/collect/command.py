@@ -48,13 +48,20 @@ def _collect(arguments: CollectArguments) -> None:
     from dqe_loss.collect.active import priority_order
     from dqe_loss.collect.begin import study_of
     from dqe_loss.collect.pictures import PICTURES, PictureFolder
+    from dqe_loss.collect.study_file import STUDY, is_begun
     from dqe_loss.data.tables.rated import read_rated
 
+    began_before = is_begun(arguments.out)
     study, left_out = study_of(arguments)
     rated = read_rated(arguments.stars, study.design.task) if arguments.stars else None
     if left_out:
         _warn(f"{left_out} segmentations of --data are not in this study; --extend lets them join")
-    PictureFolder(arguments.out / PICTURES, study).draw_missing(arguments.workers or available_cores())
+    try:
+        PictureFolder(arguments.out / PICTURES, study).draw_missing(arguments.workers or available_cores())
+    except ValueError:  # an exam cannot be read: the study begins once it can, with the files as they are then
+        if not began_before:
+            (arguments.out / STUDY).unlink()
+        raise
     exams = len({case.exam for case in study.cases})
     print(f"{arguments.out}: {len(study.cases)} segmentations of {exams} exams, {len(study.raters)} raters")
     if arguments.draw_only:
@@ -84,7 +91,12 @@ def _check(arguments: CollectArguments) -> None:
         raise ValueError("--next-by disagreement is for stars, not for --mode pairs")
     if (arguments.certificate is None) != (arguments.key is None):
         raise ValueError("HTTPS needs --certificate and --key; give both")
+    for path in (arguments.certificate, arguments.key, arguments.instructions):
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path}: expected a file, found none; check --certificate, --key and --instructions")
     if arguments.seed < 0 or not 0 <= arguments.port < 65536 or (arguments.workers or 1) < 1:
         raise ValueError("expected --seed of 0 or more, --port from 0 to 65535, --workers of 1 or more")
     if arguments.extend and arguments.data is None:
         raise ValueError("--extend needs --data: it says what joins the study")
+    if arguments.predictions and arguments.data is None:
+        raise ValueError("--predictions needs --data: the exams that they are of")

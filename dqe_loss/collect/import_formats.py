@@ -80,11 +80,13 @@ def read_label_studio(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
     Args:
         path: the export.
-        columns: the fields of a task's ``data`` that hold exam and segmentation, if they are not called so; and for
-            ``stars`` the name of the control (``from_name``), where there are several.
+        columns: the fields of a task's ``data`` that hold exam and segmentation, if they are not called so, and rater,
+            view and repeat, if they are there; and for ``stars`` the name of the control (``from_name``), where there
+            are several.
 
     Returns:
-        ``exam``, ``segmentation``, ``rater``, ``stars`` (text), ``row``; annotations that were skipped are left out.
+        ``exam``, ``segmentation``, ``rater`` (who completed the annotation, if no field says it), ``stars`` (text),
+        ``row``, and ``view`` and ``repeat`` where they were named; annotations that were skipped are left out.
 
     Raises:
         ValueError: it is no such export, or a field is missing, naming the task.
@@ -100,7 +102,8 @@ def read_label_studio(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     rows, problems = [], []
     for number, task in enumerate(tasks, 1):
         where = f"{written(str(path))}, task {task.get('id', number)}"
-        names = {ours: task["data"].get(columns.get(ours, ours)) for ours in ("exam", "segmentation")}
+        wanted = ("exam", "segmentation", *(ours for ours in ("rater", "view", "repeat") if ours in columns))
+        names = {ours: task["data"].get(columns.get(ours, ours)) for ours in wanted}
         if missing := [ours for ours, value in names.items() if value is None]:
             fields = ", ".join(task["data"])
             problems.append(f"{where}: no {missing[0]} in its data ({fields}); say --columns {missing[0]}=FIELD")
@@ -115,7 +118,7 @@ def read_label_studio(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
                 )
                 continue
             rater = _label_studio_rater(annotation.get("completed_by"))
-            rows.append({**{k: str(v) for k, v in names.items()}, "rater": rater, "stars": values[0], "row": where})
+            rows.append({"rater": rater, **{k: str(v) for k, v in names.items()}, "stars": values[0], "row": where})
     raise_problems(problems)
     if not rows:
         raise ValueError(f"{path}: expected ratings, found none")

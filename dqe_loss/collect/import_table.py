@@ -1,5 +1,6 @@
 """``dqe collect import``: ratings made elsewhere, as a table of ratings."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dqe_loss.data.tables.table import raise_problems, read_table, write_table
 from dqe_loss.outputs import check_outputs
 from dqe_loss.task import Task, find_task
 
+_MASK = "\0mask"  # a column that no source has
 _FIRST = ("exam", "segmentation", "rater", "view", "stars", "kind", "repeat")
 
 
@@ -35,6 +37,8 @@ def import_table(arguments: ImportArguments) -> None:
     if kind == "label-studio":
         table = read_label_studio(arguments.source, columns)
     elif kind == "segmentation-review":
+        if columns:
+            raise ValueError("--columns: annotations.csv of SegmentationReview has no column names; leave it out")
         table = read_segmentation_review(arguments.source)
     else:
         table = _read_any(arguments.source, columns, arguments.rater)
@@ -45,7 +49,11 @@ def import_table(arguments: ImportArguments) -> None:
         use = "for dqe collect report; give --data to make it one that dqe train takes"
     else:
         write_ratings(with_paths(table, arguments.data, arguments.label_scheme, task), arguments.out, task)
-        read_ratings([arguments.out], task)  # says what training would say
+        try:
+            read_ratings([arguments.out], task)  # says what training would say
+        except ValueError:
+            arguments.out.unlink()
+            raise
         use = "for dqe train and dqe collect report"
     raters = table["rater"].nunique()
     print(f"{arguments.out}: {len(table)} ratings by {raters} rater{'s' if raters > 1 else ''}, {use}")
@@ -94,8 +102,9 @@ def finished(
     )
     stars = values if scale is None else ours[0] + (values - low) / (high - low) * (ours[1] - ours[0])
     table = table.assign(stars=stars.round(6), kind=kind)
-    if rater is not None and "rater" not in table:
-        table["rater"] = rater
+    if rater is not None:
+        given = table["rater"] if "rater" in table else pd.Series("", table.index)
+        table["rater"] = given.mask(given.str.strip() == "", rater)
     if "rater" not in table or (table["rater"].str.strip() == "").any():
         raise ValueError("the source does not say who rated; give --rater NAME, or --columns rater=THEIRS")
     for name, default in (("view", ""), ("repeat", None)):
@@ -116,10 +125,16 @@ def with_paths(table: pd.DataFrame, data: Path, label_scheme: str | None, task: 
         ValueError: listing exams and segmentations that the data set does not have.
     """
     exams = {exam.name: exam for exam in find_data_set(data, label_scheme, task=task)}
-    by_end = {name.rpartition("/")[2]: exam for name, exam in exams.items()}
+    by_end: dict[str, list[str]] = defaultdict(list)
+    for name in exams:
+        by_end[name.rpartition("/")[2]].append(name)
     problems, rows = [], []
     for name, segmentation in table[["exam", "segmentation"]].drop_duplicates().itertuples(index=False):
-        exam = exams.get(name) or by_end.get(name)
+        fitting = [name] if name in exams else by_end[name]
+        if len(fitting) > 1:
+            problems.append(f"exam {name}: {data} has {' and '.join(fitting)}; say which in the column exam")
+            continue
+        exam = exams[fitting[0]] if fitting else None
         if exam is None or exam.error:
             problems.append(exam.error if exam else f"{data}: has no exam {name}")
             continue
@@ -130,10 +145,13 @@ def with_paths(table: pd.DataFrame, data: Path, label_scheme: str | None, task: 
             continue
         paths = {modality: written(str(exam.images[modality].absolute())) for modality in task.modalities}
         mask = written(str(exam.masks[fits[0]].absolute()))
-        rows.append({"exam": name, "segmentation": segmentation, "path": mask, **paths})
+        rows.append({"exam": name, "segmentation": segmentation, _MASK: mask, **paths})
     raise_problems(problems)
-    merged = table.drop(columns=[c for c in task.modalities if c in table]).merge(pd.DataFrame(rows), how="left")
-    merged = merged.assign(name=merged["segmentation"], segmentation=merged["path"]).drop(columns="path")
+    table = table.drop(columns=[c for c in task.modalities if c in table])
+    merged = table.merge(pd.DataFrame(rows), how="left", on=["exam", "segmentation"])
+    if "name" not in merged:
+        merged["name"] = merged["segmentation"]
+    merged = merged.assign(segmentation=merged[_MASK]).drop(columns=_MASK)
     first = ["exam", *paths_of(task)]
     return merged[[*first, *(name for name in merged if name not in first)]]
 

@@ -1,5 +1,6 @@
 """Ratings as a report needs them: who gave what to which segmentation; no scan and no path is asked for."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,10 +96,12 @@ def read_comparisons(path: Path, task: str = "") -> pd.DataFrame:
         ]
     )
     names = {
-        name: [
-            value.replace(exam.rpartition("/")[2], "").strip("-_.") or value
-            for exam, value in zip(table["exam"], table[name], strict=True)
-        ]
+        name: [_without(value, exam.rpartition("/")[2]) for exam, value in zip(table["exam"], table[name], strict=True)]
         for name in ("first_name", "second_name")
     }
     return table.assign(**names, repeat=~table["repeat"].isin(["0", "0.0"]))
+
+
+def _without(name: str, exam: str) -> str:
+    """A segmentation's name without that of its exam before or behind it."""
+    return re.sub(rf"^{re.escape(exam)}[-_.]+|[-_.]+{re.escape(exam)}$", "", name) or name

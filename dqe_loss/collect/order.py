@@ -25,12 +25,14 @@ class Trial:
         cases: numbers of the cases shown; two, from left to right, in a study of pairs.
         repeat: whether it was asked before.
         training: whether the cases are those of the training.
+        chosen: why it comes where it comes, where that is not the random order: ``"random"`` or ``"disagreement"``.
     """
 
     key: str
     cases: tuple[int, ...]
     repeat: bool = False
     training: bool = False
+    chosen: str = ""
 
 
 def trials_of(study: Study, rater: str) -> list[Trial]:
@@ -79,7 +81,8 @@ def with_repeats(trials: Sequence[Trial], share: float, rng: np.random.Generator
     Pairs come back with sides changed: a rater who prefers a side is found out.
     """
     count = min(round(share * len(trials)), len(trials))
-    chosen = sorted(rng.choice(len(trials), count, replace=False).tolist())
+    early = max(len(trials) - GAP, count)  # the last ones could not come back late enough
+    chosen = sorted(rng.choice(early, count, replace=False).tolist())
     # Each gets a place between whole numbers, so that no insertion moves another one.
     places = [(float(i), trial) for i, trial in enumerate(trials)]
     for first in chosen:
@@ -90,15 +93,18 @@ def with_repeats(trials: Sequence[Trial], share: float, rng: np.random.Generator
     return [trial for _, trial in sorted(places, key=lambda placed: placed[0])]
 
 
-def _pairs(study: Study, numbers: Sequence[int], rng: np.random.Generator) -> list[Trial]:
-    """Pairs of one exam's cases, sides at random; which pairs are asked is the same for every rater."""
+def _pairs(study: Study, numbers: range, rng: np.random.Generator) -> list[Trial]:
+    """Pairs of one exam's cases, of a batch or with those before it, sides at random.
+
+    Which pairs are asked is the same for every rater.
+    """
     by_exam: dict[str, list[int]] = defaultdict(list)
-    for number in numbers:
+    for number in range(numbers[-1] + 1):
         by_exam[study.cases[number].exam].append(number)
     shared = np.random.default_rng([study.design.seed, 0xBEEF])
     trials = []
     for own in by_exam.values():
-        pairs = list(combinations(own, 2))
+        pairs = [pair for pair in combinations(own, 2) if pair[1] in numbers]
         if len(pairs) > PAIRS_PER_EXAM:
             pairs = [pairs[i] for i in sorted(shared.choice(len(pairs), PAIRS_PER_EXAM, replace=False).tolist())]
         for first, second in pairs:

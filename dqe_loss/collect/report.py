@@ -117,5 +117,5 @@ def _groups(judgments: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
     """All judgments and, by a column, those with each of its values."""
     groups = {"": judgments}
     if by:
-        groups |= {str(name): part for name, part in judgments.groupby(by)}
+        groups |= {str(name).strip() or "(none)": part for name, part in judgments.groupby(by)}
     return groups

@@ -66,11 +66,16 @@ def ratings_summary(report: Numbers) -> str:
     return as_text(agreement) + "\n\n" + as_text(rater_table(groups[""]))
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _section(name: str, numbers: Numbers, judgments: pd.DataFrame, several: bool, settings: Numbers) -> dict[str, Any]:
     agreement, retest, needed = (numbers[key] for key in ("agreement", "retest", "needed"))
     shared = f"{numbers['shared']} of {numbers['segmentations']} segmentations rated by two or more"
+    by = f"{_count(len(numbers['raters']), 'rater')}, {_count(numbers['exams'], 'exam')}"
     tiles = [
-        tile(f"{numbers['judgments']:,}", "judgments", f"{len(numbers['raters'])} raters, {numbers['exams']} exams"),
+        tile(f"{numbers['judgments']:,}", "judgments", by),
         tile(format_number(agreement["alpha"]["value"]), "ordinal alpha", as_interval(agreement["alpha"]) or shared),
         tile(format_number(agreement["icc_single"]["value"]), "ICC(2,1)", as_interval(agreement["icc_single"])),
         tile(

@@ -75,6 +75,12 @@ class RaterSession:
                     break
         return found
 
+    def remarks_on(self, trial: Trial) -> dict[str, Any]:
+        """Comment and tags of an answer that was taken back, so that they need not be given again."""
+        given = (entry for entry in reversed(self.journal.entries) if entry.get("trial") == trial.key)
+        former = next(given, {"comment": "", "tags": []})
+        return {"comment": former["comment"], "tags": former["tags"]}
+
     def progress(self) -> dict[str, Any]:
         """How many are done, of how many, and about how many seconds are left (None before the third answer)."""
         done = sum(trial.key in self._answers for trial in self.trials)
@@ -89,7 +95,8 @@ class RaterSession:
     def answer(self, name: str, turn: int, answer: Answer) -> None:
         """Take an answer; it is on disk when this returns.
 
-        The same answer sent twice, as a browser does when a connection breaks, is taken once.
+        The same answer sent twice, as a browser does when a connection breaks, is taken once; with another remark, the
+        later one counts.
 
         Args:
             name: the trial, as `name_of` calls it.
@@ -104,19 +111,21 @@ class RaterSession:
         trial = self.by_name[name]
         with self._lock:
             former = self._answers.get(trial.key)
-            if former is not None and turn == self.turn - 1 and former["verdict"] == answer.verdict:
-                return
+            remarks = {"comment": answer.comment, "tags": list(answer.tags)}
             asked = self.open_trials(1)
-            if former is not None or turn != self.turn or not asked or asked[0].key != trial.key:
+            if former is not None and turn == self.turn - 1 and former["verdict"] == answer.verdict:
+                if not any(remarks.values()) or all(former[key] == value for key, value in remarks.items()):
+                    return
+            elif former is not None or turn != self.turn or not asked or asked[0].key != trial.key:
                 raise ConflictError("this case was answered in another tab, or the page is out of date")
             entry = {
                 "trial": trial.key,
                 "cases": list(trial.cases),
                 "verdict": answer.verdict,
-                "comment": answer.comment,
-                "tags": list(answer.tags),
+                **remarks,
                 "seconds": round(answer.seconds, 1),
                 "time": round(time.time(), 3),
+                **({"chosen": trial.chosen} if trial.chosen else {}),
             }
             self.journal.append(entry)
             self._answers[trial.key] = entry

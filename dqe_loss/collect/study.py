@@ -1,10 +1,11 @@
 """A study: which segmentations are shown, to whom and how.
 
-What was once shown stays as it is: a study can be extended by new segmentations and raters, never changed. A file that
-is another than when the study began is told before a rater sees it.
+What was once shown stays as it is: a study can be extended by new segmentations and raters, never changed. A mask,
+or an image of another size, that is not as it was when the study began is refused before a rater sees it.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,11 @@ class Case:
     images: Mapping[str, str]
     mask: str
     stamp: str
+
+    @property
+    def key(self) -> str:
+        """What tells the case from all others, for names of files: equal masks of two exams have one stamp."""
+        return hashlib.sha256(f"{sorted(self.images.items())}{self.mask}{self.stamp}".encode()).hexdigest()[:16]
 
     def paths(self, task: Task) -> ExamPaths:
         """The files as `dqe_loss.data.exams.read_exam` takes them."""
@@ -97,8 +103,18 @@ class Study:
     created: str = ""
 
     def extended(self, cases: Sequence[Case], raters: Sequence[str]) -> "Study":
-        """The study with further cases and raters; those that it has are left as they are."""
-        known = {(case.exam, case.segmentation) for case in self.cases}
+        """The study with further cases and raters; those that it has are left as they are.
+
+        Raises:
+            ValueError: a case has the names of one that the study has, and other files.
+        """
+        known = {(case.exam, case.segmentation): case.stamp for case in self.cases}
+        for case in cases:
+            if known.get((case.exam, case.segmentation), case.stamp) != case.stamp:
+                raise ValueError(
+                    f"{case.mask}: the study has another segmentation {case.segmentation} of exam {case.exam}; give "
+                    "the study's own --data, or begin another study with another --out"
+                )
         new = [case for case in cases if (case.exam, case.segmentation) not in known]
         names = tuple(dict.fromkeys((*self.raters, *raters)))
         batches = (*self.batches, len(new)) if new else self.batches
@@ -159,4 +175,4 @@ def stamp_of(images: Sequence[Path], mask: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    return written(str(path.absolute()))
+    return written(os.path.abspath(path))

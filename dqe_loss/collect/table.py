@@ -36,8 +36,9 @@ def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> p
 
     Returns:
         The columns of a ratings table with absolute paths, ``view`` empty (all views were shown), and ``repeat``
-        (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``; ``task``
-        where it is not the built-in one.
+        (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``, ``chosen``
+        (by ``--next-by disagreement`` ``random`` or ``disagreement``, else empty); ``task`` where it is not the
+        built-in one.
     """
     rows = []
     for rater, entry, repeat in _counted(answers):
@@ -47,7 +48,7 @@ def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> p
         rows.append(row | _remarks(entry))
     task = study.design.task
     first = ["exam", "segmentation", *task.modalities, "rater", "view", "stars", "kind", "repeat", "name"]
-    return with_task(pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time"]), task)
+    return with_task(pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time", "chosen"]), task)
 
 
 def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:
@@ -117,4 +118,5 @@ def _remarks(entry: Entry) -> dict[str, object]:
         "comment": f"'{comment}" if comment[:1] in ("=", "+", "-", "@") else comment,
         "seconds": entry["seconds"],
         "time": given,
+        "chosen": entry.get("chosen", ""),
     }

@@ -39,7 +39,7 @@ def volume_bytes(case: Case, name: str, design: StudyDesign, folder: Path) -> by
     task = design.task
     if task.planar or name not in (*task.modalities, MASK):
         raise KeyError(name)
-    path = folder / f"{case.stamp}-{name}.nii.gz"
+    path = kept_at(case, name, folder)
     if path.is_file():
         return path.read_bytes()
     reference = open_volume(file_at(case.images[task.modalities[0]]))
@@ -48,6 +48,11 @@ def volume_bytes(case: Case, name: str, design: StudyDesign, folder: Path) -> by
     folder.mkdir(exist_ok=True)
     write_together({path: content})
     return content
+
+
+def kept_at(case: Case, name: str, folder: Path) -> Path:
+    """Where a volume is kept once it has been asked for."""
+    return folder / f"{case.key}-{name}.nii.gz"
 
 
 def _gray(path: Path, task: Task) -> NDArray[np.uint8]:

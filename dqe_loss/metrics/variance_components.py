@@ -35,11 +35,6 @@ class VarianceComponents:
             correlation: Array = self.items / (self.items + noise / raters)
         return correlation
 
-    def standard_error(self, raters: float) -> Array:
-        """How far the mean of k raters is from that of all raters there are: standard deviation in stars."""
-        error: Array = np.sqrt(np.maximum(self.raters, 0) + np.maximum(self.rest, 0)) / np.sqrt(raters)
-        return error
-
 
 def variance_components(values: Array, weights: Array | None = None) -> VarianceComponents:
     """Estimate the components.

@@ -79,6 +79,9 @@ def test_segmentations_without_stars_and_strange_tables(study):
         (["--key", "k.pem"], "HTTPS needs --certificate and --key"),
         (["--port", "99999"], "--port from 0 to 65535"),
         (["--extend"], "--extend needs --data"),
+        (["--predictions", "p"], "--predictions needs --data"),
+        (["--certificate", "c.pem", "--key", "k.pem"], "c.pem: expected a file, found none"),
+        (["--instructions", "i.txt"], "i.txt: expected a file, found none"),
         ([], "holds no study yet; begin one with --data"),
     ],
 )

@@ -18,6 +18,7 @@ from PIL import Image
 from studies import MASKS, begin, serving, write_data
 
 from dqe_loss.collect.begin import go_on
+from dqe_loss.collect.command import main
 from dqe_loss.collect.headers import HEADERS
 from dqe_loss.collect.links import LINKS, rater_of
 from dqe_loss.collect.order import trials_of
@@ -26,6 +27,7 @@ from dqe_loss.collect.serve import Address
 from dqe_loss.collect.study import StudyDesign, cases_of
 from dqe_loss.collect.study_file import read_study, write_study
 from dqe_loss.collect.table import journal_path, ratings_table, read_answers, write_answers
+from dqe_loss.collect.volumes import volume_bytes
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.tables.ratings import mean_ratings, read_ratings
 
@@ -108,6 +110,21 @@ def test_an_answer_that_comes_twice_counts_once(study, folder):
         assert app.sessions["ann"].turn == 1
         ahead = {"case": {"id": first.json()["ahead"]["id"]}, "turn": 1}
         assert ann.answer(3, ahead).status_code == 409
+
+
+def test_a_remark_that_comes_with_the_second_sending_counts(study, folder):
+    """The connection broke, the rater answers again, and has thought of something."""
+    with serving(study, folder) as (_, raters):
+        ann = raters["ann"]
+        state = ann.state()
+        ann.answer(4, state, comment="rim")
+        assert ann.answer(4, state, comment="rim, and edema", tags=[TAGS[0]]).status_code == 200
+        assert ann.state()["progress"]["done"] == 1
+    (entry,) = read_answers(study, folder)["ann"].values()
+    assert (entry["comment"], entry["tags"]) == ("rim, and edema", [TAGS[0]])
+    with serving(study, folder) as (_, raters):
+        back = raters["ann"].post("/undo", {"turn": raters["ann"].state()["turn"]}).json()["case"]
+    assert (back["comment"], back["tags"]) == ("rim, and edema", [TAGS[0]])  # not to be written once more
 
 
 def test_undo(study, folder):
@@ -361,7 +378,7 @@ def test_links(study, folder):
     assert all(len(secret) > 40 for secret in links.values())
     assert rater_of(links["bob"], links) == "bob"
     assert rater_of("", links) is rater_of(links["bob"] + " ", links) is rater_of("\udcff", links) is None
-    longer, _ = go_on(read_study(folder), folder, None, [], ["eve"], False)
+    longer, _ = go_on(read_study(folder), folder, StudyDesign(), [], ["eve"], False)
     with serving(longer, folder) as (app, raters):
         assert app.links.items() > links.items()
         assert raters["eve"].state()["progress"]["done"] == 0
@@ -392,18 +409,34 @@ def test_volumes_for_3d(study, folder):
         assert np.array_equal(np.asarray(found["mask"].dataobj) == 3, labels == 3)
 
 
+def test_equal_masks_of_two_exams_do_not_share_their_scans(tmp_path):
+    """Both empty, and the images of one size: their stamps are equal."""
+    data = write_data(tmp_path / "data", 2, ("seg-a",))
+    for exam in sorted(data.iterdir()):
+        mask = nib.load(exam / "seg-a.nii.gz")
+        nib.Nifti1Image(np.zeros(mask.shape, np.uint8), mask.affine).to_filename(exam / "seg-a.nii.gz")
+        for image in [*exam.glob("*.nii.gz")]:
+            if not image.name.startswith("seg"):
+                nib.load(image).to_filename(image.with_suffix(""))
+                image.unlink()
+    one, two = cases_of(find_data_set(data, "brats"))
+    assert one.stamp == two.stamp
+    scans = [volume_bytes(case, "flair", StudyDesign(), tmp_path / "volumes") for case in (one, two)]
+    assert scans[0] != scans[1]
+
+
 def test_a_file_that_has_changed_is_told(study, folder, data, tmp_path):
     copy = write_data(tmp_path / "data")
     study = begin(tmp_path / "other", copy)
-    assert go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False) == (study, 0)
+    assert go_on(read_study(tmp_path / "other"), tmp_path / "other", StudyDesign(), [], [], False) == (study, 0)
     os.utime(copy / "hospital-1" / "seg-b.nii.gz", (time.time(), time.time()))
-    go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)  # touched is not changed
+    go_on(read_study(tmp_path / "other"), tmp_path / "other", StudyDesign(), [], [], False)  # touched is not changed
     (copy / "hospital-1" / "seg-b.nii.gz").write_bytes((copy / "hospital-2" / "seg-b.nii.gz").read_bytes())
     with pytest.raises(ValueError, match=r"seg-b\.nii\.gz: this file, .* exam hospital-1, is not as it was"):
-        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", StudyDesign(), [], [], False)
     (copy / "hospital-1" / "seg-b.nii.gz").unlink()
     with pytest.raises(ValueError, match="is not as it was"):
-        go_on(read_study(tmp_path / "other"), tmp_path / "other", None, [], [], False)
+        go_on(read_study(tmp_path / "other"), tmp_path / "other", StudyDesign(), [], [], False)
 
 
 def test_new_segmentations_join_only_if_asked(tmp_path):
@@ -416,8 +449,8 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
     write_data(tmp_path / "more", 1, ("seg-z",))
     (tmp_path / "more" / "hospital-0").rename(copy / "hospital-9")
     cases = cases_of(find_data_set(copy, "brats"))
-    assert go_on(read_study(folder), folder, None, cases, [], False) == (study, 1)
-    longer, left = go_on(read_study(folder), folder, None, cases, [], True)
+    assert go_on(read_study(folder), folder, StudyDesign(), cases, [], False) == (study, 1)
+    longer, left = go_on(read_study(folder), folder, StudyDesign(), cases, [], True)
     assert (len(longer.cases), left) == (7, 0)
     assert read_study(folder) == longer
     PictureFolder(folder / PICTURES, longer).draw_missing(1)
@@ -425,6 +458,43 @@ def test_new_segmentations_join_only_if_asked(tmp_path):
         state = raters["ann"].state()
         assert state["progress"] == {"done": 1, "total": 7, "seconds_left": None}
         assert state["case"]["id"] == before
+
+
+def test_other_files_of_the_same_names_are_refused(tmp_path):
+    study = begin(tmp_path / "ratings", write_data(tmp_path / "data", 1))
+    other = write_data(tmp_path / "other", 2)
+    (other / "hospital-0" / "seg-a.nii.gz").write_bytes((other / "hospital-1" / "seg-a.nii.gz").read_bytes())
+    cases = cases_of(find_data_set(other, "brats"))
+    with pytest.raises(ValueError, match="the study has another segmentation seg-a of exam hospital-0; give the study"):
+        go_on(study, tmp_path / "ratings", StudyDesign(), cases, [], True)
+
+
+@pytest.mark.parametrize("more", [["--seed", "7"], ["--mode", "pairs"], ["--tags", "other"], ["--kind", "simulated"]])
+def test_options_count_without_data_too(study, folder, capsys, more):
+    assert main(["--out", str(folder), "--draw-only", *more]) == 2
+    assert f"holds a study with another {more[0][2:]}" in capsys.readouterr().err
+
+
+def test_other_practice_cases_are_refused(tmp_path, data, capsys):
+    folder, practice = str(tmp_path / "ratings"), write_data(tmp_path / "practice", 1)
+    begun = ["--out", folder, "--draw-only", "--workers", "1"]
+    command = [*begun, "--data", str(data), "--raters", "ann"]
+    assert main([*command, "--training", str(practice)]) == 0
+    assert main([*command, "--training", str(practice)]) == 0
+    assert main([*begun, "--training", str(write_data(tmp_path / "other", 1, ("seg-a",)))]) == 2
+    assert "the study began with other practice cases; leave --training out" in capsys.readouterr().err
+
+
+def test_an_exam_that_cannot_be_read_begins_no_study(tmp_path, capsys):
+    data, folder = write_data(tmp_path / "data", 1), tmp_path / "ratings"
+    image = next(path for path in (data / "hospital-0").iterdir() if "seg" not in path.name)
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    command = ["--data", str(data), "--out", str(folder), "--raters", "ann", "--draw-only", "--workers", "1"]
+    assert main(command) == 2
+    assert image.name in capsys.readouterr().err
+    image.write_bytes(whole)
+    assert main(command) == 0  # the study begins with the file as it is now
 
 
 def test_another_design_is_refused(study, folder, data):

@@ -286,6 +286,37 @@ def test_a_phone(served, tab_of):
     assert tab.locator("#count").inner_text().startswith("1 of 13 done")
 
 
+def test_a_tablet_and_how_the_picture_looks(served, tab_of):
+    server = served(raters=("ann",), tags=TAGS)
+    tab = tab_of(server.links["ann"], 834, 1112, has_touch=True)
+    tab.get_by_role("button", name="Begin").tap()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 834
+    look = """() => [
+      getComputedStyle(document.querySelector('.plane image')).filter,
+      getComputedStyle(document.querySelector('.plane path')).opacity,
+    ]"""
+    plain = tab.evaluate(look)
+    for name, value in (("brightness", "150"), ("contrast", "80"), ("opacity", "40")):
+        tab.locator(f"#{name}").fill(value)
+    assert tab.evaluate(look) == ["brightness(1.5) contrast(0.8)", "0.4"]
+    tab.get_by_role("button", name="reset").tap()
+    assert tab.evaluate(look) == plain == ["brightness(1) contrast(1)", "0.9"]
+
+
+def test_a_remark_is_there_after_an_undo(served, tab_of):
+    server = served(raters=("ann",), tags=TAGS)
+    tab = tab_of(server.links["ann"])
+    begin_rating(tab)
+    tab.locator("#comment").fill("rim")
+    tab.keyboard.press("Escape")
+    tab.keyboard.press("a")
+    press(tab, "4")
+    assert tab.locator("#comment").input_value() == ""
+    press(tab, "u")
+    assert tab.locator("#comment").input_value() == "rim"
+    assert tab.locator(".tag[aria-pressed=true]").count() == 1
+
+
 def test_names_for_screen_readers_and_light(served, tab_of):
     server = served(raters=("ann",), tags=TAGS)
     tab = tab_of(server.links["ann"])

@@ -132,3 +132,45 @@ def test_json_that_is_no_export(tmp_path, capsys, content):
     assert "t.json: " in capsys.readouterr().err
     run(tmp_path / "gone.csv", tmp_path / "out.csv", code=2)
     assert "found nothing there" in capsys.readouterr().err
+
+
+def test_a_field_of_label_studio_may_say_view_and_rater(tmp_path):
+    rating = {"result": [{"from_name": "q", "value": {"rating": 3}}], "completed_by": {"email": "a@b.c"}}
+    given = task("c1", rating)
+    given["data"] |= {"plane": "axial", "reader": "eve"}
+    source = label_studio(tmp_path, [given])
+    run(source, tmp_path / "out.csv", "--columns", "segmentation=seg", "view=plane", "rater=reader")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table[["rater", "view", "stars"]].values.tolist() == [["eve", "axial", 3]]
+
+
+def test_who_rated_is_filled_in_where_it_is_blank(tmp_path):
+    source = tmp_path / "t.csv"
+    pd.DataFrame({"exam": ["a", "b"], "segmentation": "s", "rater": ["eve", ""], "stars": 3}).to_csv(
+        source, index=False
+    )
+    run(source, tmp_path / "out.csv", "--rater", "ann")
+    assert pd.read_csv(tmp_path / "out.csv")["rater"].tolist() == ["eve", "ann"]
+
+
+def test_exams_of_one_name_in_two_folders_are_told_apart(tmp_path, capsys):
+    for site in ("one", "two"):
+        write_exam(tmp_path / "data" / site / "case", masks=("seg-a",))
+    source = tmp_path / "t.csv"
+    table = pd.DataFrame({"exam": ["case"], "segmentation": "seg-a", "rater": "ann", "stars": 3})
+    table.to_csv(source, index=False)
+    run(source, tmp_path / "out.csv", "--data", tmp_path / "data", code=2)
+    assert "has one/case and two/case; say which in the column exam" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+    table.assign(exam="two/case", path="theirs", name="unet").to_csv(source, index=False)
+    run(source, tmp_path / "out.csv", "--data", tmp_path / "data")
+    found = pd.read_csv(tmp_path / "out.csv").iloc[0]
+    assert "two/case/seg-a" in found["segmentation"]
+    assert (found["path"], found["name"]) == ("theirs", "unet")
+
+
+def test_a_review_has_no_columns_to_name(tmp_path, capsys):
+    source = tmp_path / "annotations.csv"
+    source.write_text("p1.nii.gz,1,\n")
+    run(source, tmp_path / "out.csv", "--rater", "ann", "--columns", "exam=case", code=2)
+    assert "has no column names; leave it out" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from page import Page
 
 from dqe_loss.collect.command import main
 from dqe_loss.collect.comparisons import comparison_numbers, strengths
-from dqe_loss.collect.judgments import read_judgments
+from dqe_loss.collect.judgments import read_comparisons, read_judgments
 from dqe_loss.collect.needed import needed_cases, needed_raters
 
 AIMI = Path(__file__).parent / "aimi.csv"
@@ -274,3 +274,27 @@ def test_of_two_raters_nobody_is_noisy_and_what_one_judged_alone_does_not_count(
     assert [rater["ratings"] for rater in found[1]] == [
         rater["ratings"] + (i == 0) * 60 for i, rater in enumerate(found[0])
     ]
+
+
+def test_blank_cells_of_a_group_are_a_group(tmp_path):
+    table = tmp_path / "ratings.csv"
+    rows = [
+        (f"exam-{i}", "seg", rater, 1 + (i + r) % 6, "" if i % 2 else "A")
+        for i in range(8)
+        for r, rater in enumerate(("ann", "bob"))
+    ]
+    pd.DataFrame(rows, columns=["exam", "segmentation", "rater", "stars", "site"]).to_csv(table, index=False)
+    run(table, "--by", "site", "--resamples", 9)
+    groups = numbers(tmp_path / "report")["groups"]
+    assert {name: group["judgments"] for name, group in groups.items()} == {"": 16, "(none)": 8, "A": 8}
+
+
+@pytest.mark.parametrize(
+    ("exam", "name", "expected"),
+    [("3", "unet3d", "unet3d"), ("3", "3-unet", "unet"), ("case-2", "seg-a-case-2", "seg-a"), ("2", "2", "2")],
+)
+def test_names_of_algorithms_lose_that_of_the_exam_alone(tmp_path, exam, name, expected):
+    row = {"exam": exam, "first": "f", "second": "s", "rater": "ann", "better": "first", "left": "first"}
+    row |= {"repeat": 0, "first_name": name, "second_name": "b", "kind": "human"}
+    pd.DataFrame([row]).to_csv(tmp_path / "pairs.csv", index=False)
+    assert read_comparisons(tmp_path / "pairs.csv")["first_name"].tolist() == [expected]

@@ -130,9 +130,11 @@
     if (asked && !same) {
       await draw(asked);
       state.spent = 0;
-      find("comment").value = "";
-      state.tags.clear();
-      for (const button of document.querySelectorAll(".tag")) button.setAttribute("aria-pressed", "false");
+      find("comment").value = asked.comment;
+      state.tags = new Set(asked.tags);
+      for (const button of document.querySelectorAll(".tag")) {
+        button.setAttribute("aria-pressed", state.tags.has(button.dataset.tag));
+      }
     }
     if (!asked) stage.replaceChildren();
     state.now = next;
