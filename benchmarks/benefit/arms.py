@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 from design import CONFIDENCE, DECAY
-from monai.losses import DiceCELoss
 from planes import Planes
+from region_loss import RegionLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,7 +32,7 @@ def term_of(arm: str, surrogate: Surrogate, weights: dict[str, float]) -> Term:
         surrogate: the one in the loss.
         weights: what was chosen for b, c, d, f and r.
     """
-    stars = partial(star_weighted, StarWeighted(DiceCELoss(sigmoid=True), surrogate))
+    stars = partial(star_weighted, StarWeighted(RegionLoss(), surrogate))
     lacking = partial(missing_stars, DQELoss(surrogate, guard=None, max_gradient_ratio=None, sigmoid=True))
     if arm == "f":
         return MeanTeacher(weights["f"])
@@ -40,18 +40,18 @@ def term_of(arm: str, surrogate: Surrogate, weights: dict[str, float]) -> Term:
         "b": [("b", confident)],
         "c": [("c", stars)],
         "d": [("d", lacking)],
-        "e": [("c", stars), ("d", lacking)],
+        "e": [("c", stars), ("d", lacking)],  # either sees the planes by itself
         "g": [("c", partial(stars, shuffled=True))],
         "r": [("r", partial(opinion, surrogate))],
     }
-    chosen = terms["d" if arm in ("d0", "d-", "sd") else arm]
+    chosen = terms["d" if arm in ("d0", "sd") else arm]
     return lambda network, planes: sum((weights[w] * term(network, planes) for w, term in chosen), torch.zeros(()))
 
 
 def confident(network: nn.Module, planes: Planes) -> Tensor:
     """Arm b: the network's own segmentation, where it is sure of it (FixMatch, Sohn et al. 2020)."""
     p = own(network, planes)
-    return partial_label_loss(network(planes.seen), (p > 0.5).float(), (p - 0.5).abs() >= CONFIDENCE - 0.5)
+    return RegionLoss()(network(planes.seen), (p > 0.5).float(), (p - 0.5).abs() >= CONFIDENCE - 0.5)
 
 
 def star_weighted(criterion: StarWeighted, network: nn.Module, planes: Planes, shuffled: bool = False) -> Tensor:
@@ -71,7 +71,7 @@ def missing_stars(criterion: DQELoss, network: nn.Module, planes: Planes) -> Ten
 def opinion(surrogate: Surrogate, network: nn.Module, planes: Planes) -> Tensor:
     """Arm r: what the refiner makes of the network's own segmentation, where it is sure of it."""
     refined = refine(surrogate, planes.raw, own(network, planes))
-    return partial_label_loss(network(planes.seen), refined.regions, refined.sure)
+    return RegionLoss()(network(planes.seen), refined.regions, refined.sure)
 
 
 class MeanTeacher:
@@ -95,14 +95,6 @@ def own(network: nn.Module, planes: Planes) -> Tensor:
     """Probabilities of regions, by the network itself, of planes whose intensities are as they are."""
     probabilities: Tensor = network(planes.clean).sigmoid()
     return probabilities
-
-
-def partial_label_loss(logits: Tensor, label: Tensor, counts: Tensor) -> Tensor:
-    """Dice and cross entropy of the voxels that count, boolean of the label's shape, over a batch together."""
-    entropy = F.binary_cross_entropy_with_logits(logits, label, counts.float(), reduction="sum")
-    p, q = logits.sigmoid() * counts, label * counts
-    dice = (2 * (p * q).sum((0, 2, 3)) + 1) / ((p + q).sum((0, 2, 3)) + 1)
-    return entropy / counts.sum().clamp(min=1) + 1 - dice.mean()
 
 
 def refine(surrogate: Surrogate, raw: Tensor, probabilities: Tensor) -> RefinedMask:

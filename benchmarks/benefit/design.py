@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SEEDS = (0, 1, 2, 3, 4)
 TUNING_SEEDS = (100, 101)
-"""Their labelled persons, initial weights and batches are used for nothing but the choice of weights."""
+"""Their draws of labelled persons, initial weights and batches are used for nothing but the choice of weights."""
 LABELLED = (3, 6, 12)
 """Numbers of labelled persons."""
 
@@ -30,11 +30,11 @@ DECAY = 0.99
 """Of the mean teacher's average."""
 
 WEIGHTS: dict[str, tuple[float, ...]] = {
-    "b": (0.3, 1.0, 3.0),
-    "c": (0.3, 1.0, 3.0),
+    "b": (0.1, 0.3, 1.0),
+    "c": (0.1, 0.3, 1.0),
     "d": (0.03, 0.1, 0.3),
-    "f": (1.0, 10.0, 100.0),
-    "r": (0.3, 1.0, 3.0),
+    "f": (0.1, 1.0, 10.0),
+    "r": (0.1, 0.3, 1.0),
 }
 """Weights of the unlabelled term that are tried, as many in each arm; the others take over what is chosen here."""
 
@@ -51,12 +51,11 @@ ARMS = {
     "r": "a + the refiner's opinion as pseudo-label",
     "t": "taught on the teaching persons, then a",
     "d0": "d, refiner taught on the labelled alone",
-    "d-": "d, refiner of the other source",
     "s": "taught on the teaching persons, no label of the user's",
     "sd": "s + DQELoss on the unlabelled",
 }
 PLAN: dict[tuple[str, int], tuple[str, ...]] = {
-    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "d-"),
+    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0"),
     (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f"),
     (OTHER, 0): ("s", "sd"),
     (SAME, 6): ("a", "b", "d", "r", "t", "h"),

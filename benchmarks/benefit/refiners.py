@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from design import OTHER, SAME, SETTINGS
 from persons import ROOT, Exam, Parts, of_persons
 
 STEPS, STEPS_ON_FEW = 1500, 600
@@ -46,13 +45,6 @@ def teach(name: str, exams: list[Exam], steps: int, work: Path) -> Path:
     return checkpoint
 
 
-def teach_all(exams: list[Exam], parts: dict[str, Parts], work: Path) -> None:
-    """Both refiners of both settings."""
-    for setting in SETTINGS:
-        loss_checkpoint(setting, exams, parts, work)
-        judge_checkpoint(setting, exams, parts, work)
-
-
 def loss_checkpoint(setting: str, exams: list[Exam], parts: dict[str, Parts], work: Path) -> Path:
     """The refiner in the loss."""
     return teach(setting, of_persons(exams, parts[setting].teaching), STEPS, work)
@@ -66,8 +58,8 @@ def judge_checkpoint(setting: str, exams: list[Exam], parts: dict[str, Parts], w
 def checkpoint_of(
     arm: str, setting: str, labelled: list[int], exams: list[Exam], parts: dict[str, Parts], work: Path
 ) -> Path:
-    """The refiner of an arm's loss: of its setting, of the labelled persons alone (d0), of the other setting (d-)."""
+    """The refiner of an arm's loss: of its setting, or of the labelled persons alone (d0)."""
     if arm == "d0":
         name = "labelled-" + "-".join(map(str, sorted(labelled)))
         return teach(name, of_persons(exams, labelled), STEPS_ON_FEW, work)
-    return loss_checkpoint(OTHER if arm == "d-" and setting == SAME else setting, exams, parts, work)
+    return loss_checkpoint(setting, exams, parts, work)

@@ -19,14 +19,14 @@ def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) ->
         difference(table, setting, labelled, *pair, "dice")
         for (setting, labelled), arms_there in PLAN.items()
         for pair in combinations(arms_there, 2)
-        if all(has(table, setting, labelled, arm) for arm in pair)
+        if share_a_seed(table, setting, labelled, *pair)
     ]
     shown = [row for row in arms if row]
     named = [PRIMARY, *SECOND]
     readouts = [
         difference(table, setting, labelled, one, other, measure)
         for setting, labelled, one, other in named
-        if has(table, setting, labelled, one) and has(table, setting, labelled, other)
+        if share_a_seed(table, setting, labelled, one, other)
         for measure in MEASURES
     ]
     result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
@@ -38,6 +38,12 @@ def finished_runs(work: Path) -> list[dict[str, Any]]:
     """All runs that are there, in the plan's order."""
     files = [work / "runs" / f"{run.name}.json" for run in planned()]
     return [json.loads(file.read_text()) for file in files if file.is_file()]
+
+
+def share_a_seed(table: Any, setting: str, labelled: int, one: str, other: str) -> bool:
+    """Whether two arms can be compared."""
+    seeds = [values_of(table, setting, labelled, arm, "dice").index for arm in (one, other)]
+    return not seeds[0].intersection(seeds[1]).empty
 
 
 def has(table: Any, setting: str, labelled: int, arm: str) -> bool:
@@ -53,8 +59,9 @@ def arm_row(table: Any, setting: str, labelled: int, arm: str) -> dict[str, Any]
     row: dict[str, Any] = {"setting": setting, "labelled": labelled, "arm": arm, "what": ARMS[arm]}
     row["seeds"] = len(values["dice"])
     row |= {measure: float(found.to_numpy().mean()) for measure, found in values.items()}
-    if all(has(table, setting, labelled, other) for other in ("a", "h")):
+    if all(share_a_seed(table, setting, labelled, arm, other) for other in ("a", "h")):
         row["closed"] = closed(table, setting, labelled, arm)
         gained = {m: difference(table, setting, labelled, arm, "a", m)["difference"] for m in ("stars", "second")}
-        row["hacking_gap"] = float(gained["stars"] - gained["second"])
+        if arm != "d0":  # whose loss has a refiner of its own
+            row["hacking_gap"] = float(gained["stars"] - gained["second"])
     return row

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from arms import MeanTeacher, own, term_of
 from design import ARM_STEPS, BATCH, LEARNING_RATE, SETTINGS, SMALLEST, WARMUP_STEPS, Run
-from monai.losses import DiceCELoss
 from network import new_network
 from persons import Exam, Parts, of_persons, split
 from planes import Planes, draw, planes_of
 from refiners import checkpoint_of
+from region_loss import RegionLoss
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -112,8 +112,8 @@ def labelled_loss(study: Study, run: Run, count: int, generator: torch.Generator
 
 
 def on_labels(planes: Planes, count: int, generator: torch.Generator) -> Loss:
-    """Dice and cross entropy over a batch together: planes without hippocampus are common."""
-    criterion = DiceCELoss(sigmoid=True, batch=True)
+    """The loss of batches of some planes."""
+    criterion = RegionLoss()
 
     def loss(network: nn.Module) -> Tensor:
         batch = draw(planes, count, generator)
@@ -126,7 +126,7 @@ def on_labels(planes: Planes, count: int, generator: torch.Generator) -> Loss:
 def guarded_loss(study: Study, run: Run, stars: DQELoss, generator: torch.Generator) -> Loss:
     """Arm i: the sum that README shows, on the labelled planes."""
     planes = study.planes(study.parts[run.setting].labelled(run.labelled, run.seed))
-    criterion = DiceCELoss(sigmoid=True, batch=True) + 0.1 * stars
+    criterion = RegionLoss() + 0.1 * stars
 
     def loss(network: nn.Module) -> Tensor:
         batch = draw(planes, BATCH, generator)
@@ -153,6 +153,6 @@ def fit(network: nn.Module, loss: Loss, steps: int, falling: bool = True) -> nn.
 def occupied(network: nn.Module, planes: Planes) -> Planes:
     """The planes in which a network finds something."""
     found = torch.cat(
-        [(own(network, planes[part]) > 0.5).flatten(1).sum(1) for part in torch.arange(len(planes)).split(64)]
+        [(own(network, planes[part]) > 0.5).any(1).flatten(1).sum(1) for part in torch.arange(len(planes)).split(64)]
     )
     return planes[(found >= SMALLEST).nonzero()[:, 0]]

@@ -10,7 +10,6 @@ _MEASURES = {
     "hd95": ("HD95, mm", 2),
     "second": ("second surrogate's stars", 2),
 }
-_NAMES = {"d-": "d−"}
 
 
 def benefit() -> Figures:
@@ -32,6 +31,8 @@ def benefit() -> Figures:
         "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
         "curve": _curve(stored["arms"]),
         "against_a": _against(pairs, "a"),
+        "runs": str(len(stored["runs"])),
+        "opinion": _opinion(load("benefit_opinion.json")["rows"]),
     }
 
 
@@ -43,10 +44,6 @@ def _row(arms: list[dict[str, Any]], setting: str, labelled: int, arm: str) -> d
     return next(row for row in arms if (row["setting"], row["labelled"], row["arm"]) == (setting, labelled, arm))
 
 
-def _name(arm: str) -> str:
-    return _NAMES.get(arm, arm)
-
-
 def _with_interval(row: dict[str, Any], digits: int) -> str:
     low, high = (number(value, digits, sign=True) for value in row["interval"])
     return f"{number(row['difference'], digits, sign=True)} ({low} to {high})"
@@ -55,7 +52,7 @@ def _with_interval(row: dict[str, Any], digits: int) -> str:
 def _arms(arms: list[dict[str, Any]], setting: str, labelled: int) -> str:
     rows = [
         [
-            _name(row["arm"]),
+            row["arm"],
             row["what"].replace("DQELoss", "`DQELoss`"),
             str(row["seeds"]),
             number(row["dice"], 3),
@@ -76,7 +73,7 @@ def _readouts(readouts: list[dict[str, Any]]) -> str:
     places = list(dict.fromkeys((row["setting"], row["labelled"], *row["arms"]) for row in readouts))
     rows = []
     for setting, labelled, one, other in places:
-        row = [f"{_name(one)} − {_name(other)}", setting, str(labelled)]
+        row = [f"{one} − {other}", setting, str(labelled)]
         for measure, (_, digits) in _MEASURES.items():
             found = next(
                 r
@@ -97,7 +94,7 @@ def _against(pairs: list[dict[str, Any]], base: str) -> str:
             other = row["arms"][0] if sign == 1 else row["arms"][1]
             low, high = sorted(sign * value for value in row["interval"])
             found = {"difference": sign * row["difference"], "interval": [low, high]}
-            rows.append([row["setting"], str(row["labelled"]), _name(other), _with_interval(found, 3)])
+            rows.append([row["setting"], str(row["labelled"]), other, _with_interval(found, 3)])
     return table(["setting", "labelled", "arm", f"Dice − that of {base}"], rows)
 
 
@@ -112,8 +109,22 @@ def _curve(arms: list[dict[str, Any]]) -> str:
             any(r["arm"] == row["arm"] and r["labelled"] == c and r["setting"] == "same" for r in arms) for c in counts
         )
     ]
-    rows = [[_name(arm), *(number(_row(arms, "same", count, arm)["dice"], 3) for count in counts)] for arm in names]
+    rows = [[arm, *(number(_row(arms, "same", count, arm)["dice"], 3) for count in counts)] for arm in names]
     return table(["arm", *(f"{count} labelled" for count in counts)], rows)
+
+
+def _opinion(rows: list[dict[str, Any]]) -> str:
+    """How good the refiner's opinion of the networks' segmentations is."""
+    body = [
+        [
+            f"{row['setting']}, {row['labelled']} labelled, {row['arm']}",
+            number(row["dice"], 3),
+            number(row["dice_opinion"], 3),
+            percent(row["full_marks"]),
+        ]
+        for row in rows
+    ]
+    return table(["network", "its Dice", "Dice of the refiner's opinion of it", "planes with full stars"], body)
 
 
 def _tuning(weights: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ def test_every_run_has_a_name_of_its_own_and_every_readout_its_arms(study):
 
 
 def test_partial_labels_teach_nothing_where_they_do_not_count(study):
-    loss = study("arms").partial_label_loss
+    loss = study("region_loss").RegionLoss()
     logits = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
     label, counts = (torch.rand(2, 3, 8, 8) > 0.5).double(), torch.rand(2, 3, 8, 8) > 0.3
     loss(logits, label, counts).backward()
@@ -79,6 +79,18 @@ def test_partial_labels_teach_nothing_where_they_do_not_count(study):
     other = torch.where(counts, label, 1 - label)
     assert loss(logits, other, counts).item() == loss(logits, label, counts).item()
     assert loss(logits, label, torch.zeros_like(counts)).item() == 0
+
+
+def test_regions_that_overlap_do_not_compete(study):
+    loss = study("region_loss").RegionLoss()
+    regions = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    regions[0, :2, 2:6, 2:6] = 1  # one lies in the other
+    perfect = (40 * (2 * regions - 1)).requires_grad_()
+    assert loss(perfect, regions).item() == pytest.approx(0, abs=1e-6)
+    raised = torch.zeros_like(regions).requires_grad_()
+    loss(raised, regions).backward()
+    assert (raised.grad[regions == 0] > 0).all()  # background is pushed down
+    assert (raised.grad[regions == 1] < 0).all()
 
 
 def test_planes_are_turned_alike_and_only_what_networks_see_changes_its_intensities(study):
