@@ -10,10 +10,13 @@ from cohort import write_exam
 
 from dqe_loss import MODALITIES
 from dqe_loss.data.discovery.cohort import find_tree, with_predictions
+from dqe_loss.data.discovery.data_set import find_data_set
+from dqe_loss.data.discovery.named_exams import find_by_pattern, find_named_exams
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.tables.table import TableError
+from dqe_loss.task import FileNames, Task
 
 NAMES = {  # each year's file names of the four modalities and the reference
     "2017": ("Brats17_2013_2_1_{}.nii.gz", ("t1ce", "t1", "t2", "flair", "seg")),
@@ -241,3 +244,55 @@ def test_names_of_files_are_compared_with_what_they_are_given_as(tmp_path):
     assert Finding("named-as", "the file given as t1 is named as t2") in found
     assert Finding("named-as", "the file given as t2 is named as t1") in found
     assert not any(finding.kind == "named-as" for finding in image_findings(open_exam(folder), case.images))
+
+
+def made_task(images, reference="", modalities=("t1",)):
+    return Task("made", modalities, ("r",), ("r",), files=FileNames(images=images, reference=reference))
+
+
+def test_masks_in_subfolders_of_an_exam_of_one_modality_are_no_exams(tmp_path):
+    touch_exam(tmp_path / "case-1", "seg-x", "failed/seg-x", modalities=("t1",))
+    (case,) = find_tree(tmp_path, Task("made", ("t1",), ("r",), ("r",)))
+    assert (case.name, case.error, list(case.masks)) == ("case-1", "", ["seg-x", "failed/seg-x"])
+
+
+def test_the_paths_of_a_task_come_before_the_folders_of_nnunet(tmp_path):
+    touch(tmp_path / "imagesTr" / "a.nii.gz")  # as the Medical Segmentation Decathlon has it
+    touch(tmp_path / "labelsTr" / "a.nii.gz")
+    task = made_task({"t1": "imagesTr/{exam}.nii.gz"}, "labelsTr/{exam}.nii.gz")
+    (case,) = find_data_set(tmp_path, None, task=task)
+    assert (case.name, list(case.masks)) == ("a", ["labelsTr/a"])
+    elsewhere = made_task({"t1": "images/{exam}.nii.gz"})
+    touch(tmp_path / "imagesTr" / "b_0000.nii.gz")
+    assert [case.name for case in find_data_set(tmp_path, None, task=elsewhere)] == ["b"]
+
+
+def test_hidden_files_are_no_exams(tmp_path):
+    touch(tmp_path / "images" / "a.nii.gz", tmp_path / "images" / "._a.nii.gz")
+    assert [case.name for case in find_by_pattern(tmp_path, made_task({"t1": "images/{exam}.nii.gz"}))] == ["a"]
+    touch(tmp_path / "imagesTr" / "a_0000.nii.gz", tmp_path / "imagesTr" / "._a_0000.nii.gz")
+    assert [case.name for case in find_nnunet(tmp_path, task=made_task({}))] == ["a"]
+
+
+def test_an_exam_that_lacks_a_modality_of_its_tasks_paths_is_told(tmp_path):
+    task = made_task({"t1": "{exam}/t1.nii.gz", "t2": "{exam}/t2.nii.gz"}, "{exam}/seg.nii.gz", ("t1", "t2"))
+    touch_exam(tmp_path / "a", "seg", modalities=("t1", "t2"))
+    touch_exam(tmp_path / "b", "seg", modalities=("t2",))
+    whole, broken = find_data_set(tmp_path, None, task=task)
+    assert (whole.error, list(whole.images), list(whole.masks)) == ("", ["t1", "t2"], ["a/seg"])
+    assert broken.error == f"{tmp_path}: exam b lacks {tmp_path / 'b' / 't1.nii.gz'} (t1)"
+    with pytest.raises(ExamError, match=r"exam b lacks .*; complete the exam, or name the others in a table"):
+        find_named_exams([tmp_path], task)
+
+
+def test_files_that_fit_two_paths_of_a_task_are_one_exam(tmp_path):
+    touch(*(tmp_path / f"a{ending}.nii.gz" for ending in ("", "_edge", "_seg")))
+    images = {"t1": "{exam}.nii.gz", "edge": "{exam}_edge.nii.gz"}
+    for task in (
+        made_task({"t1": "{exam}.nii.gz"}, "{exam}_seg.nii.gz"),
+        made_task(images, "{exam}_seg.nii.gz", ("t1", "edge")),
+    ):
+        found = {case.name: case for case in find_by_pattern(tmp_path, task)}
+        assert list(found["a"].masks) == ["a_seg"]
+        assert "a_seg" not in found
+    assert list(found) == ["a"]

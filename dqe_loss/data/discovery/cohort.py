@@ -50,8 +50,9 @@ def find_tree(root: Path, task: Task = GLIOMA) -> list[FoundExam]:
     """Find all exams in a folder and below it.
 
     A folder is an exam where it holds two modalities or more by their names (`dqe_loss.data.exam_files.find_exam`), or
-    one modality or segmentation and no exam below it. What is called a segmentation in its subfolders belongs to
-    it, named as its path in the exam's folder, such as ``failed/seg-x``. Links to folders are followed.
+    all that the task has, or one modality or segmentation and no exam below it. What is called a segmentation in its
+    subfolders belongs to it, named as its path in the exam's folder, such as ``failed/seg-x``. Links to folders are
+    followed.
 
     Args:
         root: the folder; may be an exam itself.
@@ -149,7 +150,7 @@ def _exam_folders(folder: Path, ancestors: tuple[Path, ...], task: Task) -> Iter
     names = [path for path in entries if is_nifti_name(path.name)]
     endings = {ending: modality for modality in task.modalities for ending in task.endings(modality)}
     modalities = {endings.get(last_part(path)) for path in names if not is_segmentation_name(path.name)} - {None}
-    if len(modalities) > 1:
+    if len(modalities) > 1 or modalities >= set(task.modalities):
         yield folder
         return
     below = False

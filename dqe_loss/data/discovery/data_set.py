@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqe_loss.data.discovery.cohort import FoundExam, find_tree, name_masks, with_predictions
-from dqe_loss.data.discovery.named_exams import find_by_pattern
+from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
+from dqe_loss.data.discovery.named_exams import find_by_pattern, fits_pattern
 from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.discovery.path_table import find_in_table
@@ -21,7 +21,8 @@ def find_data_set(
     """Find the exams of a data set, in the order of names.
 
     Args:
-        data: a tree of exams, a data set of nnU-Net, or a table of paths.
+        data: a tree of exams, a data set whose files are where its task says, a data set of nnU-Net, or a table of
+            paths.
         label_scheme: of the label maps; the task's default if None.
         predictions: folders with segmentations to take instead of the exams' own.
         channels: modalities of nnU-Net's channels, if ``dataset.json`` does not say.
@@ -30,16 +31,16 @@ def find_data_set(
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
-    nnunet = False
+    nnunet = is_nnunet(data)
+    if nnunet and (scheme := settle_scheme(data, label_scheme, task)) != task.scheme(label_scheme).name:
+        raise ValueError(f"{data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}")
     if data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(data, task)
-    elif nnunet := is_nnunet(data):
-        if (scheme := settle_scheme(data, label_scheme, task)) != task.scheme(label_scheme).name:
-            raise ValueError(f"{data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}")
+    # What the task says comes first: the Medical Segmentation Decathlon, too, has a folder imagesTr.
+    elif fits_pattern(data, task) or (task.files.images and not nnunet):
+        cases = find_by_pattern(data, task)
+    elif nnunet:
         cases = find_nnunet(data, channels, task)
-    elif task.files.images:
-        found = find_by_pattern(data, task)
-        cases = [FoundExam(e.name, e.images, name_masks(e.segmentations, data), planar=e.planar) for e in found]
     else:
         cases = find_tree(data, task)
     return with_predictions(cases, predictions, some=nnunet) if predictions else cases

@@ -46,7 +46,7 @@ def find_nnunet(folder: Path, channels: Sequence[str] = (), task: Task = GLIOMA)
         files: dict[str, dict[int, Path]] = defaultdict(dict)
         for path in sorted((folder / images).glob("*")):
             stem, number = _split_name(path.name)
-            if number is not None and number < len(order):
+            if number is not None and number < len(order) and not path.name.startswith("."):
                 files[stem][number] = path
         for name, found in files.items():
             if name in cases:
