@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
 
+from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.label_scheme import LabelScheme
 
 VIEWS = ("axial", "coronal", "sagittal")
@@ -134,6 +135,8 @@ class Task:
         Raises:
             TaskError: naming every problem, with its cure.
         """
+        if problems := form_problems(vars(self)):  # before anything is read as what it is not
+            raise TaskError(*(f"task {self.name!r}: {problem}" for problem in problems))
         for one in fields(self):  # lists of a file
             value = getattr(self, one.name)
             if isinstance(value, list):
@@ -297,6 +300,10 @@ def problems_of(task: Task) -> list[str]:
     known("shown", set(task.shown), task.modalities)
     known("spurious", set(task.spurious), task.tissues)
     known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
+    known("colors", set(task.colors), tuple(dict.fromkeys((*task.regions, *task.tissues))))
+    labeled = (name for scheme in task.schemes.values() for name in (*scheme.labels, scheme.either) if name)
+    known("titles", set(task.titles), tuple(dict.fromkeys((*task.modalities, *task.regions, *task.tissues, *labeled))))
+    known("files.words", set(task.files.words.values()), task.modalities)
     for name, color in task.colors.items():
         told = isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
         expect(bool(told), f"colors: {name} must be a color such as #E69F00, got {color!r}")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
         The task. Field of view, spacing and size of errors are not in the file: say them in the task's own.
 
     Raises:
-        ValueError: if the file is not there, or does not describe channels and labels.
+        ValueError: if the file is not there, or does not describe channels and labels, or two labels have one name but
+            for signs and capitals.
     """
     path = Path(path)
     try:
@@ -43,11 +44,15 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
         ) from error
     if not labels:
         raise ValueError(f"{path}: names no label but background; a task needs one at least")
+    try:
+        described = _tissues_and_regions(labels)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     twice = len(set(modalities)) < len(modalities)
     values: dict[str, Any] = {
         "name": name or re.sub(r"^(Dataset|Task)\d+_", "", path.resolve().parent.name).lower(),
         "modalities": [f"{m}_{i}" for i, m in enumerate(modalities)] if twice else modalities,
-        **_tissues_and_regions(labels),
+        **described,
     }
     if modalities == ["ct"]:
         values["window"] = list(_CT_WINDOW)
@@ -72,7 +77,8 @@ def numbers_of(label: Any) -> tuple[int, ...]:
 
 def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Labels by tissue, and regions: those of the file, and all of it together where there are several."""
-    regions = {identifier(name): numbers for name, numbers in labels.items()}
+    names = identifiers(labels)
+    regions = {names[name]: numbers for name, numbers in labels.items()}
     alone = {numbers[0]: name for name, numbers in regions.items() if len(numbers) == 1}
     numbers = sorted(set(chain.from_iterable(regions.values())))
     tissue = {number: alone.get(number, f"label_{number}") for number in numbers}
@@ -83,5 +89,19 @@ def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any
 
 
 def identifier(name: str) -> str:
-    """A name as tables and options take it: small letters, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"
+    """A name as tables and options take it: small letters of any alphabet, digits and underscores."""
+    return re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "unnamed"
+
+
+def identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Each name's `identifier`.
+
+    Raises:
+        ValueError: if two names have one.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if same := next((other for other, known in found.items() if known == identifier(name)), None):
+            raise ValueError(f"{same!r} and {name!r} are both {identifier(name)} in tables and options; rename one")
+        found[name] = identifier(name)
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from dqe_loss.tasks.blobs import BLOBS
 from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task, TaskError
+from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.glioma import GLIOMA
 
 BUILT_IN = {task.name: task for task in (GLIOMA, BLOBS)}
@@ -90,6 +91,12 @@ def task_from_dict(values: Mapping[str, Any]) -> Task:
     known = [one.name for one in fields(Task)]
     if unknown := sorted(set(map(str, given)) - {*known, "labels"}):
         raise TaskError(f"unknown fields {', '.join(unknown)}; expected {', '.join([*known, 'labels'])}")
+    formed = {name: value for name, value in given.items() if not (name == "regions" and isinstance(value, Mapping))}
+    problems = form_problems(formed)
+    if "files" in given and not isinstance(given["files"], Mapping | FileNames):
+        problems.append(f"files must say images, reference, endings, words or channels, got {given['files']!r}")
+    if problems:
+        raise TaskError(*problems)
     if "labels" in given:
         if "schemes" in given:
             raise TaskError("expected labels (one scheme) or schemes (several), found both; leave one out")

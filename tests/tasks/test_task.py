@@ -5,6 +5,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from dqe_loss.data.discovery.nnunet import channels_of
+from dqe_loss.data.discovery.nnunet_labels import settle_scheme
+from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.task import BLOBS, BUILT_IN, GLIOMA, SchemeLabels, Task, TaskError, find_task, read_task
 from dqe_loss.tasks.command import main as task_command
 from dqe_loss.tasks.from_nnunet import task_from_nnunet
@@ -96,6 +99,14 @@ def test_there_and_back(task):
         ({"files": {"images": {"t1": "images/x.nii.gz"}}}, r"must hold \{exam\}"),
         ({"files": {"image": {}}}, "files: unknown fields image"),
         ({"modalities": []}, "lacks modalities"),
+        ({"modalities": "t1"}, r"modalities must be a list of names, as in \[t1\], got 't1'"),
+        ({"field_of_view": 64}, r"field_of_view must be a list of 2 numbers, as in \[64, 64\], got 64"),
+        ({"window": ["low", "high"]}, r"window must be a list of 2 numbers, as in \[1, 2\], got \['low', 'high'\]"),
+        ({"colors": ["#E69F00"]}, "colors must map names to values"),
+        ({"files": "images"}, "files must say images, reference, endings, words or channels, got 'images'"),
+        ({"colors": {"head": "#E69F00"}}, "colors must name anterior or hippocampus or posterior, got head"),
+        ({"titles": {"head": "Head"}}, "titles must name t1 or anterior or hippocampus or posterior, got head"),
+        ({"files": {"words": {"T2 weighted": "t2"}}}, "files.words must name t1, got t2"),
         ({"whole": "anterior"}, "whole: anterior must hold all tissues"),
     ],
 )
@@ -168,6 +179,29 @@ def test_a_task_of_nnunet(tmp_path, capsys, content, modalities, parts, labels):
         assert read_task(out) == task
     assert task_command([str(out)]) == 0
     assert "label scheme labels" in capsys.readouterr().out
+
+
+def test_a_task_of_nnunet_fits_the_data_set_that_it_is_of(tmp_path):
+    channels = {"0": "T2 weighted", "1": "ADC (b > 50)", "2": "MRI", "3": "MRI"}
+    content = {"channel_names": channels, "labels": {"background": 0, "Whole Gland": 1, "病变": 2}}
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps(content))
+    task = task_from_nnunet(file)
+    assert task.tissues == ("whole_gland", "病变")
+    assert channels_of(content, "dataset.json", "", task) == task.modalities
+    assert settle_scheme(tmp_path, None, task) == "labels"
+    file.write_text(json.dumps(content | {"labels": {"background": 0, "Whole Gland": 2, "病变": 1}}))
+    with pytest.raises(ValueError, match=r"Whole Gland has the label 2, but label scheme 'labels' of the task"):
+        settle_scheme(tmp_path, None, task)
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path):
+    labels = {"background": 0, "zone (a)": 1, "zone-a": 2}
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "MRI"}, "labels": labels}))
+    with pytest.raises(ValueError, match=r"dataset\.json: 'zone \(a\)' and 'zone-a' are both zone_a .*; rename one"):
+        task_from_nnunet(tmp_path / "dataset.json")
+    with pytest.raises(ValueError, match=r"dataset\.json: 'zone \(a\)' and 'zone-a' are both zone_a"):
+        read_labels({"labels": labels}, BLOBS)
 
 
 def test_the_command_prints_and_refuses_in_a_line(tmp_path, capsys):

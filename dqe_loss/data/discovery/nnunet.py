@@ -10,6 +10,7 @@ from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.task import GLIOMA, Task
+from dqe_loss.tasks.from_nnunet import identifier
 
 _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _PARTS = (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs"))
@@ -126,7 +127,12 @@ def _read_channels(path: Path, task: Task) -> tuple[str, ...]:
 def _check_channels(names: Sequence[str], where: str, cure: str, task: Task) -> tuple[str, ...]:
     words = {ending: modality for modality in task.modalities for ending in (modality.lower(), *task.endings(modality))}
     words |= {word.lower(): modality for word, modality in task.files.words.items()}
-    known = tuple(words.get(str(name).lower(), "") for name in names)
+    if task == GLIOMA:  # whose words are all known: T2* is no T2
+        known = tuple(words.get(str(name).lower(), "") for name in names)
+    else:  # as `dqe_loss.tasks.from_nnunet` names them; several of one name are told apart by their number
+        called = {identifier(word): modality for word, modality in words.items()}
+        plain = [identifier(str(name)) for name in names]
+        known = tuple(called.get(name) or called.get(f"{name}_{i}", "") for i, name in enumerate(plain))
     if len(names) == len(task.modalities) == 1:  # what else should it be
         return task.modalities
     if sorted(known) != sorted(task.modalities):

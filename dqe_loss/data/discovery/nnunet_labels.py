@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks import glioma_labels
-from dqe_loss.tasks.from_nnunet import named_labels
+from dqe_loss.tasks.from_nnunet import identifier, named_labels
 
 
 def settle_scheme(folder: Path, said: str | None, task: Task = GLIOMA) -> str:
@@ -29,9 +29,10 @@ def settle_scheme(folder: Path, said: str | None, task: Task = GLIOMA) -> str:
         named = named_labels(json.loads(path.read_bytes())["labels"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return scheme.name  # what is not understood says nothing
-    folded = {name.lower(): name for name in scheme.labels}
+    folded = {identifier(task.title(name)): name for name in scheme.labels}
+    folded |= {identifier(name): name for name in scheme.labels}
     for name, labels in named.items():
-        known = folded.get(name.lower())
+        known = folded.get(identifier(name))
         if known in scheme.tissues and set(labels) != set(scheme.labels[known]):
             raise ValueError(
                 f"{path}: {name} has the label {' and '.join(map(str, labels))}, but label scheme {scheme.name!r} of "

@@ -10,7 +10,7 @@ from torch import Tensor
 from dqe_loss.core.labels import check_region_order
 from dqe_loss.task import GLIOMA, LabelScheme, Task
 from dqe_loss.tasks import glioma_nnunet
-from dqe_loss.tasks.from_nnunet import identifier, numbers_of
+from dqe_loss.tasks.from_nnunet import identifier, identifiers, numbers_of
 
 Labels = Mapping[str, Set[int]]
 """Name to numbers, of background, too."""
@@ -143,7 +143,10 @@ def _scheme_named(labels: Labels, task: Task) -> str | None:
     """The first label scheme with the tissues that the names mean."""
     if task == GLIOMA:
         return glioma_nnunet.scheme_named(labels)
-    said = {identifier(name): numbers for name, numbers in labels.items()}
+    try:
+        said = {name: labels[own] for own, name in identifiers(labels).items()}
+    except ValueError as error:
+        raise ValueError(f"dataset.json: {error}") from error
 
     def agrees(scheme: LabelScheme) -> bool:
         named = [[said[word] for word in _words(tissue, task) if word in said] for tissue in scheme.tissues]
