@@ -24,6 +24,9 @@ ONE_HOT_TOLERANCE = 1e-2
 OUTSIDE = 0.05
 """Share of a region's voxels that may lie outside of the region that holds it."""
 
+ORDERED = 6
+"""Most regions of which all orders are tried (720), to tell which one fits."""
+
 
 class Names(TypedDict):
     """What prediction and target have in common; see `read_prediction`."""
@@ -166,7 +169,7 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelS
         ValueError: if not, but in another order they would, and that is beyond doubt.
 
     Warns:
-        UserWarning: if they do in no order, or in another one that may be a network's mistake.
+        UserWarning: if they do in no order, or in another one that may be a network's mistake, or are too many to tell.
     """
     channels = (target > 0.5).unbind(1)
 
@@ -180,6 +183,9 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelS
     (inner, outer), *others = scheme.nesting
     lies = " and ".join([f"{inner} lies in {outer}", *(f"{one} in {another}" for one, another in others)])
     told = f"the target's channels cannot be {', '.join(region_order)}: {lies}, but not in these"
+    if len(region_order) > ORDERED:
+        tell(told)
+        return
     if fitting := [order for order in permutations(region_order) if nested(order)]:
         if not doubtful:
             raise ValueError(f"{told}; they fit region_order={fitting[0]}")

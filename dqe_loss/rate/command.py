@@ -273,13 +273,15 @@ def _in_engine(surrogate: Surrogate, engine: str) -> Rater:
 
 def _exam_paths(arguments: RateOptions, task: Task) -> ExamPaths:
     """Find the files from --exam or from the single paths."""
-    modalities = {name: Path(path) for name in task.modalities if (path := getattr(arguments, name, None))}
+    # A modality of another task may be called as an option that is none of a file, such as image.
+    options = {name: getattr(arguments, name) for name in task.modalities if name in GLIOMA.modalities}
+    modalities = {name: Path(path) for name, path in options.items() if path}
     for pair in arguments.image:
         name, parted, path = pair.partition("=")
         if not parted or not path or name not in task.modalities:
             raise ValueError(f"--image {pair}: expected MODALITY=FILE, of the modalities {', '.join(task.modalities)}")
         modalities[name] = Path(path)
-    own = all(hasattr(arguments, name) for name in task.modalities)
+    own = len(options) == len(task.modalities)
     flags = " ".join(f"--{name}" if own else f"--image {name}=FILE" for name in task.modalities)
     if arguments.exam:
         if modalities:

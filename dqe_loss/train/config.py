@@ -26,8 +26,8 @@ class TrainConfig:
         pretrained: Checkpoint to start from, brainlesion or a file; it sets architecture, normalization and encoding.
         encoding: The segmentation as regions (the paper's "BraTS labels") or as one channel of tissues.
         normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, each channel's
-            mean over the head (its units do not matter then), or the task's window, which is the default where it has
-            one.
+            mean over the head (its units do not matter then), or the task's window. Default: the window where the task
+            has one, else percentile.
         field_of_view: Height and width in voxels that planes are padded to: the task's by default.
         targets: The mean of a plane's raters (the paper), each rater's judgment by itself, or the mean corrected for
             the bias and the precision that each rater shows in the training part.
@@ -55,7 +55,9 @@ class TrainConfig:
     head: Literal["regression", "ordinal"] = "regression"
     pretrained: Annotated[str | None, tyro.conf.arg(metavar="brainlesion|FILE", help_behavior_hint="")] = None
     encoding: Literal["regions", "tissue"] = "regions"
-    normalization: Literal["percentile", "minmax", "head_mean", "window"] = "percentile"
+    normalization: Annotated[
+        Literal["percentile", "minmax", "head_mean", "window"] | None, tyro.conf.arg(help_behavior_hint="")
+    ] = None
     field_of_view: Annotated[tuple[int, int] | None, tyro.conf.arg(help_behavior_hint="")] = None
     targets: Annotated[Literal["mean", "individual", "latent"], tyro.conf.arg(aliases=["--target"])] = "mean"
     optimizer: Literal["sgd", "adamw", "ranger21"] = "ranger21"
@@ -99,8 +101,18 @@ class TrainConfig:
         return find_task(self.task)
 
     def surrogate(self, **known: Any) -> SurrogateConfig:
-        """The configuration of the surrogate that comes out; ``known`` sets what only the data tells."""
+        """The configuration of the surrogate that comes out; ``known`` sets what only the data tells.
+
+        Raises:
+            ValueError: if the task has a window, and another normalization was asked for.
+        """
         task = self.settled
+        usual: Literal["percentile", "window"] = "percentile" if task.window is None else "window"
+        if task.window is not None and self.normalization not in (None, usual):
+            raise ValueError(
+                f"normalization {self.normalization!r} contradicts the window {task.window} of the task {task.name!r}, "
+                "in which its planes are scaled; leave it out (minmax is a preset, too), or the window out of the task"
+            )
         return SurrogateConfig(
             task=task,
             modalities=task.modalities,
@@ -108,7 +120,7 @@ class TrainConfig:
             architecture=self.architecture,
             head=self.head,
             encoding=self.encoding,
-            normalization=self.normalization if task.window is None else "window",
+            normalization=self.normalization or usual,
             field_of_view=self.field_of_view or task.field_of_view,
             seed=self.seed,
             **known,

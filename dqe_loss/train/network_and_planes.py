@@ -181,7 +181,7 @@ def _fingerprint(
 ) -> dict[str, Any]:
     listed = "\n".join(f"{plane.entry.name} {plane.view} {plane.stars!r}" for plane in planes)
     options = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _FREE}
-    options["field_of_view"] = str(surrogate.field_of_view)
+    options |= {"field_of_view": str(surrogate.field_of_view), "normalization": surrogate.normalization}
     if surrogate.task != GLIOMA:
         options["task"] = json.dumps(decisive_values(surrogate.task))
     found = {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}

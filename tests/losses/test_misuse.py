@@ -11,6 +11,8 @@ from torch import nn
 
 from dqe_loss import DQELoss, LossSum, regions_from_labels
 from dqe_loss.losses.activation import activation_of, common_activation
+from dqe_loss.losses.prediction import read_target
+from dqe_loss.task import Task
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,19 @@ def test_regions_in_another_order_than_said_are_refused(exam):
     with pytest.raises(ValueError, match=r"cannot be TC, WT, ET.*region_order=\('WT', 'TC', 'ET'\)"):
         make_term()(logits, regions[:, [1, 0, 2]].float(), image=image)
     make_term(region_order=("WT", "TC", "ET"))(logits, regions[:, [1, 0, 2]].float(), image=image)
+
+
+def test_of_many_regions_in_another_order_it_is_told_at_once_that_they_do_not_fit():
+    tissues = tuple(f"t{i}" for i in range(10))
+    parts = {f"r{i}": tissues[i:] for i in range(10)}  # each within the one before
+    scheme = Task("many", ("scan",), tuple(parts), tissues, parts=parts).scheme()
+    target = torch.zeros(1, 10, 12, 4, 4)
+    for i in range(10):
+        target[:, i, i:] = 1
+    told = {"region_order": tuple(parts), "label_scheme": scheme, "hard": True, "check": True}
+    with pytest.warns(UserWarning, match="channels cannot be r0, r1, .* but not in these$"):
+        read_target(target.flip(1), **told)
+    read_target(target, **told)
 
 
 def test_a_channel_of_voxels_to_ignore_is_not_a_tissue(exam):

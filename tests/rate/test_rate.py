@@ -27,7 +27,7 @@ from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate
 from dqe_loss.simulate import command as simulate
-from dqe_loss.task import BLOBS
+from dqe_loss.task import BLOBS, Task
 from dqe_loss.train.config import TrainConfig
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -241,6 +241,15 @@ def test_misspelled_option_exits_with_2(run):
     with pytest.raises(SystemExit) as caught:
         run("--segmentaton", "a")
     assert caught.value.code == 2
+
+
+def test_a_modality_may_be_called_as_an_option(tmp_path):
+    file, mask = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
+    task = Task("made", ("image",), ("r",), ("r",))
+    given = rate.RateArguments(image=(f"image={file}",), segmentation=(mask,))
+    assert rate._exam_paths(given, task).images == {"image": file}
+    with pytest.raises(ValueError, match="expected --exam FOLDER or all of --image image=FILE; missing: image"):
+        rate._exam_paths(rate.RateArguments(segmentation=(mask,)), task)
 
 
 def test_interrupt_exits_with_130(run, monkeypatch):

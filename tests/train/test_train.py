@@ -1,5 +1,6 @@
 """Training: the same weights however it is run, interrupted or spread, and nothing lost by an error."""
 
+import json
 import os
 import shutil
 import signal
@@ -466,7 +467,8 @@ def test_yaml_round_trip(preset, tmp_path):
 
 
 def test_presets_are_the_rows_of_table_1():
-    rows = {(c.architecture, c.optimizer, c.normalization, c.encoding) for _, c in PRESETS.values() if not c.pretrained}
+    configs = [config for _, config in PRESETS.values() if not config.pretrained]
+    rows = {(c.architecture, c.optimizer, c.surrogate().normalization, c.encoding) for c in configs}
     assert rows == {
         ("DenseNet121", "sgd", "percentile", "tissue"),
         ("DenseNet121", "adamw", "percentile", "tissue"),
@@ -477,6 +479,22 @@ def test_presets_are_the_rows_of_table_1():
     }
     paper = PRESETS["paper"][1]
     assert (paper.batch, paper.learning_rate, paper.epochs, paper.head) == (80, 1e-3, 500, "regression")
+
+
+def test_a_normalization_beside_a_window_is_refused(tmp_path):
+    file = tmp_path / "task.json"
+    values = {
+        "name": "organ",
+        "modalities": ["ct"],
+        "labels": {"organ": 1},
+        "regions": ["organ"],
+        "window": [-160, 240],
+    }
+    file.write_text(json.dumps(values | {"field_of_view": [64, 64]}))
+    assert TrainConfig(task=str(file)).surrogate().normalization == "window"
+    assert TrainConfig(task=str(file), normalization="window").surrogate().normalization == "window"
+    with pytest.raises(ValueError, match=r"normalization 'minmax' contradicts the window .* of the task 'organ'"):
+        TrainConfig(task=str(file), normalization="minmax").surrogate()
 
 
 @pytest.mark.parametrize(
