@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.core.labels import regions_from_labels
@@ -63,6 +64,7 @@ class AuditedExam:
         other_name: whose.
         present: labels that occur in the reference as it is stored.
         task: what is segmented.
+        affine: of the files, for pictures; None for a phantom, which runs LPS.
     """
 
     name: str
@@ -73,6 +75,7 @@ class AuditedExam:
     other_name: str | None = None
     present: tuple[int, ...] = ()
     task: Task = GLIOMA
+    affine: NDArray[np.float64] | None = None
 
     @property
     def regions(self) -> Tensor:
@@ -149,7 +152,7 @@ def read_audited_exam(
         ValueError: a file cannot be used, or the reference is empty.
     """
     present: tuple[int, ...] = ()
-    task = source.task
+    task, affine = source.task, None
     if source.paths is None:
         phantom = phantom_of(task).make(source.seed)
         image, labels = phantom.image, phantom.segmentations["reference"]
@@ -157,12 +160,12 @@ def read_audited_exam(
         exam = read_exam(source.paths, label_scheme=source.scheme)
         (stored,) = exam.segmentations.values()
         (present,) = exam.present.values()
-        image, labels = exam.image, as_canonical(stored, source.scheme)
+        image, labels, affine = exam.image, as_canonical(stored, source.scheme), exam.affine
     if not labels.any():
         file = source.paths.segmentations[0] if source.paths else source.name
         raise ExamError(f"{file}: expected a reference with {task.subject}, found none; leave the exam out")
     volume = torch.from_numpy(image)[None].contiguous().to(device)
-    case = AuditedExam(source.name, volume, labels, head_of(image, task), present=present, task=task)
+    case = AuditedExam(source.name, volume, labels, head_of(image, task), None, None, present, task, affine)
     if sources is None:
         return case
     others = {other.name: other for other in sources}

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from dqe_loss.audit.stars_and_dice import Panel
 from dqe_loss.task import Task
-from dqe_loss.viz.hanging import gray, paint, window
+from dqe_loss.viz.hanging import gray, paint, told_axes, upright, window
 
 # Inches.
 _WIDTH, _TITLE, _GAP, _LEGEND = 2.0, 0.5, 0.08, 0.42
@@ -62,10 +62,13 @@ def _filled(region: str, task: Task) -> str:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    shades = gray(panel.scan, *window(panel.scan[panel.scan != 0]))
-    # Each region covers the one below it: a voxel shows one tissue.
     task = panel.task
+    if task.window:
+        shades = gray(panel.scan, *task.window)
+    else:
+        shades = np.where(panel.scan != 0, gray(panel.scan, *window(panel.scan[panel.scan != 0])), 0)
+    # Each region covers the one below it: a voxel shows one tissue.
     tissues = [(panel.regions[task.regions.index(region)], task.color(region)) for region, _ in task.painting]
-    picture = paint(np.where(panel.scan != 0, shades, 0), tissues)
-    axes.imshow(picture.transpose(1, 0, 2), aspect="auto", interpolation="nearest")
+    picture = paint(shades, tissues).transpose(1, 0, 2)
+    axes.imshow(upright(picture, "axial", told_axes(panel.affine, task)), aspect="auto", interpolation="nearest")
     axes.set_axis_off()

@@ -55,6 +55,7 @@ class Panel:
         scan: the first modality (H, W).
         regions: boolean (R, H, W).
         task: what is segmented.
+        affine: of the exam's files; None where there are none.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Panel:
     scan: NDArray[Any]
     regions: NDArray[np.bool_]
     task: Task = GLIOMA
+    affine: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,4 +150,4 @@ def axial_panel(case: AuditedExam, regions: Tensor, center: Tensor, title: str, 
     box = array_box(case.brain, 4) or tuple(slice(0, size) for size in case.brain.shape)
     z = min(max(round(float(center[0, 2])), 0), case.brain.shape[2] - 1)
     scan, planes = case.image[0, 0, box[0], box[1], z], regions[0, :, box[0], box[1], z]
-    return Panel(title, note, scan.cpu().numpy(), (planes > 0.5).cpu().numpy(), case.task)
+    return Panel(title, note, scan.cpu().numpy(), (planes > 0.5).cpu().numpy(), case.task, case.affine)

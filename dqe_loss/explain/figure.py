@@ -3,7 +3,7 @@
 Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -19,7 +19,7 @@ from torch import Tensor
 from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.explain.saliency import Saliency
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, write_sides
+from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, told_axes, upright, write_sides
 
 MISSED, EXTRA = "#56B4E9", "#E69F00"
 """Colors of Okabe and Ito's palette for what the mask lacks, and for what it has too much."""
@@ -39,11 +39,13 @@ def plot_saliency(
     caption: str = "",
     modalities: tuple[str, ...] | None = None,
     task: Task = GLIOMA,
+    affine: NDArray[Any] | None = None,
 ) -> Figure:
     """Draw one segmentation: a row for each view, and in it the scan with the mask, the two maps, and the true error.
 
-    Maps are sums over regions or modalities. Arrays are taken as LPS and shown as radiologists hang them: anterior up
-    in axial planes, superior up in the others, the patient's right (in sagittal planes anterior) at the left.
+    Maps are sums over regions or modalities. Planes are shown as radiologists hang them (`dqe_loss.viz.hanging`):
+    anterior up in axial planes, superior up in the others, the patient's right (in sagittal planes anterior) at the
+    left.
 
     Args:
         saliency: view to saliency of a batch of one.
@@ -53,6 +55,7 @@ def plot_saliency(
         caption: lines above the picture.
         modalities: the surrogate's order of modalities; the task's if None.
         task: what was rated; its first pictured modality is drawn.
+        affine: of the exam's files, which says how their axes run; arrays are taken as LPS if None.
 
     Returns:
         The figure, to be written with ``figure.savefig``.
@@ -70,7 +73,7 @@ def plot_saliency(
     height = _CAPTION + sum(heights.values()) + len(boxes) * _TITLE + _BAR
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(_MARGIN / width, 1 - 0.08 / height, caption, fontsize=9, va="top")
-    top = _CAPTION
+    top, codes = _CAPTION, told_axes(affine, task)
     for view, one in saliency.items():
         figure.text(_MARGIN / width, 1 - (top + 0.22) / height, titles[view], fontsize=9, weight="bold", va="center")
         top += _TITLE
@@ -82,15 +85,16 @@ def plot_saliency(
             left = _MARGIN + column * (_PANEL + _MARGIN) + (_PANEL - plane_width) / 2
             place = (left / width, 1 - (top + heights[view]) / height, plane_width / width, heights[view] / height)
             ax = figure.add_axes(place)
-            _show(ax, scan, boxes[view], view, cmap="gray", vmin=0, vmax=1)
+            _show(ax, scan, boxes[view], view, codes, cmap="gray", vmin=0, vmax=1)
             if column in (1, 2):
                 values, _ = list(maps.values())[column - 1]
-                _show(ax, values[view].numpy(), boxes[view], view, cmap=_colors(), norm=_norm(values))
+                _show(ax, values[view].numpy(), boxes[view], view, codes, cmap=_colors(), norm=_norm(values))
             if column == 3 and wrong is not None:
-                _draw_error(ax, wrong, regions, boxes[view], view)
+                _draw_error(ax, wrong, regions, boxes[view], view, codes)
             else:
-                _outline(ax, regions, boxes[view], view, task, thin=column > 0)
-            write_sides(ax, view, 7)
+                _outline(ax, regions, boxes[view], view, codes, task, thin=column > 0)
+            if codes:
+                write_sides(ax, view, 7)
         top += heights[view]
     _explain(figure, maps, unit, columns, task)
     return figure
@@ -143,20 +147,36 @@ def _colors(opaque: bool = False) -> ListedColormap:
     return ListedColormap(colors)
 
 
-def _show(ax: Axes, plane: NDArray[Any], box: Box, view: str, **style: Any) -> None:
-    ax.imshow(hang(plane[box], view), aspect="auto", interpolation="nearest", **style)
+def _show(ax: Axes, plane: NDArray[Any], box: Box, view: str, codes: Sequence[str] | None, **style: Any) -> None:
+    ax.imshow(upright(hang(plane[box], view), view, codes), aspect="auto", interpolation="nearest", **style)
     ax.set_axis_off()
 
 
-def _outline(ax: Axes, regions: NDArray[np.bool_], box: Box, view: str, task: Task, thin: bool) -> None:
-    masks = {name: hang(mask[box], view) for name, mask in zip(task.regions, regions, strict=True)}
+def _outline(
+    ax: Axes,
+    regions: NDArray[np.bool_],
+    box: Box,
+    view: str,
+    codes: Sequence[str] | None,
+    task: Task,
+    thin: bool,
+) -> None:
+    hung = [upright(hang(mask[box], view), view, codes) for mask in regions]
+    masks = dict(zip(task.regions, hung, strict=True))
     draw_outlines(ax, masks, 0.4 if thin else 1.0, task)
 
 
-def _draw_error(ax: Axes, wrong: NDArray[np.bool_], regions: NDArray[np.bool_], box: Box, view: str) -> None:
+def _draw_error(
+    ax: Axes,
+    wrong: NDArray[np.bool_],
+    regions: NDArray[np.bool_],
+    box: Box,
+    view: str,
+    codes: Sequence[str] | None,
+) -> None:
     missed, extra = (wrong & ~regions).any(0), (wrong & regions).any(0)
     for where, color in ((missed, MISSED), (extra, EXTRA)):
-        _show(ax, np.where(where, 1.0, np.nan), box, view, cmap=ListedColormap([color]), alpha=0.75)
+        _show(ax, np.where(where, 1.0, np.nan), box, view, codes, cmap=ListedColormap([color]), alpha=0.75)
 
 
 def _box(saliency: Saliency, error: Tensor | None) -> Box:

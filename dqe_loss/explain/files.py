@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.core.centers import plane_title
@@ -99,7 +101,9 @@ def explain_exam(
         }
         if file.suffix.lower() in FIGURE_FORMATS:
             caption = f"{exam.name}, {name}:\n{describe_ratings(surrogate.config, checkpoint)}"
-            contents[file] = _picture(saliency, errors, numbers[name], surrogate, caption, file.suffix.lower())
+            contents[file] = _picture(
+                saliency, errors, numbers[name], surrogate, caption, file.suffix.lower(), exam.affine
+            )
         else:
             contents[file] = _as_json(exam.name, numbers, surrogate, checkpoint, reference, scheme.name, centers)
     return contents, _table(numbers) if reference is not None else ""
@@ -159,6 +163,7 @@ def _picture(
     surrogate: Surrogate,
     caption: str,
     suffix: str,
+    affine: NDArray[np.float64],
 ) -> bytes:
     unit = star_unit(surrogate.config)
     titles = {}
@@ -176,6 +181,7 @@ def _picture(
         caption=caption,
         modalities=surrogate.config.modalities,
         task=surrogate.config.task,
+        affine=affine,
     )
     content = io.BytesIO()
     figure.savefig(content, format=suffix[1:], dpi=110)

@@ -1,7 +1,8 @@
 """How a plane hangs on the wall: its orientation and window, the regions' outlines, the patient's sides.
 
-Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up in
-the others, the patient's right (in sagittal planes anterior) at the left. Needs matplotlib (``pip install
+Arrays are taken as LPS (contract C1), or turned where a task's files run otherwise (`told_axes`), and shown as
+radiologists hang them: anterior up in axial planes, superior up in the others, the patient's right (in sagittal planes
+anterior) at the left. Needs matplotlib (``pip install
 "dqe_loss[report]"``), and leaves its global state alone: no pyplot, no style.
 """
 
@@ -50,20 +51,44 @@ def hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
     return rows if view == "axial" else rows[::-1]
 
 
-def hung_plane(volume: NDArray[Any], view: str, center: Sequence[int], box: Box) -> NDArray[Any]:
-    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown."""
+def hung_plane(
+    volume: NDArray[Any], view: str, center: Sequence[int], box: Box, codes: Sequence[str] | None = None
+) -> NDArray[Any]:
+    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown; codes as of `told_axes`."""
     axis = VIEW_AXIS[view]
-    return hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
+    plane = hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
+    return upright(plane, view, codes)
 
 
-def upright(plane: NDArray[Any], view: str, codes: Sequence[str]) -> NDArray[Any]:
+def told_axes(affine: NDArray[Any] | None, task: Task) -> tuple[str, ...] | None:
+    """Where an exam's axes run to, such as ``("R", "A", "S")``; None where that is not known, and no side is named.
+
+    Files of the built-in task run LPS (contract C1): a header that says otherwise is careless more often than right.
+    Photographs have no sides.
+
+    Args:
+        affine: of the exam's files; None for an array without a file, which runs LPS.
+        task: what is shown.
+    """
+    codes: tuple[str, ...] = _HUNG
+    if affine is not None:
+        from nibabel.orientations import aff2axcodes  # not before: arrays without files do without it
+
+        codes = aff2axcodes(affine)
+    told = not task.planar and (codes == _HUNG if task == GLIOMA else can_be_turned(codes))
+    return codes if told else None
+
+
+def upright(plane: NDArray[Any], view: str, codes: Sequence[str] | None) -> NDArray[Any]:
     """A plane as `hang` gives it, turned around where its file runs against LPS, so that it hangs as all others.
 
     Args:
-        plane: (height, width).
+        plane: (height, width) or (height, width, colors).
         view: which it is.
-        codes: where the array's axes run to, such as ``("R", "A", "S")``, as nibabel's ``aff2axcodes`` says.
+        codes: where the array's axes run to, as `told_axes` says; None leaves the plane as it is.
     """
+    if codes is None:
+        return plane
     columns, rows = (axis for axis in range(3) if axis != VIEW_AXIS[view])
     against = [code != usual for code, usual in zip(codes, _HUNG, strict=True)]
     return plane[:: -1 if against[rows] else 1, :: -1 if against[columns] else 1]

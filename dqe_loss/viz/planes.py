@@ -11,7 +11,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 
 from dqe_loss.core.boxes import Box, array_box
@@ -23,7 +22,7 @@ from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
 from dqe_loss.surrogate.lowest import LowestPlanes
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, window, write_sides
+from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, told_axes, window, write_sides
 
 SHOWN = 2
 """So many of the task's pictured modalities, side by side."""
@@ -47,8 +46,8 @@ def plot_planes(
 ) -> Figure:
     """Draw the rated planes of an exam on the first pictured modalities, one row for each rated segmentation.
 
-    Arrays are taken as LPS (contract C1) and shown as radiologists hang them: anterior up in axial planes, superior up
-    in the others, the patient's right (in sagittal planes anterior) at the left. All planes have one scale.
+    Planes are shown as radiologists hang them (`dqe_loss.viz.hanging`): anterior up in axial planes, superior up in the
+    others, the patient's right (in sagittal planes anterior) at the left. All planes have one scale.
 
     Args:
         exam: the exam, with the segmentations that are rated.
@@ -83,7 +82,7 @@ def plot_planes(
     height = _HEADER + row_height * len(ratings) + _MARGIN
     figure = Figure(figsize=(width, height), facecolor="black")
     # The letters would mislead where the header says that the arrays are not what they are taken for.
-    letters = aff2axcodes(exam.affine) == ("L", "P", "S")
+    codes = told_axes(exam.affine, task)
 
     def write(x: float, from_top: float, text: str, **style: Any) -> None:
         figure.text(x / width, 1 - from_top / height, text, color="white", va="baseline", **style)
@@ -113,16 +112,17 @@ def plot_planes(
             title = f"{plane_title(view, center[axis], place, task)}: {stars[view]:.2f} {unit}"
             write(left + pair_widths[view] / 2, top + 0.35, title, size=11, ha="center")
             down = top + _TITLE + (row_height - _TITLE - panel_height) / 2 - 0.2
-            outlines = {r: hung_plane(regions[0, i].numpy(), view, center, box) for i, r in enumerate(task.regions)}
+            masks = dict(zip(task.regions, regions[0].numpy(), strict=True))
+            outlines = {name: hung_plane(mask, view, center, box, codes) for name, mask in masks.items()}
             for modality in shown:
                 bottom = 1 - (down + panel_height) / height
                 ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
-                plane = hung_plane(exam.image[task.modalities.index(modality)], view, center, box)
+                plane = hung_plane(exam.image[task.modalities.index(modality)], view, center, box, codes)
                 low, high = task.window or window(plane[plane > 0])
                 ax.imshow(plane, "gray", vmin=low, vmax=high, aspect="auto", interpolation="bilinear")
                 draw_outlines(ax, outlines, task=task)
                 ax.set_axis_off()
-                _annotate(ax, task.title(modality), view, letters)
+                _annotate(ax, task.title(modality), view, codes is not None)
                 left += panel_width + _GAP
             left += _VIEW_GAP - _GAP
     return figure

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers import make_exam, shrink, small_surrogate, tiny_surrogate
@@ -12,8 +13,9 @@ from torch import nn
 from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, take_planes
 from dqe_loss.explain.files import plan_explanations
-from dqe_loss.explain.saliency import explain_labels, reference_error, share_on_error
+from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
+from dqe_loss.task import BLOBS
 
 SIDE = SMALLEST_PLANE
 
@@ -236,3 +238,25 @@ def test_plan_of_a_lone_mask_and_of_a_lone_reference(tmp_path):
     assert plan_explanations(tmp_path / "a.png", ["one", "two"], "two") == {"one": tmp_path / "a.png"}
     with pytest.raises(ValueError, match="there is no other segmentation to explain"):
         plan_explanations(tmp_path / "a.json", ["one"], "one")
+
+
+def test_the_picture_hangs_upright_whichever_way_files_run():
+    pytest.importorskip("matplotlib")
+    from dqe_loss.explain.figure import plot_saliency
+
+    plane = torch.arange(30.0).view(1, 1, 6, 5) / 30
+    mask = torch.zeros(1, 1, 6, 5, dtype=torch.bool)
+    mask[..., 1:3, 1:3] = True
+
+    def drawn(turn, **given):
+        maps = [one.flip(-1, -2) if turn else one for one in (plane, mask, plane, plane)]
+        figure = plot_saliency(
+            {"axial": Saliency(torch.tensor([2]), torch.tensor([4.0]), *maps)}, titles={"axial": ""}, **given
+        )
+        return np.asarray(figure.axes[0].images[0].get_array()), len(figure.axes[0].texts)
+
+    lps, letters = drawn(False, task=BLOBS)
+    ras, told = drawn(True, task=BLOBS, affine=np.diag([1.0, 1.0, 1.0, 1.0]))
+    assert np.array_equal(lps, ras)
+    assert (letters, told) == (2, 2)
+    assert drawn(False, task=replace(BLOBS, name="photograph", views=("axial",)))[1] == 0

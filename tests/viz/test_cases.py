@@ -24,6 +24,7 @@ from dqe_loss.task import BLOBS, GLIOMA
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import flag_rows, render_cases
 from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases, outline_path
+from dqe_loss.viz.planes import plot_planes
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAN = np.nan
@@ -108,25 +109,50 @@ def test_planes_are_hung_as_radiologists_do():
         assert view.letters == ("A" if name == "sagittal" else "R", "A" if name == "axial" else "S")
 
 
-def test_files_of_another_task_hang_alike_whichever_way_they_run():
-    """Blobs, and the same turned around with a header that says so: the same pictures, outlines and letters."""
+def turned_blob():
+    """Blobs, and the same turned around with a header that says so."""
     exam = make_blob(3)
     labels = np.zeros_like(exam.segmentations["reference"])
     labels[10:21, 12:27, 20:25] = 1  # its center is a voxel, whichever way one counts
     exam = replace(exam, segmentations={"reference": labels})
-    [straight] = draw_cases(exam, task=BLOBS).values()
     turned = replace(
         exam,
         image=exam.image[:, ::-1, ::-1, ::-1],
-        segmentations={"reference": np.ascontiguousarray(exam.segmentations["reference"][::-1, ::-1, ::-1])},
+        segmentations={"reference": np.ascontiguousarray(labels[::-1, ::-1, ::-1])},
         affine=np.diag([1.0, 1.0, -1.0, 1.0]),
     )
+    return exam, turned
+
+
+def test_files_of_another_task_hang_alike_whichever_way_they_run():
+    """The same pictures, outlines and letters."""
+    exam, turned = turned_blob()
+    [straight] = draw_cases(exam, task=BLOBS).values()
     [found] = draw_cases(turned, task=BLOBS).values()
     for one, other in zip(straight, found, strict=True):
         assert (one.letters, one.outlines, one.strip) == (other.letters, other.outlines, other.strip)
     unknown = replace(exam, affine=np.diag([-1.0, -1.0, 1.0, 1.0])[[1, 0, 2, 3]])  # axes are exchanged
     [views] = draw_cases(unknown, task=BLOBS).values()
     assert {view.letters for view in views} == {("", "")}
+
+
+def test_figures_of_another_task_hang_alike_whichever_way_files_run():
+    stars = {"reference": dict.fromkeys((*VIEWS, "mean"), 4.0)}
+    pictures = []
+    for exam in turned_blob():
+        axes = plot_planes(exam, stars, task=BLOBS).axes
+        pictures.append(([np.asarray(ax.images[0].get_array()) for ax in axes], [len(ax.texts) for ax in axes]))
+    (straight, letters), (found, told) = pictures
+    assert letters == told == [3, 3, 3]
+    assert all(np.array_equal(one, other) for one, other in zip(straight, found, strict=True))
+
+
+def test_photographs_have_no_sides():
+    flat = replace(BLOBS, name="photograph", views=("axial",))
+    exam = turned_blob()[0]
+    assert [len(ax.texts) for ax in plot_planes(exam, {"reference": {"axial": 4.0, "mean": 4.0}}, task=flat).axes] == [
+        1
+    ]
 
 
 def test_a_header_that_is_not_lps_gets_no_letters():

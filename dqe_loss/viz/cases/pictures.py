@@ -9,7 +9,6 @@ import contourpy
 import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,7 +19,7 @@ from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import can_be_turned, gray, hung_plane, outlines_of, sides, upright, window
+from dqe_loss.viz.hanging import gray, hung_plane, outlines_of, sides, told_axes, window
 from dqe_loss.viz.planes import bounding_box
 
 QUALITY = 70
@@ -84,13 +83,10 @@ def draw_cases(
 def _draw_view(
     exam: Exam, masks: dict[str, NDArray[Any]], view: str, center: list[int], box: Box, quality: int, task: Task
 ) -> ViewPicture:
-    codes = aff2axcodes(exam.affine)
-    # Files of the built-in task run LPS (contract C1): a header that says otherwise is careless more often than right.
-    told = not task.planar and (codes == ("L", "P", "S") if task == GLIOMA else can_be_turned(codes))
+    codes = told_axes(exam.affine, task)
 
     def hung(volume: NDArray[Any]) -> NDArray[Any]:
-        plane = hung_plane(volume, view, center, box)
-        return upright(plane, view, codes) if told else plane
+        return hung_plane(volume, view, center, box, codes)
 
     places = [task.modalities.index(modality) for modality in task.pictured]
     panels = [_gray(hung(exam.image[i]), task) for i in places]
@@ -99,7 +95,7 @@ def _draw_view(
     Image.fromarray(np.hstack(panels)).save(content, "WEBP", quality=quality)
     axis = VIEW_AXIS[view]
     across, down = (size for other, size in enumerate(voxel_sizes(exam.affine).tolist()) if other != axis)
-    letters = sides(view) if told else ("", "")
+    letters = sides(view) if codes else ("", "")
     outlines = {region: outline_path(hung(masks[region])) for region in outlines_of(task)}
     return ViewPicture(view, center[axis], (width, height), (across, down), content.getvalue(), outlines, letters)
 
