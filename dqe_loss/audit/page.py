@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from dqe_loss.audit.exploitation import GUARDS, JITTERS, SHIFT, STARTS
+from dqe_loss.audit.exploitation import GUARDS, JITTERS, STARTS, shift_of
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
 from dqe_loss.task import Task
@@ -40,7 +40,7 @@ def render_page(
             "caption": _CAPTIONS[name].format(regions=task.list_titles(task.regions)),
             "tables": _TABLES[name](part["exams"], audit["unit"], task) if name in _TABLES else [],
             "pictures": [(exam, base64.b64encode(png).decode()) for (of, exam), png in pictures.items() if of == name],
-            "picture_caption": _PICTURES.get(name, "").format(scan=task.title(task.modalities[0])),
+            "picture_caption": picture_caption(name, task),
         }
         for name, part in audit["parts"].items()
     ]
@@ -56,6 +56,11 @@ def render_page(
         failed=[part["title"] for part in parts if not part["passed"]],
         phantoms=all(exam["kind"] == "phantom" for exam in audit["exams"]),
     )
+
+
+def picture_caption(part: str, task: Task) -> str:
+    """What the pictures of a part show; nothing where it has none."""
+    return _PICTURES.get(part, "").format(scan=task.title(task.modalities[0]), shift=shift_of(task))
 
 
 def _check(check: Numbers) -> dict[str, Any]:
@@ -162,6 +167,6 @@ _PICTURES = {
     "absurd": "The axial plane through the reference's center on {scan}, with each mask's stars through the "
     "reference's center and through its own.",
     "exploitation": "The axial plane through each mask's own center on {scan}, with the stars of the soft mask and its "
-    f"mean Dice in the rated planes. From the top: {', '.join(STARTS)} (shifted: by {SHIFT} voxels). Masks are cut at "
-    "0.5.",
+    f"mean Dice in the rated planes. From the top: {', '.join(STARTS)} (shifted: by {{shift}} voxels). Masks are cut "
+    "at 0.5.",
 }

@@ -109,7 +109,7 @@ def presented_scans(
     if channels != sorted(channels):
         scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
     scaled = scale_planes(scans, config.normalization, *config.percentiles, config.task.window)
-    return pad_planes(scaled, config.field_of_view)
+    return pad_planes(scaled, config.field_of_view, task=config.task)
 
 
 def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: str) -> Tensor:
@@ -117,7 +117,7 @@ def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: 
     regions = interpolate_planes(lambda index: mask.take(index, view), positions, mask.shape[2 + VIEW_AXIS[view]])
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
     # pads with would hand the whole padding's gradient to one voxel of each row.
-    return pad_planes(regions, config.field_of_view, 0.0 if positions.is_floating_point() else None)
+    return pad_planes(regions, config.field_of_view, 0.0 if positions.is_floating_point() else None, config.task)
 
 
 def join_planes(config: PlaneFormat, scans: Tensor, regions: Tensor) -> Tensor:

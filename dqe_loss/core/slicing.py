@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.dtypes import as_signed
-from dqe_loss.task import GLIOMA
+from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
 
 VIEW_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -98,7 +98,12 @@ def extract_planes(volume: Tensor, positions: Tensor, view: str) -> Tensor:
     return interpolate_planes(lambda index: take_planes(volume, index, view), positions, depth)
 
 
-def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, value: float | None = None) -> Tensor:
+def pad_planes(
+    planes: Tensor,
+    size: tuple[int, int] = GLIOMA.field_of_view,
+    value: float | None = None,
+    task: Task | None = None,
+) -> Tensor:
     """Pad planes on all sides to the surrogate's field of view, centered.
 
     Args:
@@ -106,6 +111,7 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, val
         size: height and width to reach.
         value: what to pad with; None takes, axis by axis, the minimum of the row or column that is prolonged, which
             is what upstream does (``numpy.pad``'s mode "minimum").
+        task: whose usual grid an error tells.
 
     Returns:
         Planes ``(..., *size)``.
@@ -116,8 +122,7 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, val
     if planes.shape[-2] > size[0] or planes.shape[-1] > size[1]:
         raise ValueError(
             f"a plane of {planes.shape[-2]}x{planes.shape[-1]} voxels exceeds the surrogate's field of view of "
-            f"{size[0]}x{size[1]}; crop or resample the volume to that of the exams it was trained on (BraTS: "
-            "240x240x155 at 1 mm)"
+            f"{size[0]}x{size[1]}; crop or resample the volume to that of the exams it was trained on{_usual(task)}"
         )
     planes = as_signed(planes)
     for dim, wanted in zip((-2, -1), size, strict=True):
@@ -133,3 +138,11 @@ def pad_planes(planes: Tensor, size: tuple[int, int] = GLIOMA.field_of_view, val
         ]
         planes = torch.cat((sides[0], planes, sides[1]), dim)
     return planes
+
+
+def _usual(task: Task | None) -> str:
+    """The grid and the voxels of a task's exams in brackets, as far as they are known."""
+    if task is None or task.grid is None:
+        return ""
+    millimeters = "x".join(dict.fromkeys(f"{mm:g}" for mm in task.spacing))
+    return f" ({task.source or task.name}: {'x'.join(map(str, task.grid))} at {millimeters} mm)"

@@ -49,7 +49,7 @@ class CurateArguments:
         start: First threshold that is tried with --labels. Default: by the stars of exams without a label.
         stars: Stars that decide: mean of the views, lowest of them, or one view.
         per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
-        margin: Stars below the threshold that count as near it.
+        margin: How far below the threshold counts as near it, as a share of a step of the scale (a star from 1 to 6).
         drop_below: Drop what has fewer stars, without a review.
         accept_warnings: Keep segmentations with these warnings, too; without a name, with any. Names are those in
             brackets in the table's column warnings.

@@ -22,9 +22,11 @@ from dqe_loss.curate.labeled_sample import Labels, draw_judged, read_labels
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.task import GLIOMA, Task
+from dqe_loss.tasks.scale import step_of
 
 STEP = 0.1
-"""Stars between thresholds where `CurationSettings.start` begins their sequence."""
+"""Between thresholds where `CurationSettings.start` begins their sequence, as a share of a step of the scale (a star
+from 1 to 6)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curat
     candidates = find_candidates(table, stars, settings.per_exam, settings.accept_warnings)
     centers = _centers(table, settings) if settings.budget is not None else None
     rule = Rule(
-        margin=settings.margin,
+        margin=settings.margin * step_of(task.stars),
         drop_below=-np.inf if settings.drop_below is None else settings.drop_below,
         per_exam=settings.per_exam,
         accept_warnings=settings.accept_warnings,
@@ -118,7 +120,7 @@ def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curat
     calibration, unacceptable = None, set()
     if settings.labels:
         labels = read_labels(settings.labels, table, settings.quality, settings.acceptable_from)
-        calibration = calibrate(table, stars, candidates, labels, settings)
+        calibration = calibrate(table, stars, candidates, labels, settings, task)
         rule = replace(rule, threshold=calibration.chosen.threshold if calibration.chosen else np.inf)
         bad = table.loc[labels.table.index[labels.table["unacceptable"]]]
         unacceptable = set(zip(bad["exam"], bad["segmentation"], strict=True))
@@ -137,7 +139,12 @@ def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curat
 
 
 def calibrate(
-    table: pd.DataFrame, stars: pd.Series, candidates: pd.Series, labels: Labels, settings: CurationSettings
+    table: pd.DataFrame,
+    stars: pd.Series,
+    candidates: pd.Series,
+    labels: Labels,
+    settings: CurationSettings,
+    task: Task = GLIOMA,
 ) -> Calibration:
     """Choose the laxest threshold whose kept masks can be shown to have no more than the error rate.
 
@@ -147,6 +154,7 @@ def calibrate(
         candidates: which rows a threshold may keep.
         labels: the judged rows.
         settings: error rate, confidence, and how exams are judged.
+        task: what was rated.
 
     Returns:
         The tests, whether one passed or not.
@@ -170,8 +178,9 @@ def calibrate(
         others &= candidates | ~candidates.groupby(table["exam"]).transform("any") & ~table["exam"].duplicated()
     if settings.start is not None:
         lowest = float(stars.min())
-        steps = max(1, int((settings.start - lowest) / STEP) + 2)
-        thresholds = [round(settings.start - STEP * i, 6) for i in range(steps)]
+        step = STEP * step_of(task.stars)
+        steps = max(1, int((settings.start - lowest) / step) + 2)
+        thresholds = [round(settings.start - step * i, 6) for i in range(steps)]
     else:
         thresholds = order_thresholds(offered[others], len(judged), settings.error_rate, settings.confidence)
     if not thresholds:

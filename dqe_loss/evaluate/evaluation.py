@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -191,12 +191,17 @@ def draw_figures(
     evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None, task: Task = GLIOMA
 ) -> dict[str, Figure]:
     """All figures that there is data for, by the names of `FIGURES`."""
-    predicted_label = f"predicted rating ({evaluation['unit']}, mean of {len(task.views)} views)"
+    predicted_label = (
+        f"predicted rating ({evaluation['unit']}, mean of {len(task.views)} views)"
+        if len(task.views) > 1
+        else f"predicted rating ({evaluation['unit']})"
+    )
     figures = {}
     if rated is not None:
         kind, unit = evaluation["ratings"]["kind"], evaluation["ratings"]["unit"]
         stars = rated["stars_mean"]
-        labels = {"predicted_label": predicted_label, "rated_label": f"{kind} rating ({unit})"}
+        labels: dict[str, Any] = {"predicted_label": predicted_label, "rated_label": f"{kind} rating ({unit})"}
+        labels["scale"] = task.stars
         title = f"Predicted and {kind} ratings"
         figures[FIGURES[0]] = draw.plot_predicted_against_rated(stars, rated["rated_mean"], title=title, **labels)
         figures[FIGURES[1]] = draw.plot_bland_altman(stars, rated["rated_mean"], title=title, **labels)
@@ -210,6 +215,7 @@ def draw_figures(
             stars_label=predicted_label,
             overlap_label=f"Dice with the reference (mean of {', '.join(task.regions)})",
             title=f"Predicted {evaluation['unit']} and overlap",
+            scale=task.stars,
         )
         figures[FIGURES[4]] = draw.plot_risk_coverage(
             (1 - referenced["dice_mean"]).clip(lower=0),

@@ -9,7 +9,7 @@ from dqe_loss.evaluate.predictions import overlaps_of
 from dqe_loss.metrics.agreement import MINIMUM_EXAMS
 from dqe_loss.task import Task
 from dqe_loss.tasks.reading import task_from_dict
-from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
+from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, count_text, fill_template, format_number
 
 
 def column_name(column: str) -> str:
@@ -45,6 +45,7 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         HTML that needs no other file.
     """
     ratings, references = evaluation["ratings"], evaluation["references"]
+    several = len(_task(evaluation).views) > 1
     return fill_template(
         "report.html.jinja",
         name=PurePath(evaluation["checkpoint"]).name,
@@ -60,6 +61,9 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         surrogate_text=SURROGATE_TEXT[evaluation["kind_of_ratings"]],
         ratings_text=_RATINGS[ratings["kind"]] if ratings else "",
         figures={name: base64.b64encode(svg).decode() for name, svg in figures.items()},
+        of_views=f" (mean of the {count_text(len(_task(evaluation).views), 'view')})" if several else "",
+        planes=count_text(len(_task(evaluation).views), "plane"),
+        regions=count_text(len(_task(evaluation).regions), "region"),
     )
 
 

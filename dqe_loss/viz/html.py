@@ -38,6 +38,12 @@ class Table:
     strong: set[int] = field(default_factory=set)
 
 
+def count_text(count: int, noun: str) -> str:
+    """A number of things in words: one region, three regions, 12 regions."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return f"{words[count] if count < len(words) else count} {noun}{'' if count == 1 else 's'}"
+
+
 def fill_template(template: str, **values: Any) -> str:
     """Fill one of the page templates in ``viz/templates``; a value that it names and does not get is an error."""
     environment = Environment(

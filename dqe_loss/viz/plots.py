@@ -35,7 +35,9 @@ VIEW_STYLE: dict[str, dict[str, Any]] = {
     "mean": {"color": BLUE, "linewidth": 2.4},
 }
 
-_SCALE = (1.0, 6.0)
+Scale = tuple[float, float]
+SCALE: Scale = (1.0, 6.0)
+"""Lowest and highest stars where no others are said."""
 _MANY = 3000  # points beyond which they are drawn as pixels in an SVG
 _DPI = 150
 _GRAY = "0.45"
@@ -44,7 +46,13 @@ Array = NDArray[np.float64]
 
 
 def plot_predicted_against_rated(
-    predicted: ArrayLike, rated: ArrayLike, *, predicted_label: str, rated_label: str, title: str = ""
+    predicted: ArrayLike,
+    rated: ArrayLike,
+    *,
+    predicted_label: str,
+    rated_label: str,
+    title: str = "",
+    scale: Scale = SCALE,
 ) -> Figure:
     """Figure 2: predicted against mean given rating, with the linear fit and Pearson's r.
 
@@ -54,13 +62,14 @@ def plot_predicted_against_rated(
         predicted_label: what the predictions are, with their unit.
         rated_label: what a rating is, with its unit, such as ``"human rating (stars)"``.
         title: a line above.
+        scale: lowest and highest stars.
 
     Returns:
         The figure.
     """
     x, y = _floats(rated), _floats(predicted)
     figure, (axes,) = _new_figure(5.6, 5.8, title)
-    limits = _limits(x, y)
+    limits = _limits(scale, x, y)
     axes.plot(limits, limits, color=_GRAY, linestyle="--", linewidth=1, label="equal")
     _scatter(axes, x, y, BLUE)
     _draw_fit(axes, x, y)
@@ -71,7 +80,13 @@ def plot_predicted_against_rated(
 
 
 def plot_bland_altman(
-    predicted: ArrayLike, rated: ArrayLike, *, predicted_label: str, rated_label: str, title: str = ""
+    predicted: ArrayLike,
+    rated: ArrayLike,
+    *,
+    predicted_label: str,
+    rated_label: str,
+    title: str = "",
+    scale: Scale = SCALE,
 ) -> Figure:
     """Figure 3: Bland and Altman's plot, the difference of prediction and rating against their mean.
 
@@ -83,6 +98,7 @@ def plot_bland_altman(
         predicted_label: what the predictions are, with their unit.
         rated_label: what a rating is, with its unit, such as ``"human rating (stars)"``.
         title: a line above.
+        scale: lowest and highest stars.
 
     Returns:
         The figure.
@@ -100,8 +116,8 @@ def plot_bland_altman(
         label = f"limits of agreement {_number(low)} to {_number(high)}"
         axes.axhline(low, color=ORANGE, linewidth=1.8, linestyle="-.", label=label)
         axes.axhline(high, color=ORANGE, linewidth=1.8, linestyle="-.")
-    reach = 1.25 * max(1.0, float(np.abs(difference).max(initial=0)))
-    axes.set(ylim=(-reach, reach), xlim=_limits((x + y) / 2))
+    reach = 1.25 * max((scale[1] - scale[0]) / 5, float(np.abs(difference).max(initial=0)))
+    axes.set(ylim=(-reach, reach), xlim=_limits(scale, (x + y) / 2))
     _label(axes, "mean of the two", f"{predicted_label} −\nmean {rated_label}")
     _legend_above(axes, 2)
     return figure
@@ -116,6 +132,7 @@ def plot_against_range(
     predicted_label: str,
     rated_label: str,
     title: str = "",
+    scale: Scale = SCALE,
 ) -> Figure:
     """Figure 4: predictions against the lowest, the mean and the highest given rating of each segmentation.
 
@@ -127,6 +144,7 @@ def plot_against_range(
         predicted_label: what the predictions are, with their unit.
         rated_label: what a rating is, with its unit.
         title: a line above.
+        scale: lowest and highest stars.
 
     Returns:
         The figure, three panels.
@@ -134,7 +152,7 @@ def plot_against_range(
     y = _floats(predicted)
     panels = {"lowest": _floats(lowest), "mean": _floats(mean), "highest": _floats(highest)}
     figure, all_axes = _new_figure(11.4, 4.8, title, columns=3)
-    limits = _limits(y, *panels.values())
+    limits = _limits(scale, y, *panels.values())
     for axes, color, (name, x) in zip(all_axes, (ORANGE, BLUE, GREEN), panels.items(), strict=True):
         axes.plot(limits, limits, color=_GRAY, linestyle="--", linewidth=1)
         _scatter(axes, x, y, color)
@@ -146,7 +164,14 @@ def plot_against_range(
 
 
 def plot_stars_against_overlap(
-    stars: ArrayLike, overlap: ArrayLike, exams: Sequence[str], *, stars_label: str, overlap_label: str, title: str = ""
+    stars: ArrayLike,
+    overlap: ArrayLike,
+    exams: Sequence[str],
+    *,
+    stars_label: str,
+    overlap_label: str,
+    title: str = "",
+    scale: Scale = SCALE,
 ) -> Figure:
     """Figure 5: mean predicted rating against overlap with the reference, with the linear fit and Pearson's r.
 
@@ -157,6 +182,7 @@ def plot_stars_against_overlap(
         stars_label: what the predictions are, with their unit.
         overlap_label: what the overlap is.
         title: a line above.
+        scale: lowest and highest stars.
 
     Returns:
         The figure.
@@ -175,7 +201,7 @@ def plot_stars_against_overlap(
     else:
         _scatter(axes, x, y, BLUE)
     _draw_fit(axes, x, y, "all: " if apart else "")
-    axes.set(xlim=(-0.03, 1.03), ylim=_limits(y))
+    axes.set(xlim=(-0.03, 1.03), ylim=_limits(scale, y))
     _label(axes, overlap_label, stars_label)
     _legend_above(axes, 2)
     return figure
@@ -289,10 +315,11 @@ def _legend_above(axes: Axes, columns: int) -> None:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=9.5)
 
 
-def _limits(*values: Array) -> tuple[float, float]:
+def _limits(scale: Scale, *values: Array) -> tuple[float, float]:
     """The scale of the stars, and what lies outside it; a surrogate's ratings can."""
-    together = np.concatenate([*values, _SCALE])
-    return float(together.min()) - 0.2, float(together.max()) + 0.2
+    together = np.concatenate([*values, scale])
+    margin = 0.04 * (scale[1] - scale[0])
+    return float(together.min()) - margin, float(together.max()) + margin
 
 
 def _floats(values: ArrayLike) -> Array:

@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from dqe_loss.audit.exploitation import SHIFT, shift_of
+from dqe_loss.audit.page import picture_caption
 from dqe_loss.audit.pictures import draw_panels
 from dqe_loss.audit.stars_and_dice import Panel
-from dqe_loss.task import BLOBS
+from dqe_loss.task import BLOBS, GLIOMA
 
 
 def shown(panel):
@@ -29,3 +31,10 @@ def test_a_window_says_what_is_black_and_white():
     scan = np.array([[-1000.0, 0.0, 240.0, 3000.0]], np.float32).T
     panel = Panel("", "", scan, np.zeros((1, 4, 1), bool), replace(BLOBS, name="organ", window=(-160.0, 240.0)))
     assert shown(panel)[..., 0].ravel().tolist() == pytest.approx([0, 0.4, 1, 1])
+
+
+def test_captions_say_how_far_the_masks_of_their_task_are_moved():
+    assert (shift_of(GLIOMA), shift_of(BLOBS)) == (SHIFT, 5)
+    assert "(shifted: by 5 voxels)" in picture_caption("exploitation", BLOBS)
+    assert "(shifted: by 15 voxels)" in picture_caption("exploitation", GLIOMA)
+    assert picture_caption("ladders", BLOBS) == ""

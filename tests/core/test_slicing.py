@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from dqe_loss import VIEWS, extract_planes, hard_center_of_mass, pad_planes, regions_from_labels, soft_center_of_mass
+from dqe_loss.task import BLOBS, GLIOMA
 
 SHAPE = (14, 12, 10)
 MIDDLE = torch.tensor([[6.5, 5.5, 4.5]])
@@ -171,3 +174,14 @@ def test_a_plane_larger_than_the_field_of_view_is_refused():
 def test_hard_and_soft_centers_agree_on_a_label_map():
     regions = regions_from_labels(torch.from_numpy(make_labels())[None, None])
     assert soft_center_of_mass(regions).floor().long().tolist() == hard_center_of_mass(regions).tolist()
+
+
+def test_too_large_a_plane_is_told_with_the_grid_of_its_task():
+    plane = torch.zeros(1, 300, 300)
+    for task, told in (
+        (GLIOMA, r" \(BraTS: 240x240x155 at 1 mm\)$"),
+        (BLOBS, r" \(this package: 48x48x48 at 1 mm\)$"),
+        (replace(BLOBS, name="x", grid=None), "trained on$"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            pad_planes(plane, task=task)

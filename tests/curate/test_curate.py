@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,12 @@ from page import Page
 from rated_table import rated_table, write_exams
 
 from dqe_loss.curate import command as curate
+from dqe_loss.curate.curation import CurationSettings
+from dqe_loss.curate.curation import curate as curate_table
 from dqe_loss.curate.decide import Rule, decide, deciding_stars, find_candidates, find_centers, quantile_threshold
 from dqe_loss.curate.labeled_sample import draw_judged, read_labels
 from dqe_loss.data.tables.rated import read_rated, write_rated
+from dqe_loss.task import GLIOMA
 
 FILES = {"kept.csv", "review.csv", "dropped.csv", "curation.json", "index.html"}
 NAN = np.nan
@@ -217,6 +221,28 @@ def test_a_table_of_errors_alone(run, tmp_path):
         "dqe curate: error: no segmentation has stars and no warning to review; look at the table, or give "
         "--accept-warnings\n",
     )
+
+
+def stored(table, tmp_path):
+    write_rated(table.assign(**{c: [str(tmp_path / p) for p in table[c]] for c in PATHS}), tmp_path / "stars.csv")
+    return tmp_path / "stars.csv"
+
+
+SMALL = replace(GLIOMA, stars=(0.0, 1.0))
+
+
+def test_what_is_near_a_threshold_goes_by_the_scale(tmp_path):
+    for stars, threshold, task in (([4.0, 3.8, 3.7], 4.0, GLIOMA), ([0.6, 0.56, 0.54], 0.6, SMALL)):
+        found = curate_table(stored(rated_table(stars), tmp_path), CurationSettings(threshold=threshold), task)
+        assert found.table["reason"].tolist() == ["", "near the threshold", "low"]
+
+
+def test_thresholds_go_down_by_the_scale(tmp_path):
+    path = stored(labeled(tmp_path), tmp_path)
+    settings = CurationSettings(labels=tmp_path / "labels.csv", start=4.0)
+    for task, step in ((GLIOMA, 0.1), (SMALL, 0.02)):
+        first, second, *_ = curate_table(path, settings, task).calibration.trials
+        assert first.threshold - second.threshold == pytest.approx(step)
 
 
 def labeled(tmp_path, count=60, failures=0, unlabeled=100):

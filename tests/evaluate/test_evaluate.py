@@ -19,9 +19,13 @@ from dqe_loss import MODALITIES, VIEWS, save_surrogate
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
+from dqe_loss.evaluate.evaluation import draw_figures
 from dqe_loss.evaluate.predictions import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
+from dqe_loss.evaluate.report import render_report
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
 from dqe_loss.rate.rate_exam import rate_exam
+from dqe_loss.task import BLOBS
+from dqe_loss.tasks.reading import task_to_dict
 from dqe_loss.viz import plots as draw
 from dqe_loss.viz.html import format_number
 
@@ -464,6 +468,35 @@ def test_figures_say_the_numbers():
     assert {"a (2), r = −1.00", "b (2), r = −1.00"} < set(texts(two))
     risk = texts(PLOTS["risk"](np.array([3.0, 2, 1]), np.array([0.0, 3, 6])))
     assert {"mean of views: AURC 0.250", "best order: 0.250", "by chance: 0.500"} < set(risk)
+
+
+def test_the_page_of_another_task_speaks_of_its_regions_and_views(whole):
+    of_glioma = (whole[0] / "index.html").read_text()
+    told = (
+        "volumes of the three regions",
+        "Kofler et al. 2022 (arXiv",
+        "(mean of the three views)",
+        "three planes of it",
+    )
+    assert [text for text in told if text not in of_glioma] == []
+    task = replace(BLOBS, name="flat", views=("axial",), stars=(0.0, 1.0))
+    content = read(whole[0]) | {"references": None}
+    content["config"]["task"] = task_to_dict(task)
+    page = render_report(content, {"figure_2_predicted_vs_rated": b""})
+    assert [text for text in (*told, "three", "coronal and sagittal") if text in page.partition("<body>")[2]] == []
+    assert "a linear model of the volume of the region" in page
+    assert "The prediction for the axial plane" in page
+
+
+def test_axes_are_those_of_the_scale():
+    rated = pd.DataFrame({f"rated_{name}": [0.2, 0.4, 0.9] for name in ("lowest", "mean", "highest")})
+    rated["stars_mean"] = [0.25, 0.35, 0.8]
+    evaluation = {"unit": "stars", "ratings": {"kind": "human", "unit": "stars"}}
+    figures = draw_figures(evaluation, rated, None, replace(BLOBS, stars=(0.0, 1.0)))
+    scatter, bland_altman, _ = (figures[name].axes[0] for name in RATED_FIGURES)
+    assert (scatter.get_xlim(), scatter.get_ylim()) == ((-0.04, 1.04), (-0.04, 1.04))
+    assert bland_altman.get_ylim() == (-0.25, 0.25)
+    assert PLOTS["figure 2"](np.array([2.0]), np.array([3.0])).axes[0].get_xlim() == (0.8, 6.2)
 
 
 def test_numbers_have_a_real_minus_and_a_dash_for_nothing():

@@ -207,6 +207,19 @@ def test_names_cannot_break_out_of_the_page():
     assert data["rows"][0][0] == evil
 
 
+def test_the_page_says_the_scale_the_views_and_the_window_of_its_task():
+    text = " ".join(render_cases(rated_table([4.0]), {}, title="x").split())
+    assert "mean of the three views" in text
+    assert "scale of 1 (worst) to 6 (best)" in text
+    assert "Black and white are percentiles of each plane." in text
+    other = replace(GLIOMA, name="other", stars=(0.0, 1.0), window=(-160.0, 240.0), views=("axial",))
+    text = " ".join(render_cases(rated_table([0.5]), {}, title="x", task=other).split())
+    assert "scale of 0 (worst) to 1 (best)" in text
+    assert "Black and white are -160 and 240, the task's window." in text
+    assert "three views" not in text
+    assert "radiologists" not in text  # a photograph
+
+
 def test_the_page_without_decisions():
     page = Page(render_cases(rated_table([4.0, NAN]), {}, title="Stars of a table"))
     assert "decision" not in " ".join(page.words[page.words.index("Cases") :]).split("script")[0]

@@ -18,7 +18,7 @@ from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.viz.cases.pictures import ViewPicture
 from dqe_loss.viz.hanging import outlines_of
-from dqe_loss.viz.html import SURROGATE_TEXT, Table, fill_template, format_number
+from dqe_loss.viz.html import SURROGATE_TEXT, Table, count_text, fill_template, format_number
 
 Key = tuple[str, str]
 """Exam and segmentation."""
@@ -99,6 +99,9 @@ def render_cases(
         checkpoint=f"{table['checkpoint'].iloc[0]} ({table['checkpoint_sha256'].iloc[0]})",
         centers=centers,
         places_text=_places_text(centers, task),
+        task=task,
+        scale=f"{task.stars[0]:g} (worst) to {task.stars[1]:g} (best)",
+        of_views=f", mean of the {count_text(len(task.views), 'view')}" if len(task.views) > 1 else "",
     )
 
 
