@@ -83,8 +83,8 @@ class Task:
         source: data set whose grid that is, in words.
         window: intensities that become 0 and 1, such as (-160, 240) for CT; None scales each image by itself.
         stars: lowest and highest rating of the scale.
-        lesion: whether it may lie anywhere and more than once: hardening then turns planes, mirrors them, and puts what
-            is segmented into other places, which would be false of an organ.
+        lesion: whether it may lie anywhere and more than once: training then mirrors planes, and hardening turns
+            them, too, and puts what is segmented into other places. All of it would be false of an organ.
         error_size: size of simulated errors, as a factor of those for a tumor of some 50 mm.
         smallest_crop: smallest side in voxels of a crop whose padded planes are rated; 0 for any.
         largest_share: largest segmentation, as a share of the image's voxels other than 0, that is no warning.
