@@ -138,7 +138,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     if all(path.is_file() for path in (*paths, part)):
         return ()
     task, scheme = settings.task, settings.scheme
-    loaded = read_exam(exam.paths, label_scheme=scheme)
+    loaded = read_exam(exam.paths, label_scheme=scheme, task=task)
     (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
     reference = as_canonical(stored, scheme)
     if not reference.any():

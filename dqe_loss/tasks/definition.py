@@ -87,7 +87,7 @@ class Task:
             them, too, and puts what is segmented into other places. All of it would be false of an organ.
         error_size: size of simulated errors, as a factor of those for a tumor of some 50 mm.
         smallest_crop: smallest side in voxels of a crop whose padded planes are rated; 0 for any.
-        largest_share: largest segmentation, as a share of the image's voxels other than 0, that is no warning.
+        largest_share: largest segmentation, as a share of the image's head, that is no warning.
         bright: modality that is bright where to look: planes can go through its brightest place; empty for none.
         contrast: a modality with contrast agent, and the one that is the same without; empty for none.
         shown: modalities in pictures, in this order; all if empty.

@@ -101,7 +101,9 @@ class PlaneCache:
             OSError: if the folder cannot be written.
         """
         segmentations = tuple(paths.segmentations[0] for paths in exams)
-        exam = read_exam(replace(exams[0], segmentations=segmentations), label_scheme=self.scheme)
+        exam = read_exam(
+            replace(exams[0], segmentations=segmentations), label_scheme=self.scheme, task=self.config.task
+        )
         image = torch.from_numpy(exam.image)[None]
         entries = []
         for single, (name, labels) in zip(exams, exam.segmentations.items(), strict=True):
