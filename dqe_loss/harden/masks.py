@@ -211,6 +211,6 @@ def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> Tensor:
 def as_labels(regions: Tensor, task: Task) -> Tensor:
     """Regions that may overlap in any way as labels, inner ones over outer ones."""
     labels = torch.zeros(regions.shape[1:], dtype=torch.uint8)
-    for name, label in task.painting:
-        labels[regions[task.regions.index(name)] > 0.5] = label
+    for names, label in task.layers:
+        labels[(regions[[task.regions.index(name) for name in names]] > 0.5).all(0)] = label
     return labels

@@ -206,14 +206,39 @@ class Task:
     @property
     def painting(self) -> tuple[tuple[str, int], ...]:
         """Regions from the largest to the smallest, and the canonical label that each is painted with."""
-        ordered = sorted(self.regions, key=lambda region: -len(self.parts[region]))
         painted = []
-        for name in ordered:
-            inner = {t for r in self.regions if set(self.parts[r]) < set(self.parts[name]) for t in self.parts[r]}
-            own = [tissue for tissue in self.tissues if tissue in self.parts[name] and tissue not in inner]
-            tissue = own[0] if own else self.parts[name][0]
-            painted.append((name, 1 + self.tissues.index(tissue)))
+        for name in sorted(self.regions, key=lambda region: -len(self.parts[region])):
+            own = [tissue for tissue in self.tissues if self.regions_of(tissue) == self._around(name)]
+            painted.append((name, 1 + self.tissues.index(own[0] if own else self.parts[name][0])))
         return tuple(painted)
+
+    @property
+    def layers(self) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """What makes canonical labels of regions, in order: regions, and the label of where all of them are.
+
+        These are the regions of `painting`, and where regions overlap in part, what they have in common: of regions
+        ``a and b`` and ``b and c``, the tissue ``b``. Nested regions have nothing to add. Of tissues that are in the
+        same regions, the first stands for all.
+        """
+        layers: list[tuple[tuple[str, ...], int]] = [((name,), label) for name, label in self.painting]
+        told = {self._around(name) for name in self.regions}
+        for label, tissue in enumerate(self.tissues, 1):
+            if (regions := self.regions_of(tissue)) not in told:
+                told.add(regions)
+                layers.append((regions, label))
+
+        def size(layer: tuple[tuple[str, ...], int]) -> int:
+            return len(set.intersection(*(set(self.parts[name]) for name in layer[0])))
+
+        return tuple(sorted(layers, key=size, reverse=True))
+
+    def regions_of(self, tissue: str) -> tuple[str, ...]:
+        """The regions that a tissue is part of."""
+        return tuple(name for name in self.regions if tissue in self.parts[name])
+
+    def _around(self, region: str) -> tuple[str, ...]:
+        """A region and those that hold it."""
+        return tuple(name for name in self.regions if set(self.parts[name]) >= set(self.parts[region]))
 
     @property
     def planar(self) -> bool:

@@ -211,8 +211,9 @@ def painted_regions(labels: Labels, task: Task) -> list[Mask]:
 def from_painted_regions(regions: Sequence[Mask], task: Task) -> Labels:
     """The inverse of `painted_regions`."""
     labels = np.zeros(regions[0].shape, np.uint8)
-    for region, (_, label) in zip(regions, task.painting, strict=True):
-        labels[region] = label
+    named = {name: region for region, (name, _) in zip(regions, task.painting, strict=True)}
+    for names, label in task.layers:
+        labels[np.logical_and.reduce([named[name] for name in names])] = label
     return labels
 
 
