@@ -79,7 +79,7 @@ def conclude(rows: Sequence[Row], arms: Sequence[str], synthetic: bool, unseen: 
         each = ", ".join(f"{value:+.3f}" for value in apart)
         told.append(f"'{arm}' is above '{arms[0]}' in {(apart > 0).sum()} of {len(apart)} seeds (mean Dice {each}).")
     what = "synthetic exams, which are much alike" if synthetic else "these exams"
-    seen = "" if synthetic or unseen else " The networks were trained on the exams that they are tested on."
+    seen = "" if synthetic or unseen else " Exams were tested that the networks were trained on."
     told.append(f"That is so on {what}; it says little of others.{seen} The study: docs/results/benefit.md")
     return "\n".join(told)
 

@@ -181,7 +181,7 @@ def run_seed(
     for name, arm in arms.items():
         networks[name] = copy.deepcopy(network)
         resumed = torch.optim.Adam(networks[name].parameters())
-        resumed.load_state_dict(optimizer.state_dict())
+        resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else all arms share its tensors
         told[name] = train(networks[name], resumed, arm, parts, arguments.steps, f"seed {seed}, {name}", True)
     return networks, [{"run": run, "seed": seed, **entry} for run, entries in told.items() for entry in entries]
 
@@ -216,8 +216,14 @@ def run_example(arguments: TrainSegmentationOptions) -> None:
         arguments.out / "results.json": as_json(content, rows, history),
     })  # fmt: skip
     print(format_results(rows, unit))
-    print("\n" + conclude(rows, list(arms), synthetic=not arguments.exam, unseen=bool(arguments.test)))
+    print("\n" + conclude(rows, list(arms), synthetic=not arguments.exam, unseen=is_unseen(arguments)))
     print(f"{seconds:.0f} s. Written to {arguments.out}: results.json, curves.png, planes.png")
+
+
+def is_unseen(arguments: TrainSegmentationOptions) -> bool:
+    """Whether no exam is tested that was trained on."""
+    trained = {folder.resolve() for folder in (*arguments.exam, *arguments.unlabelled)}
+    return bool(arguments.test) and trained.isdisjoint(folder.resolve() for folder in arguments.test)
 
 
 def exams_of(arguments: TrainSegmentationOptions, surrogate: Surrogate, device: str) -> Parts:
@@ -228,6 +234,8 @@ def exams_of(arguments: TrainSegmentationOptions, surrogate: Surrogate, device: 
         return make_phantoms(device)
     if surrogate.config.refiner is not None and not arguments.unlabelled:
         raise ValueError("--exam: which exams have no reference? Name them by --unlabelled FOLDER ...")
+    if surrogate.config.refiner is None and arguments.unlabelled:
+        raise ValueError("--unlabelled: this checkpoint has no refiner, and cannot be trusted without a target")
     test = arguments.test or arguments.exam
     return read_parts(arguments.exam, arguments.unlabelled, test, arguments.reference, arguments.label_scheme, device)
 

@@ -71,18 +71,17 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
     rows = []
     for setting, labelled, arm in NETWORKS:
         surrogate = load_surrogate(loss_checkpoint(setting, study.exams, study.parts, study.work))
+        files = [study.work / "runs" / f"{setting}-{labelled}-{arm}-{seed}.pt" for seed in SEEDS]
+        if not all(file.is_file() for file in files):
+            continue
         seen = []
-        for seed in SEEDS:
-            file = study.work / "runs" / f"{setting}-{labelled}-{arm}-{seed}.pt"
-            if not file.is_file():
-                continue
-            network = new_network(seed)
+        for file in files:
+            network = new_network(0)
             network.load_state_dict(torch.load(file))
             network.eval()
             seen += [look(exam, network, surrogate) for exam in of_persons(study.exams, study.parts[setting].test)]
-        if seen:
-            means = {key: sum(row[key] for row in seen) / len(seen) for key in seen[0]}
-            rows.append({"setting": setting, "labelled": labelled, "arm": arm} | means)
+        means = {key: sum(row[key] for row in seen) / len(seen) for key in seen[0]}
+        rows.append({"setting": setting, "labelled": labelled, "arm": arm} | means)
     return rows
 
 

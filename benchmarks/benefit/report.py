@@ -8,7 +8,7 @@ from typing import Any
 from _report import machine
 from _results import markdown_table, write_json
 from analysis import MEASURES, closed, difference, table_of, values_of
-from design import ARMS, PLAN, PRIMARY, SECOND, planned
+from design import ARMS, PLAN, PRIMARY, SECOND, SEEDS, planned
 
 
 def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) -> str:
@@ -19,14 +19,14 @@ def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) ->
         difference(table, setting, labelled, *pair, "dice")
         for (setting, labelled), arms_there in PLAN.items()
         for pair in combinations(arms_there, 2)
-        if share_a_seed(table, setting, labelled, *pair)
+        if all(has(table, setting, labelled, arm) for arm in pair)
     ]
     shown = [row for row in arms if row]
     named = [PRIMARY, *SECOND]
     readouts = [
         difference(table, setting, labelled, one, other, measure)
         for setting, labelled, one, other in named
-        if share_a_seed(table, setting, labelled, one, other)
+        if has(table, setting, labelled, one) and has(table, setting, labelled, other)
         for measure in MEASURES
     ]
     result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
@@ -40,26 +40,20 @@ def finished_runs(work: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in files if file.is_file()]
 
 
-def share_a_seed(table: Any, setting: str, labelled: int, one: str, other: str) -> bool:
-    """Whether two arms can be compared."""
-    seeds = [values_of(table, setting, labelled, arm, "dice").index for arm in (one, other)]
-    return not seeds[0].intersection(seeds[1]).empty
-
-
 def has(table: Any, setting: str, labelled: int, arm: str) -> bool:
-    """Whether an arm has run at all."""
-    return bool(len(values_of(table, setting, labelled, arm, "dice")))
+    """Whether all seeds of an arm have run: means over some of them cannot be compared."""
+    return len(values_of(table, setting, labelled, arm, "dice")) == len(SEEDS)
 
 
 def arm_row(table: Any, setting: str, labelled: int, arm: str) -> dict[str, Any]:
-    """Means of an arm over seeds and persons; empty if it has not run."""
+    """Means of an arm over seeds and persons; empty if it has not run with all seeds."""
     if not has(table, setting, labelled, arm):
         return {}
     values = {measure: values_of(table, setting, labelled, arm, measure) for measure in MEASURES}
     row: dict[str, Any] = {"setting": setting, "labelled": labelled, "arm": arm, "what": ARMS[arm]}
     row["seeds"] = len(values["dice"])
     row |= {measure: float(found.to_numpy().mean()) for measure, found in values.items()}
-    if all(share_a_seed(table, setting, labelled, arm, other) for other in ("a", "h")):
+    if all(has(table, setting, labelled, other) for other in ("a", "h")):
         row["closed"] = closed(table, setting, labelled, arm)
         gained = {m: difference(table, setting, labelled, arm, "a", m)["difference"] for m in ("stars", "second")}
         if arm != "d0":  # whose loss has a refiner of its own

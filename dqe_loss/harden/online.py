@@ -17,6 +17,7 @@ from dqe_loss.harden.shown import ShownPlanes, draw_shown, judge_shown
 from dqe_loss.harden.step import teach
 from dqe_loss.losses.bound import BoundLoss
 from dqe_loss.losses.dqe import DQELoss, Prediction
+from dqe_loss.losses.steps import uncounted
 from dqe_loss.losses.sum import LossSum
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.network import Surrogate
@@ -24,7 +25,7 @@ from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.train.saved_state import Row
 
 TAUGHT = "; its refiner then taught on what a network in training made of exams with references"
-"""What a checkpoint says of its data from the first round on."""
+"""What a checkpoint says of its data from the first round on that was kept."""
 
 
 class OnlineHardening:
@@ -102,7 +103,7 @@ class OnlineHardening:
         own = copy.deepcopy(self._terms[0].surrogate)
         for term in self._terms:
             term.use(own)
-        self.epoch, self.rounds = 0, 0
+        self.epoch, self.rounds, self.taught = 0, 0, False
         self.log: list[Row] = []
         self._shown = ShownPlanes(own.config.task, room)
         self._calls = 0
@@ -173,7 +174,10 @@ class OnlineHardening:
         self._shown.clear()
         self.rounds += 1
         for refiner in self._refiners:
-            _from_first_process(refiner)
+            _from_first_process(*refiner.state_dict().values())
+        kept = torch.tensor(float(row is not None and bool(row["kept"])), device=self.surrogate.device)
+        _from_first_process(kept)
+        self.taught |= bool(kept)
         self._mark()
         if row is not None:
             self.log.append(row)
@@ -184,6 +188,7 @@ class OnlineHardening:
         return {
             "epoch": self.epoch,
             "rounds": self.rounds,
+            "taught": self.taught,
             "start": self._start,
             "log": [dict(row) for row in self.log],
             "refiner": {name: value.detach().cpu().clone() for name, value in self._refiners[0].state_dict().items()},
@@ -200,7 +205,7 @@ class OnlineHardening:
                 f"the state is of a training that began with the checkpoint {state_dict['start']}, and that of this "
                 f"criterion is {self._start}; make the DQELoss with the same checkpoint"
             )
-        self.epoch, self.rounds = state_dict["epoch"], state_dict["rounds"]
+        self.epoch, self.rounds, self.taught = (state_dict[name] for name in ("epoch", "rounds", "taught"))
         self.log = [dict(row) for row in state_dict["log"]]
         for refiner in self._refiners:
             refiner.load_state_dict(state_dict["refiner"])
@@ -226,7 +231,7 @@ class OnlineHardening:
         rows = []
         first.requires_grad_(True)
         try:
-            with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            with uncounted(), torch.enable_grad(), torch.autocast(device.type, enabled=False):
                 for step in range(config.steps):
                     drawn = draw_shown(taught, task, config.batch, config.predictions_share, (config.seed, step))
                     scans, masks, truth = (tensor.to(device, dtype) for tensor in drawn)
@@ -259,7 +264,7 @@ class OnlineHardening:
     def _mark(self) -> None:
         """Let the surrogates say what they are (contract C12)."""
         for surrogate in self._surrogates:
-            if self.rounds and not surrogate.config.data.endswith(TAUGHT):
+            if self.taught and not surrogate.config.data.endswith(TAUGHT):
                 data = f"{surrogate.config.data or 'its data is not known'}{TAUGHT}"
                 surrogate.config = replace(surrogate.config, data=data, dice_map=None)
 
@@ -291,7 +296,7 @@ def _rank() -> int:
     return distributed.get_rank() if _has_others() else 0
 
 
-def _from_first_process(refiner: Refiner) -> None:
+def _from_first_process(*tensors: Tensor) -> None:
     if _has_others():
-        for tensor in refiner.state_dict().values():
+        for tensor in tensors:
             distributed.broadcast(tensor, 0)

@@ -31,18 +31,25 @@ class BoundLoss(nn.Module):
         self.loss = loss
         self._next: tuple[dict[str, Any], Any] | None = None
 
-    def bind(self, *, image: Tensor, origin: Any = None, target: Any = None, stars: Any = None) -> "BoundLoss":
+    def bind(
+        self, *, image: Tensor | None = None, origin: Any = None, target: Any = None, stars: Any = None
+    ) -> "BoundLoss":
         """Hand over what the next call needs, in place of anything that waits.
 
         Args:
-            image: the image of the next call.
+            image: the image of the next call; only where all stars are known can it be left out.
             origin: where the patch lies in it, if it rates a patch.
             target: the full-size target that the patch lies in, where a loop calls the loss with the patch of it.
             stars: mean stars ``(B,)`` of the labels for a `StarWeighted`, where they are known.
 
         Returns:
             This loss, so that ``criterion.bind(image=image)(prediction, target)`` can be written.
+
+        Raises:
+            ValueError: if there is neither image nor stars.
         """
+        if image is None and stars is None:
+            raise ValueError("bind(image=image) hands over the image of the next call, got none")
         known = {} if stars is None else {"stars": stars}
         self._next = {"image": image, "origin": origin, **known}, target
         return self

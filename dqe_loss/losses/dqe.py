@@ -286,7 +286,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
 
         Returns:
             Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
-            ``(N, R, H, W)`` of the target, 0 or 1.
+            ``(N, R, H, W)`` of the target, 0 or 1; of those exams that the loss rates.
         """
         prediction: Tensor = full_resolution(input)
         whole: Tensor | None = full_resolution(target)
@@ -295,12 +295,13 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         case = self._read(prediction, whole, image, origin, None, activation, flat=flat)
         if case.target is None:
             raise ValueError("expected a target beside the prediction, got none")
-        center = center_of_mask(case.predicted, hard=self.slicing == "hard", regions=self.task.centers)
+        center, rated = self._center(case), self._can_be_rated(case)
         shown = []
         for mask in (case.predicted, case.target):
             sampling = Sampling(self.sampling.views, planes, jitter, torch.Generator().manual_seed(seed))
             inputs = read_inputs(self.surrogate.config, plain(image), mask, center, self.modalities)
-            shown.append(cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling).flatten(0, 2))
+            planes_of_all = cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling)
+            shown.append(planes_of_all[rated.to(planes_of_all.device)].flatten(0, 2))
         return shown[0], (split_planes(self.surrogate.config, shown[1])[1] > 0.5).to(shown[0].dtype)
 
     def use(self, surrogate: Surrogate) -> None:
@@ -425,8 +426,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         return case
 
     def _rate(self, rater: Rater, case: RatedBatch, image: Tensor, rated: Tensor | None = None) -> Tensor:
-        seen = case.predicted if self.center == "prediction" or case.target is None else case.target
-        center = center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
+        center = self._center(case)
         return rate_mask(
             rater,
             plain(image),
@@ -437,6 +437,11 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             checkpointing=self.checkpointing,
             rated=rated,
         )
+
+    def _center(self, case: RatedBatch) -> Tensor:
+        """Where planes are cut, ``(B, 3)``."""
+        seen = case.predicted if self.center == "prediction" or case.target is None else case.target
+        return center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
 
     def _can_be_rated(self, case: RatedBatch) -> Tensor:
         """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.

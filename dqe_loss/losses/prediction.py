@@ -100,7 +100,13 @@ def read_prediction(
 
 
 def read_target(
-    target: Tensor, *, region_order: tuple[str, ...], label_scheme: LabelScheme, hard: bool, check: bool = False
+    target: Tensor,
+    *,
+    region_order: tuple[str, ...],
+    label_scheme: LabelScheme,
+    hard: bool,
+    check: bool = False,
+    doubtful: bool = False,
 ) -> LabelMask | RegionMask:
     """Read a target.
 
@@ -114,6 +120,7 @@ def read_target(
         label_scheme: scheme of a label map, or of the one-hot channels.
         hard: whether mass is counted on the binarized mask.
         check: whether to look at the values, for which an accelerator must be waited for.
+        doubtful: whether it may be a network's: regions that seem to be in another order are told then, not refused.
 
     Raises:
         ValueError: if the shape is another, the label map holds values that the scheme has not, or channels do not hold
@@ -143,7 +150,7 @@ def read_target(
                 "as in target[:, :-1] (DQELoss ignores no voxels); if all are regions, name them in region_order="
             )
         if not mask.tissues:
-            _check_nesting(target, region_order, label_scheme)
+            _check_nesting(target, region_order, label_scheme, doubtful)
     return mask
 
 
@@ -152,14 +159,14 @@ def _thick(x: Tensor) -> str:
     return " (planes count as volumes one voxel thick)" if x.ndim == 5 and x.shape[-1] == 1 else ""
 
 
-def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelScheme) -> None:
+def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelScheme, doubtful: bool) -> None:
     """Check that regions lie in those that hold them, as they do by definition but for a few voxels of fused masks.
 
     Raises:
-        ValueError: if not, but in another order they would.
+        ValueError: if not, but in another order they would, and that is beyond doubt.
 
     Warns:
-        UserWarning: if they do in no order.
+        UserWarning: if they do in no order, or in another one that may be a network's mistake.
     """
     channels = (target > 0.5).unbind(1)
 
@@ -174,7 +181,10 @@ def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelS
     lies = " and ".join([f"{inner} lies in {outer}", *(f"{one} in {another}" for one, another in others)])
     told = f"the target's channels cannot be {', '.join(region_order)}: {lies}, but not in these"
     if fitting := [order for order in permutations(region_order) if nested(order)]:
-        raise ValueError(f"{told}; they fit region_order={fitting[0]}")
+        if not doubtful:
+            raise ValueError(f"{told}; they fit region_order={fitting[0]}")
+        tell(f"{told}; if other batches are so, too, say region_order={fitting[0]}")
+        return
     tell(f"{told}, in no order")
 
 

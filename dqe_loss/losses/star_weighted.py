@@ -56,8 +56,8 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
     capped by, exam by exam: where an exam counts nothing, neither does the term. Under ``torch.compile`` it runs
     eagerly.
 
-    A label that holds nothing has few stars, whether that is right or not. Where planes or crops without a tumor are
-    trained on, hand over the ``stars`` of the whole exam.
+    With the default checkpoint a label that holds nothing has few stars, whether that is right or not. Where planes or
+    crops without a tumor are trained on, hand over the ``stars`` of the whole exam.
 
     Args:
         loss: called as ``loss(input, target)`` with batches of one exam: a loss of MONAI, of torch, or a function. An
@@ -161,6 +161,8 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
             UserWarning: once each: stars are not a number (such an exam counts nothing), all labels of a batch count
                 nothing, or what is to be rated is too small for it.
         """
+        if label is None:
+            raise ValueError("StarWeighted weighs labels, got none: call it as loss(input, label, image=image)")
         whole, first = full_resolution(label), full_resolution(input)
         if origin is not None:
             if whole is not label:
@@ -218,7 +220,12 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
             label, image = thicken(label), thicken(image)
         self._frozen = (surrogate_on(self.surrogate, image.device),)
         mask = read_target(
-            label, region_order=self.region_order, label_scheme=self.scheme, hard=True, check=not self._checked
+            label,
+            region_order=self.region_order,
+            label_scheme=self.scheme,
+            hard=True,
+            check=not self._checked,
+            doubtful=True,
         )
         self._check(image, mask.shape[2:4] if flat else mask.shape[2:])
         regions = self.task.regions

@@ -1,6 +1,7 @@
 """How many steps a training has taken, counted from inside a loss."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -70,6 +71,17 @@ class StepCounter:
 
 _counters: WeakSet[StepCounter] = WeakSet()
 _hooks: list[Any] = []
+_pauses: list[None] = []
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Steps in here are none of the training's: an optimizer of something else takes them."""
+    _pauses.append(None)
+    try:
+        yield
+    finally:
+        _pauses.pop()
 
 
 def _watch(counter: StepCounter) -> None:
@@ -79,5 +91,7 @@ def _watch(counter: StepCounter) -> None:
 
 
 def _note_step(optimizer: Optimizer, arguments: Any, options: Any) -> None:
+    if _pauses:
+        return
     for counter in _counters:
         counter.note_step()

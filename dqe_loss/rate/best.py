@@ -81,16 +81,17 @@ def begin(folder: Path, cases: Sequence[FoundExam], settings: Mapping[str, Any])
 def targets(cases: Sequence[FoundExam]) -> dict[str, str]:
     """Under which name each exam's mask is written, without ending.
 
-    The last part of its name, as ``--predictions`` looks for it, or the whole, with folders, where two exams end alike.
+    The last part of its name, or the whole, with folders, where another exam ends alike; ``--predictions`` finds both.
     """
     last = {case.name: case.name.rpartition("/")[2] for case in cases}
-    return last if len(set(last.values())) == len(last) else {name: name for name in last}
+    ends = Counter(last.values())
+    return {name: end if ends[end] == 1 else name for name, end in last.items()}
 
 
 def write_best(folder: Path, table: pd.DataFrame, cases: Sequence[FoundExam], task: Task) -> Chosen:
     """Copy the best mask of each exam, byte by byte, and write the table of candidates.
 
-    What an earlier run wrote for an exam, and does not hold any more, is replaced or removed.
+    What an earlier run wrote, and does not hold any more, is replaced or removed.
 
     Args:
         folder: the folder, claimed by `begin`.
@@ -108,6 +109,7 @@ def write_best(folder: Path, table: pd.DataFrame, cases: Sequence[FoundExam], ta
         stars = rows.set_index("segmentation")[[*views, MEAN]].astype(float)
         chosen[str(exam)] = choose({str(name): dict(row) for name, row in stars.iterrows()})
     places = {}
+    _remove_others(folder, names)
     for exam in dict.fromkeys(table["exam"]):
         source = files[exam][chosen[exam].best] if exam in chosen else None
         ending = "" if source is None else NIFTI[0] if source.name.lower().endswith(".gz") else NIFTI[1]
@@ -172,6 +174,17 @@ class BestOfExam:
         same = {"exam": self.case.name, "warnings": "", "error": "", **self.origin}
         rows = [{"segmentation": name, **values, **same} for name, values in stars.items()]
         return write_best(self.folder, pd.DataFrame(rows), [self.case], self.task).describe(self.folder)
+
+
+def _remove_others(folder: Path, names: Mapping[str, str]) -> None:
+    """Remove masks that an earlier run wrote of exams that are gone, or are called otherwise now."""
+    if not (folder / CANDIDATES).is_file():
+        return
+    listed = pd.read_csv(folder / CANDIDATES, dtype=str, keep_default_na=False)
+    for exam, file in listed.loc[listed["file"] != "", ["exam", "file"]].itertuples(index=False):
+        inside = not Path(file).is_absolute() and ".." not in Path(file).parts
+        if inside and file not in [f"{names.get(exam)}{ending}" for ending in NIFTI]:
+            (folder / file).unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from helpers import shrink, small_surrogate
 
 from dqe_loss import Surrogate, save_surrogate
@@ -79,6 +80,19 @@ def test_from_files_to_report(
     assert "pseudo-label" not in first["+ stars"]
 
 
+def test_arms_branch_off_one_state(example: ModuleType, exam: Path, tmp_path: Path) -> None:
+    """Of the network and of its optimizer: what an arm does changes no other."""
+    surrogate = shrink(small_surrogate(), 48)
+    options = example.TrainSegmentationOptions(exam=(exam,), warmup=2, steps=2)
+    parts = example.exams_of(options, surrogate, "cpu")
+    arms = example.arms_of(surrogate, 0.1)
+    baseline = next(iter(arms))
+    twins = {baseline: arms[baseline], "twin": arms[baseline]}
+    networks, _ = example.run_seed(0, twins, parts, options, "cpu")
+    for one, twin in zip(networks[baseline].parameters(), networks["twin"].parameters(), strict=True):
+        assert torch.equal(one, twin)
+
+
 def test_without_a_refiner_the_target_guards(
     example: ModuleType, exam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,7 +106,7 @@ def test_without_a_refiner_the_target_guards(
     assert [r["segmentation"] for r in told["results"]] == ["reference", "after warm-up", *arms]
     alone, with_term = told["history"][-2:]
     assert with_term["sum"] > alone["Dice"]
-    assert "trained on the exams that they are tested on" in capsys.readouterr().out
+    assert "Exams were tested that the networks were trained on" in capsys.readouterr().out
 
 
 def test_the_sentence_counts_seeds(example: ModuleType) -> None:

@@ -156,6 +156,35 @@ def test_a_round_that_makes_it_worse_is_undone(batch):
     assert row["kept"] == 0
     assert row["judge_error"] + 1 - row["right"] > row["judge_error_before"] + 1 - row["right_before"]
     assert same(weights_of(keep_up), before)
+    assert not keep_up.surrogate.config.data.endswith(TAUGHT)  # nothing was learned, and nothing is said
+    assert keep_up.state_dict()["taught"] is False
+
+
+def test_its_optimizer_is_not_the_trainings(batch, monkeypatch):
+    """The warm-up counts the training's steps, and those of the judge are none."""
+    monkeypatch.setattr(online, "judge_shown", lambda *given: _AlwaysPerfect)
+    image, regions, logits = batch
+    criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(make_surrogate(), on_small="pad", warmup=50)
+    keep_up = OnlineHardening(criterion, **SMALL)
+    prediction = logits.clone().requires_grad_()
+    for _ in range(2):
+        criterion(prediction, regions, image=image)  # gradients are gathered: no step yet
+        run(keep_up, 1, batch)
+    assert keep_up.taught
+    assert int(criterion.steps_done) == 0
+
+
+def test_only_what_the_loss_rates_is_shown(batch):
+    """Not exams whose target is empty, nor crops that are too small; and where planes lie is the loss's choice."""
+    image, regions, logits = batch
+    term = DQELoss(make_surrogate())
+    half = regions.clone()
+    half[1] = 0
+    planes, truth = term.show(logits, half, image=image)
+    assert len(planes) == len(truth) == len(term.show(logits[:1], half[:1], image=image[:1])[0])
+    apart = torch.roll(logits, 8, 2)
+    at_target = DQELoss(make_surrogate(), center="target").show(apart, regions, image=image)
+    assert at_target[1].sum() > term.show(apart, regions, image=image)[1].sum()
 
 
 def test_the_same_seed_gives_the_same_judge(batch):

@@ -294,9 +294,20 @@ def test_a_bound_sum_hands_the_stars_on(exam):
     criterion.bind(image=image, stars=[6, 5])(logits, regions)
     assert criterion.loss.log["stars_of_label"] == 5.5
     alone = weigh().bound()
-    torch.testing.assert_close(
-        alone.bind(image=image, stars=[6, 6])(logits, regions), DiceLoss(sigmoid=True)(logits, regions)
-    )
+    torch.testing.assert_close(alone.bind(stars=[6, 6])(logits, regions), DiceLoss(sigmoid=True)(logits, regions))
+    with pytest.raises(ValueError, match="hands over the image of the next call, got none"):
+        alone.bind(origin=(0, 0, 0))
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_networks_regions_may_lie_as_no_experts_do(exam):
+    """A first pseudo-label in which the core lies in the enhancing tumor is told, not refused."""
+    image, _, regions, logits = exam
+    core, whole, enhancing = regions.unbind(1)
+    label = torch.stack((enhancing, whole, core), 1)
+    criterion = weigh()
+    with pytest.warns(UserWarning, match=r"channels cannot be TC, WT, ET: .* if other batches are so, too"):
+        assert criterion(logits, label, image=image).isfinite()
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
@@ -354,6 +365,8 @@ def test_calls_that_cannot_be(exam):
     criterion = weigh()
     with pytest.raises(ValueError, match=r"call it as loss\(input, label, image=image\), or hand over .* stars=stars"):
         criterion(logits, regions)
+    with pytest.raises(ValueError, match="weighs labels, got none"):
+        criterion(logits, None, image=image)
     with pytest.raises(ValueError, match=r"expected stars \(2,\).* got \(2, 3\); say stars\.mean\(1\)"):
         criterion(logits, regions, stars=torch.ones(2, 3))
     with pytest.raises(ValueError, match="a label and an image for each of the 2 predictions"):

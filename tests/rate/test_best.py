@@ -128,6 +128,27 @@ def test_exams_that_end_alike_keep_their_folders(tmp_path, checkpoint):
     }
 
 
+def test_only_exams_that_end_alike_get_folders_and_predictions_are_found_in_them(tmp_path, checkpoint):
+    for name in ("p1/day-1", "p2/day-1", "p3/day-9"):
+        write_exam(tmp_path / "data" / name, masks=("seg-a", "seg-b"))
+    command = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "stars.csv"), "--checkpoint", str(checkpoint)]
+    assert rate.main([*command, "--best", str(tmp_path / "best")]) == 0
+    masks = {"p1/day-1.nii.gz", "p2/day-1.nii.gz", "day-9.nii.gz"}
+    assert {name for name in contents(tmp_path / "best") if name.endswith(".gz")} == masks
+    command[3] = str(tmp_path / "again.csv")
+    assert rate.main([*command, "--predictions", str(tmp_path / "best")]) == 0
+    again = pd.read_csv(tmp_path / "again.csv")
+    assert sorted(again["mask"]) == sorted(f"best/{name}" for name in masks)
+
+
+def test_masks_of_exams_that_are_gone_go_too(data, checkpoint):
+    assert run(data, checkpoint) == 0
+    assert "case-2.nii.gz" in contents(data / "best")
+    shutil.rmtree(data / "data" / "site-0" / "case-2")
+    assert run(data, checkpoint) == 0
+    assert {name for name in contents(data / "best") if name.endswith(".gz")} == {"case-0.nii.gz", "case-1.nii.gz"}
+
+
 def test_one_exam(tmp_path, checkpoint, capsys):
     exam = write_exam(tmp_path / "case-7", masks=("seg-a", "seg-b"))
     command = ["--exam", str(exam), "--checkpoint", str(checkpoint), "--best", str(tmp_path / "best")]

@@ -60,7 +60,7 @@ def given(phantom):
         **dict.fromkeys(("mask_a", "mask_b"), label[0]),
         "prediction": regions,
         "regions": regions,
-        "logits": 8 * regions - 4,
+        **dict.fromkeys(("logits", "labelled_logits"), 8 * regions - 4),
         "target_full": regions,
         "image_full": image,
         "target_crop": regions[part],

@@ -15,7 +15,7 @@ from dqe_loss.data.exam_files import (
     path_name,
     unique_names,
 )
-from dqe_loss.data.file_names import written
+from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.task import GLIOMA, Task
 
@@ -80,7 +80,7 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
 
     Args:
         cases: the cases.
-        folders: each holds a file for each case, called as the case (or the last part of its name) and ``.nii.gz`` or
+        folders: each holds a file for each case, called as the case, with its folders or without, and ``.nii.gz`` or
             ``.nii``. The segmentation is named by its folder.
         some: leave those cases out that no folder has a segmentation of: where only test cases were predicted, or one
             fold.
@@ -103,14 +103,14 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
         if not folder.is_dir():
             raise ExamError(f"{folder}: expected a folder of predictions, found nothing there; check the path")
         there = {written(path.name): path for path in folder.iterdir()}
-        wanted = [[f"{case.name.rpartition('/')[2]}{ending}" for ending in NIFTI] for case in cases]
-        found = [next((file for file in files if file in there), None) for files in wanted]
+        found = [_prediction(case.name, folder, there) for case in cases]
+        wanted = [f"{case.name.rpartition('/')[2]}{NIFTI[0]}" for case in cases]
         if not any(found):
             raise ExamError(
-                f"{folder}: expected predictions called as the exams, such as {wanted[0][0]}; found none of them"
+                f"{folder}: expected predictions called as the exams, such as {wanted[0]}; found none of them"
             )
-        for own, file, files in zip(masks, found, wanted, strict=True):
-            own[name] = there[file] if file else folder / files[0]
+        for own, file, missing in zip(masks, found, wanted, strict=True):
+            own[name] = file or folder / missing
         predicted.update(case.name for case, file in zip(cases, found, strict=True) if file)
     taken = [replace(case, masks=own) for case, own in zip(cases, masks, strict=True)]
     if some and (left := len(cases) - len(predicted)):
@@ -118,6 +118,17 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
         warnings.warn(f"{left} of {len(cases)} exams have no prediction in {where}: they are not rated", stacklevel=2)
         taken = [case for case in taken if case.name in predicted]
     return taken
+
+
+def _prediction(name: str, folder: Path, there: Mapping[str, Path]) -> Path | None:
+    """A folder's segmentation of an exam: called as the exam, below folders, too, or as the last part of its name."""
+    path = file_at(name)
+    if len(path.parts) > 1 and not path.is_absolute() and ".." not in path.parts:
+        for ending in NIFTI:
+            if (folder / f"{path}{ending}").is_file():
+                return folder / f"{path}{ending}"
+    last = (f"{name.rpartition('/')[2]}{ending}" for ending in NIFTI)
+    return next((there[file] for file in last if file in there), None)
 
 
 def name_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
