@@ -157,7 +157,7 @@ def read_audited_exam(
         phantom = phantom_of(task).make(source.seed)
         image, labels = phantom.image, phantom.segmentations["reference"]
     else:
-        exam = read_exam(source.paths, label_scheme=source.scheme)
+        exam = read_exam(source.paths, label_scheme=source.scheme, task=task)
         (stored,) = exam.segmentations.values()
         (present,) = exam.present.values()
         image, labels, affine = exam.image, as_canonical(stored, source.scheme), exam.affine

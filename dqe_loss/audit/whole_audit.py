@@ -23,6 +23,7 @@ from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.task import GLIOMA, LabelScheme
+from dqe_loss.tasks.reading import error_values
 from dqe_loss.viz.plots import save_figure
 
 FORMAT = 2
@@ -57,6 +58,13 @@ class AuditPlan:
         """The parts in the order of `PARTS`."""
         return [name for name in PARTS if name in self.parts]
 
+    def record(self, checkpoint: str) -> Numbers:
+        """What a continuation must share, JSON-ready; the checkpoint is told by its fingerprint."""
+        told: Numbers = {"format": FORMAT, "checkpoint": checkpoint, "seed": self.settings.seed}
+        told["label_scheme"] = self.scheme.name
+        task = self.sources[0].task
+        return told if task == GLIOMA else told | {"task": error_values(task, self.scheme)}
+
     def inputs(self, part: str, source: ExamSource) -> Numbers:
         """What a result depends on besides checkpoint and seed."""
         file = None if source.paths is None else str(source.paths.segmentations[0].resolve())
@@ -81,8 +89,7 @@ def run_audit(plan: AuditPlan, surrogate: Surrogate, folder: Path) -> Numbers:
         OSError: a file cannot be written.
     """
     surrogate = surrogate_on(surrogate, plan.device)
-    settings = {"checkpoint": fingerprint(surrogate), "seed": plan.settings.seed, "label_scheme": plan.scheme.name}
-    state = FinishedParts.open(folder, {"format": FORMAT} | settings)
+    state = FinishedParts.open(folder, plan.record(fingerprint(surrogate)))
     _measure(plan, surrogate, state)
     audit = _describe(plan, surrogate, state)
     figures = {name: save_figure(figure, "svg") for name, figure in draw_figures(audit).items()}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
 from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.intensity import modality_index
+from dqe_loss.core.intensity import modality_index, shows
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.task import GLIOMA, Task
 
@@ -77,20 +77,21 @@ def image_centers(
         ValueError: if a place is unknown.
     """
     check_centers(centers, task)
-    found = {task.bright: lambda: bright_center(image, modalities, task), "brain": lambda: brain_center(image)}
+    found = {task.bright: lambda: bright_center(image, modalities, task), "brain": lambda: brain_center(image, task)}
     return {name: found[name]() for name in centers if name in found}
 
 
-def brain_center(image: Tensor) -> Tensor:
-    """Center of mass of the brain, of all voxels that are not 0 in every modality.
+def brain_center(image: Tensor, task: Task = GLIOMA) -> Tensor:
+    """Center of mass of the brain, of all voxels that are not air in every modality.
 
     Args:
-        image: intensities ``(B, C, X, Y, Z)``, 0 around the head.
+        image: intensities ``(B, C, X, Y, Z)``, around the head 0, or below the task's window.
+        task: says what air is.
 
     Returns:
         ``(B, 3)`` int64 voxel coordinates; the volume's middle where there is no brain.
     """
-    brain = mass_profiles((image != 0).any(1))
+    brain = mass_profiles(shows(image, task).any(1))
     return center_of_profiles(brain, hard=True)
 
 

@@ -1,8 +1,14 @@
 """Intensity scaling of planes: the surrogate was trained on scaled planes and owns its scaling (contract C2)."""
 
+from typing import Any, overload
+
+import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
+
+from dqe_loss.task import Task
 
 NORMALIZATIONS = ("percentile", "minmax", "head_mean", "window")
 
@@ -15,6 +21,18 @@ NEGATIVE_SHARE = 0.05
 
 AIR_SHARE = 0.01
 """Share of a plane that must have its lowest value for that to be the air's."""
+
+
+@overload
+def shows(image: Tensor, task: Task) -> Tensor: ...
+@overload
+def shows(image: NDArray[Any], task: Task) -> NDArray[np.bool_]: ...
+def shows(image: Any, task: Task) -> Any:
+    """Where raw intensities of any shape are not those of air, boolean.
+
+    Negative intensities occur in real exams, so that air is 0; with a window it is what lies below.
+    """
+    return image != 0 if task.window is None else image > task.window[0]
 
 
 def modality_index(given: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:

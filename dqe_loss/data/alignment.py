@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 # shared exams' 60 segmentations; mirrored ones have .62 to 1.
 _WITHIN = 0.99
 _MARGIN = 0.01
+# A mask that lies anywhere is within such a head; crops have .999 and more, heads of whole volumes .14 to .19.
+_FULL = 0.95
 _NO_TURN = [[0, 1], [1, 1], [2, 1]]
 
 
@@ -25,18 +27,21 @@ class Misalignment:
     """A file whose affine differs from that of the exam's image.
 
     Attributes:
-        stored: share of its labels (of a modality: of its voxels other than 0) in the head, as the arrays lie; 1 if it
-            has none.
+        stored: share of its labels (of a modality: of its own head) in the head, as the arrays lie; 1 if it has none.
         reoriented: the same once its axes are turned and flipped by its affine into those of the image; None where
             that changes nothing (the affines differ in origin, voxel size or a small angle) or gives another shape.
+        full: whether the head fills the volume, as in a crop: then any mask lies in it, and nothing is told.
     """
 
     stored: float
     reoriented: float | None
+    full: bool = False
 
     @property
     def kind(self) -> Literal["header", "affine"]:
         """``"header"`` where the arrays agree as they lie, ``"affine"`` where it should be looked at."""
+        if self.full:
+            return "affine"
         apart = self.reoriented is None or self.stored - self.reoriented >= _MARGIN
         return "header" if apart and self.stored >= _WITHIN else "affine"
 
@@ -45,9 +50,11 @@ class Misalignment:
         found = f"as the arrays lie {self.stored:.1%} of its voxels lie in the head"
         if self.reoriented is not None:
             found += f", reoriented by its affine {self.reoriented:.1%}"
+        if self.full:
+            found += ", which fills the volume"
         if self.kind == "header":
             return f"{found}: likelier the arrays agree, and a header is wrong"
-        if self.reoriented is not None and self.reoriented - self.stored >= _MARGIN:
+        if not self.full and self.reoriented is not None and self.reoriented - self.stored >= _MARGIN:
             return f"{found}: likelier it is mirrored or turned; reorient it to the image, and save it again"
         return f"{found}: that does not tell which is right; look at the two together"
 
@@ -58,7 +65,7 @@ def misalignment(
     """Compare a file with the image's head.
 
     Args:
-        filled: (X, Y, Z) where the file holds something other than 0.
+        filled: (X, Y, Z) where the file holds a label, or shows something.
         affine: its (4, 4) affine, finite and of full rank.
         head: (X, Y, Z) where the image does.
         target: the image's affine, likewise.
@@ -67,8 +74,9 @@ def misalignment(
     if not count:
         return Misalignment(1.0, None)
     stored = np.count_nonzero(filled & head) / count
+    full = bool(np.count_nonzero(head) >= _FULL * head.size)
     turn = ornt_transform(io_orientation(affine), io_orientation(target))
     turned = apply_orientation(filled, turn)  # a view
     if np.array_equal(turn, _NO_TURN) or turned.shape != head.shape:
-        return Misalignment(stored, None)
-    return Misalignment(stored, np.count_nonzero(turned & head) / count)
+        return Misalignment(stored, None, full)
+    return Misalignment(stored, np.count_nonzero(turned & head) / count, full)

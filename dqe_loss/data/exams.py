@@ -6,7 +6,7 @@ affine that differs is a warning.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqe_loss.core.intensity import shows
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.alignment import Misalignment, misalignment
@@ -153,7 +154,7 @@ def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task:
     headers = {path: volume.odd for path, volume in files.items() if volume.odd}
     reference = next((path for path, volume in files.items() if volume.oriented), images[0])
     affine = files[reference].affine
-    misaligned = _compare_affines(files, affine)
+    misaligned = _compare_affines(files, images, affine, task)
     if warn:
         for path, odd in headers.items():
             warnings.warn(
@@ -171,7 +172,9 @@ def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task:
     return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers, present)
 
 
-def _compare_affines(files: Mapping[Path, StoredVolume], affine: NDArray[np.float64]) -> dict[Path, Misalignment]:
+def _compare_affines(
+    files: Mapping[Path, StoredVolume], images: Sequence[Path], affine: NDArray[np.float64], task: Task
+) -> dict[Path, Misalignment]:
     """Files with another affine; the voxels of the others are not asked."""
     found = {}
     head = None
@@ -179,8 +182,9 @@ def _compare_affines(files: Mapping[Path, StoredVolume], affine: NDArray[np.floa
         if not volume.oriented or np.allclose(volume.affine, affine, rtol=0, atol=_AFFINE_TOLERANCE):
             continue
         if head is None:
-            head = next(iter(files.values())).values() != 0
-        found[path] = misalignment(volume.values() != 0, volume.affine, head, affine)
+            head = head_of(files[images[0]].values()[None], task)
+        filled = head_of(volume.values()[None], task) if path in images else volume.values() != 0
+        found[path] = misalignment(filled, volume.affine, head, affine)
     return found
 
 
@@ -200,9 +204,5 @@ def _open_image(path: Path) -> StoredVolume:
 
 
 def head_of(image: NDArray[Any], task: Task) -> NDArray[np.bool_]:
-    """Where an image ``(C, X, Y, Z)`` shows anything, boolean (X, Y, Z): what is not air.
-
-    Negative intensities occur in real exams, so that air is 0; with a window it is what lies below.
-    """
-    there: NDArray[np.bool_] = np.not_equal(image, 0) if task.window is None else np.greater(image, task.window[0])
-    return np.asarray(there.any(0))
+    """Where an image ``(C, X, Y, Z)`` shows anything, boolean (X, Y, Z): what is not air."""
+    return np.asarray(shows(image, task).any(0))

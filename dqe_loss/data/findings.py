@@ -11,7 +11,7 @@ from dqe_loss.core.checks import VOXEL_TOLERANCE, describe_spacing
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.exam_files import last_part
-from dqe_loss.data.exams import OpenExam
+from dqe_loss.data.exams import OpenExam, head_of
 from dqe_loss.data.tables.warning_kinds import Finding
 from dqe_loss.task import GLIOMA, Task
 
@@ -133,8 +133,8 @@ def mask_findings(
     inside = _labels_of(find_scheme(label_scheme))  # a cavity is in no region
     if any(face.any() and np.isin(face, inside).any() for face in faces):
         found.append(Finding("border", f"{task.subject} touches the border of the volume"))
-    head = np.count_nonzero(exam.image.volumes[0].values())  # a modality is never all 0
-    share = float(sum(volumes[task.regions.index(name)] for name in task.covering) * 1000 / head)
+    head = np.count_nonzero(head_of(exam.image.volumes[0].values()[None], task))
+    share = float(sum(volumes[task.regions.index(name)] for name in task.covering) * 1000 / max(head, 1))
     if share > task.largest_share:
         found.append(Finding("large", f"{task.subject} as large as {share:.0%} of the head"))
     return found

@@ -109,7 +109,9 @@ def rate_rated_exam(
     first, scheme = rows.iloc[0], find_scheme(label_scheme, task)
     images = {modality: file_at(first[modality]) for modality in task.modalities}
     files = list(dict.fromkeys(rows["segmentation"]))
-    exam = read_exam(ExamPaths(images, tuple(map(file_at, files)), first["exam"], task.planar), label_scheme=scheme)
+    exam = read_exam(
+        ExamPaths(images, tuple(map(file_at, files)), first["exam"], task.planar), label_scheme=scheme, task=task
+    )
     stars = rate(exam)
     records = []
     for file, (name, labels) in zip(files, exam.segmentations.items(), strict=True):
@@ -207,7 +209,7 @@ def rate_referenced_exam(
         ExamError: a file cannot be used.
     """
     scheme = find_scheme(label_scheme, task)
-    exam = read_exam(referenced.paths, label_scheme=scheme)
+    exam = read_exam(referenced.paths, label_scheme=scheme, task=task)
     regions = [regions_from_labels(torch.from_numpy(m)[None, None], scheme) for m in exam.segmentations.values()]
     spacing = tuple(voxel_sizes(exam.affine).tolist())
     truth, name = regions[0], referenced.names[0]

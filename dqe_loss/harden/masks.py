@@ -1,6 +1,7 @@
 """What the refiner is shown: masks of a plane from right to absurd, hard and soft."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -86,8 +87,17 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
     if not brain.any():
         return scene.truth
-    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain, task=scene.exam.task)
+    task = in_plane(scene.exam.task, scene.view)
+    plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain, task=task)
     return torch.from_numpy(plane[..., 0])
+
+
+def in_plane(task: Task, view: str) -> Task:
+    """A task as a volume ``(H, W, 1)`` has it that is one plane of a view: the size of voxels along these axes."""
+    across = VIEW_AXIS[view]
+    along = [mm for axis, mm in enumerate(task.spacing) if axis != across]
+    spacing = (along[0], along[1], task.spacing[across])
+    return task if spacing == tuple(task.spacing) else replace(task, spacing=spacing)
 
 
 def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -201,6 +211,6 @@ def _smooth_noise(rng: np.random.Generator, cells: int, side: int) -> Tensor:
 def as_labels(regions: Tensor, task: Task) -> Tensor:
     """Regions that may overlap in any way as labels, inner ones over outer ones."""
     labels = torch.zeros(regions.shape[1:], dtype=torch.uint8)
-    for name, label in task.painting:
-        labels[regions[task.regions.index(name)] > 0.5] = label
+    for names, label in task.layers:
+        labels[(regions[[task.regions.index(name) for name in names]] > 0.5).all(0)] = label
     return labels

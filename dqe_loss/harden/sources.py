@@ -122,5 +122,5 @@ def _read(source: ExamSource, files: Sequence[Path], scheme: LabelScheme) -> lis
     """Masks of an exam, in the canonical scheme."""
     if source.paths is None or not files:
         return []
-    exam = read_exam(replace(source.paths, segmentations=tuple(files)), label_scheme=scheme)
+    exam = read_exam(replace(source.paths, segmentations=tuple(files)), label_scheme=scheme, task=source.task)
     return [as_canonical(labels, scheme) for labels in exam.segmentations.values()]

@@ -215,7 +215,7 @@ def _rate_exam(arguments: RateOptions) -> int:
     explanations = plan_explanations(arguments.explain, names, reference)
     check_outputs([*outputs, *dict.fromkeys(explanations.values())])
     rater = _in_engine(surrogate, arguments.engine)
-    exam = open_exam(paths, label_scheme=scheme)
+    exam = open_exam(paths, label_scheme=scheme, task=task)
     centers = told_centers(arguments.center, is_surveyed(surrogate.config, arguments.thorough))
     masks = dict(zip(names, paths.segmentations, strict=True))
     best = _begin_best(arguments, surrogate, exam.name, masks, scheme, centers)
@@ -231,7 +231,7 @@ def _rate_exam(arguments: RateOptions) -> int:
         contents[arguments.csv] = ratings_as_csv(exam.name, ratings, surrogate.config, arguments.checkpoint, centers)
     whole = None
     if arguments.figure or explanations:
-        whole = read_exam(paths, label_scheme=scheme, warn=False)
+        whole = read_exam(paths, label_scheme=scheme, warn=False, task=task)
     if arguments.figure and whole:
         contents[arguments.figure] = _as_figure(whole, ratings, rater, arguments, caption, scheme, task)
     text = "\n".join([caption, *describe_dice(surrogate.config, centers), "", format_table(ratings)])

@@ -20,6 +20,7 @@ from dqe_loss.surrogate.describe import star_unit
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import GLIOMA, LabelScheme, Task
+from dqe_loss.tasks.reading import label_values
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class RatePlan:
         folder = self.out.parent
         origin = self.origin(surrogate)
         del origin["checkpoint"]
-        return origin | {
+        labels = {} if self.task == GLIOMA else {"labels": label_values(self.scheme)}
+        return {
+            **origin,
+            **labels,
             "data": relative_path(written(str(self.data)), folder),
             "predictions": [relative_path(written(str(path)), folder) for path in self.predictions],
             "channels": list(self.channels),

@@ -64,18 +64,19 @@ def prepare_rows(
     Returns:
         One for each segmentation; one without a name if there is none.
     """
+    task = task or surrogate.config.task
     if case.error:
         return _failed(case, case.error)
     if not case.masks:
         return _failed(case, 'expected a segmentation with "seg" in its name, or given as a prediction; found none')
     try:
-        return _prepare(case, surrogate, scheme, centers, thorough, task or surrogate.config.task)
+        return _prepare(case, surrogate, scheme, centers, thorough, task)
     except Exception as error:  # whatever a file can do to a reader: one exam must not end the run
         reason = _reason(error)
     if len(case.masks) == 1:
         return _failed(case, reason)
     try:
-        open_exam(replace(case.paths, segmentations=()), label_scheme=scheme, warn=False)
+        open_exam(replace(case.paths, segmentations=()), label_scheme=scheme, warn=False, task=task)
     except Exception as error:
         return _failed(case, _reason(error))
     alone = (replace(case, masks={name: file}) for name, file in case.masks.items())
@@ -109,7 +110,7 @@ def rate_prepared(prepared: PreparedMask, surrogate: Rater) -> Row:
 def _prepare(
     case: FoundExam, surrogate: Surrogate, scheme: LabelScheme, centers: CenterNames, thorough: bool, task: Task
 ) -> list[PreparedMask]:
-    exam = open_exam(case.paths, label_scheme=scheme, warn=False)
+    exam = open_exam(case.paths, label_scheme=scheme, warn=False, task=task)
     common = image_findings(exam, case.images, task)
     voxel = float(voxel_sizes(exam.affine).prod())
     prepared = []

@@ -25,6 +25,7 @@ from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOptio
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.resume import claim_folder
 from dqe_loss.task import GLIOMA, Task, find_task
+from dqe_loss.tasks.scale import levels_of, nearest_level
 
 if TYPE_CHECKING:
     from dqe_loss.simulate.simulate_exam import SimulatedExam
@@ -98,9 +99,8 @@ def _run(arguments: SimulateArguments) -> None:
     table = read_ratings([part_path(exam.paths.name, out) for exam in exams], task)
     write_ratings(table, out / "ratings.csv", task)
     kind, (low, high) = str(table["kind"].iloc[0]), task.stars
-    steps = round(high - low) if high - low >= 2 else 5
-    bins = (low + ((table["stars"] - low) * steps / (high - low)).round() * (high - low) / steps).round(6)
-    counts = [int((bins == round(low + i * (high - low) / steps, 6)).sum()) for i in range(steps + 1)]
+    nearest = nearest_level(table["stars"], task.stars)
+    counts = [int((nearest == level).sum()) for level in levels_of(task.stars)]
     whom = f", by {settings.raters} simulated raters" if settings.raters else ""
     print(
         f"{out / 'ratings.csv'}: {len(table)} {kind} ratings of {table['segmentation'].nunique()} segmentations of "

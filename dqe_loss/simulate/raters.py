@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dqe_loss.task import GLIOMA
+from dqe_loss.tasks.scale import nearest_level
 
 SCALE = GLIOMA.stars
 """Worst and best stars that the numbers below are of; on another scale they are as large a part of it."""
@@ -82,7 +83,7 @@ def simulate_judgments(
         scale: worst and best stars.
 
     Returns:
-        Stars of the same shape: whole ones, or on a scale with fewer than three of them tenths of it.
+        Stars of the same shape: of those that a human could give, `dqe_loss.tasks.scale.levels_of`.
 
     Raises:
         ValueError: if metric stars are off the scale.
@@ -92,8 +93,4 @@ def simulate_judgments(
     if not ((stars >= low) & (stars <= high)).all():  # false of NaN, too
         raise ValueError(f"expected metric stars from {low:g} to {high:g}, got {stars.min():g} to {stars.max():g}")
     judged = stars + rater.bias + spread(stars, scale) * rng.standard_normal(stars.shape)
-    if low == round(low) and high == round(high) and high - low >= 2:
-        return np.clip(np.rint(judged), low, high).astype(np.int64)
-    tenth = (high - low) / 10
-    tenths: NDArray[np.float64] = np.clip(low + np.rint((judged - low) / tenth) * tenth, low, high).round(6)
-    return tenths
+    return nearest_level(judged, scale)

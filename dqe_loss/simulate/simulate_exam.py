@@ -28,7 +28,7 @@ from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.outputs import write_together
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.tasks.reading import decisive_values
+from dqe_loss.tasks.reading import error_values
 
 CHAIN = (0.4, 0.35, 0.25)
 """How often a segmentation has one, two, three errors (our choice)."""
@@ -65,7 +65,7 @@ class SimulationSettings:
         told = {"segmentations": self.segmentations, "raters": self.raters, "seed": self.seed} | {
             "label_scheme": self.scheme.name
         }
-        return told if self.task == GLIOMA else told | {"task": decisive_values(self.task)}
+        return told if self.task == GLIOMA else told | {"task": error_values(self.task, self.scheme)}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     if all(path.is_file() for path in (*paths, part)):
         return ()
     task, scheme = settings.task, settings.scheme
-    loaded = read_exam(exam.paths, label_scheme=scheme)
+    loaded = read_exam(exam.paths, label_scheme=scheme, task=task)
     (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
     reference = as_canonical(stored, scheme)
     if not reference.any():

@@ -84,11 +84,11 @@ class Task:
         source: data set whose grid that is, in words.
         window: intensities that become 0 and 1, such as (-160, 240) for CT; None scales each image by itself.
         stars: lowest and highest rating of the scale.
-        lesion: whether it may lie anywhere and more than once: hardening then turns planes, mirrors them, and puts what
-            is segmented into other places, which would be false of an organ.
+        lesion: whether it may lie anywhere and more than once: training then mirrors planes, and hardening turns
+            them, too, and puts what is segmented into other places. All of it would be false of an organ.
         error_size: size of simulated errors, as a factor of those for a tumor of some 50 mm.
         smallest_crop: smallest side in voxels of a crop whose padded planes are rated; 0 for any.
-        largest_share: largest segmentation, as a share of the image's voxels other than 0, that is no warning.
+        largest_share: largest segmentation, as a share of the image's head, that is no warning.
         bright: modality that is bright where to look: planes can go through its brightest place; empty for none.
         contrast: a modality with contrast agent, and the one that is the same without; empty for none.
         shown: modalities in pictures, in this order; all if empty.
@@ -209,14 +209,39 @@ class Task:
     @property
     def painting(self) -> tuple[tuple[str, int], ...]:
         """Regions from the largest to the smallest, and the canonical label that each is painted with."""
-        ordered = sorted(self.regions, key=lambda region: -len(self.parts[region]))
         painted = []
-        for name in ordered:
-            inner = {t for r in self.regions if set(self.parts[r]) < set(self.parts[name]) for t in self.parts[r]}
-            own = [tissue for tissue in self.tissues if tissue in self.parts[name] and tissue not in inner]
-            tissue = own[0] if own else self.parts[name][0]
-            painted.append((name, 1 + self.tissues.index(tissue)))
+        for name in sorted(self.regions, key=lambda region: -len(self.parts[region])):
+            own = [tissue for tissue in self.tissues if self.regions_of(tissue) == self._around(name)]
+            painted.append((name, 1 + self.tissues.index(own[0] if own else self.parts[name][0])))
         return tuple(painted)
+
+    @property
+    def layers(self) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """What makes canonical labels of regions, in order: regions, and the label of where all of them are.
+
+        These are the regions of `painting`, and where regions overlap in part, what they have in common: of regions
+        ``a and b`` and ``b and c``, the tissue ``b``. Nested regions have nothing to add. Of tissues that are in the
+        same regions, the first stands for all.
+        """
+        layers: list[tuple[tuple[str, ...], int]] = [((name,), label) for name, label in self.painting]
+        told = {self._around(name) for name in self.regions}
+        for label, tissue in enumerate(self.tissues, 1):
+            if (regions := self.regions_of(tissue)) not in told:
+                told.add(regions)
+                layers.append((regions, label))
+
+        def size(layer: tuple[tuple[str, ...], int]) -> int:
+            return len(set.intersection(*(set(self.parts[name]) for name in layer[0])))
+
+        return tuple(sorted(layers, key=size, reverse=True))
+
+    def regions_of(self, tissue: str) -> tuple[str, ...]:
+        """The regions that a tissue is part of."""
+        return tuple(name for name in self.regions if tissue in self.parts[name])
+
+    def _around(self, region: str) -> tuple[str, ...]:
+        """A region and those that hold it."""
+        return tuple(name for name in self.regions if set(self.parts[name]) >= set(self.parts[region]))
 
     @property
     def planar(self) -> bool:

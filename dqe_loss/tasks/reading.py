@@ -10,12 +10,16 @@ from dqe_loss.tasks.blobs import BLOBS
 from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task, TaskError
 from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.glioma import GLIOMA
+from dqe_loss.tasks.label_scheme import LabelScheme
 
 BUILT_IN = {task.name: task for task in (GLIOMA, BLOBS)}
 """Tasks that come with the package, by name."""
 
 _FIRST_FIELDS = ("name", "modalities", "regions", "tissues", "centers", "whole", "field_of_view")
 """What checkpoints have said of a task since there were tasks; of a built-in one they say no more."""
+
+_OF_ERRORS = ("spacing", "error_size", "stars", "lesion", "spurious", "taken_for")
+"""What decides wrong masks and what they are worth, beside that."""
 
 
 def find_task(named: str | Path | None) -> Task:
@@ -140,8 +144,19 @@ def decisive_values(task: Task) -> dict[str, Any]:
     return {name: _plain(getattr(task, name)) for name in names}
 
 
+def label_values(scheme: LabelScheme) -> dict[str, list[int]]:
+    """A scheme's labels as JSON has them: its name stays the same where a task's file is edited."""
+    return {tissue: list(labels) for tissue, labels in scheme.labels.items()}
+
+
+def error_values(task: Task, scheme: LabelScheme) -> dict[str, Any]:
+    """What of a task decides its wrong masks and their stars: `decisive_values`, the labels, and what makes errors."""
+    more = {name: _plain(getattr(task, name)) for name in _OF_ERRORS}
+    return {**decisive_values(task), **more, "labels": label_values(scheme)}
+
+
 def check_task(given: Task, expected: Task, what: str, cure: str) -> None:
-    """Refuse data of another task, by name.
+    """Refuse data of another task, by name, or of one with another scale of stars or other voxels.
 
     Args:
         given: the task of the data, or the one that was said.
@@ -154,7 +169,10 @@ def check_task(given: Task, expected: Task, what: str, cure: str) -> None:
     """
     if given.name != expected.name:
         raise ValueError(f"{what} is of the task {expected.name!r}, and not of {given.name!r}; {cure}")
-    mine, theirs = decisive_values(given), decisive_values(expected)
+    mine, theirs = (
+        {**decisive_values(task), "stars": _plain(task.stars), "spacing": _plain(task.spacing)}
+        for task in (given, expected)
+    )
     if differing := [name for name in mine if mine[name] != theirs[name]]:
         name = differing[0]
         raise ValueError(

@@ -1,7 +1,7 @@
 """The values of a rating scale: what a rater can say."""
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 _SIX = 5
 """Steps of the paper's scale, which scales without whole numbers of their own take, too."""
@@ -35,6 +35,25 @@ def step_of(scale: tuple[float, float]) -> float:
     """The distance of two neighboring values of `levels_of`: one star from 1 to 6."""
     first, second, *_ = levels_of(scale)
     return second - first
+
+
+def nearest_level(stars: ArrayLike, scale: tuple[float, float]) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Each value's nearest of `levels_of`; the lowest or highest for what lies beyond.
+
+    Args:
+        stars: values, any shape, finite.
+        scale: lowest and highest rating.
+
+    Returns:
+        Of the same shape; integers where the levels are whole numbers of their own.
+
+    Example:
+        >>> nearest_level([-0.3, 0.29, 0.31], (0, 1)).tolist()
+        [0.0, 0.2, 0.4]
+    """
+    levels: NDArray[np.int64] | NDArray[np.float64] = np.array(levels_of(scale))
+    place = np.rint((np.asarray(stars, np.float64) - scale[0]) / step_of(scale))
+    return levels[np.clip(place, 0, len(levels) - 1).astype(np.int64)]
 
 
 def steps_given(stars: ArrayLike, scale: tuple[float, float]) -> int:

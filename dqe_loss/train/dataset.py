@@ -5,7 +5,7 @@ nor an interruption, changes what the network sees.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,8 @@ class PlaneDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         planes: the planes.
         config: how the surrogate encodes the mask.
-        augmentation: None for the planes as they are.
+        augmentation: None for the planes as they are; without flips of what is no lesion, or a left part would be
+            taken for a right one.
         seed: of the augmentation.
 
     An item is asked for by (epoch, index) and is a plane ``(C, H, W)`` and its stars, a scalar, both float32.
@@ -90,6 +91,8 @@ class PlaneDataset(Dataset[tuple[Tensor, Tensor]]):
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
     ) -> None:
+        if augmentation is not None and not config.task.lesion:
+            augmentation = replace(augmentation, flip_probability=0.0)
         self.planes, self.config, self.augmentation, self.seed = list(planes), config, augmentation, seed
 
     def __len__(self) -> int:

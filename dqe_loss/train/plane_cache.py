@@ -31,7 +31,7 @@ from dqe_loss.data.label_sets import LABELS, LabelSurvey
 from dqe_loss.outputs import write_together
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.tasks.reading import decisive_values
+from dqe_loss.tasks.reading import decisive_values, label_values
 
 _FORMAT = 1
 """To be raised when planes of the same content change."""
@@ -72,6 +72,7 @@ class PlaneCache:
         }
         if self.config.task != GLIOMA:
             recipe["task"] = decisive_values(self.config.task)
+            recipe["labels"] = label_values(self.scheme)
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:32]
 
     def find(self, paths: ExamPaths) -> Path | None:
@@ -100,7 +101,9 @@ class PlaneCache:
             OSError: if the folder cannot be written.
         """
         segmentations = tuple(paths.segmentations[0] for paths in exams)
-        exam = read_exam(replace(exams[0], segmentations=segmentations), label_scheme=self.scheme)
+        exam = read_exam(
+            replace(exams[0], segmentations=segmentations), label_scheme=self.scheme, task=self.config.task
+        )
         image = torch.from_numpy(exam.image)[None]
         entries = []
         for single, (name, labels) in zip(exams, exam.segmentations.items(), strict=True):

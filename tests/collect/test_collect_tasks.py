@@ -129,7 +129,7 @@ def test_a_study_goes_on_with_its_own_task_and_no_other(begun, tmp_path, capsys)
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump(task_to_dict(replace(FIVE, stars=(1.0, 6.0)))))
     assert dqe([*again, "--task", str(other)]) == 2
-    assert "go from (1.0, 5.0), not (1.0, 6.0)" in capsys.readouterr().err
+    assert "stars there is [1.0, 5.0], here [1.0, 6.0]; leave --task out" in capsys.readouterr().err
     assert dqe(["collect", "report", str(folder), "--task", "blobs"]) == 2
     assert "nobody has rated anything yet" in capsys.readouterr().err
 

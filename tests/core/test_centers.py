@@ -3,9 +3,10 @@
 import pytest
 import torch
 from helpers import tiny_surrogate
+from small_tasks import CT
 
 from dqe_loss import rate_segmentation
-from dqe_loss.core.centers import brain_center, bright_center
+from dqe_loss.core.centers import brain_center, bright_center, image_centers
 from dqe_loss.data.phantom import make_phantom
 
 SHAPE = (32, 32, 30)
@@ -31,6 +32,12 @@ def test_the_bright_center_lies_in_the_lesion_whatever_the_order_of_channels():
 def test_the_brain_center_is_its_center_of_mass():
     assert brain_center(make_image())[0].tolist() == [15, 15, 14]
     assert brain_center(torch.zeros(1, 4, *SHAPE))[0].tolist() == [(n - 1) // 2 for n in SHAPE]
+
+
+def test_air_of_ct_is_no_body():
+    image = torch.full((1, 1, *SHAPE), -1000.0)
+    image[:, :, 4:13, 20:29, 2:9] = 40
+    assert image_centers(image, ("brain",), task=CT)["brain"][0].tolist() == [8, 24, 5]
 
 
 @pytest.mark.slow

@@ -1,14 +1,18 @@
 """A mask that is mirrored and one whose header alone is wrong: both overlaps with the head, and which is likelier."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
 from cohort import LPS, write_exam
+from small_tasks import CT, PARTS, SHAPES, make_exam
 
 from dqe_loss import MODALITIES
 from dqe_loss.data.alignment import misalignment
-from dqe_loss.data.exam_files import find_exam
+from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.exams import open_exam, read_exam
+from dqe_loss.data.findings import mask_findings, region_volumes
 
 RAS = np.eye(4)
 THICK = LPS @ np.diag([1, 1, 2, 1])
@@ -18,6 +22,7 @@ HEAD[:6, 2:, 1:7] = True
 MASK = np.zeros_like(HEAD)
 MASK[1:5, 6:8, 2:6] = True  # at the back: flipped along Y it leaves the head
 EMPTY = np.zeros_like(HEAD)
+TWO_THIRDS = replace(CT, largest_share=2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,38 @@ def test_an_exam_tells_a_mirrored_mask_from_a_wrong_header(tmp_path):
         assert paths.segmentations[0] in exam.misaligned
         assert [found.kind for found in exam.misaligned.values()] == ["header", "affine"]
         np.testing.assert_array_equal(exam.segmentations["seg-b"], edge[::-1, ::-1])  # nothing is reoriented
+
+
+def write_with_another_origin(folder, task, image, mask):
+    """An exam of one scan, and a mask whose header has its origin 40 mm away."""
+    affine = np.diag([*task.spacing, 1.0])
+    files = {name: folder / f"{name}.nii.gz" for name in ("scan", "seg")}
+    nib.Nifti1Image(image.astype(np.int16), affine).to_filename(files["scan"])
+    nib.Nifti1Image(mask.astype(np.uint8), affine + 40 * np.eye(4, k=3)).to_filename(files["seg"])
+    return ExamPaths({task.modalities[0]: files["scan"]}, (files["seg"],), "a")
+
+
+def test_air_of_ct_is_no_head(tmp_path):
+    """Its -1000 are not 0: labels in air lay in the head, and no organ was large."""
+    (image,), labels = make_exam(CT)
+    body = image > CT.window[0]
+    for name, mask, kind in (("organ", 7 * labels, "header"), ("air", 7 * ~body, "affine")):
+        (folder := tmp_path / name).mkdir()
+        paths = write_with_another_origin(folder, CT, image, mask)
+        exam = open_exam(paths, task=CT, warn=False)
+        assert [found.kind for found in exam.misaligned.values()] == [kind]
+    volumes = region_volumes(7 * body, CT.scheme())
+    found = mask_findings(exam, 7 * body.astype(np.uint8), paths.segmentations[0], volumes, CT.scheme(), TWO_THIRDS)
+    assert "segmentation as large as 100% of the head" in [one.text for one in found]
+
+
+def test_a_head_that_fills_the_volume_tells_nothing(tmp_path):
+    """As in a crop: wherever a mask lies, it lies in it."""
+    image, mask = np.full(SHAPES["parts"], 100), np.zeros(SHAPES["parts"])
+    image[:2, :2], mask[4:9, 4:9, 4:9] = 90, 1
+    with pytest.warns(UserWarning, match="lie in the head, which fills the volume: that does not tell which is right"):
+        exam = read_exam(write_with_another_origin(tmp_path, PARTS, image, mask), task=PARTS)
+    assert [found.kind for found in exam.misaligned.values()] == ["affine"]
 
 
 @pytest.mark.exams

@@ -12,6 +12,7 @@ from dqe_loss.data.corruption import CORRUPTIONS, corrupt, describe_steps
 from dqe_loss.data.corruption import content as corruption_content
 from dqe_loss.data.corruption import shapes as corruption_shapes
 from dqe_loss.metrics.metric_stars import metric_stars
+from dqe_loss.task import Task
 
 SHAPE = (60, 56, 48)
 LABELS = make_labels(SHAPE, (0.2, -0.1, 0.1))
@@ -116,6 +117,16 @@ def test_growth_in_voxels(name, radius):
     along = np.flatnonzero(result[:, 15, 15])
     assert (along[0], along[-1]) == ((9, 21) if name == "dilate" else (13, 17))
     assert set(np.unique(result)) == {0, 2}
+
+
+@pytest.mark.parametrize(("name", "width"), [("erode", 18), ("dilate", 22)])
+def test_the_smallest_growth_is_of_a_voxel_whatever_its_size(name, width):
+    """A cube of 20 voxels of a tenth of a mm, and errors of 0.06 and 0.08 mm."""
+    task = Task("fine", ("a",), ("r",), ("r",), spacing=(0.1, 0.1, 0.1))
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[10:30, 10:30, 10:30] = 1
+    result = corrupt(labels, [(name, 0.01)], rng=np.random.default_rng(0), brain=labels == labels, task=task)
+    assert (result[:, 20, 20] > 0).sum() == width
 
 
 def test_dilation_stays_in_the_brain_and_regions_stay_nested():

@@ -12,6 +12,7 @@ from dqe_loss.metrics.metric_stars import metric_stars, metric_stars_of_views
 from dqe_loss.metrics.overlap import region_dice, region_surface_dice
 from dqe_loss.simulate import raters
 from dqe_loss.simulate.raters import SimulatedRater, make_raters, simulate_judgments, spread
+from dqe_loss.tasks.scale import levels_of
 
 
 def squares(*boxes, side=32):
@@ -167,6 +168,15 @@ def test_judgments_are_whole_stars(stars, bias, seed):
     assert judged.dtype == np.int64
     assert set(judged.tolist()) <= {1, 2, 3, 4, 5, 6}
     assert np.array_equal(judged, simulate_judgments(SimulatedRater("r", bias), stars, np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (0.0, 10.0), (0.0, 100.0), (1.0, 5.0), (0.5, 3.0)])
+def test_simulated_raters_say_what_humans_can(scale):
+    stars = np.linspace(*scale, 2000)
+    judged = simulate_judgments(SimulatedRater("r", 0), stars, np.random.default_rng(0), scale)
+    assert set(judged.tolist()) == set(levels_of(scale))
+    # As far from the metric stars as the spread makes them, and half a step.
+    assert np.abs(judged - stars).mean() < 0.3 * (scale[1] - scale[0])
 
 
 def test_raters_agree_on_good_and_disagree_on_bad_segmentations():

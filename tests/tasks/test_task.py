@@ -144,6 +144,10 @@ def test_data_of_another_task_is_refused_by_name():
     with pytest.raises(ValueError, match="knows another task 'blobs': modalities there is"):
         check_task(BLOBS, other, "x", "give another")
     check_task(replace(BLOBS, colors={"blob": "#000000"}), BLOBS, "x", "")  # decides no stars
+    with pytest.raises(ValueError, match=r"stars there is \[1.0, 6.0\], here \[1.0, 5.0\]; give another"):
+        check_task(replace(BLOBS, stars=(1.0, 5.0)), BLOBS, "x", "give another")
+    with pytest.raises(ValueError, match=r"spacing there is \[1.0, 1.0, 1.0\], here \[1.0, 1.0, 3.0\]; give another"):
+        check_task(replace(BLOBS, spacing=(1.0, 1.0, 3.0)), BLOBS, "x", "give another")
 
 
 V1 = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "Anterior", "2": "Posterior"}}

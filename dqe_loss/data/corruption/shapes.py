@@ -65,6 +65,11 @@ class Context:
         """Size of a voxel for distances; None for 1 mm."""
         return None if set(self.task.spacing) == {1.0} else self.task.spacing
 
+    @property
+    def half_voxel(self) -> float:
+        """Mm from a voxel's center to the surface it lies at, along the axis where voxels are thinnest."""
+        return 0.5 * float(self.spacing.min())
+
 
 def shift(labels: Labels, severity: float, rng: np.random.Generator, context: Context) -> Labels:
     """Move the segmentation by up to `MAX_SHIFT` in a random direction, or the opposite if that leaves the volume."""
@@ -206,21 +211,22 @@ def painted_regions(labels: Labels, task: Task) -> list[Mask]:
 def from_painted_regions(regions: Sequence[Mask], task: Task) -> Labels:
     """The inverse of `painted_regions`."""
     labels = np.zeros(regions[0].shape, np.uint8)
-    for region, (_, label) in zip(regions, task.painting, strict=True):
-        labels[region] = label
+    named = {name: region for region, (name, _) in zip(regions, task.painting, strict=True)}
+    for names, label in task.layers:
+        labels[np.logical_and.reduce([named[name] for name in names])] = label
     return labels
 
 
 def _within(region: Mask, radius: float, context: Context) -> Mask:
     """Voxels whose center lies closer than the radius to the region's surface, or in it."""
     distance: NDArray[np.float64] = ndimage.distance_transform_edt(~region, sampling=context.sampling)
-    return distance - 0.5 < radius
+    return distance - context.half_voxel < radius
 
 
 def _depth(region: Mask, context: Context) -> NDArray[np.float64]:
     """Depth in mm of each voxel's center below the region's surface; negative outside."""
-    depth: NDArray[np.float64] = ndimage.distance_transform_edt(region, sampling=context.sampling) - 0.5
-    return depth
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(region, sampling=context.sampling)
+    return depth - context.half_voxel
 
 
 def _replaced(labels: Labels, box: Box, content: Labels) -> Labels:

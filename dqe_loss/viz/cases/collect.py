@@ -34,7 +34,7 @@ def read_pictures(rows: pd.DataFrame, task: Task = GLIOMA) -> Pictures:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the table tells them
-                exam = read_exam(paths, label_scheme=scheme)
+                exam = read_exam(paths, label_scheme=scheme, task=task)
         except ExamError as error:
             pictures |= dict.fromkeys(keys, str(error))
             continue

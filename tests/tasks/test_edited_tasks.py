@@ -1,0 +1,65 @@
+"""A task's file that was edited: nothing that depends on the edit is taken from a folder of before."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from helpers import small_surrogate
+from small_tasks import CT, PARTS, make_surrogate, write_data_set
+
+from dqe_loss.audit.audited_exam import ExamSource
+from dqe_loss.audit.stars_and_dice import AuditSettings
+from dqe_loss.audit.whole_audit import AuditPlan
+from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.rate.plan import RatePlan
+from dqe_loss.simulate.simulate_exam import SimulationSettings
+from dqe_loss.task import GLIOMA, SchemeLabels
+from dqe_loss.train.plane_cache import PlaneCache
+
+SWAPPED = replace(PARTS, schemes={"labels": SchemeLabels({"front": (2,), "back": (1,)})})
+EDITS = {
+    "labels": SWAPPED,
+    "spacing": replace(PARTS, spacing=(1.0, 1.0, 2.0)),
+    "error_size": replace(PARTS, error_size=0.5),
+    "stars": replace(PARTS, stars=(1.0, 5.0)),
+    "lesion": replace(PARTS, lesion=True),
+    "spurious": replace(PARTS, spurious={"front": 1.0}),
+    "taken_for": replace(PARTS, taken_for={"front": "back"}),
+}
+
+
+def audit_record(task):
+    plan = AuditPlan("x", [ExamSource("a", task=task)], (), AuditSettings(), task.scheme())
+    return plan.record("fingerprint")
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_wrong_masks_are_made_anew(edit):
+    for record in (lambda task: SimulationSettings(task=task).record(), audit_record):
+        before, after = (json.loads(json.dumps(record(task))) for task in (PARTS, EDITS[edit]))
+        assert {key for key in before["task"] if before["task"][key] != after["task"][key]} == {edit}
+
+
+def test_planes_and_stars_of_other_labels_are_others(tmp_path):
+    surrogate = make_surrogate(PARTS, refiner=False)
+    write_data_set(tmp_path / "data", PARTS, 1)
+    paths = ExamPaths({"t1": tmp_path / "data/images/case_0.nii.gz"}, (tmp_path / "data/labels/case_0.nii.gz",), "a")
+    keys = {PlaneCache(tmp_path, replace(surrogate.config, task=task)).key(paths) for task in (PARTS, SWAPPED)}
+    assert len(keys) == 2
+    plans = (RatePlan(tmp_path, tmp_path / "stars.csv", "x", task=task) for task in (PARTS, SWAPPED))
+    before, after = (plan.settings(surrogate) for plan in plans)
+    assert {key for key in before if before[key] != after[key]} == {"labels"}
+
+
+def test_folders_of_the_built_in_task_go_on(tmp_path):
+    assert SimulationSettings().record() == {"segmentations": 5, "raters": 3, "seed": 0, "label_scheme": "brats"}
+    assert sorted(audit_record(GLIOMA)) == ["checkpoint", "format", "label_scheme", "seed"]
+    settings = RatePlan(tmp_path, tmp_path / "stars.csv", "x").settings(small_surrogate())
+    assert "labels" not in settings
+
+
+def test_edits_that_change_no_mask_keep_what_is_there():
+    assert (
+        SimulationSettings(task=replace(CT, colors={"organ": "#000000"})).record()
+        == SimulationSettings(task=CT).record()
+    )
