@@ -40,11 +40,15 @@ def gains_of(stored: dict[str, Any], setting: str, labelled: int) -> dict[str, t
 
 
 def plot_gains(stored: dict[str, Any]) -> Figure:
-    """One panel a setting."""
-    figure = Figure(figsize=(9.5, 4.2), layout="constrained", facecolor="white")
-    panels: list[Axes] = list(figure.subplots(1, 2, sharey=True, width_ratios=(3, 1.3)))
-    for axes, setting in zip(panels, ("same", "other"), strict=True):
-        counts = sorted({row["labelled"] for row in stored["arms"] if row["setting"] == setting and row["labelled"]})
+    """One panel for each setting that has run."""
+    places: dict[str, list[int]] = {}
+    for row in stored["arms"]:
+        if row["labelled"] and row["labelled"] not in places.setdefault(row["setting"], []):
+            places[row["setting"]].append(row["labelled"])
+    widths = [len(counts) for counts in places.values()]
+    figure = Figure(figsize=(4.5 + 2 * sum(widths), 4.2), layout="constrained", facecolor="white")
+    panels: list[Axes] = list(figure.subplots(1, len(places), sharey=True, squeeze=False, width_ratios=widths)[0])
+    for axes, (setting, counts) in zip(panels, places.items(), strict=True):
         for place, count in enumerate(counts):
             gains = gains_of(stored, setting, count)
             for rank, arm in enumerate(arm for arm in NAMES if arm in gains):
@@ -58,8 +62,9 @@ def plot_gains(stored: dict[str, Any]) -> Figure:
         axes.grid(axis="y", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("mean Dice less that of labelled planes alone")
-    marks = [panels[0].plot([], [], "o", color=COLORS[arm], label=name)[0] for arm, name in NAMES.items()]
-    figure.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    shown = {row["arm"] for row in stored["arms"]}
+    marks = [panels[0].plot([], [], "o", color=COLORS[arm], label=NAMES[arm])[0] for arm in NAMES if arm in shown]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 

@@ -21,15 +21,19 @@ def benefit() -> Figures:
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
     pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
     others = [row for row in pairs if _key(row) not in named]
+    here = [row for row in pairs if (row["setting"], row["labelled"]) == ("same", 3) and "a" in row["arms"]]
+    over_a = dict(_over(row, "a") for row in here)
     return {
         **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},
         "readouts": _readouts(stored["readouts"]),
         "primary": _with_interval(primary, 3),
         "tuning": _tuning(stored["weights"]),
+        "over_a": _with_interval(over_a["d"], 3),
+        "taught_over_a": _with_interval(over_a["t"], 3),
+        "pseudo_over_a": _with_interval(over_a["b"], 3),
         "closed": percent(_row(stored["arms"], "same", 3, "d")["closed"]),
         "explored": str(len(others)),
         "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
-        "curve": _curve(stored["arms"]),
         "against_a": _against(pairs, "a"),
         "runs": str(len(stored["runs"])),
         "opinion": _opinion(load("benefit_opinion.json")["rows"]),
@@ -85,32 +89,21 @@ def _readouts(readouts: list[dict[str, Any]]) -> str:
     return table(["arms", "setting", "labelled", *(name for name, _ in _MEASURES.values())], rows)
 
 
+def _over(row: dict[str, Any], base: str) -> tuple[str, dict[str, Any]]:
+    """The other arm of a pair, and its difference from the base, whichever stands first."""
+    sign = 1 if row["arms"][1] == base else -1
+    low, high = sorted(sign * value for value in row["interval"])
+    return row["arms"][0 if sign == 1 else 1], {"difference": sign * row["difference"], "interval": [low, high]}
+
+
 def _against(pairs: list[dict[str, Any]], base: str) -> str:
     """Differences from one arm in each place, in mean Dice."""
     rows = []
     for row in pairs:
         if base in row["arms"]:
-            sign = 1 if row["arms"][1] == base else -1
-            other = row["arms"][0] if sign == 1 else row["arms"][1]
-            low, high = sorted(sign * value for value in row["interval"])
-            found = {"difference": sign * row["difference"], "interval": [low, high]}
-            rows.append([row["setting"], str(row["labelled"]), other, _with_interval(found, 3)])
+            arm, found = _over(row, base)
+            rows.append([row["setting"], str(row["labelled"]), arm, _with_interval(found, 3)])
     return table(["setting", "labelled", "arm", f"Dice − that of {base}"], rows)
-
-
-def _curve(arms: list[dict[str, Any]]) -> str:
-    """Mean Dice over the number of labelled persons."""
-    counts = sorted({row["labelled"] for row in arms if row["setting"] == "same"})
-    names = [
-        row["arm"]
-        for row in arms
-        if (row["setting"], row["labelled"]) == ("same", counts[0])
-        and all(
-            any(r["arm"] == row["arm"] and r["labelled"] == c and r["setting"] == "same" for r in arms) for c in counts
-        )
-    ]
-    rows = [[arm, *(number(_row(arms, "same", count, arm)["dice"], 3) for count in counts)] for arm in names]
-    return table(["arm", *(f"{count} labelled" for count in counts)], rows)
 
 
 def _opinion(rows: list[dict[str, Any]]) -> str:

@@ -48,7 +48,7 @@ def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
 
 def percent(share: float) -> str:
     """A share in whole percent."""
-    return f"{100 * share:.0f}\u00a0%"
+    return f"{100 * share:.0f}\u00a0%".replace("-", "−")
 
 
 def triple(values: Iterable[float], digits: int = 2) -> str:
