@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from dqe_loss.data.discovery.named_exams import find_by_pattern
+from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.split import PARTS
 from dqe_loss.task import read_task
 
@@ -58,7 +58,7 @@ def split_by_person(exams: Sequence[str], options: SplitOptions) -> dict[str, st
 def write_tables(options: SplitOptions) -> pd.DataFrame:
     """Write the tables; returns all exams with their person and part."""
     task = read_task(options.task)
-    found = find_by_pattern(options.data.resolve(), task)
+    found = find_named_exams([options.data.resolve()], task)
     parts = split_by_person([exam.name for exam in found], options)
     rows = [
         {"exam": e.name, "segmentation": str(e.segmentations[0])} | {m: str(p) for m, p in e.images.items()}

@@ -19,24 +19,24 @@ pytest.importorskip("pandas")
 FOLDER = Path(__file__).parents[2] / "examples" / "federated_curation"
 
 
-@pytest.fixture
-def modules(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
+@pytest.fixture(scope="module")
+def modules():
+    """Modules of the example; others have such names, too."""
     names = ("planes", "local_work", "phantom_sites")
-    for name in names:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return [importlib.import_module(name) for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        for name in names:
+            patch.delitem(sys.modules, name, raising=False)
+        yield [importlib.import_module(name) for name in names]
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 @quick
 @given(st.lists(st.floats(4.9, 5.1), min_size=7, max_size=30), st.lists(st.sampled_from([1.3, 3.2, 5.8]), max_size=3))
-def test_exams_rated_unlike_most_are_dropped_and_no_others(good, wrong):
-    sys.path.insert(0, str(FOLDER))
-    try:
-        rated_alike = importlib.import_module("local_work").rated_alike
-    finally:
-        sys.path.remove(str(FOLDER))
-    kept = rated_alike(np.array(good + wrong))
+def test_exams_rated_unlike_most_are_dropped_and_no_others(modules, good, wrong):
+    _, local_work, _ = modules
+    kept = local_work.rated_alike(np.array(good + wrong))
     assert not kept[len(good) :].any()
     # A quarter star is never too far.
     near = np.abs(np.array(good) - np.median(good + wrong)) <= 0.25
