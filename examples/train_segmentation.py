@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import tyro
@@ -32,11 +32,12 @@ from tqdm import tqdm
 
 from dqe_loss import REGIONS, DQELoss, LossSum, StarWeighted, Surrogate, load_surrogate
 from dqe_loss.command_line import check_device, run_command
+from dqe_loss.data.exams import Exam
 from dqe_loss.options import CheckpointName, Folders, OptionalName, OutFolder, SchemeOption
 from dqe_loss.outputs import write_together
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
-from dqe_loss.surrogate.describe import describe_ratings, star_unit
+from dqe_loss.surrogate.describe import Ratings, describe_ratings, star_unit
 from dqe_loss.viz.planes import plot_planes
 
 PSEUDO_WEIGHT = 0.3
@@ -154,14 +155,15 @@ def train(
 @torch.no_grad()
 def test(
     networks: dict[str, nn.Module], exams: Sequence[TrainingExam], surrogate: Surrogate, seed: int
-) -> tuple[list[Row], list[Any]]:
-    """Segment exams with each network; Dice and stars, and the exams with the segmentations."""
+) -> tuple[list[Row], list[tuple[Exam, Ratings]]]:
+    """Segment exams with each network; Dice and stars, and the exams with the segmentations and their stars."""
     rows, segmented = [], []
     for case in exams:
         found = {name: case.whole(nested(network.eval()(case.crop) > 0)) for name, network in networks.items()}
         masks = case.exam.segmentations | {name: label_map(regions[0]) for name, regions in found.items()}
-        segmented.append(replace(case.exam, segmentations=masks))
-        stars = rate_exam(segmented[-1], surrogate, "brats23", thorough=False)
+        exam = replace(case.exam, segmentations=masks)
+        stars = rate_exam(exam, surrogate, "brats23", thorough=False)
+        segmented.append((exam, stars))
         for name, regions in {"reference": case.target, **found}.items():
             dice = compute_dice(regions, case.target)[0].tolist()
             rows.append(Row(case.exam.name, name, seed, dict(zip(REGIONS, dice, strict=True)), stars[name]["mean"]))
@@ -204,9 +206,8 @@ def run_example(arguments: TrainSegmentationOptions) -> None:
         networks, told = run_seed(seed, arms, parts, arguments, device)
         found, segmented = test(networks, parts.test, surrogate, seed)
         history, rows = history + told, rows + found
-    unit, exam = star_unit(surrogate.config), segmented[0]
+    unit, (exam, stars) = star_unit(surrogate.config), segmented[0]
     caption = f"{exam.name}, seed {seed}: {describe_ratings(surrogate.config, arguments.checkpoint)}"
-    stars = rate_exam(exam, surrogate, "brats23", thorough=False)
     seconds = time.monotonic() - started
     content = {"arguments": asdict(arguments), "device": device, "unit": unit, "seconds": seconds}
     planes = plot_planes(exam, stars, label_scheme="brats23", unit=unit, caption=caption)

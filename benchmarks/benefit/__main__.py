@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _results import write_json
 from design import SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run, planned
 from judges import judge
+from network import stored_at
 from persons import ROOT, read_exams
 from report import finished_runs, summarize
 from training import Study, train
@@ -68,7 +69,7 @@ def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) ->
         trained = time.process_time() - start
         rows = judge(study, run.setting, network, study.parts[run.setting].test)
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(network.state_dict(), file.with_suffix(".pt"))
+        torch.save(network.state_dict(), stored_at(options.work, run))
         write_json(file, vars(run) | {"exams": rows, "train_seconds": trained})
         print(f"{run.name}: Dice {sum(row['dice'] for row in rows) / len(rows):.4f} ({trained:.0f} s)", flush=True)
 

@@ -40,7 +40,7 @@ def term_of(arm: str, surrogate: Surrogate, weights: dict[str, float]) -> Term:
         "b": [("b", confident)],
         "c": [("c", stars)],
         "d": [("d", lacking)],
-        "e": [("c", stars), ("d", lacking)],  # either sees the planes by itself
+        "e": [("c", stars), ("d", lacking)],  # each runs the network by itself
         "g": [("c", partial(stars, shuffled=True))],
         "r": [("r", partial(opinion, surrogate))],
     }

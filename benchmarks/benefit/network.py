@@ -1,6 +1,9 @@
 """The small U-Net that every arm trains, and what it says of whole volumes."""
 
+from pathlib import Path
+
 import torch
+from design import Run
 from monai.networks.nets import BasicUNet
 from persons import Exam
 from planes import planes_of
@@ -17,6 +20,18 @@ def new_network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     unet = BasicUNet(2, 4, 12, FEATURES, norm=("instance", {"affine": True}), upsample="nontrainable")
     return nn.Sequential(nn.PixelUnshuffle(2), unet, nn.PixelShuffle(2))
+
+
+def load_network(work: Path, run: Run) -> nn.Module:
+    """The network that a finished run has stored in the study's folder, in evaluation mode."""
+    network = new_network(run.seed)
+    network.load_state_dict(torch.load(stored_at(work, run)))
+    return network.eval()
+
+
+def stored_at(work: Path, run: Run) -> Path:
+    """Where a run stores its network."""
+    return work / "runs" / f"{run.name}.pt"
 
 
 @torch.no_grad()

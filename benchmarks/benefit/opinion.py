@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _report import machine
 from _results import markdown_table, write_json
 from arms import own, refine
-from design import OTHER, SAME, SEEDS
+from design import OTHER, SAME, SEEDS, Run
 from judges import PARTS
-from network import new_network
+from network import load_network, stored_at
 from persons import ROOT, Exam, of_persons, read_exams
 from planes import planes_of
 from refiners import loss_checkpoint
@@ -71,14 +71,12 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
     rows = []
     for setting, labelled, arm in NETWORKS:
         surrogate = load_surrogate(loss_checkpoint(setting, study.exams, study.parts, study.work))
-        files = [study.work / "runs" / f"{setting}-{labelled}-{arm}-{seed}.pt" for seed in SEEDS]
-        if not all(file.is_file() for file in files):
+        runs = [Run(setting, labelled, arm, seed) for seed in SEEDS]
+        if not all(stored_at(study.work, run).is_file() for run in runs):
             continue
         seen = []
-        for file in files:
-            network = new_network(0)
-            network.load_state_dict(torch.load(file))
-            network.eval()
+        for run in runs:
+            network = load_network(study.work, run)
             seen += [look(exam, network, surrogate) for exam in of_persons(study.exams, study.parts[setting].test)]
         means = {key: sum(row[key] for row in seen) / len(seen) for key in seen[0]}
         rows.append({"setting": setting, "labelled": labelled, "arm": arm} | means)

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from analysis import table_of, values_of
-from design import SAME
-from network import new_network, segment
+from design import SAME, Run
+from network import load_network, segment
 from persons import TASK, Exam, read_exams
 from refiners import checkpoint_of
 from report import finished_runs
+from torch import Tensor
 from training import Study
 
 from dqe_loss import load_surrogate
@@ -47,8 +47,8 @@ class PictureOptions:
     """Persons of either kind."""
 
 
-def label_map(regions: torch.Tensor) -> np.ndarray:
-    """Regions ``(3, X, Y, Z)`` as the labels of a file: anterior 1, posterior 2."""
+def label_map(regions: Tensor) -> np.ndarray:
+    """Regions ``(3, X, Y, Z)`` as labels of the two parts that are judged: anterior 1, posterior 2."""
     anterior, posterior = (regions[TASK.regions.index(name)].numpy() for name in ("anterior", "posterior"))
     return np.select([anterior, posterior], [np.uint8(1), np.uint8(2)], np.uint8(0))
 
@@ -61,12 +61,9 @@ def chosen(options: PictureOptions) -> dict[int, float]:
     return {**apart.head(options.count).to_dict(), **apart.tail(options.count).to_dict()}
 
 
-def segmentation(options: PictureOptions, arm: str, exam: Exam) -> np.ndarray:
-    """What the arm's network of the first seed makes of an exam."""
-    network = new_network(0)
-    file = options.work / "runs" / f"{options.setting}-{options.labelled}-{arm}-0.pt"
-    network.load_state_dict(torch.load(file))
-    return label_map(segment(network.eval(), exam))
+def segmentation(options: PictureOptions, arm: str, exam: Exam) -> Tensor:
+    """What the arm's network of the first seed makes of an exam: regions ``(3, X, Y, Z)``."""
+    return segment(load_network(options.work, Run(options.setting, options.labelled, arm, 0)), exam)
 
 
 def main(options: PictureOptions) -> None:
@@ -79,10 +76,9 @@ def main(options: PictureOptions) -> None:
     for person, gain in chosen(options).items():
         exam = next(exam for exam in study.exams if exam.person == person)
         shown = read_exam(exam.paths, task=TASK, warn=False)
+        regions = {"reference": exam.regions} | {arm: segmentation(options, arm, exam) for arm in options.arms}
         shown.segmentations.clear()
-        shown.segmentations["reference"] = label_map(exam.regions)
-        for arm in options.arms:
-            shown.segmentations[arm] = segmentation(options, arm, exam)
+        shown.segmentations.update({name: label_map(one) for name, one in regions.items()})
         caption = f"{exam.name}: Dice of {' − '.join(options.arms)}, mean over seeds and sides: {gain:+.3f}"
         figure = plot_planes(shown, rate_exam(shown, surrogate, thorough=False), caption=caption, task=TASK)
         file = options.out / f"{gain:+.3f}-{exam.name}.png"

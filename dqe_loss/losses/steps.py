@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakSet
 
@@ -71,17 +72,17 @@ class StepCounter:
 
 _counters: WeakSet[StepCounter] = WeakSet()
 _hooks: list[Any] = []
-_pauses: list[None] = []
+_uncounted: ContextVar[bool] = ContextVar("uncounted", default=False)
 
 
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Steps in here are none of the training's: an optimizer of something else takes them."""
-    _pauses.append(None)
+    token = _uncounted.set(True)
     try:
         yield
     finally:
-        _pauses.pop()
+        _uncounted.reset(token)
 
 
 def _watch(counter: StepCounter) -> None:
@@ -91,7 +92,7 @@ def _watch(counter: StepCounter) -> None:
 
 
 def _note_step(optimizer: Optimizer, arguments: Any, options: Any) -> None:
-    if _pauses:
+    if _uncounted.get():
         return
     for counter in _counters:
         counter.note_step()

@@ -37,7 +37,7 @@ def find_data_set(
     if data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(data, task)
     # What the task says comes first: the Medical Segmentation Decathlon, too, has a folder imagesTr.
-    elif fits_pattern(data, task) or (task.files.images and not nnunet):
+    elif task.files.images and (not nnunet or fits_pattern(data, task)):
         cases = find_by_pattern(data, task)
     elif nnunet:
         cases = find_nnunet(data, channels, task)
