@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from dqe_loss.core.labels import LABEL_SCHEMES, check_labels, regions_from_labels, regions_from_tissues
     from dqe_loss.core.origin import crop_origin
     from dqe_loss.core.slicing import VIEWS, extract_planes, pad_planes
-    from dqe_loss.losses.dqe import DQELoss, dqe_loss
+    from dqe_loss.losses.dqe import DQELoss
+    from dqe_loss.losses.missing_stars import dqe_loss
     from dqe_loss.losses.star_weighted import StarWeighted
     from dqe_loss.losses.sum import LossSum
     from dqe_loss.metrics.best_of import BestOf, best_of
@@ -61,7 +62,8 @@ _NAMES_OF = {
     "core.labels": "LABEL_SCHEMES check_labels regions_from_labels regions_from_tissues",
     "core.origin": "crop_origin",
     "core.slicing": "VIEWS extract_planes pad_planes",
-    "losses.dqe": "DQELoss dqe_loss",
+    "losses.dqe": "DQELoss",
+    "losses.missing_stars": "dqe_loss",
     "losses.star_weighted": "StarWeighted",
     "losses.sum": "LossSum",
     "metrics.best_of": "BestOf best_of",

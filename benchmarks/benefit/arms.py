@@ -100,7 +100,7 @@ def own(network: nn.Module, planes: Planes) -> Tensor:
 def refine(surrogate: Surrogate, raw: Tensor, probabilities: Tensor) -> RefinedMask:
     """The refiner's opinion of planes as large as its field of view, which it sees as they lie."""
     task = surrogate.config.task
-    mask = RegionMask(thicken(probabilities), False, region_order=task.regions, label_scheme=task.scheme())
+    mask = RegionMask(thicken(probabilities), False, region_order=task.regions, scheme=task.scheme())
     center = center_of_mask(mask, hard=False, regions=task.centers)
     planes = cut_planes(surrogate.config, read_inputs(surrogate.config, thicken(raw), mask, center), FLAT)
     refined = surrogate.refine(planes[:, 0, 0])

@@ -63,7 +63,7 @@ def measure_direction(case: AuditedExam, surrogate: Surrogate, settings: AuditSe
         ``kept`` (share that the guard keeps of the former), ``stars`` and ``dice`` (mean of the regions).
     """
     regions = case.regions
-    box = free_box(case.image, regions)
+    box = free_box(case.image, regions, case.task)
     masks: Numbers = {}
     for name in CORRUPTIONS:
         if name == "other" and case.other is None:

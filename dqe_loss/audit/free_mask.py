@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dqe_loss.core.boxes import Box, tensor_box
 from dqe_loss.core.center_of_mass import Profiles
+from dqe_loss.core.intensity import shows
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
 from dqe_loss.core.slicing import VIEW_AXIS
@@ -43,9 +44,9 @@ class Nothing:
         return torch.zeros(*index.shape, self.shape[1], *sides, device=self.device)
 
 
-def free_box(image: Tensor, regions: Tensor) -> Box:
-    """Bounding box of the brain (what is not 0 in an image), and of a reference should it reach out of it."""
-    return tensor_box((image != 0).any(1, keepdim=True) | regions.any(1, keepdim=True), leading=2)
+def free_box(image: Tensor, regions: Tensor, task: Task = GLIOMA) -> Box:
+    """Bounding box of the brain (what is not air in an image), and of a reference should it reach out of it."""
+    return tensor_box(shows(image, task).any(1, keepdim=True) | regions.any(1, keepdim=True), leading=2)
 
 
 def as_logits(regions: Tensor) -> Tensor:

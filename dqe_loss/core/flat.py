@@ -35,6 +35,12 @@ def thicken(planes: MaybeTensor) -> MaybeTensor:
     return None if planes is None else plain(planes).unsqueeze(-1)
 
 
+def shape_of(x: Tensor) -> str:
+    """A shape for a message; of a volume one voxel thick, which a user of planes has not given, with a word on it."""
+    thick = x.ndim == 5 and x.shape[-1] == 1
+    return f"{tuple(x.shape)}{' (planes count as volumes one voxel thick)' if thick else ''}"
+
+
 def refuse_origin(origin: Any) -> None:
     """Refuse an origin, which planes do not have.
 

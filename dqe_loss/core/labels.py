@@ -10,6 +10,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from dqe_loss.core.checks import cannot_wait
 from dqe_loss.core.dtypes import as_signed
 from dqe_loss.core.label_schemes import LABEL_SCHEMES, SchemeLike, check_labels, label_scheme
 from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
@@ -18,6 +19,7 @@ __all__ = [
     "LABEL_SCHEMES",
     "LabelScheme",
     "SchemeLike",
+    "are_tissues",
     "check_labels",
     "check_region_order",
     "label_scheme",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 _DEFAULT = GLIOMA.default_scheme
+SUM_TOLERANCE = 1e-2
+"""By how much background and tissues, in half precision, may miss a sum of 1."""
 
 
 def region_from_labels(labels: Tensor, region: str, scheme: SchemeLike = _DEFAULT) -> Tensor:
@@ -115,6 +119,31 @@ def tissues_from_regions(regions: Tensor, scheme: SchemeLike = _DEFAULT) -> Tens
     whole = next((named[name] for name, parts in known.parts.items() if len(parts) == len(known.tissues)), None)
     together = reduce(torch.add, tissue.values()) if whole is None else whole
     return torch.stack([1 - together, *(tissue[name] for name in known.channels)], 1)
+
+
+def are_tissues(channels: Tensor, region_order: tuple[str, ...], scheme: LabelScheme) -> bool:
+    """Whether channels are background and tissues, and not regions.
+
+    Their number tells. Where it allows both, as for a whole and its two parts, the values do: background and tissues
+    add up to 1 almost everywhere, regions to 0 outside of what is segmented and to more inside.
+
+    Args:
+        channels: ``(B, C, ...)``, binary or probabilities.
+        region_order: what the channels are, if they are regions.
+        scheme: the label scheme, which knows the tissues.
+
+    Returns:
+        True for tissues. Where both are possible and the values cannot be looked at (``torch.compile``), False.
+    """
+    tissue_channels = 1 + len(scheme.tissues)
+    if not channels.shape[1] == len(region_order) == len(scheme.regions) == tissue_channels:
+        return channels.shape[1] != len(region_order)
+    if cannot_wait(channels):
+        return False
+    total = channels.sum(1, dtype=torch.float32)
+    one = (total - 1).abs() <= SUM_TOLERANCE
+    sums = one | (total.abs() <= SUM_TOLERANCE)  # 0, too, is background: transforms fill in zeros
+    return bool(sums.all()) and int(one.sum()) > one.numel() / 2
 
 
 def tissue_planes(named: dict[str, Tensor], scheme: LabelScheme) -> dict[str, Tensor]:

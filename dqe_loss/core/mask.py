@@ -18,7 +18,6 @@ from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_prof
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.labels import (
     SchemeLike,
-    label_scheme,
     region_from_labels,
     regions_from_labels,
     regions_from_tissues,
@@ -26,6 +25,8 @@ from dqe_loss.core.labels import (
 )
 from dqe_loss.core.slicing import take_planes
 from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
+
+_GLIOMA_SCHEME = GLIOMA.scheme()
 
 
 class Mask(Protocol):
@@ -105,30 +106,21 @@ class RegionMask:
             `dqe_loss.core.center_of_mass.sharpen`).
         activation: ``"none"``, ``"sigmoid"`` or ``"softmax"``.
         region_order: order of region channels; there may be more than are rated.
-        label_scheme: scheme that orders tissue channels, and names the rated regions.
+        scheme: orders tissue channels, and names the rated regions.
+        tissues: whether the channels are background and tissues, which exclude each other, and not regions.
     """
 
     values: Tensor
     hard: bool
     activation: str = "none"
     region_order: tuple[str, ...] = REGIONS
-    label_scheme: SchemeLike = GLIOMA.default_scheme
+    scheme: LabelScheme = _GLIOMA_SCHEME
+    tissues: bool = False
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the volumes."""
         return self.values.shape
-
-    @property
-    def scheme(self) -> LabelScheme:
-        """The label scheme."""
-        return label_scheme(self.label_scheme)
-
-    @property
-    def tissues(self) -> bool:
-        """Whether the channels are background and tissues, which exclude each other, and not regions."""
-        # Where there are as many tissues and background as regions, the activation tells.
-        return self.activation == "softmax" or self.values.shape[1] != len(self.region_order)
 
     def volume(self, region: str) -> Tensor:
         """One region, in [0, 1]."""
@@ -150,8 +142,7 @@ class RegionMask:
         """A region ``(B, X, Y, Z)`` in [0, 1] of what `channels_of` gave for it."""
         if not self.tissues:
             return self.activate(channels)
-        scheme = self.scheme
-        return regions_from_tissues(self.activate(channels), scheme)[:, scheme.regions.index(region)]
+        return regions_from_tissues(self.activate(channels), self.scheme)[:, self.scheme.regions.index(region)]
 
     def regions_of(self, values: Tensor) -> Tensor:
         """All rated regions ``(B, R, ...)`` of values ``(B, C, ...)``, in the task's order."""

@@ -25,7 +25,7 @@ from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate, build_network
 from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import GLIOMA, Task, find_task
-from dqe_loss.tasks.reading import check_task, decisive_values
+from dqe_loss.tasks.reading import check_task, error_values
 from dqe_loss.train.config import plain_values
 from dqe_loss.train.run_folder import RunFolder
 
@@ -217,7 +217,7 @@ def _fingerprint(
     free = _FREE if config.add_predictions else (*_FREE, "predictions_share")
     options = {name: str(value) for name, value in asdict(config).items() if name not in free}
     if task != GLIOMA:
-        options["task"] = json.dumps(decisive_values(task))
+        options["task"] = json.dumps(error_values(task, task.canonical))
     return {**options, "taught exams": _digest(exams), "held-out exams": _digest(held_out)}
 
 

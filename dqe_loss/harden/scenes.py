@@ -85,7 +85,8 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
 def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task = GLIOMA) -> Tensor:
     """A sampling grid ``(1, S, S, 2)``: turned, scaled, mirrored, and cut out around some place in the brain.
 
-    An organ is turned by no more than patients are, and not mirrored.
+    An organ is turned by no more than patients are, and not mirrored. A lesion is turned by quarters, too, but not
+    where voxels are longer than wide: it would be stretched as no scan is.
     """
     side = taught_side(task)
     height, width = labels.shape
@@ -94,7 +95,9 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Tas
     place = inside[int(rng.integers(len(inside)))].numpy() if len(inside) else middle
     # Between a place in the mask and the middle, so that the window holds much brain and the mask lies anywhere.
     center = place + rng.random() * (middle - place)
-    angle = np.deg2rad(rng.uniform(-ROTATION, ROTATION) + 90 * (rng.integers(4) if task.lesion else 0))
+    tilt = rng.uniform(-ROTATION, ROTATION)
+    quarters = rng.integers(4) if task.lesion and len(set(task.spacing)) == 1 else 0
+    angle = np.deg2rad(tilt + 90 * quarters)
     zoom = np.exp(rng.uniform(-SCALE, SCALE))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if task.lesion:

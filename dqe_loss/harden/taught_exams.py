@@ -26,7 +26,7 @@ from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
 from dqe_loss.data.corruption.shapes import Labels
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.tasks.reading import decisive_values
+from dqe_loss.tasks.reading import error_values
 
 MARGIN = 8
 """Voxels kept around the brain: errors may reach out of it a little."""
@@ -122,8 +122,7 @@ def prepare_exam(
     """
     digest = hashlib.sha256(f"{_FORMAT} {case.name} {errors} {seed}".encode())
     if case.task != GLIOMA:
-        how = {"size": case.task.error_size, "spacing": case.task.spacing, **decisive_values(case.task)}
-        digest.update(json.dumps(how).encode())
+        digest.update(json.dumps(error_values(case.task, case.task.canonical)).encode())
     for array in (case.image.numpy(), case.labels, *natural):
         digest.update(np.ascontiguousarray(array).tobytes())
     for array in predictions:

@@ -11,21 +11,25 @@ from dqe_loss.core.checks import cannot_wait, check_image, says_something
 from dqe_loss.core.dtypes import plain
 from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
 from dqe_loss.core.layout import settle_layout
-from dqe_loss.core.mask import VolumeMask, center_of_mask
+from dqe_loss.core.mask import center_of_mask
 from dqe_loss.core.origin import check_origin
 from dqe_loss.core.pipeline import Sampling, cut_planes, read_inputs
 from dqe_loss.core.planes import split_planes
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
+from dqe_loss.losses.can_be_rated import can_be_rated, is_large_enough, is_occupied, told_of_small
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
-from dqe_loss.losses.prediction import RatedBatch, read_batch, read_target
+from dqe_loss.losses.missing_stars import missing_stars, reduce_rated
+from dqe_loss.losses.rated_batch import RatedBatch, read_batch
 from dqe_loss.losses.self_check import TargetStars
-from dqe_loss.losses.sum import RatingTerm, full_resolution
+from dqe_loss.losses.sum import Composable
+from dqe_loss.losses.target import read_target
+from dqe_loss.losses.terms import RatingTerm, full_resolution
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.rating import check_devices, rate_mask, rate_segmentation
+from dqe_loss.surrogate.rating import check_devices, rate_mask
 
 Prediction = Tensor | Sequence[Tensor]
 """What a network puts out; with deep supervision a sequence, full resolution first."""
@@ -33,28 +37,7 @@ Prediction = Tensor | Sequence[Tensor]
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 
-def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
-    """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
-
-    Args:
-        surrogate: the frozen network.
-        image: intensities ``(B, C, X, Y, Z)``.
-        segmentation: regions ``(B, R, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
-        **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
-
-    Returns:
-        ``(B,)`` missing stars, at least 0.
-    """
-    ratings = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
-    return missing_stars(ratings, surrogate)
-
-
-def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
-    """``relu(best - mean of views)`` of ratings ``(B, V)``, where best is the top of the surrogate's scale (6)."""
-    return (surrogate.config.stars[1] - ratings.mean(1)).relu()
-
-
-class DQELoss(HoldsSurrogate, RatingTerm):
+class DQELoss(HoldsSurrogate, Composable, RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its center of mass in three views, a frozen network rates each plane
@@ -154,10 +137,8 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         if every < 1:
             raise ValueError(f"every must be a number of steps >= 1, got {every}")
         self._hold(checkpoint)
-        layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
-        self.scheme, self.region_order, self.modalities, views = layout
-        self.label_scheme = self.scheme.name
-        self.sampling = Sampling(views, planes, jitter, torch.Generator().manual_seed(seed))
+        self.layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
+        self.sampling = Sampling(self.layout.views, planes, jitter, torch.Generator().manual_seed(seed))
         told = sigmoid is not None or softmax is not None
         self.activation = SIGMOID if sigmoid else SOFTMAX if softmax else NONE if told else None
         self.slicing, self.center, self.center_grad = slicing, center, center_grad
@@ -245,7 +226,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             missing = torch.where(rated, missing, torch.zeros_like(missing))
         if training:
             self.notes = {"skipped": (~rated).sum()}
-        return _reduce(missing, rated, self.reduction)
+        return reduce_rated(missing, rated, self.reduction)
 
     def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
         """Stars of each view ``(B, V)``, of planes ``(B, 1)``, by the path of the loss; `forward` has the arguments.
@@ -299,7 +280,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         shown = []
         for mask in (case.predicted, case.target):
             sampling = Sampling(self.sampling.views, planes, jitter, torch.Generator().manual_seed(seed))
-            inputs = read_inputs(self.surrogate.config, plain(image), mask, center, self.modalities)
+            inputs = read_inputs(self.surrogate.config, plain(image), mask, center, self.layout.modalities)
             planes_of_all = cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling)
             shown.append(planes_of_all[rated.to(planes_of_all.device)].flatten(0, 2))
         return shown[0], (split_planes(self.surrogate.config, shown[1])[1] > 0.5).to(shown[0].dtype)
@@ -334,16 +315,18 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             return
         if flat := isinstance(image, Tensor) and image.ndim == 4:
             target, image = thicken(target), thicken(image)
-        whole = read_target(plain(target), region_order=self.region_order, label_scheme=self.scheme, hard=True)
+        whole = read_target(plain(target), self.layout, hard=True)
         case = RatedBatch(whole, whole, in_place=origin is not None, flat=flat)
-        sound = self._occupied(whole) & self._large_enough(case.sides, case.in_place)
+        sound = is_occupied(whole, self.task) & is_large_enough(case, self.smallest_crop)
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
         with torch.no_grad():
             center = center_of_mask(whole, hard=True, regions=self.task.centers)
             views = FLAT if flat else Sampling(self.sampling.views)
-            stars = rate_mask(self.surrogate, plain(image), whole, center, views, modalities=self.modalities).mean(1)
+            stars = rate_mask(
+                self.surrogate, plain(image), whole, center, views, modalities=self.layout.modalities
+            ).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
@@ -370,16 +353,12 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         Raises:
             ValueError: if there is a warm-up or an ``every``, for which a sum counts.
         """
-        if trains and self.every > 1:
-            raise ValueError(
-                f"DQELoss(every={self.every}) leaves out steps beside other losses, for a sum counts them: write "
-                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(every=...) and call the criterion"
-            )
-        if self.warmup:
-            raise ValueError(
-                f"DQELoss(warmup={self.warmup}) warms up beside other losses, for a sum counts the steps: write "
-                "criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(warmup=...) and call the criterion"
-            )
+        for option, value in (("every", self.every if trains else 1), ("warmup", self.warmup)):
+            if value > (option == "every"):
+                raise ValueError(
+                    f"DQELoss({option}={value}) leaves out steps beside other losses, for a sum counts them: write "
+                    f"criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss({option}=...) and call the criterion"
+                )
         if trains and self.max_gradient_ratio is not None:
             self._tell_once(
                 "alone",
@@ -411,15 +390,14 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             origin,
             activation=self.activation or activation,
             size=image.shape[2:],
-            region_order=self.region_order,
-            label_scheme=self.scheme,
+            layout=self.layout,
             hard=self.slicing == "hard",
             guarded=log if self.guard else None,
             check=first,
             flat=flat,
         )
         if first:
-            check_image(image, self.modalities, self.task.spacing)
+            check_image(image, self.layout.modalities, self.task.spacing)
             # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
             if bool(image.any()) and says_something(input) and (target is None or bool(target.any())):
                 self._checked.add(self.training)
@@ -433,7 +411,7 @@ class DQELoss(HoldsSurrogate, RatingTerm):
             case.predicted,
             center if self.center_grad else center.detach(),
             FLAT if case.flat else self.sampling,
-            modalities=self.modalities,
+            modalities=self.layout.modalities,
             checkpointing=self.checkpointing,
             rated=rated,
         )
@@ -444,50 +422,21 @@ class DQELoss(HoldsSurrogate, RatingTerm):
         return center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
 
     def _can_be_rated(self, case: RatedBatch) -> Tensor:
-        """Which exams are neither too small nor without a tumor in their target, boolean ``(B,)``.
+        """Which exams are rated, boolean ``(B,)``.
 
         Raises:
-            ValueError: if there is one and ``on_small="error"``.
+            ValueError: if there is one that cannot be, and ``on_small="error"``.
         """
-        batch, size = case.predicted.shape[0], case.sides
         if self.on_small == "pad":
-            return torch.ones(batch, dtype=torch.bool, device=self.surrogate.device)
-        large_enough = self._large_enough(size, case.in_place)
-        rated = torch.full((batch,), large_enough, device=self.surrogate.device)
-        if case.target is not None:
-            rated = rated & self._occupied(case.target)
-        if self.on_small == "error" and not rated.all():
-            raise ValueError(
-                f"a {'plane' if case.flat else 'crop'} of {size} voxels "
-                + (
-                    f"holds no {self.task.subject} in its target"
-                    if large_enough
-                    else f"is smaller than {self.smallest_crop}"
-                )
-                + (": " if case.flat else ": rate it in its place with origin=, or ")
-                + "let DQELoss(on_small='skip' or 'pad') deal with it"
-            )
-        if not large_enough:
-            self._tell_once(
-                "small",
-                f"{'planes' if case.flat else 'crops'} of {size} voxels are smaller than {self.smallest_crop} along "
-                "an axis: DQELoss skips every one of them, and its value is 0. "
-                + ("Train" if case.flat else "Give it the full-size target and image with origin=, train")
-                + " on larger ones, or say DQELoss(on_small='pad')",
-            )
-        return rated
-
-    def _occupied(self, target: VolumeMask) -> Tensor:
-        """Which targets hold anything, boolean ``(B,)``."""
-        return torch.stack([(target.volume(r) > 0).flatten(1).any(1) for r in self.task.covering]).any(0)
+            return torch.ones(case.predicted.shape[0], dtype=torch.bool, device=self.surrogate.device)
+        if self.on_small == "skip" and not is_large_enough(case, self.smallest_crop):
+            self._tell_once("small", told_of_small(case, self.smallest_crop))
+        return can_be_rated(case, self.task, self.smallest_crop, self.surrogate.device, self.on_small == "error")
 
     @property
     def smallest_crop(self) -> int:
         """Smallest side in voxels of a crop, or of a plane, that is rated without its surroundings."""
         return self.task.smallest_crop
-
-    def _large_enough(self, size: Sequence[int], in_place: bool) -> bool:
-        return in_place or min(size) >= self.smallest_crop
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.
@@ -512,10 +461,3 @@ class DQELoss(HoldsSurrogate, RatingTerm):
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
-
-
-def _reduce(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
-    """Of a mean, exams that were not rated are no part: they would look like progress."""
-    if reduction == "none":
-        return values
-    return values.sum() / rated.sum().clamp(min=1) if reduction == "mean" else values.sum()

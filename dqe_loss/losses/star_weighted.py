@@ -14,8 +14,9 @@ from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
-from dqe_loss.losses.prediction import read_target
-from dqe_loss.losses.sum import LabelWeightedTerm, RatingTerm, full_resolution
+from dqe_loss.losses.sum import Composable
+from dqe_loss.losses.target import read_target
+from dqe_loss.losses.terms import LabelWeightedTerm, RatingTerm, full_resolution
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rating import rate_segmentation
@@ -41,7 +42,7 @@ def weight_of_quality(quality: Tensor) -> Tensor:
     return torch.where(quality >= LEAST_QUALITY, quality.square(), torch.zeros_like(quality))
 
 
-class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
+class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
     """Any segmentation loss, with each exam weighed by the stars of its label.
 
     For labels that are not all to be trusted: pseudo-labels of another network, or a data set that nobody has checked.
@@ -114,8 +115,7 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
             raise ValueError(f"reduction must be one of ('mean', 'sum', 'none'), got {reduction!r}")
         self._hold(surrogate)
         self.loss, self.weight, self.thorough, self.reduction = loss, weight, thorough, reduction
-        layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
-        self.scheme, self.region_order, self.modalities, self.views = layout
+        self.layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
         self.stars: Tensor | None = None
         self.weights: Tensor | None = None
         self.notes = {}
@@ -221,8 +221,7 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
         self._frozen = (surrogate_on(self.surrogate, image.device),)
         mask = read_target(
             label,
-            region_order=self.region_order,
-            label_scheme=self.scheme,
+            self.layout,
             hard=True,
             check=not self._checked,
             doubtful=True,
@@ -233,9 +232,9 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
             self.surrogate,
             image,
             mask.labels if isinstance(mask, LabelMask) else torch.stack([mask.volume(r) for r in regions], 1) > 0.5,
-            label_scheme=self.scheme,
-            modalities=self.modalities,
-            views=FLAT.views if flat else self.views,
+            label_scheme=self.layout.scheme,
+            modalities=self.layout.modalities,
+            views=FLAT.views if flat else self.layout.views,
             thorough=not flat and is_surveyed(self.surrogate.config, self.thorough),
         )
         return stars.mean(1)
@@ -249,7 +248,7 @@ class StarWeighted(HoldsSurrogate, LabelWeightedTerm):
                 "the whole exams",
             )
         if not self._checked:
-            check_image(image, self.modalities, self.task.spacing)
+            check_image(image, self.layout.modalities, self.task.spacing)
             self._checked = says_something(image)
 
     def _weigh(self, stars: Tensor) -> Tensor:

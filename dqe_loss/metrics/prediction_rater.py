@@ -6,7 +6,7 @@ from torch import Tensor
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
 from dqe_loss.core.dtypes import plain
 from dqe_loss.core.flat import FLAT, is_flat, thicken
-from dqe_loss.core.labels import check_labels, regions_from_tissues, reorder_regions
+from dqe_loss.core.labels import are_tissues, check_labels, regions_from_tissues, reorder_regions
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import is_label_map, rate_segmentation
@@ -109,7 +109,7 @@ class PredictionRater:
         if channels == 1 and is_label_map(prediction, len(self.task.regions)):
             check_labels(prediction, self.scheme)
             return prediction
-        if channels == regions:
+        if channels == regions and not are_tissues(prediction, self.region_order, self.scheme):
             check_probabilities(prediction, "the prediction", "pass torch.sigmoid(logits), or logits > 0")
             return reorder_regions(prediction, self.region_order, self.task.regions) > 0.5
         if channels != tissues or regions > len(self.task.regions):

@@ -7,7 +7,7 @@ from dqe_loss.core.centers import image_centers
 from dqe_loss.core.checks import cannot_wait, check_probabilities
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.flat import FLAT, is_flat, thicken
-from dqe_loss.core.labels import SchemeLike
+from dqe_loss.core.labels import SchemeLike, are_tissues
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
 from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
@@ -85,12 +85,17 @@ def rate_segmentation(
     scheme, labeled = find_scheme(label_scheme, task), is_label_map(segmentation, regions)
     if not labeled and not cannot_wait(segmentation):
         check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
+        if are_tissues(segmentation, task.regions, scheme):
+            raise ValueError(
+                f"expected the regions {', '.join(task.regions)}, but the channels add up to 1 in each voxel, as those "
+                "of background and tissues do: pass a label map, or dqe_loss.regions_from_tissues(segmentation, scheme)"
+            )
     sampling = Sampling(task.views if views is None else views, planes, jitter, generator)
     check_devices(surrogate, image=image, segmentation=segmentation)
     mask: Mask = (
         LabelMask(segmentation, scheme)
         if labeled
-        else RegionMask(segmentation, slicing == "hard", region_order=task.regions, label_scheme=scheme)
+        else RegionMask(segmentation, slicing == "hard", region_order=task.regions, scheme=scheme)
     )
     centers = (
         [center]

@@ -183,7 +183,7 @@ def _fingerprint(
     options = {f.name: str(getattr(config, f.name)) for f in fields(config) if f.name not in _FREE}
     options |= {"field_of_view": str(surrogate.field_of_view), "normalization": surrogate.normalization}
     if surrogate.task != GLIOMA:
-        options["task"] = json.dumps(decisive_values(surrogate.task))
+        options["task"] = json.dumps({**decisive_values(surrogate.task), "lesion": surrogate.task.lesion})
     found = {**options, "training planes": hashlib.sha256(listed.encode()).hexdigest()[:16]}
     if refiner:  # read anew by a continuation: it must be the same
         weights = b"".join(tensor.numpy().tobytes() for tensor in refiner.values())

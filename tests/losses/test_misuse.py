@@ -10,8 +10,9 @@ from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, General
 from torch import nn
 
 from dqe_loss import DQELoss, LossSum, regions_from_labels
+from dqe_loss.core.layout import settle_layout
 from dqe_loss.losses.activation import activation_of, common_activation
-from dqe_loss.losses.prediction import read_target
+from dqe_loss.losses.target import read_target
 from dqe_loss.task import Task
 
 
@@ -161,14 +162,13 @@ def test_regions_in_another_order_than_said_are_refused(exam):
 def test_of_many_regions_in_another_order_it_is_told_at_once_that_they_do_not_fit():
     tissues = tuple(f"t{i}" for i in range(10))
     parts = {f"r{i}": tissues[i:] for i in range(10)}  # each within the one before
-    scheme = Task("many", ("scan",), tuple(parts), tissues, parts=parts).scheme()
+    layout = settle_layout(Task("many", ("scan",), tuple(parts), tissues, parts=parts))
     target = torch.zeros(1, 10, 12, 4, 4)
     for i in range(10):
         target[:, i, i:] = 1
-    told = {"region_order": tuple(parts), "label_scheme": scheme, "hard": True, "check": True}
     with pytest.warns(UserWarning, match="channels cannot be r0, r1, .* but not in these$"):
-        read_target(target.flip(1), **told)
-    read_target(target, **told)
+        read_target(target.flip(1), layout, hard=True, check=True)
+    read_target(target, layout, hard=True, check=True)
 
 
 def test_a_channel_of_voxels_to_ignore_is_not_a_tissue(exam):

@@ -186,7 +186,7 @@ def test_what_is_made_of_a_sum_has_warmed_up_as_far(exam, derive):
 
 def test_a_warm_up_without_other_losses_is_an_error(exam):
     for alone in (make_loss(warmup=5), 0.1 * make_loss(warmup=5)):
-        with pytest.raises(ValueError, match=r"DQELoss\(warmup=5\) warms up beside other losses.*DiceLoss"):
+        with pytest.raises(ValueError, match=r"DQELoss\(warmup=5\) leaves out steps beside other losses.*DiceLoss"):
             call(alone, exam)
 
 

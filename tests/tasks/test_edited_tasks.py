@@ -3,14 +3,18 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from helpers import small_surrogate
 from small_tasks import CT, PARTS, make_surrogate, write_data_set
 
-from dqe_loss.audit.audited_exam import ExamSource
+from dqe_loss.audit.audited_exam import ExamSource, read_audited_exam
 from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.audit.whole_audit import AuditPlan
 from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.harden.scenes import draw_grid
+from dqe_loss.harden.taught_exams import prepare_exam
 from dqe_loss.rate.plan import RatePlan
 from dqe_loss.simulate.simulate_exam import SimulationSettings
 from dqe_loss.task import GLIOMA, SchemeLabels
@@ -49,6 +53,31 @@ def test_planes_and_stars_of_other_labels_are_others(tmp_path):
     plans = (RatePlan(tmp_path, tmp_path / "stars.csv", "x", task=task) for task in (PARTS, SWAPPED))
     before, after = (plan.settings(surrogate) for plan in plans)
     assert {key for key in before if before[key] != after[key]} == {"labels"}
+
+
+def test_exams_are_prepared_anew_for_hardening(tmp_path):
+    write_data_set(tmp_path / "data", PARTS, 1)
+    paths = ExamPaths({"t1": tmp_path / "data/images/case_0.nii.gz"}, (tmp_path / "data/labels/case_0.nii.gz",), "a")
+    tasks = [PARTS, replace(PARTS, lesion=True), EDITS["spurious"], EDITS["taken_for"]]
+    cases = [read_audited_exam(ExamSource("a", paths, task=task)) for task in (*tasks, PARTS)]
+    folders = [prepare_exam(case, tmp_path / "taught", errors=1, synthetic=False).folder for case in cases]
+    assert folders[0] == folders[-1]
+    assert len(set(folders)) == len(tasks)
+
+
+def test_lesions_are_turned_by_quarters_only_where_voxels_are_as_long_as_wide():
+    labels, scans = torch.ones(40, 40), torch.ones(1, 40, 40)
+
+    def turns(spacing):  # between the two output axes, how much of a step along the first goes along the second
+        task = replace(PARTS, lesion=True, spacing=spacing)
+        grids = [draw_grid(labels, scans, np.random.default_rng(seed), task) for seed in range(12)]
+        return [
+            bool((grid[0, 1, 0, 0] - grid[0, 0, 0, 0]).abs() > (grid[0, 1, 0, 1] - grid[0, 0, 0, 1]).abs())
+            for grid in grids
+        ]
+
+    assert any(turns((1.0, 1.0, 1.0)))
+    assert not any(turns((1.0, 1.0, 3.0)))
 
 
 def test_folders_of_the_built_in_task_go_on(tmp_path):

@@ -8,8 +8,17 @@ import torch
 from monai.losses import DiceCELoss, DiceLoss
 from small_tasks import CT, FLAT, PARTS, as_tensors, make_surrogate, write_data_set
 
-from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation, regions_from_labels, save_surrogate
+from dqe_loss import (
+    DQELoss,
+    DQEMetric,
+    StarWeighted,
+    load_surrogate,
+    rate_segmentation,
+    regions_from_labels,
+    save_surrogate,
+)
 from dqe_loss.core.intensity import scale_planes
+from dqe_loss.core.labels import are_tissues
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.exams import read_exam
@@ -52,6 +61,47 @@ def test_the_loss_needs_the_checkpoint_and_nothing_more(tmp_path, task):
     logits.grad = None
     alone(logits, labels, image=image).backward()
     assert logits.grad.isfinite().all()
+
+
+def test_channels_that_can_be_tissues_or_regions_are_told_apart_by_their_values():
+    image, labels = as_tensors(PARTS)
+    surrogate = make_surrogate(PARTS)
+    onehot = torch.cat([labels == label for label in (0, 1, 2)], 1).float()
+    stars = DQEMetric(surrogate)(labels, image)
+    torch.testing.assert_close(DQEMetric(surrogate)(onehot, image), stars)
+    torch.testing.assert_close(DQEMetric(surrogate)((8 * onehot).softmax(1), image), stars)
+    regions = regions_from_labels(labels, PARTS.scheme()).float()
+    torch.testing.assert_close(DQEMetric(surrogate)(regions, image), stars)
+    padded = onehot.clone()
+    padded[..., -4:] = 0  # outside of a crop, transforms fill in zeros
+    assert are_tissues(padded, PARTS.regions, PARTS.scheme())
+    assert not are_tissues(regions[:1] * 0, PARTS.regions, PARTS.scheme())
+    with pytest.raises(
+        ValueError, match=r"regions whole, front, back, but the channels add up to 1.*regions_from_tissues"
+    ):
+        rate_segmentation(surrogate, image, onehot)
+
+
+def test_one_hot_targets_of_a_softmax_are_tissues():
+    image, labels = as_tensors(PARTS)
+    onehot = torch.cat([labels == label for label in (0, 1, 2)], 1).float()
+    surrogate = make_surrogate(PARTS)
+    logits = torch.randn(2, 3, *labels.shape[2:], generator=torch.manual_seed(0), requires_grad=True)
+    gradients = []
+    for target in (labels, onehot):
+        loss = DQELoss(surrogate, softmax=True, max_gradient_ratio=None, on_small="pad")(logits, target, image=image)
+        gradients.append(torch.autograd.grad(loss, logits)[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    weighted = StarWeighted(DiceLoss(softmax=True), surrogate)
+    weighted(logits, onehot, image=image)
+    rated = weighted.stars
+    weighted(logits, labels, image=image)
+    torch.testing.assert_close(rated, weighted.stars)
+    warming = DQELoss(surrogate, warmup=3)
+    for target in (labels, onehot):
+        warming.check_target(target, image)
+        gradients.append(warming.notes["stars_of_target"])
+    torch.testing.assert_close(gradients[-1], gradients[-2])
 
 
 def test_tissues_of_a_softmax_where_regions_are_as_many():

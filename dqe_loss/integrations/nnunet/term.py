@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dqe_loss.integrations.nnunet.fit import Fit
 from dqe_loss.losses.dqe import DQELoss
-from dqe_loss.losses.prediction import RatedBatch
+from dqe_loss.losses.rated_batch import RatedBatch
 from dqe_loss.surrogate.network import Surrogate
 
 FIGURES = ("stars", "target_stars", "gradient_ratio", "guard_kept", "rated")

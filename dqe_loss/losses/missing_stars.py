@@ -1,0 +1,36 @@
+"""What a loss of stars is made of: the stars that segmentations lack, without guard or options."""
+
+from typing import Any
+
+from torch import Tensor
+
+from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.rating import rate_segmentation
+
+
+def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
+    """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
+
+    Args:
+        surrogate: the frozen network.
+        image: intensities ``(B, C, X, Y, Z)``.
+        segmentation: regions ``(B, R, X, Y, Z)`` in [0, 1], or a label map ``(B, 1, X, Y, Z)``.
+        **options: those of `rate_segmentation`; slicing is ``"soft"`` unless said otherwise.
+
+    Returns:
+        ``(B,)`` missing stars, at least 0.
+    """
+    ratings = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
+    return missing_stars(ratings, surrogate)
+
+
+def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
+    """``relu(best - mean of views)`` of ratings ``(B, V)``, where best is the top of the surrogate's scale (6)."""
+    return (surrogate.config.stars[1] - ratings.mean(1)).relu()
+
+
+def reduce_rated(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
+    """Reduce values ``(B,)``. Of a mean, exams that were not rated are no part: they would look like progress."""
+    if reduction == "none":
+        return values
+    return values.sum() / rated.sum().clamp(min=1) if reduction == "mean" else values.sum()
