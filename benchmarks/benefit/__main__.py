@@ -1,9 +1,8 @@
 """Does the loss make segmentations better? The study of ``docs/results/benefit.md``.
 
 Run: ``python benchmarks/benefit --data FOLDER`` (the hippocampi of the Medical Segmentation Decathlon). Refiners,
-warm-ups and runs that are there are kept, and so are the runs in the stored figures: a study that was stopped goes on,
-on another machine, too. ``--shard 0/2`` and ``--shard 1/2`` share the runs among two processes, once the weights are
-chosen.
+warm-ups and runs that are there are kept, so that a study that was stopped goes on. ``--shard 0/2`` and ``--shard 1/2``
+share the runs among two processes, once the weights are chosen.
 """
 
 import json
@@ -21,7 +20,7 @@ from design import SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run, planned
 from judges import judge
 from network import stored_at
 from persons import ROOT, read_exams
-from report import finished_runs, restore, summarize
+from report import finished_runs, summarize
 from training import Study, train
 
 TUNED_ON = 20
@@ -78,7 +77,6 @@ def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) ->
 def main(options: BenefitOptions) -> None:
     """Runs what is missing, prints the table and writes the figures."""
     torch.set_num_threads(1)
-    restore(options.out, options.work)
     study = Study(read_exams(options.data), options.work)
     weights = tune(study, options)
     print(weights)

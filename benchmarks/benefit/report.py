@@ -8,7 +8,7 @@ from typing import Any
 from _report import machine
 from _results import markdown_table, write_json
 from analysis import MEASURES, closed, difference, table_of, values_of
-from design import ARMS, PLAN, PRIMARY, SECOND, SEEDS, Run, planned
+from design import ARMS, PLAN, PRIMARY, SECOND, SEEDS, planned
 
 
 def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) -> str:
@@ -32,21 +32,6 @@ def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) ->
     result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
     write_json(out, result | {"machine": machine()})
     return markdown_table(shown)
-
-
-def restore(stored: Path, work: Path) -> None:
-    """Take over the runs and the choice of weights that the figures hold, so that a study goes on elsewhere.
-
-    The networks themselves are not stored: what looks at them (`opinion.py`, `pictures.py`) needs runs of its own.
-    """
-    known = json.loads(stored.read_text()) if stored.is_file() else {"runs": []}
-    for run in known["runs"]:
-        file = work / "runs" / f"{Run(run['setting'], run['labelled'], run['arm'], run['seed']).name}.json"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(file, run)
-    if known["runs"] and not (work / "tuned.json").is_file():
-        write_json(work / "tuned.json", known["weights"]["tried"])
 
 
 def finished_runs(work: Path) -> list[dict[str, Any]]:

@@ -61,13 +61,16 @@ def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_ST
         return network
     generator = torch.Generator().manual_seed(1000 + run.seed)
     torch.manual_seed(run.seed)  # the placebo's shuffling
-    if run.arm in ("a", "t", "h"):
-        return fit(network, labelled_loss(study, run, BATCH, generator), steps)
+    if run.arm in ("a", "a6", "aa", "t", "h"):
+        on_labelled = labelled_loss(study, run, BATCH // 2 if run.arm == "a6" else BATCH, generator)
+        for _ in range(2 if run.arm == "aa" else 1):
+            fit(network, on_labelled, steps)
+        return network
     parts = study.parts[run.setting]
     persons = parts.labelled(run.labelled, run.seed)
     surrogate = load_surrogate(checkpoint_of(run.arm, run.setting, persons, study.exams, study.parts, study.work))
     if run.arm == "i":
-        return fit(network, guarded_loss(study, run, DQELoss(surrogate), generator), steps)
+        return fit(network, guarded_loss(study, run, DQELoss(surrogate, sigmoid=True), generator), steps)
     count = BATCH // 2 if run.labelled else BATCH
     labelled = labelled_loss(study, run, BATCH // 2, generator) if run.labelled else None
     unlabelled = occupied(network, study.planes(parts.unlabelled))

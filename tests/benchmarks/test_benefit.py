@@ -1,7 +1,6 @@
 """The study of the loss's benefit: who is in which part, what its losses count, and its intervals."""
 
 import importlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,14 +134,3 @@ def test_a_difference_is_taken_person_by_person(study):
     assert (found["seeds"], found["persons"]) == (2, 4)
     assert analysis.closed(table, "same", 3, "d") == pytest.approx(0.25)
     assert isinstance(table, pd.DataFrame)
-
-
-def test_stored_runs_go_on_elsewhere(study, tmp_path):
-    report = study("report")
-    stored = ROOT / "benchmarks" / "results" / "benefit.json"
-    known = json.loads(stored.read_text())
-    report.restore(stored, tmp_path)
-    assert report.finished_runs(tmp_path) == known["runs"]
-    assert json.loads((tmp_path / "tuned.json").read_text()) == known["weights"]["tried"]
-    report.restore(tmp_path / "none.json", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
