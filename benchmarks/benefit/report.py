@@ -30,6 +30,7 @@ def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) ->
         for measure in MEASURES
     ]
     result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
+    result["planned"] = len(planned())
     write_json(out, result | {"machine": machine()})
     return markdown_table(shown)
 
@@ -55,7 +56,8 @@ def arm_row(table: Any, setting: str, labelled: int, arm: str) -> dict[str, Any]
     row |= {measure: float(found.to_numpy().mean()) for measure, found in values.items()}
     if all(has(table, setting, labelled, other) for other in ("a", "h")):
         row["closed"] = closed(table, setting, labelled, arm)
-        gained = {m: difference(table, setting, labelled, arm, "a", m)["difference"] for m in ("stars", "second")}
-        if arm != "d0":  # whose loss has a refiner of its own
-            row["hacking_gap"] = float(gained["stars"] - gained["second"])
+    base = "a" if labelled else "s"
+    if arm != "d0" and has(table, setting, labelled, base):  # d0's loss has a refiner of its own
+        gained = {m: difference(table, setting, labelled, arm, base, m)["difference"] for m in ("stars", "second")}
+        row["hacking_gap"] = float(gained["stars"] - gained["second"])
     return row

@@ -21,21 +21,28 @@ def benefit() -> Figures:
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
     pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
     others = [row for row in pairs if _key(row) not in named]
-    here = [row for row in pairs if (row["setting"], row["labelled"]) == ("same", 3) and "a" in row["arms"]]
-    over_a = dict(_over(row, "a") for row in here)
+    here = [row for row in pairs if (row["setting"], row["labelled"]) == ("same", 3)]
+    over_a, over_half, over_long = (
+        dict(_over(row, base) for row in here if base in row["arms"]) for base in ("a", "a6", "aa")
+    )
     return {
         **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},
         "readouts": _readouts(stored["readouts"]),
         "primary": _with_interval(primary, 3),
         "tuning": _tuning(stored["weights"]),
         "over_a": _with_interval(over_a["d"], 3),
+        "over_half": _with_interval(over_half["d"], 3),
         "taught_over_a": _with_interval(over_a["t"], 3),
-        "pseudo_over_a": _with_interval(over_a["b"], 3),
+        "taught_over_long": _with_interval(over_long["t"], 3),
+        "half_over_a": _with_interval(over_a["a6"], 3),
+        "long_over_a": _with_interval(over_a["aa"], 3),
+        "guarded_over_a": _with_interval(over_a["i"], 3),
         "closed": percent(_row(stored["arms"], "same", 3, "d")["closed"]),
         "explored": str(len(others)),
         "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
-        "against_a": _against(pairs, "a"),
+        "against_a": _against(pairs),
         "runs": str(len(stored["runs"])),
+        "planned": str(stored["planned"]),
         "opinion": _opinion(load("benefit_opinion.json")["rows"]),
     }
 
@@ -96,14 +103,17 @@ def _over(row: dict[str, Any], base: str) -> tuple[str, dict[str, Any]]:
     return row["arms"][0 if sign == 1 else 1], {"difference": sign * row["difference"], "interval": [low, high]}
 
 
-def _against(pairs: list[dict[str, Any]], base: str) -> str:
-    """Differences from one arm in each place, in mean Dice."""
+def _against(pairs: list[dict[str, Any]]) -> str:
+    """Differences in mean Dice from labelled planes alone, and from half as many of them a step."""
+    places = dict.fromkeys((row["setting"], row["labelled"]) for row in pairs if row["labelled"])
     rows = []
-    for row in pairs:
-        if base in row["arms"]:
-            arm, found = _over(row, base)
-            rows.append([row["setting"], str(row["labelled"]), arm, _with_interval(found, 3)])
-    return table(["setting", "labelled", "arm", f"Dice − that of {base}"], rows)
+    for place in places:
+        here = [row for row in pairs if (row["setting"], row["labelled"]) == place]
+        over_a, over_half = (dict(_over(row, base) for row in here if base in row["arms"]) for base in ("a", "a6"))
+        for arm, found in over_a.items():
+            half = _with_interval(over_half[arm], 3) if arm in over_half else "–"
+            rows.append([place[0], str(place[1]), arm, _with_interval(found, 3), half])
+    return table(["setting", "labelled", "arm", "Dice − that of a", "Dice − that of a6"], rows)
 
 
 def _opinion(rows: list[dict[str, Any]]) -> str:
