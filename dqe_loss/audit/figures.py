@@ -11,12 +11,11 @@ from dqe_loss.audit.stars_and_dice import CENTERS, Numbers
 from dqe_loss.audit.verdict import WHOSE
 from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.reading import task_from_dict
-from dqe_loss.viz.plots import BLACK, BLUE, GREEN, MARKERS, ORANGE, PURPLE, RED, SKY
+from dqe_loss.viz.plots import BLACK, BLUE, GRAY, GREEN, MARKERS, ORANGE, PURPLE, RED, SKY, draw_grid
 
 COLORS = {"own": ORANGE, "reference": BLUE, "fixed": BLUE, "jittered": ORANGE}
 REGION_COLORS = (PURPLE, GREEN, RED, BLUE, ORANGE, SKY, BLACK)
 """Colors of regions, in their order."""
-_GRAY = "0.45"
 _CURVE: dict[str, dict[str, Any]] = {
     "none": {"linewidth": 1.3, "alpha": 1.0},
     "on": {"linewidth": 1.3, "alpha": 1.0},
@@ -45,7 +44,7 @@ def draw_absurd(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fig
         for which in reversed(CENTERS):
             found = [(mask[which] - numbers["reference"], names.index(name)) for name, mask in numbers["masks"].items()]
             _dots(axes, found, COLORS[which], marker)
-    axes.axvline(0, color=_GRAY, linewidth=1)
+    axes.axvline(0, color=GRAY, linewidth=1)
     axes.axvline(-limits["absurd_margin"], color=RED, linestyle="--", linewidth=1.2)
     colors = {WHOSE[which]: COLORS[which] for which in CENTERS}
     _legend(figure, axes, colors | {"limit for absurd masks": RED}, exams)
@@ -148,7 +147,7 @@ def draw_soft(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figur
         axes.axvspan(axes.get_xlim()[0], mild, color="0.94", zorder=-1)
         for sign in (-1, 1):
             axes.axhline(sign * limits["soft_distance"], color=RED, linestyle="--", linewidth=1.1)
-        axes.axhline(0, color=_GRAY, linewidth=1)
+        axes.axhline(0, color=GRAY, linewidth=1)
         axes.set_xlabel(label, fontsize=10)
     _share_y(grid)
     grid[0].set_ylabel(f"{unit} above the binary mask's", fontsize=10)
@@ -171,7 +170,7 @@ def draw_invariance(exams: Mapping[str, Numbers], unit: str, limits: Numbers) ->
     for limit, color in ((limits["strict_distance"], GREEN), (limits["loose_distance"], BLUE)):
         for sign in (-1, 1):
             axes.axvline(sign * limit, color=color, linestyle="--", linewidth=1.1)
-    axes.axvline(0, color=_GRAY, linewidth=1)
+    axes.axvline(0, color=GRAY, linewidth=1)
     _legend(figure, axes, {"strict limit": GREEN, "loose limit": BLUE}, exams)
     axes.set_xlabel(f"{unit} moved")
     return figure
@@ -204,9 +203,7 @@ def _grid(count: int, columns: int, width: float, height: float) -> tuple[Figure
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
-        axes.grid(color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        draw_grid(axes)
         axes.tick_params(labelsize=9)
     for axes in grid[count:]:
         axes.set_visible(False)
@@ -232,7 +229,7 @@ def _exam_keys(axes: Axes, exams: Mapping[str, Numbers]) -> list[Any]:
     """Markers of the exams, where there are several."""
     markers = _cycle(MARKERS, len(exams))
     keys = [
-        axes.plot([], [], color=_GRAY, linestyle="none", marker=marker, label=exam)[0]
+        axes.plot([], [], color=GRAY, linestyle="none", marker=marker, label=exam)[0]
         for exam, marker in zip(exams, markers, strict=True)
     ]
     return keys if 1 < len(exams) <= len(MARKERS) else []

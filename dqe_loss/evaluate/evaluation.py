@@ -35,8 +35,10 @@ from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import describe_ratings, star_unit, unit_of_kind
 from dqe_loss.task import GLIOMA, LabelScheme, Task
 from dqe_loss.tasks.reading import task_from_dict
-from dqe_loss.viz import plots as draw
+from dqe_loss.viz.agreement_plots import plot_against_range, plot_bland_altman, plot_predicted_against_rated
 from dqe_loss.viz.html import as_text
+from dqe_loss.viz.overlap_plots import plot_risk_coverage, plot_stars_against_overlap
+from dqe_loss.viz.plots import save_figure
 
 LIBRARIES = ("dqe_loss", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
 FIGURES = (
@@ -203,12 +205,12 @@ def draw_figures(
         labels: dict[str, Any] = {"predicted_label": predicted_label, "rated_label": f"{kind} rating ({unit})"}
         labels["scale"] = task.stars
         title = f"Predicted and {kind} ratings"
-        figures[FIGURES[0]] = draw.plot_predicted_against_rated(stars, rated["rated_mean"], title=title, **labels)
-        figures[FIGURES[1]] = draw.plot_bland_altman(stars, rated["rated_mean"], title=title, **labels)
+        figures[FIGURES[0]] = plot_predicted_against_rated(stars, rated["rated_mean"], title=title, **labels)
+        figures[FIGURES[1]] = plot_bland_altman(stars, rated["rated_mean"], title=title, **labels)
         spread = [rated[f"rated_{name}"] for name in ("lowest", "mean", "highest")]
-        figures[FIGURES[2]] = draw.plot_against_range(stars, *spread, title=title, **labels)
+        figures[FIGURES[2]] = plot_against_range(stars, *spread, title=title, **labels)
     if referenced is not None:
-        figures[FIGURES[3]] = draw.plot_stars_against_overlap(
+        figures[FIGURES[3]] = plot_stars_against_overlap(
             referenced["stars_mean"],
             referenced["dice_mean"],
             referenced["exam"].tolist(),
@@ -217,7 +219,7 @@ def draw_figures(
             title=f"Predicted {evaluation['unit']} and overlap",
             scale=task.stars,
         )
-        figures[FIGURES[4]] = draw.plot_risk_coverage(
+        figures[FIGURES[4]] = plot_risk_coverage(
             (1 - referenced["dice_mean"]).clip(lower=0),
             {column: referenced[f"stars_{column}"] for column in columns_of(task)},
             stars_label=f"predicted {evaluation['unit']}",
@@ -233,7 +235,7 @@ def evaluation_files(
     ready = json_ready(evaluation)
     task = task_from_dict(evaluation["config"]["task"])
     figures = draw_figures(evaluation, rated, referenced, task)
-    files = {f"{name}.{kind}": draw.save_figure(f, kind) for name, f in figures.items() for kind in ("png", "svg")}
+    files = {f"{name}.{kind}": save_figure(f, kind) for name, f in figures.items() for kind in ("png", "svg")}
     page = render_report(ready, {name: files[f"{name}.svg"] for name in figures})
     return files | {
         "evaluation.json": encode(json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False) + "\n"),
