@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dqe_loss.core.labels import LabelScheme, regions_from_labels
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_canonical, corrupt, describe_steps
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import head_of, read_exam
 from dqe_loss.data.file_names import written
