@@ -11,7 +11,7 @@ from dqe_loss.data.discovery.cohort import FoundExam, with_predictions
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.phantom import PHANTOMS
-from dqe_loss.evaluate.predictions import find_all_segmentations
+from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
 from dqe_loss.task import GLIOMA, LabelScheme, Task

@@ -19,8 +19,10 @@ from dqe_loss import MODALITIES, VIEWS, save_surrogate
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
-from dqe_loss.evaluate.evaluation import draw_figures
-from dqe_loss.evaluate.predictions import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
+from dqe_loss.evaluate.files import draw_figures
+from dqe_loss.evaluate.given_ratings import wide_ratings
+from dqe_loss.evaluate.predictions import rate_rated_exam, rate_referenced_exam
+from dqe_loss.evaluate.referenced_exams import find_referenced_exam
 from dqe_loss.evaluate.report import render_report
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
 from dqe_loss.rate.rate_exam import rate_exam
@@ -420,8 +422,8 @@ def test_missing_checkpoint(run, table, tmp_path):
 
 
 def test_missing_library_names_the_extra(run, table, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dqe_loss.evaluate.evaluation", raising=False)
-    monkeypatch.delattr("dqe_loss.evaluate.evaluation", raising=False)
+    monkeypatch.delitem(sys.modules, "dqe_loss.evaluate.files", raising=False)
+    monkeypatch.delattr("dqe_loss.evaluate.files", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, errors = run("--ratings", table)
     assert code == 2
