@@ -10,7 +10,7 @@ from _hardening_masks import ABSURD, CORRUPTED, EXPERT, NATURAL, WHOLE_ONLY
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from dqe_loss.audit.verdict import Thresholds
+from dqe_loss.audit.thresholds import Thresholds
 
 JUDGED = (EXPERT, NATURAL, CORRUPTED)
 """Kinds of masks whose stars are to follow mean Dice."""

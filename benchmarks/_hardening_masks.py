@@ -8,9 +8,9 @@ import numpy as np
 from dqe_loss.audit.absurd import absurd_masks
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
 from dqe_loss.data.corruption import CORRUPTIONS, as_canonical, corrupt
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.data.exams import read_exam
-from dqe_loss.evaluate.predictions import find_all_segmentations
+from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 
 SEVERITIES = (0.1, 0.3, 0.6, 1.0)
 EXPERT, NATURAL, WHOLE_ONLY, CORRUPTED, ABSURD = KINDS = (

@@ -20,7 +20,8 @@ from dqe_loss.core.slicing import pad_planes
 from dqe_loss.data.corruption import as_canonical, corrupt
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
+from dqe_loss.explain.saliency import Saliency, explain_labels
+from dqe_loss.explain.true_error import reference_error, share_on_error
 from dqe_loss.surrogate.refiner import Refiner
 
 SCHEME = "brats23"

@@ -33,9 +33,9 @@ from dqe_loss.collect.study_file import write_study
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.nifti import read_volume
+from dqe_loss.data.phantom.files import phantom_paths, write_phantom
 from dqe_loss.data.write_nifti import nifti_bytes
 from dqe_loss.outputs import check_outputs, write_together
-from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.scale import levels_of
 

@@ -23,10 +23,10 @@ from _options import ResultFile
 from _report import machine, markdown_table, spread, timed, write_json
 
 from dqe_loss.data.augmentation.augment import augment
+from dqe_loss.data.phantom.files import phantom_paths, write_phantom
 from dqe_loss.data.tables.ratings import read_ratings, write_ratings
 from dqe_loss.options import TrainingDevice
 from dqe_loss.processes import Processes, StopRequest
-from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.surrogate.checkpoint import assemble
 from dqe_loss.surrogate.network import build_network
 from dqe_loss.train.config import PRESETS, TrainConfig

@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "rate": Command("rate", "rate/command.py", "RateOptions"),
+    "rate": Command("rate", "rate/arguments.py", "RateOptions"),
     "curate": Command("train", "curate/command.py", "CurateArguments"),
     "collect": Command("collect", "collect/arguments.py", "CollectArguments"),
     "simulate": Command("train", "simulate/command.py", "SimulateArguments"),

@@ -5,9 +5,10 @@ A `Task` is made in Python, read from a file (`read_task`), or one of those that
 """
 
 from dqe_loss.tasks.blobs import BLOBS
-from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task, TaskError
+from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task
 from dqe_loss.tasks.glioma import GLIOMA
 from dqe_loss.tasks.label_scheme import LabelScheme
+from dqe_loss.tasks.problems import TaskError
 from dqe_loss.tasks.reading import BUILT_IN, find_task, read_task
 
 __all__ = [

@@ -6,7 +6,7 @@ from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick, axial_panel, mean, mean_stars, plane_dice
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.network import Surrogate
 

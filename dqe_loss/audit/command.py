@@ -70,7 +70,7 @@ def _run(arguments: AuditArguments) -> int:
     run = import_extra("dqe_loss.audit.whole_audit", "train")
     from dqe_loss.audit.audited_exam import find_sources, phantom_sources
     from dqe_loss.audit.stars_and_dice import AuditSettings
-    from dqe_loss.audit.verdict import thresholds_of
+    from dqe_loss.audit.thresholds import thresholds_of
 
     surrogate = load_surrogate(arguments.checkpoint)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)

@@ -3,20 +3,29 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dqe_loss.audit.exploitation import JITTERS, STARTS
+from dqe_loss.audit.figure_axes import (
+    OUTSIDE,
+    color_keys,
+    draw_dots,
+    legend_outside,
+    marked,
+    named_rows,
+    names_in,
+    panels,
+    share_y,
+)
 from dqe_loss.audit.stars_and_dice import CENTERS, Numbers
 from dqe_loss.audit.verdict import WHOSE
 from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.reading import task_from_dict
-from dqe_loss.viz.plots import BLACK, BLUE, GREEN, MARKERS, ORANGE, PURPLE, RED, SKY
+from dqe_loss.viz.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, SKY
 
 COLORS = {"own": ORANGE, "reference": BLUE, "fixed": BLUE, "jittered": ORANGE}
 REGION_COLORS = (PURPLE, GREEN, RED, BLUE, ORANGE, SKY, BLACK)
 """Colors of regions, in their order."""
-_GRAY = "0.45"
 _CURVE: dict[str, dict[str, Any]] = {
     "none": {"linewidth": 1.3, "alpha": 1.0},
     "on": {"linewidth": 1.3, "alpha": 1.0},
@@ -39,26 +48,26 @@ def draw_figures(audit: Mapping[str, Any]) -> dict[str, Figure]:
 
 def draw_absurd(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
     """Stars of each mask below or above the reference, through both centers."""
-    names = list(dict.fromkeys(name for numbers in exams.values() for name in numbers["masks"]))
-    figure, axes = _points(names)
-    for marker, numbers in zip(_cycle(MARKERS, len(exams)), exams.values(), strict=True):
+    names = names_in(exams, "masks")
+    figure, axes = named_rows(names)
+    for marker, numbers in marked(exams):
         for which in reversed(CENTERS):
             found = [(mask[which] - numbers["reference"], names.index(name)) for name, mask in numbers["masks"].items()]
-            _dots(axes, found, COLORS[which], marker)
-    axes.axvline(0, color=_GRAY, linewidth=1)
+            draw_dots(axes, found, COLORS[which], marker)
+    axes.axvline(0, color=GRAY, linewidth=1)
     axes.axvline(-limits["absurd_margin"], color=RED, linestyle="--", linewidth=1.2)
     colors = {WHOSE[which]: COLORS[which] for which in CENTERS}
-    _legend(figure, axes, colors | {"limit for absurd masks": RED}, exams)
+    legend_outside(figure, axes, colors | {"limit for absurd masks": RED}, exams)
     axes.set_xlabel(f"{unit} above the reference's (below: negative)")
     return figure
 
 
 def draw_ladders(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
     """Stars against severity, a panel for each corruption."""
-    names = list(dict.fromkeys(name for numbers in exams.values() for name in numbers["ladders"]))
-    figure, grid = _grid(len(names), 5, 2.1, 1.75)
+    names = names_in(exams, "ladders")
+    figure, grid = panels(len(names), 5, 2.1, 1.75)
     for axes, name in zip(grid, names, strict=False):
-        for marker, numbers in zip(_cycle(MARKERS, len(exams)), exams.values(), strict=True):
+        for marker, numbers in marked(exams):
             for which in CENTERS:
                 if name in numbers["ladders"]:
                     stars = numbers["ladders"][name][which]["stars"]
@@ -71,10 +80,10 @@ def draw_ladders(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fi
                     axes.plot(numbers["severities"], stars, **style)
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xticks([0, 0.5, 1])
-    _share_y(grid[: len(names)])
+    share_y(grid[: len(names)])
     figure.supxlabel("severity", fontsize=10)
     figure.supylabel(f"predicted {unit}", fontsize=10)
-    _legend(figure, grid[0], {WHOSE[which]: COLORS[which] for which in CENTERS}, exams, columns=4)
+    legend_outside(figure, grid[0], {WHOSE[which]: COLORS[which] for which in CENTERS}, exams, columns=4)
     return figure
 
 
@@ -82,7 +91,7 @@ def draw_exploitation(
     exams: Mapping[str, Numbers], unit: str, limits: Numbers, regions: Sequence[str] = GLIOMA.regions
 ) -> Figure:
     """Above, stars while an attack goes on; below, Dice in the rated planes before and after it."""
-    figure, grid = _grid(2 * len(STARTS), len(STARTS), 2.1, 2.3)
+    figure, grid = panels(2 * len(STARTS), len(STARTS), 2.1, 2.3)
     for column, start in enumerate(STARTS):
         above, below = grid[column], grid[column + len(STARTS)]
         for numbers in exams.values():
@@ -105,28 +114,30 @@ def draw_exploitation(
         below.set_xticks(range(len(regions)), regions)
         below.set_ylim(-0.04, 1.04)
         above.set_xlabel("step", fontsize=9)
-    _share_y(grid[: len(STARTS)])
+    share_y(grid[: len(STARTS)])
     grid[0].set_ylabel(f"predicted {unit}", fontsize=10)
     grid[len(STARTS)].set_ylabel("Dice in the rated planes:\nbar before, dot after", fontsize=10)
     figure.legend(
-        handles=[*_keys(grid[0], {"fixed planes (lower row: solid)": BLUE, "jittered planes (dotted)": ORANGE})],
-        **_OUTSIDE,
+        handles=color_keys(grid[0], {"fixed planes (lower row: solid)": BLUE, "jittered planes (dotted)": ORANGE}),
         ncols=2,
+        **OUTSIDE,
     )
     return figure
 
 
 def draw_direction(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
     """Cosine and kept share, corruption by corruption."""
-    names = list(dict.fromkeys(name for numbers in exams.values() for name in numbers["masks"]))
-    figure, axes = _points([name.replace("_", " ") for name in names])
-    for marker, numbers in zip(_cycle(MARKERS, len(exams)), exams.values(), strict=True):
+    names = names_in(exams, "masks")
+    figure, axes = named_rows([name.replace("_", " ") for name in names])
+    for marker, numbers in marked(exams):
         for key, color in (("cosine", BLUE), ("kept", GREEN)):
-            _dots(axes, [(mask[key], names.index(name)) for name, mask in numbers["masks"].items()], color, marker)
+            draw_dots(axes, [(mask[key], names.index(name)) for name, mask in numbers["masks"].items()], color, marker)
     axes.axvline(limits["direction_cosine"], color=BLUE, linestyle="--", linewidth=1.2)
     axes.axvline(limits["direction_kept"], color=GREEN, linestyle="--", linewidth=1.2)
     axes.set_xlim(-1.03, 1.03)
-    _legend(figure, axes, {"cosine with Dice's gradient": BLUE, "share that a target's guard keeps": GREEN}, exams)
+    legend_outside(
+        figure, axes, {"cosine with Dice's gradient": BLUE, "share that a target's guard keeps": GREEN}, exams
+    )
     axes.set_xlabel("dashed: limits for the mean; without any direction the cosine is 0 and the share one half")
     return figure
 
@@ -138,9 +149,9 @@ def draw_soft(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figur
         "temperature": "temperature of the logits",
         "leak": "leak: background probability",
     }
-    figure, grid = _grid(len(labels), len(labels), 3.2, 2.7)
+    figure, grid = panels(len(labels), len(labels), 3.2, 2.7)
     for axes, (kind, label) in zip(grid, labels.items(), strict=True):
-        for marker, numbers in zip(_cycle(MARKERS, len(exams)), exams.values(), strict=True):
+        for marker, numbers in marked(exams):
             levels = numbers["kinds"][kind]
             change = [level["stars"] - numbers["binary"] for level in levels]
             axes.plot([level["level"] for level in levels], change, color=BLUE, marker=marker, markersize=5)
@@ -148,31 +159,31 @@ def draw_soft(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figur
         axes.axvspan(axes.get_xlim()[0], mild, color="0.94", zorder=-1)
         for sign in (-1, 1):
             axes.axhline(sign * limits["soft_distance"], color=RED, linestyle="--", linewidth=1.1)
-        axes.axhline(0, color=_GRAY, linewidth=1)
+        axes.axhline(0, color=GRAY, linewidth=1)
         axes.set_xlabel(label, fontsize=10)
-    _share_y(grid)
+    share_y(grid)
     grid[0].set_ylabel(f"{unit} above the binary mask's", fontsize=10)
-    _legend(figure, grid[0], {"limits (gray: mild)": RED}, exams, columns=4)
+    legend_outside(figure, grid[0], {"limits (gray: mild)": RED}, exams, columns=4)
     return figure
 
 
 def draw_invariance(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Figure:
     """How far each change moves the stars."""
-    names = list(dict.fromkeys(name for numbers in exams.values() for name in numbers["changes"]))
-    figure, axes = _points(names)
-    for marker, numbers in zip(_cycle(MARKERS, len(exams)), exams.values(), strict=True):
+    names = names_in(exams, "changes")
+    figure, axes = named_rows(names)
+    for marker, numbers in marked(exams):
         for strict, color in ((True, GREEN), (False, BLUE)):
             found = [
                 (change["stars"] - numbers["unchanged"], names.index(name))
                 for name, change in numbers["changes"].items()
                 if change["strict"] == strict
             ]
-            _dots(axes, found, color, marker)
+            draw_dots(axes, found, color, marker)
     for limit, color in ((limits["strict_distance"], GREEN), (limits["loose_distance"], BLUE)):
         for sign in (-1, 1):
             axes.axvline(sign * limit, color=color, linestyle="--", linewidth=1.1)
-    axes.axvline(0, color=_GRAY, linewidth=1)
-    _legend(figure, axes, {"strict limit": GREEN, "loose limit": BLUE}, exams)
+    axes.axvline(0, color=GRAY, linewidth=1)
+    legend_outside(figure, axes, {"strict limit": GREEN, "loose limit": BLUE}, exams)
     axes.set_xlabel(f"{unit} moved")
     return figure
 
@@ -186,65 +197,3 @@ DRAWN: dict[str, Callable[[Mapping[str, Numbers], str, Numbers], Figure]] = {
     "invariance": draw_invariance,
 }
 """What draws each part."""
-
-_OUTSIDE: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "fontsize": 9.5}
-
-
-def _points(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with a row for each name."""
-    figure, (axes,) = _grid(1, 1, 8.2, 0.9 + 0.29 * len(names))
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    return figure, axes
-
-
-def _grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    rows = -(-count // columns)
-    size = (columns * width, rows * height + 0.5)
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
-        axes.grid(color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-    for axes in grid[count:]:
-        axes.set_visible(False)
-    return figure, grid
-
-
-def _dots(axes: Axes, found: Sequence[tuple[float, int]], color: str, marker: str) -> None:
-    x, y = [value for value, _ in found], [row for _, row in found]
-    axes.scatter(x, y, s=34, color=color, marker=marker, alpha=0.8, linewidths=0.4, edgecolors="white")
-
-
-def _share_y(grid: Sequence[Axes]) -> None:
-    limits = [axes.get_ylim() for axes in grid]
-    for axes in grid:
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-
-
-def _keys(axes: Axes, colors: Mapping[str, str]) -> list[Any]:
-    return [axes.plot([], [], color=color, linewidth=2.4, label=label)[0] for label, color in colors.items()]
-
-
-def _exam_keys(axes: Axes, exams: Mapping[str, Numbers]) -> list[Any]:
-    """Markers of the exams, where there are several."""
-    markers = _cycle(MARKERS, len(exams))
-    keys = [
-        axes.plot([], [], color=_GRAY, linestyle="none", marker=marker, label=exam)[0]
-        for exam, marker in zip(exams, markers, strict=True)
-    ]
-    return keys if 1 < len(exams) <= len(MARKERS) else []
-
-
-def _legend(
-    figure: Figure, axes: Axes, colors: Mapping[str, str], exams: Mapping[str, Numbers], columns: int = 3
-) -> None:
-    """Above all axes: what the colors are, and the exams' markers."""
-    handles = _keys(axes, colors) + _exam_keys(axes, exams)
-    figure.legend(handles=handles, ncols=columns, **_OUTSIDE)
-
-
-def _cycle(markers: str, count: int) -> list[str]:
-    return [markers[i % len(markers)] for i in range(count)]

@@ -16,7 +16,8 @@ from dqe_loss.audit.page import render_page
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.pictures import draw_panels
 from dqe_loss.audit.stars_and_dice import SURVEYED, AuditSettings, Measured, Numbers
-from dqe_loss.audit.verdict import Thresholds, check_as_dict, judge
+from dqe_loss.audit.thresholds import Thresholds
+from dqe_loss.audit.verdict import check_as_dict, judge
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.outputs import encode, write_together
 from dqe_loss.surrogate.checkpoint import fingerprint

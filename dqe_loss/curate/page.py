@@ -12,7 +12,8 @@ from dqe_loss.metrics.failure import failure_detection
 from dqe_loss.viz.cases.collect import read_pictures
 from dqe_loss.viz.cases.page import Section, flag_rows, render_cases
 from dqe_loss.viz.html import Table, TableCell, format_number
-from dqe_loss.viz.plots import plot_risk_coverage, save_figure
+from dqe_loss.viz.overlap_plots import plot_risk_coverage
+from dqe_loss.viz.plots import save_figure
 
 
 def curation_page(curation: Curation, path: Path, settings: CurationSettings, pictures: int, folder: Path) -> str:

@@ -60,12 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: EvaluateArguments) -> None:
     _check(arguments)
     check_device(arguments.device)
-    run = import_extra("dqe_loss.evaluate.evaluation", "train")
+    run, written = (import_extra(f"dqe_loss.evaluate.{name}", "train") for name in ("evaluation", "files"))
+    from dqe_loss.evaluate.given_ratings import read_rated_part
+    from dqe_loss.evaluate.referenced_exams import find_referenced_exams
+    from dqe_loss.evaluate.summary import Bootstrap
+
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
-    scheme, bootstrap = task.scheme(arguments.label_scheme), run.Bootstrap(arguments.resamples, arguments.seed)
-    part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part, task) if arguments.ratings else None
-    exams = run.find_referenced_exams(arguments.exams, arguments.reference, task) if arguments.exams else None
+    scheme, bootstrap = task.scheme(arguments.label_scheme), Bootstrap(arguments.resamples, arguments.seed)
+    part = read_rated_part(arguments.ratings, arguments.split, arguments.part, task) if arguments.ratings else None
+    exams = find_referenced_exams(arguments.exams, arguments.reference, task) if arguments.exams else None
     rate = LabelSurvey(scheme).watch(
         partial(rate_exam, surrogate=surrogate, label_scheme=scheme, thorough=arguments.thorough)
     )
@@ -74,13 +78,13 @@ def _run(arguments: EvaluateArguments) -> None:
     evaluation["references"], referenced = (
         run.evaluate_references(exams, rate, scheme, arguments.tolerance, bootstrap, task) if exams else (None, None)
     )
-    files = run.evaluation_files(evaluation, rated, referenced, arguments.out)
+    files = written.evaluation_files(evaluation, rated, referenced, arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_together({arguments.out / name: content for name, content in files.items()})
     # Figures of an earlier evaluation in this folder would pass for figures of this one.
-    for stale in {f"{name}.{kind}" for name in run.FIGURES for kind in ("png", "svg")} - set(files):
+    for stale in {f"{name}.{kind}" for name in written.FIGURES for kind in ("png", "svg")} - set(files):
         (arguments.out / stale).unlink(missing_ok=True)
-    print(f"{run.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
+    print(f"{written.summary_text(evaluation)}\n\nAll of it: {arguments.out / 'index.html'}")
 
 
 def _check(arguments: EvaluateArguments) -> None:

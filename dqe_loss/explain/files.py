@@ -17,7 +17,8 @@ from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
-from dqe_loss.explain.saliency import SMOOTHING, Saliency, explain_labels, reference_error, share_on_error
+from dqe_loss.explain.saliency import SMOOTHING, Saliency, explain_labels
+from dqe_loss.explain.true_error import reference_error, share_on_error
 from dqe_loss.extras import import_extra
 from dqe_loss.surrogate.describe import describe_ratings, star_unit
 from dqe_loss.surrogate.lowest import lowest_planes

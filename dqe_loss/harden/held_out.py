@@ -12,7 +12,7 @@ from torch import Tensor
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.harden.masks import as_regions, in_plane
 from dqe_loss.harden.objective import attack
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane

@@ -12,12 +12,10 @@ from torch import Tensor, distributed
 from dqe_loss.core.checks import tell
 from dqe_loss.core.planes import split_planes
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.objective import attack_rounds, learning_rate
-from dqe_loss.harden.shown import ShownPlanes, draw_shown, judge_shown
-from dqe_loss.harden.step import teach
+from dqe_loss.harden.online_round import teach_round
+from dqe_loss.harden.shown import ShownPlanes
 from dqe_loss.losses.bound import BoundLoss
 from dqe_loss.losses.dqe import DQELoss, Prediction
-from dqe_loss.losses.steps import uncounted
 from dqe_loss.losses.sum import LossSum
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.network import Surrogate
@@ -222,44 +220,11 @@ class OnlineHardening:
 
     def _teach(self) -> Row:
         first, *others = self._refiners
-        device, dtype, task = self.surrogate.device, self.surrogate.dtype, self.surrogate.config.task
-        taught, judged = self._shown.split()
-        weights = copy.deepcopy(first.state_dict())
-        before = judge_shown(first, judged, task)
-        config = replace(self.config, seed=int(np.random.default_rng((self.config.seed, self.rounds)).integers(2**31)))
-        optimizer = torch.optim.AdamW(first.parameters(), weight_decay=config.weight_decay)
-        rows = []
-        first.requires_grad_(True)
-        try:
-            with uncounted(), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-                for step in range(config.steps):
-                    drawn = draw_shown(taught, task, config.batch, config.predictions_share, (config.seed, step))
-                    scans, masks, truth = (tensor.to(device, dtype) for tensor in drawn)
-                    rounds, rate = attack_rounds(config, step), learning_rate(config, step)
-                    # A few planes of a few exams are no statistics to normalize by.
-                    rows.append(teach(first, optimizer, (scans, masks, truth), rounds, rate, statistics=False))
-        finally:
-            first.requires_grad_(False)
-            first.zero_grad()
-        after = judge_shown(first, judged, task)
-        kept = after.distance <= before.distance
-        if not kept:
-            first.load_state_dict(weights)
+        seed = int(np.random.default_rng((self.config.seed, self.rounds)).integers(2**31))
+        row = teach_round(first, self._shown, replace(self.config, seed=seed))
         for other in others:
             other.load_state_dict(first.state_dict())
-        names = sorted({name for row in rows for name in row})
-        return {
-            "epoch": self.epoch,
-            "round": self.rounds + 1,
-            "planes": len(self._shown.kept),
-            **{name: float(np.mean([row[name] for row in rows if name in row])) for name in names},
-            "network": before.network,
-            "judge_error_before": before.error,
-            "judge_error": after.error,
-            "right_before": before.right,
-            "right": after.right,
-            "kept": float(kept),
-        }
+        return {"epoch": self.epoch, "round": self.rounds + 1, **row}
 
     def _mark(self) -> None:
         """Let the surrogates say what they are (contract C12)."""

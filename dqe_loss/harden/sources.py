@@ -6,12 +6,12 @@ from pathlib import Path
 
 from dqe_loss.audit.audited_exam import ExamSource, find_sources, phantom_sources, read_audited_exam
 from dqe_loss.data.corruption import as_canonical
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.data.discovery.cohort import FoundExam, with_predictions
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.phantom import PHANTOMS
-from dqe_loss.evaluate.predictions import find_all_segmentations
+from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
 from dqe_loss.task import GLIOMA, LabelScheme, Task

@@ -24,7 +24,7 @@ from dqe_loss.core.boxes import array_box
 from dqe_loss.core.intensity import by_head_mean, scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import CORRUPTIONS, Step, corrupt
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.reading import error_values
 

@@ -73,8 +73,9 @@ def _run(arguments: SimulateArguments) -> None:
     task = find_task(arguments.task)
     _check(arguments, task)
     import_extra("dqe_loss.simulate.simulate_exam", "train")
+    from dqe_loss.data.phantom.files import write_phantom
     from dqe_loss.data.tables.ratings import read_ratings, write_ratings
-    from dqe_loss.simulate.simulate_exam import SimulationSettings, part_path, simulate_exam, write_phantom
+    from dqe_loss.simulate.simulate_exam import SimulationSettings, part_path, simulate_exam
 
     out = arguments.out
     seeds = range(arguments.first_phantom, arguments.first_phantom + arguments.phantoms)
@@ -128,7 +129,8 @@ def _check(arguments: SimulateArguments, task: Task) -> None:
 
 def _exams(arguments: SimulateArguments, seeds: range, task: Task) -> list["SimulatedExam"]:
     """All exams by name; each one's ``others`` begin with the next."""
-    from dqe_loss.simulate.simulate_exam import SimulatedExam, phantom_paths
+    from dqe_loss.data.phantom.files import phantom_paths
+    from dqe_loss.simulate.simulate_exam import SimulatedExam
 
     found = [phantom_paths(seed, arguments.out / "exams", task) for seed in seeds]
     for exam in find_named_exams(arguments.exams, task):

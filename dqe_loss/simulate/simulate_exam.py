@@ -10,31 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from dqe_loss.core.labels import LabelScheme, regions_from_labels
-from dqe_loss.data.corruption import CORRUPTIONS, Step, as_canonical, corrupt, describe_steps
-from dqe_loss.data.corruption.shapes import Labels
+from dqe_loss.data.corruption import CORRUPTIONS, Step, as_canonical, corrupt
+from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import head_of, read_exam
-from dqe_loss.data.file_names import written
 from dqe_loss.data.label_files import read_labels
-from dqe_loss.data.phantom import phantom_of
 from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.data.write_nifti import nifti_bytes
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.outputs import write_together
-from dqe_loss.simulate.raters import make_raters, simulate_judgments
+from dqe_loss.simulate.judgments import judge_masks
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.reading import error_values
 
 CHAIN = (0.4, 0.35, 0.25)
 """How often a segmentation has one, two, three errors (our choice)."""
-METRIC = "metric"
-"""Rater and kind of ratings that are metric stars themselves."""
-_MASKS, _RATERS = 0, 1  # separate streams of randomness: more raters must not change the masks
+_STREAM = 0  # of randomness; that of the raters is another one, for more raters must not change the masks
 
 
 @dataclass(frozen=True)
@@ -81,31 +76,6 @@ class SimulatedExam:
     others: tuple[Path, ...] = ()
 
 
-def phantom_paths(seed: int, folder: Path, task: Task = GLIOMA) -> ExamPaths:
-    """Where the files of a phantom are: a folder with file names by which commands find them."""
-    phantom = phantom_of(task)
-    name = phantom.name(seed)
-    images = {m: folder / name / f"{name}-{phantom.endings[m]}.nii.gz" for m in task.modalities}
-    return ExamPaths(images, (folder / name / f"{name}-seg.nii.gz",), name, task.planar)
-
-
-def write_phantom(seed: int, folder: Path, task: Task = GLIOMA) -> None:
-    """Draw a phantom and write its files (a glioma's in about 2.5 s); done if all are there.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    paths = phantom_paths(seed, folder, task)
-    images = list(paths.images.values())
-    if all(path.is_file() for path in (*images, *paths.segmentations)):
-        return
-    exam = phantom_of(task).make(seed)
-    paths.folder.mkdir(parents=True, exist_ok=True)
-    contents = {path: nifti_bytes(image, exam.affine) for path, image in zip(images, exam.image, strict=True)}
-    contents[paths.segmentations[0]] = nifti_bytes(exam.segmentations["reference"], exam.affine)
-    write_together(contents)
-
-
 def segmentation_paths(name: str, count: int, out: Path) -> list[Path]:
     """Where the segmentations of an exam are written, the reference first."""
     kinds = ["reference", *map(str, range(1, count))]
@@ -147,7 +117,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
         )
     other = _find_other(exam.others, reference.shape, scheme)
     brain = head_of(loaded.image, task)
-    rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode()), _MASKS])
+    rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode()), _STREAM])
     masks = [reference]
     plans: list[list[Step]] = [
         [],
@@ -163,7 +133,8 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     write_together({path: nifti_bytes(mask, loaded.affine) for path, mask in zip(paths, written, strict=True)})
-    write_ratings(_judge(exam.paths, paths, plans, stars, settings), part, task)
+    judged = judge_masks(exam.paths, paths, plans, stars, settings.raters, settings.seed, task)
+    write_ratings(judged, part, task)
     return present
 
 
@@ -193,47 +164,6 @@ def draw_steps(
         chosen = rng.choice(names, length, replace=False)
         plans.append([(str(name), float(level * rng.uniform(0.6, 1.0))) for name in chosen])
     return plans
-
-
-def _judge(
-    exam: ExamPaths,
-    paths: Sequence[Path],
-    plans: Sequence[Sequence[Step]],
-    stars: Sequence[list[float]],
-    s: SimulationSettings,
-) -> pd.DataFrame:
-    """Rows of the ratings table: a judgment for each segmentation, view and rater."""
-    rows = []
-    if not s.raters:
-        return pd.DataFrame(_rows(exam, paths, plans, stars, stars, METRIC, METRIC, s.task))
-    for number, rater in enumerate(make_raters(s.raters, s.seed, s.task.stars), 1):
-        # A stream for each rater: the judgments of the first ones are the same for any number of raters.
-        rng = np.random.default_rng([s.seed, zlib.crc32(exam.name.encode()), _RATERS, number])
-        judged = simulate_judgments(rater, stars, rng, s.task.stars).tolist()
-        rows += _rows(exam, paths, plans, stars, judged, rater.name, "simulated", s.task)
-    return pd.DataFrame(rows)
-
-
-def _rows(
-    exam: ExamPaths,
-    paths: Sequence[Path],
-    plans: Sequence[Sequence[Step]],
-    stars: Sequence[Sequence[float]],
-    judged: Sequence[Sequence[float]],
-    rater: str,
-    kind: str,
-    task: Task,
-) -> list[dict[str, Any]]:
-    """One rater's rows."""
-    rows = []
-    for path, steps, values, judgments in zip(paths, plans, stars, judged, strict=True):
-        for view, value, judgment in zip(task.views, values, judgments, strict=True):
-            row: dict[str, Any] = {"exam": exam.name, "segmentation": written(str(path))}
-            row |= {modality: written(str(image)) for modality, image in exam.images.items()}
-            row |= {"rater": rater, "view": view, "stars": judgment, "kind": kind}
-            row |= {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"}
-            rows.append(row if task == GLIOMA else row | {"task": task.name})
-    return rows
 
 
 def _regions(labels: Labels, task: Task) -> Tensor:

@@ -1,37 +1,18 @@
 """What a task is: all that rating, training and auditing must know of what is segmented, checked as a whole."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from math import isfinite
 
 from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.label_scheme import LabelScheme
+from dqe_loss.tasks.problems import TaskError, problems_of
+from dqe_loss.tasks.region_order import layers_of, outermost, painting_of
 
 VIEWS = ("axial", "coronal", "sagittal")
 """The three views: planes of constant Z, of constant Y and of constant X."""
 
-NO_NAMES = (
-    *("mask", "brain", "survey", "mean", "spread", "lowest", "exam", "segmentation", "reference", "rater", "view"),
-    *("stars", "kind", "task", "warnings", "error", "label_scheme", "unit", "look", "checkpoint", "labels", "dice"),
-    *("repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
-)
-"""Words with a meaning of their own in tables and options."""
-
 PALETTE = ("#F0E442", "#56B4E9", "#FF4A26", "#009E73", "#E69F00", "#CC79A7", "#0072B2", "#FFFFFF")
 """Colors of regions where a task names none: Okabe and Ito's, which color-blind readers tell apart."""
-
-
-class TaskError(ValueError):
-    """A task cannot be used.
-
-    Attributes:
-        problems: every problem that was found, each with its cure.
-    """
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -143,15 +124,15 @@ class Task:
                 object.__setattr__(self, one.name, tuple(value))
         parts = {name: tuple(self.parts.get(name, (name,))) for name in self.regions}
         object.__setattr__(self, "parts", parts)
+        numbered = {tissue: (label,) for label, tissue in enumerate(self.tissues, 1)}
         if not self.schemes:
-            numbered = {tissue: (label,) for label, tissue in enumerate(self.tissues, 1)}
             object.__setattr__(self, "schemes", {"labels": SchemeLabels(numbered)})
         if not self.whole:
             holding = [name for name, tissues in parts.items() if set(tissues) == set(self.tissues)]
             object.__setattr__(self, "whole", holding[0] if holding else "")
         if not self.centers:
             object.__setattr__(self, "centers", (self.whole or next(iter(self.regions), ""),))
-        if problems := problems_of(self):
+        if problems := problems_of(self, VIEWS):
             raise TaskError(*problems)
         family: dict[str, LabelScheme] = {}
         for name, scheme in self.schemes.items():
@@ -161,7 +142,6 @@ class Task:
             )
         # Made once, so that the same scheme is the same object.
         object.__setattr__(self, "_family", family)
-        numbered = {tissue: (label,) for label, tissue in enumerate(self.tissues, 1)}
         object.__setattr__(self, "_canonical", LabelScheme("canonical", numbered, self.tissues, parts))
 
     @property
@@ -201,47 +181,17 @@ class Task:
     @property
     def covering(self) -> tuple[str, ...]:
         """Regions that together hold all that is segmented: the whole, or those that lie in no other."""
-        if self.whole:
-            return (self.whole,)
-        sets = {name: set(tissues) for name, tissues in self.parts.items()}
-        return tuple(name for name, own in sets.items() if not any(own < other for other in sets.values()))
+        return (self.whole,) if self.whole else outermost(self.parts)
 
     @property
     def painting(self) -> tuple[tuple[str, int], ...]:
         """Regions from the largest to the smallest, and the canonical label that each is painted with."""
-        painted = []
-        for name in sorted(self.regions, key=lambda region: -len(self.parts[region])):
-            own = [tissue for tissue in self.tissues if self.regions_of(tissue) == self._around(name)]
-            painted.append((name, 1 + self.tissues.index(own[0] if own else self.parts[name][0])))
-        return tuple(painted)
+        return painting_of(self.parts, self.tissues)
 
     @property
     def layers(self) -> tuple[tuple[tuple[str, ...], int], ...]:
-        """What makes canonical labels of regions, in order: regions, and the label of where all of them are.
-
-        These are the regions of `painting`, and where regions overlap in part, what they have in common: of regions
-        ``a and b`` and ``b and c``, the tissue ``b``. Nested regions have nothing to add. Of tissues that are in the
-        same regions, the first stands for all.
-        """
-        layers: list[tuple[tuple[str, ...], int]] = [((name,), label) for name, label in self.painting]
-        told = {self._around(name) for name in self.regions}
-        for label, tissue in enumerate(self.tissues, 1):
-            if (regions := self.regions_of(tissue)) not in told:
-                told.add(regions)
-                layers.append((regions, label))
-
-        def size(layer: tuple[tuple[str, ...], int]) -> int:
-            return len(set.intersection(*(set(self.parts[name]) for name in layer[0])))
-
-        return tuple(sorted(layers, key=size, reverse=True))
-
-    def regions_of(self, tissue: str) -> tuple[str, ...]:
-        """The regions that a tissue is part of."""
-        return tuple(name for name in self.regions if tissue in self.parts[name])
-
-    def _around(self, region: str) -> tuple[str, ...]:
-        """A region and those that hold it."""
-        return tuple(name for name in self.regions if set(self.parts[name]) >= set(self.parts[region]))
+        """What makes canonical labels of regions, in order: regions, and the label of where all of them are."""
+        return layers_of(self.parts, self.tissues)
 
     @property
     def planar(self) -> bool:
@@ -269,90 +219,3 @@ class Task:
         """Names for readers in a row: ``a, b and c``."""
         told = [self.title(name) for name in names]
         return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} {word} {told[-1]}"
-
-
-def problems_of(task: Task) -> list[str]:
-    """What is wrong with a task, each problem with its cure."""
-    found = []
-
-    def expect(fits: bool, problem: str) -> None:
-        if not fits:
-            found.append(f"task {task.name!r}: {problem}")
-
-    def known(what: str, names: set[str], of: tuple[str, ...]) -> None:
-        unknown = sorted(names - set(of))
-        expect(not unknown, f"{what} must name {' or '.join(of)}, got {', '.join(unknown)}")
-
-    expect(bool(task.name) and task.name == task.name.strip(), "give it a name without blanks around it")
-    for what in ("modalities", "regions", "tissues"):
-        names = getattr(task, what)
-        plain = all(isinstance(name, str) and name.strip() == name and name for name in names)
-        expect(bool(names) and plain and len(set(names)) == len(names), f"{what} must be names, each once, got {names}")
-        if reserved := sorted(set(names) & {*NO_NAMES, *VIEWS}):
-            expect(False, f"{what}: {', '.join(reserved)} has a meaning of its own; choose another name")
-    folded = [name.lower() for name in task.regions]
-    expect(len(set(folded)) == len(folded), "regions must differ in more than capital letters, for tables are named so")
-    known("centers", set(task.centers), task.regions)
-    known("whole", {task.whole} - {""}, task.regions)
-    for region, tissues in task.parts.items():
-        known(f"region {region}", set(tissues), task.tissues)
-        expect(bool(tissues), f"region {region} is made of nothing; name its tissues")
-    expect(
-        set(task.tissues) <= {tissue for tissues in task.parts.values() for tissue in tissues},
-        "each tissue must be part of a region; leave out of tissues what is not rated, and keep its label",
-    )
-    if task.whole and task.whole in task.parts:
-        fits = set(task.parts[task.whole]) == set(task.tissues)
-        expect(fits, f"whole: {task.whole} must hold all tissues; leave whole out if no region does")
-    expect(
-        set(task.views) <= set(VIEWS) and 0 < len(task.views) == len(set(task.views)),
-        f"views must be one or more of {', '.join(VIEWS)}, each once, got {task.views}",
-    )
-    sides = task.field_of_view
-    expect(len(sides) == 2 and min(sides) > 0, f"field_of_view must be two numbers of voxels, got {sides}")
-    expect(
-        len(task.spacing) == 3 and all(isfinite(mm) and mm > 0 for mm in task.spacing),
-        f"spacing must be the size of a voxel in mm along X, Y and Z, got {task.spacing}",
-    )
-    for what in ("window", "stars"):
-        pair = getattr(task, what)
-        expect(pair is None or (len(pair) == 2 and pair[0] < pair[1]), f"{what} must rise, as in (0, 1), got {pair}")
-    expect(task.error_size > 0, f"error_size must be above 0, got {task.error_size}")
-    expect(task.smallest_crop >= 0, f"smallest_crop must be 0 or above, got {task.smallest_crop}")
-    expect(0 < task.largest_share <= 1, f"largest_share must be above 0 and up to 1, got {task.largest_share}")
-    known("bright", {task.bright} - {""}, task.modalities)
-    known("contrast", set(task.contrast), task.modalities)
-    known("shown", set(task.shown), task.modalities)
-    known("spurious", set(task.spurious), task.tissues)
-    known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
-    known("colors", set(task.colors), tuple(dict.fromkeys((*task.regions, *task.tissues))))
-    labeled = (name for scheme in task.schemes.values() for name in (*scheme.labels, scheme.either) if name)
-    known("titles", set(task.titles), tuple(dict.fromkeys((*task.modalities, *task.regions, *task.tissues, *labeled))))
-    known("files.words", set(task.files.words.values()), task.modalities)
-    for name, color in task.colors.items():
-        told = isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
-        expect(bool(told), f"colors: {name} must be a color such as #E69F00, got {color!r}")
-    for what in ("endings", "images"):
-        known(f"files.{what}", set(getattr(task.files, what)), task.modalities)
-    known("files.channels", set(task.files.channels), task.modalities)
-    patterns = [*task.files.images.values(), *([task.files.reference] if task.files.reference else [])]
-    expect(all("{exam}" in text for text in patterns), "paths in files must hold {exam}, the exam's name")
-    missing = sorted(set(task.modalities) - set(task.files.images)) if task.files.images else []
-    expect(not missing, f"files.images lacks {', '.join(missing)}; give a path for each modality")
-    for name, scheme in task.schemes.items():
-        found += [f"task {task.name!r}: label scheme {name}: {text}" for text in _scheme_problems(task, scheme)]
-    return found
-
-
-def _scheme_problems(task: Task, scheme: SchemeLabels) -> list[str]:
-    found = []
-    if missing := [tissue for tissue in task.tissues if not scheme.labels.get(tissue)]:
-        found.append(f"has no label of {', '.join(missing)}; name each tissue's")
-    labels = [label for labels in scheme.labels.values() for label in labels]
-    if not all(isinstance(label, int) and 0 < label < 256 for label in labels):
-        found.append(f"labels must be whole numbers from 1 to 255 (0 is background), got {labels}")
-    elif twice := sorted({label for label in labels if labels.count(label) > 1}):
-        found.append(f"the label {twice[0]} stands for two things; a label is of one tissue")
-    if scheme.either and len(scheme.labels.get(scheme.either, ())) < 2:
-        found.append(f"either: {scheme.either} must have two labels or more")
-    return found

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.tasks.blobs import BLOBS
-from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task, TaskError
+from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task
 from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.glioma import GLIOMA
 from dqe_loss.tasks.label_scheme import LabelScheme
+from dqe_loss.tasks.problems import TaskError
 
 BUILT_IN = {task.name: task for task in (GLIOMA, BLOBS)}
 """Tasks that come with the package, by name."""

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dqe_loss.viz.plots import BLUE, ORANGE, RED
-
-Array = NDArray[np.float64]
+from dqe_loss.viz.plots import BLUE, ORANGE, RED, draw_grid, legend_above
 
 
 def plot_disagreement(
@@ -38,7 +36,8 @@ def plot_disagreement(
     axes.plot(levels, squares, color=RED, marker="o", linewidth=2, label="root mean square")
     axes.set(xlabel=f"mean rating ({unit})", ylabel=f"standard deviation of raters ({unit})")
     axes.set(xlim=(levels[0] - 0.6 * step, levels[-1] + 0.6 * step), ylim=(-0.1 * step, max(1.1 * y.max(), step)))
-    _finish(figure)
+    draw_grid(axes)
+    legend_above(axes, 2)
     return figure
 
 
@@ -62,19 +61,10 @@ def plot_raters(names: Sequence[str], bias: ArrayLike, spread: ArrayLike, *, uni
         values = np.asarray(numbers, np.float64).reshape(-1, 3)
         ends = np.abs(np.nan_to_num(values[:, 1:] - values[:, :1])).T
         axes.errorbar(values[:, 0], places, xerr=ends, fmt="o", color=color, capsize=3, linewidth=1.6)
+        draw_grid(axes)
         axes.set(xlabel=f"{label} ({unit})", yticks=places, yticklabels=names, ylim=(len(names) - 0.5, -0.5))
         if label == "bias":
             axes.axvline(0, color="0.5", linewidth=1)
         else:
             axes.set_xlim(left=0)
-    _finish(figure)
     return figure
-
-
-def _finish(figure: Figure) -> None:
-    for axes in figure.axes:
-        axes.grid(color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[1] and len(axes.get_legend_handles_labels()[1]) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9.5)

@@ -12,9 +12,9 @@ from tqdm import tqdm
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import read_exam
+from dqe_loss.data.phantom.files import phantom_paths, write_phantom
 from dqe_loss.data.write_nifti import nifti_bytes
 from dqe_loss.outputs import write_together
-from dqe_loss.simulate.simulate_exam import phantom_paths, write_phantom
 from dqe_loss.task import MODALITIES
 
 MIXED = "mixed"

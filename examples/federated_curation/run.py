@@ -29,11 +29,11 @@ from phantom_sites import KINDS, Federation, lay_out, write_exams
 from dqe_loss import REGIONS, load_surrogate
 from dqe_loss.command_line import run_command
 from dqe_loss.data.exams import read_exam
+from dqe_loss.data.phantom.files import phantom_paths
 from dqe_loss.extras import import_extra
 from dqe_loss.options import CheckpointName, OutFolder
 from dqe_loss.outputs import check_output_folder, write_together
 from dqe_loss.resume import claim_folder
-from dqe_loss.simulate.simulate_exam import phantom_paths
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.describe import describe_ratings
 

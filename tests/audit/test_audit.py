@@ -44,7 +44,8 @@ from dqe_loss.audit.ladders import SEVERITIES, largest_rise, measure_ladders, sp
 from dqe_loss.audit.parts import PARTS
 from dqe_loss.audit.softness import soft_mask
 from dqe_loss.audit.stars_and_dice import AuditSettings, mean_stars, plane_dice, soft_dice
-from dqe_loss.audit.verdict import JUDGES, Thresholds, judge
+from dqe_loss.audit.thresholds import Thresholds
+from dqe_loss.audit.verdict import JUDGES, judge
 from dqe_loss.core.boxes import box_around
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.data.corruption import CORRUPTIONS

@@ -11,6 +11,7 @@ from dqe_loss import regions_from_labels
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt, describe_steps
 from dqe_loss.data.corruption import content as corruption_content
 from dqe_loss.data.corruption import shapes as corruption_shapes
+from dqe_loss.data.corruption.label_maps import Context
 from dqe_loss.metrics.metric_stars import metric_stars
 from dqe_loss.task import Task
 
@@ -194,7 +195,7 @@ def test_edema_spreads_to_what_is_near_first():
     result = worsen("whole_brain", 0.3)
     grown = (result > 0) & (LABELS == 0)
     assert grown.sum() == pytest.approx(0.09 * (BRAIN & (LABELS == 0)).sum(), abs=1)
-    near = corruption_shapes._within(LABELS > 0, 5.0, corruption_shapes.Context(LABELS > 0))
+    near = corruption_shapes._within(LABELS > 0, 5.0, Context(LABELS > 0))
     assert near[grown].all()
 
 

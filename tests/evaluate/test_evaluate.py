@@ -19,15 +19,18 @@ from dqe_loss import MODALITIES, VIEWS, save_surrogate
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.evaluate import command as evaluate
-from dqe_loss.evaluate.evaluation import draw_figures
-from dqe_loss.evaluate.predictions import find_referenced_exam, rate_rated_exam, rate_referenced_exam, wide_ratings
+from dqe_loss.evaluate.files import draw_figures
+from dqe_loss.evaluate.given_ratings import wide_ratings
+from dqe_loss.evaluate.predictions import rate_rated_exam, rate_referenced_exam
+from dqe_loss.evaluate.referenced_exams import find_referenced_exam
 from dqe_loss.evaluate.report import render_report
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
 from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.task import BLOBS
 from dqe_loss.tasks.reading import task_to_dict
-from dqe_loss.viz import plots as draw
+from dqe_loss.viz import agreement_plots, overlap_plots
 from dqe_loss.viz.html import format_number
+from dqe_loss.viz.plots import save_figure
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 EXAMS = 3
@@ -419,8 +422,8 @@ def test_missing_checkpoint(run, table, tmp_path):
 
 
 def test_missing_library_names_the_extra(run, table, monkeypatch):
-    monkeypatch.delitem(sys.modules, "dqe_loss.evaluate.evaluation", raising=False)
-    monkeypatch.delattr("dqe_loss.evaluate.evaluation", raising=False)
+    monkeypatch.delitem(sys.modules, "dqe_loss.evaluate.files", raising=False)
+    monkeypatch.delattr("dqe_loss.evaluate.files", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, _, errors = run("--ratings", table)
     assert code == 2
@@ -430,13 +433,13 @@ def test_missing_library_names_the_extra(run, table, monkeypatch):
 
 LABELS = {"predicted_label": "predicted (stars)", "rated_label": "human rating (stars)"}
 PLOTS = {
-    "figure 2": lambda x, y: draw.plot_predicted_against_rated(x, y, **LABELS),
-    "figure 3": lambda x, y: draw.plot_bland_altman(x, y, **LABELS),
-    "figure 4": lambda x, y: draw.plot_against_range(x, y, y, y, **LABELS),
-    "figure 5": lambda x, y: draw.plot_stars_against_overlap(
+    "figure 2": lambda x, y: agreement_plots.plot_predicted_against_rated(x, y, **LABELS),
+    "figure 3": lambda x, y: agreement_plots.plot_bland_altman(x, y, **LABELS),
+    "figure 4": lambda x, y: agreement_plots.plot_against_range(x, y, y, y, **LABELS),
+    "figure 5": lambda x, y: overlap_plots.plot_stars_against_overlap(
         x, y / 6, ["a"] * len(x), stars_label="s", overlap_label="d"
     ),
-    "risk": lambda x, y: draw.plot_risk_coverage(y / 6, {"mean": x}, stars_label="s"),
+    "risk": lambda x, y: overlap_plots.plot_risk_coverage(y / 6, {"mean": x}, stars_label="s"),
 }
 
 
@@ -446,8 +449,8 @@ PLOTS = {
 )
 def test_figures_of_little_and_of_odd_data(name, values):
     first, again = (PLOTS[name](np.array(values), np.array(values[::-1]).clip(0)) for _ in range(2))
-    assert draw.save_figure(first, "svg") == draw.save_figure(again, "svg")
-    assert draw.save_figure(first, "png").startswith(b"\x89PNG")
+    assert save_figure(first, "svg") == save_figure(again, "svg")
+    assert save_figure(first, "png").startswith(b"\x89PNG")
 
 
 def texts(figure):
@@ -462,7 +465,7 @@ def test_figures_say_the_numbers():
     assert "bias −2.00" in bland_altman
     assert "limits of agreement −3.96 to −0.04" in bland_altman
     assert {"lowest human rating (stars)", "highest human rating (stars)"} < set(texts(PLOTS["figure 4"](x, y)))
-    two = draw.plot_stars_against_overlap(
+    two = overlap_plots.plot_stars_against_overlap(
         [2, 1, 5, 4], [0.1, 0.2, 0.8, 0.9], ["a", "a", "b", "b"], stars_label="s", overlap_label="d"
     )
     assert {"a (2), r = −1.00", "b (2), r = −1.00"} < set(texts(two))

@@ -13,7 +13,8 @@ from torch import nn
 from dqe_loss import VIEWS, Surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, take_planes
 from dqe_loss.explain.files import plan_explanations
-from dqe_loss.explain.saliency import Saliency, explain_labels, reference_error, share_on_error
+from dqe_loss.explain.saliency import Saliency, explain_labels
+from dqe_loss.explain.true_error import reference_error, share_on_error
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
 from dqe_loss.task import BLOBS
 

@@ -17,9 +17,9 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, take_planes
 from dqe_loss.harden import command as harden_command
 from dqe_loss.harden import taught_exams as preparing
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.hardening import hardened_surrogate
 from dqe_loss.harden.masks import KINDS, as_regions, draw_mask
 from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
+from dqe_loss.harden.start import hardened_surrogate
 from dqe_loss.harden.taught_exams import MARGIN, prepare_exam, scaled_plane
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
 

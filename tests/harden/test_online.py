@@ -12,7 +12,7 @@ from torch import nn
 
 from dqe_loss import BLOBS, DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.data.phantom import make_blob
-from dqe_loss.harden import online
+from dqe_loss.harden import online_round
 from dqe_loss.harden.online import TAUGHT, OnlineHardening
 from dqe_loss.harden.shown import ShownPlanes, draw_shown
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -109,7 +109,7 @@ def test_a_round_comes_every_few_epochs_and_only_then_is_looked(batch, monkeypat
 
 def test_only_the_loss_that_was_given_has_another_judge(batch, monkeypatch):
     """A metric that shares the surrogate goes on to measure the same."""
-    monkeypatch.setattr(online, "judge_shown", lambda *given: _AlwaysPerfect)
+    monkeypatch.setattr(online_round, "judge_shown", lambda *given: _AlwaysPerfect)
     surrogate = make_surrogate()
     metric, other, criterion = DQEMetric(surrogate), DQELoss(surrogate, on_small="pad"), make_criterion(surrogate)
     start = fingerprint(surrogate)
@@ -138,7 +138,7 @@ def test_the_judge_stays_frozen(batch):
 
 
 def test_batch_statistics_stay(batch, monkeypatch):
-    monkeypatch.setattr(online, "judge_shown", lambda *given: _AlwaysPerfect)
+    monkeypatch.setattr(online_round, "judge_shown", lambda *given: _AlwaysPerfect)
     keep_up = OnlineHardening(make_criterion(), **SMALL)
     before = weights_of(keep_up)
     run(keep_up, 2, batch)
@@ -162,7 +162,7 @@ def test_a_round_that_makes_it_worse_is_undone(batch):
 
 def test_its_optimizer_is_not_the_trainings(batch, monkeypatch):
     """The warm-up counts the training's steps, and those of the judge are none."""
-    monkeypatch.setattr(online, "judge_shown", lambda *given: _AlwaysPerfect)
+    monkeypatch.setattr(online_round, "judge_shown", lambda *given: _AlwaysPerfect)
     image, regions, logits = batch
     criterion = DiceLoss(sigmoid=True) + 0.1 * DQELoss(make_surrogate(), on_small="pad", warmup=50)
     keep_up = OnlineHardening(criterion, **SMALL)

@@ -15,7 +15,7 @@ from helpers import make_image, make_labels, tiny_surrogate
 from dqe_loss.audit import command as audit
 from dqe_loss.data.exam_files import choose_reference, match_reference
 from dqe_loss.evaluate import command as evaluate
-from dqe_loss.evaluate.predictions import find_all_segmentations
+from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 from dqe_loss.harden import sources as hardening
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.rate import command as rate

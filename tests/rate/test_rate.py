@@ -25,7 +25,11 @@ from dqe_loss.data.exam_files import find_exam
 from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.evaluate import command as evaluate
 from dqe_loss.harden.config import HardenConfig
+from dqe_loss.outputs import write_together
 from dqe_loss.rate import command as rate
+from dqe_loss.rate import one_exam
+from dqe_loss.rate.arguments import RateArguments
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.simulate import command as simulate
 from dqe_loss.task import BLOBS, Task
 from dqe_loss.train.config import TrainConfig
@@ -77,7 +81,7 @@ def test_command_as_a_user_runs_it(folder, tmp_path, surrogate):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    expected = rate.rate_exam(read_exam(folder), surrogate)
+    expected = rate_exam(read_exam(folder), surrogate)
 
     header, empty, columns, *rows = done.stdout.splitlines()
     assert header == "exam-1: predicted stars, 1 (worst) to 6 (best), by brainlesion, learned from human ratings"
@@ -115,7 +119,7 @@ def test_command_as_a_user_runs_it(folder, tmp_path, surrogate):
 
 def test_numbers_are_those_of_the_one_path(folder):
     exam = read_exam(folder)
-    ratings = rate.rate_exam(exam, small_surrogate())
+    ratings = rate_exam(exam, small_surrogate())
     image = torch.from_numpy(exam.image)[None]
     for name, labels in exam.segmentations.items():
         stars = rate_segmentation(small_surrogate(), image, torch.from_numpy(labels)[None, None], slicing="hard")[0]
@@ -132,7 +136,7 @@ def test_files_one_by_one_and_label_scheme(run, folder, tmp_path):
     code, *_ = run(*flags, "--segmentation", swapped, "--label-scheme", "msd", "--json", output, exam=False)
     assert code == 0
     content = json.loads(output.read_text())
-    expected = rate.rate_exam(read_exam(folder), small_surrogate())[FIRST]
+    expected = rate_exam(read_exam(folder), small_surrogate())[FIRST]
     assert content["label_scheme"] == "msd"
     assert content["ratings"] == {"swapped": pytest.approx(expected, abs=1e-4)}
 
@@ -221,7 +225,7 @@ def test_folder_without_permission(run, tmp_path):
 
 def test_permission_is_asked_before_any_work(run, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(rate, "rate_exam", lambda *_: pytest.fail("worked before it looked"))
+    monkeypatch.setattr(one_exam, "rate_exam", lambda *_: pytest.fail("worked before it looked"))
     code, _, errors = run("--csv", tmp_path / "a.csv")
     assert code == 2
     assert "a.csv: cannot be written, no permission in" in errors
@@ -246,17 +250,17 @@ def test_misspelled_option_exits_with_2(run):
 def test_a_modality_may_be_called_as_an_option(tmp_path):
     file, mask = tmp_path / "scan.nii.gz", tmp_path / "seg.nii.gz"
     task = Task("made", ("image",), ("r",), ("r",))
-    given = rate.RateArguments(image=(f"image={file}",), segmentation=(mask,))
-    assert rate._exam_paths(given, task).images == {"image": file}
+    given = RateArguments(image=(f"image={file}",), segmentation=(mask,))
+    assert one_exam._exam_paths(given, task).images == {"image": file}
     with pytest.raises(ValueError, match="expected --exam FOLDER or all of --image image=FILE; missing: image"):
-        rate._exam_paths(rate.RateArguments(segmentation=(mask,)), task)
+        one_exam._exam_paths(RateArguments(segmentation=(mask,)), task)
 
 
 def test_interrupt_exits_with_130(run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rate, "rate_exam", interrupt)
+    monkeypatch.setattr(one_exam, "rate_exam", interrupt)
     assert run() == (130, "", "")
 
 
@@ -267,7 +271,7 @@ def test_failed_run_keeps_the_old_files(run, tmp_path, monkeypatch):
     def fail(*_):
         raise ValueError("no stars\ntoday")
 
-    monkeypatch.setattr(rate, "rate_exam", fail)
+    monkeypatch.setattr(one_exam, "rate_exam", fail)
     assert run("--json", old, "--csv", tmp_path / "ratings.csv") == (2, "", "dqe rate: error: no stars today\n")
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
@@ -285,22 +289,22 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        rate.write_together({old: b"first", new: b"second"})
+        write_together({old: b"first", new: b"second"})
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
     monkeypatch.undo()
     monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match=f"No space left on device: '{old}'"):  # the system does not say where
-        rate.write_together({old: b"first"})
+        write_together({old: b"first"})
     monkeypatch.undo()
-    rate.write_together({old: b"first", new: b"second"})
+    write_together({old: b"first", new: b"second"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"first", "b": b"second"}
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        rate.RateArguments,
+        RateArguments,
         evaluate.EvaluateArguments,
         audit.AuditArguments,
         simulate.SimulateArguments,
@@ -403,4 +407,4 @@ def test_real_exam_is_rated_as_by_the_published_package(exams, surrogate):
     reference = tuple(p for p in paths.segmentations if p.name.startswith("seg-BraTS23_1.nii"))
     exam = read_exam(replace(paths, segmentations=reference, name=""))
     expected = {"axial": 5.45254, "coronal": 5.13865, "sagittal": 5.35569, "mean": 5.31563}
-    assert rate.rate_exam(exam, surrogate)["seg-BraTS23_1"] == pytest.approx(expected, abs=1e-4)
+    assert rate_exam(exam, surrogate)["seg-BraTS23_1"] == pytest.approx(expected, abs=1e-4)

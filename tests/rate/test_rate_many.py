@@ -25,6 +25,7 @@ from dqe_loss.processes import launched, own_device
 from dqe_loss.rate import command as rate
 from dqe_loss.rate import rate_data_set as module
 from dqe_loss.rate.journal import Entry, Journal
+from dqe_loss.rate.rate_exam import rate_exam
 from dqe_loss.rate.read_ahead import read_ahead
 
 ROOT = Path(dqe_loss.__file__).parents[1]
@@ -58,7 +59,7 @@ def expected(data):
         exam = folder.relative_to(data).as_posix()
         for name, file in (("seg-a", "seg-a.nii.gz"), ("failed/seg-b", "failed/seg-b.nii.gz")):
             paths = module_paths(folder, file)
-            (values,) = rate.rate_exam(read_exam(paths), small_surrogate()).values()
+            (values,) = rate_exam(read_exam(paths), small_surrogate()).values()
             stars[exam, name] = [values[name] for name in STARS]
     return stars
 
@@ -320,7 +321,7 @@ def test_nnunet_folders(tmp_path, checkpoint, capsys):
     assert "hold labels of either order, and the wrong one would go unseen; say --label-" in capsys.readouterr().err
     assert rate.main([*command, "--label-scheme", "nnunet"]) == 0
     row = read_rated(tmp_path / "a.csv").iloc[0]
-    (stars,) = rate.rate_exam(
+    (stars,) = rate_exam(
         read_exam(module_paths(write_exam(tmp_path / "again"), "seg-a.nii.gz")), small_surrogate()
     ).values()
     assert [row[name] for name in STARS] == pytest.approx([stars[name] for name in STARS], abs=1e-5)

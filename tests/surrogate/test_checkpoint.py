@@ -13,7 +13,7 @@ from helpers import shrink, small_surrogate
 from safetensors.torch import load_file, save_file
 
 from dqe_loss import DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
-from dqe_loss.rate import command as rate
+from dqe_loss.rate.arguments import RateArguments
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 
 
@@ -246,7 +246,7 @@ def test_one_checkpoint_is_the_default_everywhere():
     assert DEFAULT_CHECKPOINT == "hardened"
     for takes in (load_surrogate, DQELoss, DQEMetric):
         assert inspect.signature(takes).parameters["checkpoint"].default == DEFAULT_CHECKPOINT
-    assert rate.RateArguments().checkpoint == DEFAULT_CHECKPOINT
+    assert RateArguments().checkpoint == DEFAULT_CHECKPOINT
     surrogate = load_surrogate()
     assert surrogate.config.kind_of_ratings == "hybrid"
     assert surrogate.refiner is not None

@@ -15,7 +15,7 @@ from dqe_loss import DQELoss, DQEMetric, load_surrogate, rate_segmentation
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.rate import command as rate
+from dqe_loss.rate.arguments import RateArguments
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, fingerprint
 from dqe_loss.surrogate.refiner import RefinerConfig
 from dqe_loss.task import GLIOMA, MODALITIES, REGIONS
@@ -142,7 +142,7 @@ def test_default_options(takes, expected):
 
 
 def test_default_options_of_the_command_rate():
-    given = {field.name: getattr(rate.RateArguments(), field.name) for field in dataclasses.fields(rate.RateArguments)}
+    given = {field.name: getattr(RateArguments(), field.name) for field in dataclasses.fields(RateArguments)}
     not_empty = {name: value for name, value in given.items() if value not in (None, (), False)}
     assert not_empty == {
         "checkpoint": "hardened", "center": ("mask",), "thorough": True, "device": "cpu",

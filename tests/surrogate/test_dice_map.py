@@ -17,7 +17,7 @@ from dqe_loss import SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.evaluate import dice_calibration as module
 from dqe_loss.evaluate.dice_calibration import conformal_quantile, fit_dice_map
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.harden.hardening import hardened_surrogate
+from dqe_loss.harden.start import hardened_surrogate
 from dqe_loss.surrogate.checkpoint import add_dice_map, fingerprint
 from dqe_loss.surrogate.dice_map import DiceMap
 from dqe_loss.train.config import TrainConfig

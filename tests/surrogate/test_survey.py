@@ -17,7 +17,7 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.data.exams import open_exam, read_exam
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
-from dqe_loss.rate.rate_exam import prepare_planes
+from dqe_loss.rate.rate_exam import prepare_planes, rate_exam
 from dqe_loss.surrogate.refiner import Overlap, agreement_of, gate_of, overlap
 from dqe_loss.surrogate.survey import ceiling_of, refiner_of, survey, survey_positions
 
@@ -252,8 +252,8 @@ def test_the_command_surveys_unless_it_is_told_not_to(tmp_path, flags, thorough,
     folder, surrogate = make_folder(tmp_path / "data" / "exam"), guarded_surrogate()
     checkpoint = tmp_path / "small.safetensors"
     save_surrogate(surrogate, checkpoint)
-    expected = rate.rate_exam(read_exam(folder), surrogate, thorough=thorough)
-    assert expected != rate.rate_exam(read_exam(folder), surrogate, thorough=not thorough)
+    expected = rate_exam(read_exam(folder), surrogate, thorough=thorough)
+    assert expected != rate_exam(read_exam(folder), surrogate, thorough=not thorough)
     base = ["--checkpoint", str(checkpoint), *flags]
     assert rate.main(["--exam", str(folder), "--json", str(tmp_path / "one.json"), *base]) == 0
     told = json.loads((tmp_path / "one.json").read_text())

@@ -6,7 +6,7 @@ import torch
 from small_tasks import CT, PARTS
 
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.data.corruption.shapes import from_painted_regions, painted_regions
+from dqe_loss.data.corruption.label_maps import from_painted_regions, painted_regions
 from dqe_loss.harden.masks import as_labels, as_regions
 from dqe_loss.task import BLOBS, GLIOMA, Task
 

@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 
 from dqe_loss.core.labels import SchemeLike, label_scheme
 from dqe_loss.data.corruption.content import blobs, drop, holes, other, swap, whole_brain
-from dqe_loss.data.corruption.shapes import (
-    Context,
-    Labels,
-    dilate,
-    erode,
-    mirror,
-    scatter,
-    shift,
-    shrink,
-    smooth,
-    split,
-)
+from dqe_loss.data.corruption.label_maps import Context, Labels
+from dqe_loss.data.corruption.shapes import dilate, erode, mirror, scatter, shift, shrink, smooth, split
 from dqe_loss.task import GLIOMA, Task
 
 Corruption = Callable[[Labels, float, np.random.Generator, Context], Labels]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dqe_loss.core.boxes import array_box
-from dqe_loss.data.corruption.shapes import Context, Labels, leading_share, merge
+from dqe_loss.data.corruption.label_maps import Context, Labels, leading_share, merge
 from dqe_loss.task import Task
 
 MAX_BLOBS = 8

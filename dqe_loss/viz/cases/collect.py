@@ -10,8 +10,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.cases.page import Pictures
-from dqe_loss.viz.cases.pictures import ViewPicture, draw_cases
+from dqe_loss.viz.cases.pictures import Pictures, ViewPicture, draw_cases
 
 
 def read_pictures(rows: pd.DataFrame, task: Task = GLIOMA) -> Pictures:

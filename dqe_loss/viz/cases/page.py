@@ -5,8 +5,7 @@ nothing parses or decodes before the case is opened: thousands of exams scroll a
 """
 
 import base64
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,19 +15,11 @@ import pandas as pd
 from dqe_loss.core.centers import SURVEY, places_of
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.cases.pictures import ViewPicture
+from dqe_loss.viz.cases.distribution import distribution
+from dqe_loss.viz.cases.pictures import Pictures
+from dqe_loss.viz.cases.rows import opened_cases, rows_data
 from dqe_loss.viz.hanging import outlines_of
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, count_text, fill_template, format_number
-
-Key = tuple[str, str]
-"""Exam and segmentation."""
-
-Pictures = Mapping[Key, list[ViewPicture] | str]
-"""The pictures of flagged segmentations, or why there are none."""
-
-_DECISIONS = ("keep", "review", "drop")
-_BIN = 0.25  # stars
-_PLOT = (960, 220, 34)  # width, height, height of the axis below it; CSS scales it
 
 
 @dataclass(frozen=True)
@@ -88,11 +79,11 @@ def render_cases(
         surrogate_text=SURROGATE_TEXT.get(kind, SURROGATE_TEXT["unknown"]),
         notices=list(notices),
         tiles=_tiles(table, unit),
-        plot=_distribution(table, threshold, task),
+        plot=distribution(table, threshold, task),
         sections=[_encoded(section) for section in sections],
         decided=decided,
-        data=_data(table, pictures, unit, decided, task),
-        cases=_cases(table, pictures, task),
+        data=rows_data(table, pictures, unit, decided, task),
+        cases=opened_cases(table, pictures, task),
         outlines=outlines_of(task),
         regions=_told_regions(task),
         pictured=len(pictures),
@@ -133,12 +124,6 @@ def _told_regions(task: Task) -> str:
     )
 
 
-def _numbers(task: Task) -> dict[str, tuple[str, int]]:
-    """Columns of numbers: heading and digits."""
-    stars = {name: (name, 2) for name in ("mean", *task.views, "spread", "dice", "dice_low")}
-    return stars | {f"{region.lower()}_ml": (f"{region} ml", 1) for region in task.regions}
-
-
 def _places_text(centers: str, task: Task) -> str:
     """Where the rated planes lie, in words; a table's own word for a place that is not ours."""
     words = centers.split()
@@ -174,95 +159,3 @@ def _tiles(table: pd.DataFrame, unit: str) -> list[dict[str, str]]:
         )
     )
     return [dict(zip(("value", "label", "detail"), tile, strict=True)) for tile in tiles]
-
-
-def _distribution(table: pd.DataFrame, threshold: float | None, task: Task) -> dict[str, Any]:
-    """A histogram of the mean stars, in pixels of the plot; the decisions are stacked."""
-    width, height, axis = _PLOT
-    stars = table["mean"].dropna()
-    low, high = math.floor(min([task.stars[0], *stars])), math.ceil(max([task.stars[1], *stars]))
-    width_of = _BIN if high - low > 2 else _BIN * (high - low) / 5
-    edges = np.arange(low, high + width_of / 2, width_of)
-    groups = [stars[table["decision"] == d] for d in _DECISIONS] if "decision" in table else [stars]
-    counts = np.array([np.histogram(group, edges)[0] for group in groups])
-    most = max(1, int(counts.sum(0).max()))
-
-    def across(value: float) -> float:
-        """Pixels from the left."""
-        return round(float((value - low) / (high - low) * width), 1)
-
-    bars = []
-    for column in range(len(edges) - 1):
-        top = float(height)
-        for group, name in enumerate(_DECISIONS if len(groups) > 1 else ("all",)):
-            count = int(counts[group, column])
-            if not count:
-                continue
-            tall = count / most * (height - 20)
-            top -= tall
-            x, span = across(edges[column]) + 1, across(edges[column + 1]) - across(edges[column]) - 2
-            label = f"{count} from {edges[column]:.2f} to {edges[column + 1]:.2f}"
-            bars.append(
-                {
-                    "x": x,
-                    "y": round(top, 1),
-                    "width": round(span, 1),
-                    "height": round(tall, 1),
-                    "of": name,
-                    "label": label,
-                }
-            )
-    return {
-        "width": width,
-        "height": height,
-        "total": height + axis,
-        "bars": bars,
-        "most": most,
-        "ticks": [(across(value), f"{value:g}") for value in range(int(low), int(high) + 1)],
-        "threshold": None if threshold is None else (across(min(max(threshold, low), high)), format_number(threshold)),
-    }
-
-
-def _data(table: pd.DataFrame, pictures: Pictures, unit: str, decided: bool, task: Task) -> dict[str, Any]:
-    """What the script sorts and filters: a few short values a row."""
-    columns: list[dict[str, Any]] = [{"key": "exam", "label": "exam"}, {"key": "segmentation", "label": "segmentation"}]
-    columns += [{"key": "decision", "label": "decision"}] if decided else []
-    numeric = {key: value for key, value in _numbers(task).items() if key in table}  # not every checkpoint tells Dice
-    columns += [{"key": key, "label": label, "digits": digits} for key, (label, digits) in numeric.items()]
-    columns.append({"key": "note", "label": "note"})
-    rows = []
-    for row in table.assign(note=_notes(table)).to_dict("records"):
-        numbers = [None if pd.isna(row[key]) else round(float(row[key]), 3) for key in numeric]
-        decision = [row["decision"]] if decided else []
-        rows.append([row["exam"], row["segmentation"], *decision, *numbers, row["note"]])
-    pictured = [int(key in pictures) for key in zip(table["exam"], table["segmentation"], strict=True)]
-    return {
-        "unit": unit,
-        "columns": columns,
-        "rows": rows,
-        "pictured": pictured,
-        "shown": [task.title(m) for m in task.pictured],
-    }
-
-
-def _notes(table: pd.DataFrame) -> list[str]:
-    """What there is to say of each row; a decision's reason tells an error or a warning already."""
-    reasons = table["reason"] if "reason" in table else pd.Series("", index=table.index)
-    notes = []
-    for reason, error, warnings in zip(reasons, table["error"], table["warnings"], strict=True):
-        parts = [reason, error and f"no stars: {error}", warnings and f"warning: {warnings}"]
-        notes.append("; ".join(dict.fromkeys(part for part in parts if part)))
-    return notes
-
-
-def _cases(table: pd.DataFrame, pictures: Pictures, task: Task) -> list[tuple[int, dict[str, Any]]]:
-    """Number of the row, and what is shown where it is opened."""
-    cases = []
-    for number, row in enumerate(table.to_dict("records")):
-        found = pictures.get((row["exam"], row["segmentation"]))
-        if found is None:
-            continue
-        files = {name: str(row[name]) for name in ("mask", *task.modalities) if row[name]}
-        views = [] if isinstance(found, str) else [view.to_json() for view in found]
-        cases.append((number, {"files": files, "views": views, "problem": found if isinstance(found, str) else ""}))
-    return cases

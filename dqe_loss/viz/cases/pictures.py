@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,13 @@ class ViewPicture:
         """What the page's script draws."""
         image = f"data:image/webp;base64,{base64.b64encode(self.strip).decode()}"
         return vars(self) | {"strip": image}
+
+
+Key = tuple[str, str]
+"""Exam and segmentation."""
+
+Pictures = Mapping[Key, list[ViewPicture] | str]
+"""The pictures of flagged segmentations, or why there are none."""
 
 
 def draw_cases(
