@@ -42,6 +42,7 @@ ARMS = {
     "a": "labelled only",
     "a6": "a with 6 planes a step",
     "aa": "a for as many steps as t",
+    "ad": "a, and DQELoss on 6 unlabelled planes more a step",
     "b": "a + confident pseudo-labels",
     "c": "a + star-weighted pseudo-labels",
     "d": "a + DQELoss on the unlabelled",
@@ -57,14 +58,14 @@ ARMS = {
     "sd": "s + DQELoss on the unlabelled",
 }
 PLAN: dict[tuple[str, int], tuple[str, ...]] = {
-    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "aa"),
-    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6"),
+    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "aa", "ad"),
+    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "ad"),
     (OTHER, 0): ("s", "sd"),
     (SAME, 6): ("a", "b", "d", "r", "t", "h"),
     (SAME, 12): ("a", "b", "d", "r", "t", "h"),
 }
-"""Arms of each setting and number of labelled persons, in the order in which they run. ``a6`` and ``aa`` came in after
-the first 30 runs, as controls: arms with an unlabelled term see half the labelled planes, and t takes more steps."""
+"""Arms of each setting and number of labelled persons, in the order in which they run. ``a6``, ``aa`` and
+``ad`` came in when figures were known: arms with an unlabelled term see half the labelled planes, t takes more steps."""
 PRIMARY = (SAME, 3, "d", "b")
 SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "benchmarks" / "results" / "benefit.json"
 OUT = ROOT / "docs" / "benefit.png"
 KINDS = {
-    "with stars": ("#0072B2", ("d", "e", "c", "i", "d0", "sd")),
+    "with stars": ("#0072B2", ("d", "ad", "e", "c", "i", "d0", "sd")),
     "the same surrogate, or those who taught it, without stars": ("#009E73", ("r", "t")),
     "without a surrogate": ("#E69F00", ("b", "f")),
     "controls": ("#777777", ("a6", "aa", "g", "h")),

@@ -71,8 +71,9 @@ def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_ST
     surrogate = load_surrogate(checkpoint_of(run.arm, run.setting, persons, study.exams, study.parts, study.work))
     if run.arm == "i":
         return fit(network, guarded_loss(study, run, DQELoss(surrogate, sigmoid=True), generator), steps)
-    count = BATCH // 2 if run.labelled else BATCH
-    labelled = labelled_loss(study, run, BATCH // 2, generator) if run.labelled else None
+    count = BATCH // 2 if run.labelled else BATCH  # of unlabelled planes a step
+    beside = BATCH if run.arm == "ad" else BATCH // 2
+    labelled = labelled_loss(study, run, beside, generator) if run.labelled else None
     unlabelled = occupied(network, study.planes(parts.unlabelled))
     term = term_of(run.arm, surrogate, weights)
 
