@@ -73,9 +73,11 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             refiner is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
-            themselves are rated, and a low mean is told: it means that something is mixed up.
+            themselves are rated (not under ``torch.compile``), and a low mean is told: it means that something is
+            mixed up.
         every: in a sum, take part in every n-th training step only, with n times the gradient (after the cap): the
-            same push on average for a fraction of the time. The other steps go without the term.
+            same push on average for a fraction of the time. The other steps go without the term. Under
+            ``torch.compile`` it saves no time: one graph for all steps computes it in each, and leaves it out.
         on_small: what to do with an exam, or a plane, that cannot be rated sensibly (its target holds no tumor, or it
             is smaller than the task's smallest crop along some axis and comes without ``origin``): ``"skip"`` gives it
             a loss of 0, ``"pad"`` rates it all the same, ``"error"`` raises.
