@@ -302,8 +302,13 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
         return self.training in self._checked
 
-    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+    def check_target(
+        self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None
+    ) -> None:
         """Rate the target itself and note its stars, as a sum does while this term warms up.
+
+        Patches without a tumor do not count. On a GPU, which is not waited for, the stars of a batch in which no target
+        could be rated are NaN; on a CPU they are not noted.
 
         Raises:
             ValueError: if there is no image.
@@ -317,9 +322,11 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             return
         if flat := isinstance(image, Tensor) and image.ndim == 4:
             target, image = thicken(target), thicken(image)
-        whole = read_target(plain(target), self.layout, hard=True)
+        tissues = {SOFTMAX: True, SIGMOID: False}.get(self.activation or activation or "")  # as the prediction has them
+        whole = read_target(plain(target), self.layout, hard=True, tissues=tissues)
         case = RatedBatch(whole, whole, in_place=origin is not None, flat=flat)
-        sound = is_occupied(whole, self.task) & is_large_enough(case, self.smallest_crop)
+        large = is_large_enough(case, self.smallest_crop)
+        sound = is_occupied(whole, self.task) & (large or self.on_small == "pad")
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
@@ -330,7 +337,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
                 self.surrogate, plain(image), whole, center, views, modalities=self.layout.modalities
             ).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
-        if self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
+        if large and self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
 
     def _thicken(

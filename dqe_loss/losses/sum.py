@@ -250,7 +250,7 @@ class LossSum(Composable):
             for term in waiting:
                 if not term.checked:  # what is wrong with the data is said now, not at the end of the warm-up
                     term.evaluate(prediction, target, image, origin, activation=self._activation)
-                term.check_target(target, image, origin)
+                term.check_target(target, image, origin, activation=self._activation)
         active = [term for term in self._rated if term not in waiting and (steps - term.warmup) % term.every == 0]
         for term in self._rated:
             if term not in active and term not in waiting:
