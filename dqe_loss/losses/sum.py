@@ -132,6 +132,20 @@ class LossSum(Composable):
                 figures |= {key + suffix: value.detach() for key, value in (term.notes | gradients).items()}
         return figures
 
+    def rated_of(self, exams: int) -> dict[str, Tensor]:
+        """How many exams of the last training step stand behind each of the `figures` that are of rated ones alone.
+
+        Args:
+            exams: in the batch.
+        """
+        rated: dict[str, Tensor] = {}
+        for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, RatingTerm) and "skipped" in term.notes:
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                keys = (name, *(key + suffix for key in ("gradient_ratio", "guard_kept", "stars_of_target")))
+                rated |= dict.fromkeys(keys, exams - term.notes["skipped"])
+        return rated
+
     @property
     def log(self) -> dict[str, float]:
         """What the last training step did; validation does not change it.
