@@ -75,6 +75,16 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         given = self.dqe_checkpoint
         return given if isinstance(given, Surrogate) else load_surrogate(given)
 
+    @classmethod
+    def dqe_known(cls) -> dict[str, Any]:
+        """What is said here of the data set, as `fit` takes it."""
+        return {
+            "modalities": cls.dqe_modalities,
+            "regions": cls.dqe_regions,
+            "scheme": cls.dqe_label_scheme,
+            "pad": cls.dqe_options.get("on_small") == "pad",
+        }
+
     @cached_property
     def dqe_fit(self) -> Fit:
         """What the loss has to know of the data set.
@@ -88,10 +98,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
                 self.plans_manager,
                 self.configuration_manager,
                 self.dqe_surrogate.config.task,
-                modalities=self.dqe_modalities,
-                regions=self.dqe_regions,
-                scheme=self.dqe_label_scheme,
-                pad=self.dqe_options.get("on_small") == "pad",
+                **self.dqe_known(),
             )
         except ValueError as error:
             name = f"{self.plans_manager.dataset_name}, {self.configuration_name}"
