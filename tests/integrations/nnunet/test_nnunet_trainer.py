@@ -160,9 +160,9 @@ def test_what_nnunet_compiles_tells_what_it_takes_still(make, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dimensions", [3, 2])
-def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, monkeypatch):
-    monkeypatch.setenv("nnUNet_compile", "0")
+@pytest.mark.parametrize(("dimensions", "compiled"), [(3, "0"), (2, "0"), (2, "1")])
+def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, compiled, monkeypatch):
+    monkeypatch.setenv("nnUNet_compile", compiled)
     trainer = make(plans=make_plans(SIDE, dimensions=dimensions), device="cuda")
     for _ in range(3):
         result = trainer.train_step(as_step(batch, trainer, dimensions=dimensions))
