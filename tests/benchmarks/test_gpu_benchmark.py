@@ -36,6 +36,8 @@ def test_all_parts_run_tiny_on_a_cpu(tmp_path):
     ), done.stdout
     assert done.returncode == 0
     assert found["smoke"]
+    assert len(found["checkpoint_sha256"]) == 64
+    assert "commit" in found
     assert found["parts"]["tests"]["summary"]["collected"] >= 10
     for part, figure in (
         ("inference", "published, best, times upstream (goal 500)"),

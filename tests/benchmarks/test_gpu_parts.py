@@ -1,5 +1,7 @@
 """Parts of the command for a GPU where something is missing, or has failed: told at once and by name."""
 
+import hashlib
+import json
 import subprocess
 import sys
 import time
@@ -87,3 +89,13 @@ def test_upstream_without_what_it_needs_is_left_out_by_name(parts, tmp_path, mon
     _gpu_inference._upstream(part)
     assert part.summary == {"upstream": "left out: deep_quality_estimation is not installed here"}
     assert not part.failures
+
+
+def test_what_was_measured_is_stored(parts, tmp_path):
+    """Figures of a card outlive the weights and the code that they are of."""
+    import gpu
+
+    gpu._write(gpu.GpuOptions(tmp_path), {}, time.monotonic())
+    stored = json.loads((tmp_path / "gpu.json").read_text())
+    assert stored["checkpoint_sha256"] == hashlib.sha256(gpu.CHECKPOINT.read_bytes()).hexdigest()
+    assert stored["commit"] == gpu._commit()

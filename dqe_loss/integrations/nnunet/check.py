@@ -60,13 +60,13 @@ def check_data_set(
     looked_for, trainer = find_trainer(trainer_name)
     given = trainer.dqe_checkpoint if checkpoint is None else checkpoint
     surrogate = given if isinstance(given, Surrogate) else load_surrogate(given)
-    task, known = surrogate.config.task, trainer.dqe_known()
+    task, said = surrogate.config.task, trainer.dqe_known()
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     yield Finding("data set", str(folder))
     sound = True
     for subject, read in (("channels", _modalities), ("labels", _labels)):
         try:
-            yield Finding(subject, read(dataset_json, task, known))
+            yield Finding(subject, read(dataset_json, task, said))
         except ValueError as error:
             sound = False
             yield Finding(subject, str(error), fits=False)
@@ -82,14 +82,14 @@ def check_data_set(
         known = ", ".join(plans.available_configurations)
         raise ValueError(f"{path}: has no configuration {unknown[0]}, only {known}; name one of these")
     named = configurations or plans.available_configurations
-    found = [_check_configuration(plans, one, dataset_json, task, known) for one in named]
+    found = [_check_configuration(plans, one, dataset_json, task, said) for one in named]
     # Where nobody said which, those that do not fit are no error as long as there is one that does.
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Finding(finding.subject, finding.text, finding.fits or forgiven)
     for finding in found:
         if sound and finding.fits and patches:
-            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, known)
+            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
 
 
 def find_folder(name: str) -> Path:
