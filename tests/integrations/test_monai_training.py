@@ -198,14 +198,20 @@ def test_a_bundle_trains_from_the_command_line(tmp_path):
         "config_file": example, "data_dir": tmp_path / "exams", "out": tmp_path / "out", "epochs": 1,
         "crop": "[16, 16, 16]", "checkpoint": tmp_path / "small.safetensors", "dqe#warmup": 1,
     }  # fmt: skip
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", *words], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = done.stdout + done.stderr
+
+    def train(**more):
+        words = [word for name, value in (options | more).items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "monai.bundle", "run", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+    told = train()
     for name in ("DiceLoss", "gradient_ratio", "dice", "stars"):
         assert name in told, told[-2000:]
     final = torch.load(tmp_path / "out" / "checkpoint_final_iteration=2.pt", weights_only=True)
     assert final["criterion"]["loss.steps_done"] == 2
     assert set(final) == {"network", "optimizer", "criterion"}
+    train(resume=tmp_path / "out" / "checkpoint_final_iteration=2.pt", out=tmp_path / "again")
+    resumed = torch.load(tmp_path / "again" / "checkpoint_final_iteration=2.pt", weights_only=True)
+    assert resumed["criterion"]["loss.steps_done"] == 4
