@@ -12,7 +12,8 @@ import torch
 import dqe_loss
 
 pytestmark = pytest.mark.skipif(
-    "DQE_GPU_SMOKE" not in os.environ, reason="two minutes and several processes of 2 GB; ask for it by DQE_GPU_SMOKE=1"
+    "DQE_GPU_SMOKE" not in os.environ,
+    reason="two minutes (five beside other work) and several processes of 2 GB; ask for it by DQE_GPU_SMOKE=1",
 )
 COMMAND = Path(dqe_loss.__file__).parents[1] / "benchmarks" / "gpu.py"
 
