@@ -17,6 +17,8 @@ FOLDER = "planes"
 """Of the planes that `prepare` makes, in the folder of the run."""
 READY = "ready"
 """Empty file that says that a folder is complete."""
+FAILED = "FAILED"
+"""File that says that `prepare` has failed, and where."""
 
 MODULES = {
     "tests": "_gpu_tests",
@@ -119,6 +121,15 @@ class GpuPart:
 
 def run_part(name: str, out: Path, smoke: bool) -> int:
     """Imports, does what may be done ``before`` its turn, waits for that, and runs; 1 if a piece of it failed."""
+    try:
+        return _run_part(name, out, smoke)
+    except BaseException as error:
+        if name == "prepare":  # others wait for what it makes
+            (out / FAILED).write_text(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _run_part(name: str, out: Path, smoke: bool) -> int:
     module = importlib.import_module(MODULES[name])
     getattr(module, "before", lambda: None)()
     limit = sys.stdin.readline()
@@ -192,9 +203,13 @@ def wait_for(part: GpuPart, folder: Path) -> None:
     """Until a folder is complete.
 
     Raises:
+        RuntimeError: if `prepare` has failed.
         TimeoutError: with 10 s left of the part's time, it was not.
     """
     while not (folder / READY).exists():
+        for failed in (folder.parent / FAILED, folder / FAILED):
+            if failed.exists():
+                raise RuntimeError(f"prepare failed ({failed.read_text()}); see parts/prepare.txt")
         if part.left < 10:
             raise TimeoutError(f"{folder.name} was not prepared in time; see parts/prepare.txt")
         time.sleep(0.2)

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from _gpu_part import FOLDER, READY, GpuPart, wait_for
+from _gpu_part import FAILED, FOLDER, READY, GpuPart, wait_for
 
 from dqe_loss.audit.audited_exam import phantom_sources, read_audited_exam
 from dqe_loss.harden.sources import FIRST_PHANTOM
@@ -40,8 +40,10 @@ def prepare(part: GpuPart) -> None:
         phantom_planes(planes, 1 if part.smoke else 2, configured(part))
         (planes / READY).touch()
 
-    part.attempt("planes", planes)
-    part.attempt("exams", taught)
+    for what, work, made in (("planes", planes, part.out / FOLDER), ("exams", taught, folder)):
+        if not part.attempt(what, work):
+            made.mkdir(exist_ok=True)
+            (made / FAILED).write_text(part.failures[what].splitlines()[-1])
 
 
 def taught_exams(part: GpuPart) -> list[TaughtExam]:

@@ -10,6 +10,7 @@ for its turn; ``prepare`` runs beside the others, on the cores alone.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -25,6 +26,8 @@ from typing import Any
 import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
+CHECKPOINT = ROOT / "dqe_loss/surrogate/weights/hardened.safetensors"
+"""The default weights, whose hash is stored: figures are of them."""
 LIMITS = {
     "tests": 80,
     "inference": 70,
@@ -76,6 +79,8 @@ def main(settings: GpuOptions) -> int:
     names = [name for name in LIMITS if name in (settings.only or LIMITS)]
     for name in (*names, BESIDE):
         (settings.out / "parts" / f"{name}.json").unlink(missing_ok=True)
+    for failed in (settings.out / "FAILED", *settings.out.glob("*/FAILED")):  # of an earlier run
+        failed.unlink(missing_ok=True)
     beside = Child(BESIDE, settings) if set(names) & {"training", "hardening"} else None
     results: dict[str, dict[str, Any]] = {}
     waiting: Child | None = Child(names[0], settings)
@@ -170,6 +175,8 @@ def _write(settings: GpuOptions, results: dict[str, dict[str, Any]], start: floa
     packages = ("torch", "monai", "numpy", "triton", "deep-quality-estimation", "torchio", "batchgenerators")
     payload = {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "commit": _commit(),
+        "checkpoint_sha256": hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest(),
         "smoke": settings.smoke,
         "seconds": time.monotonic() - start,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -181,6 +188,15 @@ def _write(settings: GpuOptions, results: dict[str, dict[str, Any]], start: floa
     }
     write_json(settings.out / "gpu.json", payload)
     (settings.out / "table.md").write_text(_table(payload))
+
+
+def _commit() -> str | None:
+    """Of what was measured, with ``-dirty`` where files differ; None where git does not know."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _table(payload: dict[str, Any]) -> str:

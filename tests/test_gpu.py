@@ -1,11 +1,12 @@
 """On a GPU: the CPU's stars, losses and gradients, in mixed precision, compiled, captured, and without waiting."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import gradient_of, make_logits, make_loss, shrink
+from helpers import gradient_of, make_logits, make_loss, shrink, tiny_surrogate
 from monai.losses import DiceLoss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -20,6 +21,7 @@ SHAPE = (96, 98, 96)
 SIDE = 98
 """Field of view that holds its planes; the refiner takes 64 or more."""
 RANKS = 2
+COMPILE_S = 40
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +175,20 @@ def test_a_step_waits_for_nothing(case, small, as_labels):
         torch.cuda.set_sync_debug_mode("default")
 
 
+def test_a_step_in_place_waits_for_nothing(case, small):
+    image, _, regions, logits = on_gpu(*case)
+    criterion = make_sum(shrink(small, SIDE))
+    patch = logits[:, :, 8:88, 9:89, 8:88].contiguous().requires_grad_()
+    for origin in ((8, 9, 8), [(8, 9, 8)] * 2):  # values are looked at in the first call
+        criterion(patch, regions, image=image, origin=origin).backward()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        criterion(patch, regions, image=image, origin=(8, 9, 8)).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("thorough", [False, True])
 def test_rating_waits_for_nothing(case, thorough):
     image, labels, *_ = on_gpu(*case)
@@ -214,13 +230,32 @@ def test_two_processes_share_a_device_and_agree(tmp_path):
         assert torch.equal(one, other)
 
 
-def test_compiles_without_graph_breaks(case):
+def compare_compiled(case, backend, surrogate, **options):
     image, _, regions, logits = on_gpu(*case)
     torch._dynamo.reset()
     criterion, twin = (
-        (nn.BCEWithLogitsLoss() + 0.1 * make_loss(surrogate=shrink(load_surrogate("hardened"), SIDE))).cuda()
-        for _ in range(2)
+        (nn.BCEWithLogitsLoss() + 0.1 * make_loss(surrogate=surrogate, **options)).cuda() for _ in range(2)
     )  # MONAI's Dice breaks the graph by itself
-    compiled = torch.compile(twin, fullgraph=True, backend="eager")  # the tracer finds breaks, whatever comes after
+    compiled = torch.compile(twin, fullgraph=True, backend=backend)
     found, expected = (gradient_of(one, logits, regions.float(), image=image) for one in (compiled, criterion))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_compiles_without_graph_breaks(case):
+    """The tracer finds breaks, whatever comes after."""
+    compare_compiled(case, "eager", shrink(load_surrogate("hardened"), SIDE))
+
+
+def test_what_inductor_compiles_gives_what_eager_gives(case):
+    """With a network that is compiled soon, and within a limit: what comes after it has its turn, too."""
+
+    def stop(*_):
+        pytest.fail(f"Inductor took longer than {COMPILE_S} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(COMPILE_S)
+    try:
+        compare_compiled(case, "inductor", tiny_surrogate(), center="target")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -139,7 +139,13 @@ def gpu() -> Figures:
     ]
     added = [step[f"{network}, hardened adds, ms"] for network in networks]
     one = single["exams/s, batch 1, thorough=False"], single["exams/s, batch 1, thorough=True"]
+    passed = stored["parts"]["tests"]["summary"].get("passed", 0)
     return {
+        "date": stored["date"][:10],
+        "of": f"commit {stored['commit'][:7]}"
+        if "commit" in stored
+        else "the default weights and loss of before 9144cc2",
+        "tests": f"{passed} tests passed" if passed else "no test ran",
         "card": stored["card"]["name"].removeprefix("NVIDIA "),
         "rating": table(["arithmetic", "published: exams a second", "default: exams a second"], rows),
         "loss": table(["network", "step with Dice", "published adds", "default adds"], steps),

@@ -47,6 +47,16 @@ def _as_tensor(origin: Any) -> Tensor:
     return torch.stack([_as_tensor(part) for part in origin]) if isinstance(origin, (list, tuple)) else origin
 
 
+def origins_beside(origins: Tensor, masks: Tensor) -> Tensor:
+    """Origins on the device of the masks, copied once for all planes; an accelerator is not waited for.
+
+    A tensor on the CPU is pinned for it, except where a graph is made: its memory would not outlive this call.
+    """
+    if masks.is_cuda and not origins.is_cuda and not cannot_wait(masks):
+        origins = origins.contiguous().pin_memory()
+    return origins.to(masks.device, non_blocking=True)
+
+
 def crop(volume: Tensor, origins: Tensor, size: Sequence[int]) -> Tensor:
     """Cut each exam's patch out of full-size volumes.
 

@@ -70,6 +70,9 @@ class DQECallback(Callback):  # type: ignore[misc]
         for criterion in self._criteria:
             criterion.to(pl_module.device)
 
+    # A sanity check validates before the training starts, and ``trainer.validate()`` and ``test()`` without one.
+    on_validation_start = on_test_start = on_train_start
+
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Log the step."""
         for i, criterion in enumerate(self._criteria):

@@ -23,7 +23,8 @@ class BindImageHandler:
     A `SupervisedTrainer` calls ``loss_function(prediction, label)``. With ``loss_function=bound`` and
     ``train_handlers=[BindImageHandler(bound)]``, where ``bound = criterion.bound()``, nothing is to be subclassed. The
     criterion is moved to the engine's device, and the epoch's means of what `LossSum.log` tells are put in
-    ``engine.state.metrics``: name this handler before those that log them.
+    ``engine.state.metrics``: name this handler before those that log them. What a `DQELoss` tells is averaged over the
+    exams that were rated; what was not measured in an epoch is not there.
 
     Where the network sees crops, ``target_key`` says where the full-size label lies: copies of image and label, set
     aside before ``CropForegroundd`` or ``RandCropByPosNegLabeld`` (``CopyItemsd``). Each crop's place is then found by
@@ -58,7 +59,8 @@ class BindImageHandler:
         self.criterion, self.log = criterion, log
         self.image_key, self.target_key, self.crop_key = image_key, target_key, crop_key
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, Tensor] = {}
+        self._told: set[str] = set()
 
     def attach(self, engine: Any) -> None:
         """Listen to a trainer."""
@@ -91,15 +93,20 @@ class BindImageHandler:
         return tensor
 
     def _note(self, engine: Any) -> None:
+        """Add the step's figures up, without waiting for the device."""
         criterion: Any = self.criterion.loss
+        rated = criterion.rated_of(len(engine.state.batch[self.image_key]))
         for name, figure in criterion.figures.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(figure)) + figure
-            self._counts[name] = self._counts.get(name, 0) + 1
+            count = torch.as_tensor(rated.get(name, 1), device=figure.device) * ~figure.isnan()
+            self._sums[name] = self._sums.get(name, 0) + figure.nan_to_num() * count
+            self._counts[name] = self._counts.get(name, 0) + count
 
     def _tell(self, engine: Any) -> None:
-        for name, total in self._sums.items():
-            engine.state.metrics[name] = float(total) / self._counts[name]
-        self._sums, self._counts = {}, {}
+        for name in self._told:
+            engine.state.metrics.pop(name, None)
+        means = {name: float(total) / count for name, total in self._sums.items() if (count := int(self._counts[name]))}
+        engine.state.metrics.update(means)
+        self._told, self._sums, self._counts = set(means), {}, {}
 
 
 class DQEHandler(IgniteMetricHandler):  # type: ignore[misc]

@@ -70,7 +70,11 @@ class BoundLoss(nn.Module):
         return value
 
     def prepare_batch(
-        self, image_key: str = "raw", origin_key: str | None = None, prepare: Callable[..., Any] | None = None
+        self,
+        image_key: str = "raw",
+        origin_key: str | None = None,
+        prepare: Callable[..., Any] | None = None,
+        target_key: str | None = None,
     ) -> Callable[..., Any]:
         """A function for ``SupervisedTrainer(prepare_batch=...)`` of MONAI, which binds the batch's image.
 
@@ -78,19 +82,25 @@ class BoundLoss(nn.Module):
             image_key: where the raw image lies in the batch, such as ``"raw"`` beside the normalized ``"image"``.
             origin_key: where the patches' first voxels ``(B, 3)`` lie in the batch, if patches are rated in place.
             prepare: what makes network input and target of the batch; MONAI's own function if None.
+            target_key: where the full-size label lies, if the batch's label is cropped with the patches; without it
+                the label must be full-size where there is an ``origin_key``.
 
         Returns:
             The function, called by the engine as ``prepare_batch(batch, device, non_blocking, **kwargs)``.
         """
 
         def prepare_and_bind(batch: Any, device: Any = None, non_blocking: bool = False, **options: Any) -> Any:
-            if image_key not in batch:
-                raise ValueError(
-                    f"the batch has no {image_key!r}, only {', '.join(map(str, batch))}; say where the raw image lies "
-                    "with prepare_batch(image_key=...)"
-                )
-            image = batch[image_key].to(device, non_blocking=non_blocking)
-            self.bind(image=image, origin=None if origin_key is None else batch[origin_key])
+            for option, key in (("image_key", image_key), ("origin_key", origin_key), ("target_key", target_key)):
+                if key is not None and key not in batch:
+                    raise ValueError(
+                        f"the batch has no {key!r}, only {', '.join(map(str, batch))}; say where it lies with "
+                        f"prepare_batch({option}=...)"
+                    )
+            image, target = (
+                None if key is None else batch[key].to(device, non_blocking=non_blocking)
+                for key in (image_key, target_key)
+            )
+            self.bind(image=image, target=target, origin=None if origin_key is None else batch[origin_key])
             return (prepare or _default_prepare())(batch, device, non_blocking, **options)
 
         return prepare_and_bind

@@ -73,9 +73,11 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             refiner is sure that the voxel belongs. No effect with a checkpoint that has none; off is for experiments.
         max_gradient_ratio: in a sum, cap on the gradient's norm per exam relative to the other terms'; None for none.
         warmup: in a sum, number of training steps without this term, counted by `LossSum`. Meanwhile the targets
-            themselves are rated, and a low mean is told: it means that something is mixed up.
+            themselves are rated (not under ``torch.compile``), and a low mean is told: it means that something is
+            mixed up.
         every: in a sum, take part in every n-th training step only, with n times the gradient (after the cap): the
-            same push on average for a fraction of the time. The other steps go without the term.
+            same push on average for a fraction of the time. The other steps go without the term. Under
+            ``torch.compile`` it saves no time: one graph for all steps computes it in each, and leaves it out.
         on_small: what to do with an exam, or a plane, that cannot be rated sensibly (its target holds no tumor, or it
             is smaller than the task's smallest crop along some axis and comes without ``origin``): ``"skip"`` gives it
             a loss of 0, ``"pad"`` rates it all the same, ``"error"`` raises.
@@ -300,8 +302,13 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
         return self.training in self._checked
 
-    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+    def check_target(
+        self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None
+    ) -> None:
         """Rate the target itself and note its stars, as a sum does while this term warms up.
+
+        Patches without a tumor do not count. On a GPU, which is not waited for, the stars of a batch in which no target
+        could be rated are NaN; on a CPU they are not noted.
 
         Raises:
             ValueError: if there is no image.
@@ -315,9 +322,11 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             return
         if flat := isinstance(image, Tensor) and image.ndim == 4:
             target, image = thicken(target), thicken(image)
-        whole = read_target(plain(target), self.layout, hard=True)
+        tissues = {SOFTMAX: True, SIGMOID: False}.get(self.activation or activation or "")  # as the prediction has them
+        whole = read_target(plain(target), self.layout, hard=True, tissues=tissues)
         case = RatedBatch(whole, whole, in_place=origin is not None, flat=flat)
-        sound = is_occupied(whole, self.task) & is_large_enough(case, self.smallest_crop)
+        large = is_large_enough(case, self.smallest_crop)
+        sound = is_occupied(whole, self.task) & (large or self.on_small == "pad")
         self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
@@ -328,7 +337,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
                 self.surrogate, plain(image), whole, center, views, modalities=self.layout.modalities
             ).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
-        if self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
+        if large and self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
 
     def _thicken(

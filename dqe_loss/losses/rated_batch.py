@@ -10,7 +10,7 @@ from torch import Tensor
 from dqe_loss.core.flat import shape_of
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import Mask, VolumeMask
-from dqe_loss.core.patch import PatchMask, crop, read_origins
+from dqe_loss.core.patch import PatchMask, crop, origins_beside, read_origins
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
 from dqe_loss.losses.prediction import read_prediction
@@ -81,7 +81,7 @@ def read_batch(
         within, around = (
             read_target(mask, layout, hard=hard) for mask in (crop(empty, origins, input.shape[2:]), empty)
         )
-        return RatedBatch(PatchMask(predicted, within, around, origins), None, in_place=True)
+        return RatedBatch(PatchMask(predicted, within, around, origins_beside(origins, input)), None, in_place=True)
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
@@ -97,4 +97,4 @@ def read_batch(
     if origin is None:
         return RatedBatch(mask, reference, flat=flat)
     around = read_target(target, layout, hard=hard, tissues=predicted.tissues, check=check)
-    return RatedBatch(PatchMask(mask, reference, around, origins), around, in_place=True)
+    return RatedBatch(PatchMask(mask, reference, around, origins_beside(origins, input)), around, in_place=True)

@@ -12,8 +12,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dqe_loss.core.checks import tell
 
-CALLS_WITHOUT_OPTIMIZER = 64
-"""Calls after which a training is taken for one without ``torch.optim``: few accumulate gradients over as many."""
+CALLS_WITHOUT_OPTIMIZER = 512
+"""Calls after which a training is taken for one without ``torch.optim``: hardly any accumulates gradients over as many.
+"""
 
 
 class StepCounter:
@@ -21,7 +22,8 @@ class StepCounter:
 
     A step of any ``torch.optim.Optimizer`` counts once for all calls since the last one, so that gradient accumulation
     and several calls a step do not hurry the count, and steps of another network's optimizer do not add to it. Where no
-    such optimizer steps, calls are counted instead, and that is told once (not under ``torch.compile``).
+    such optimizer steps in `CALLS_WITHOUT_OPTIMIZER` calls, calls are counted instead, and that is told once (not under
+    ``torch.compile``); if one steps all the same, what the calls added is taken back.
 
     The numbers are tensors on the CPU: `torch.compile` would take a Python number for a constant and compile anew for
     each, and reading them waits for no accelerator.
@@ -36,6 +38,7 @@ class StepCounter:
         self.pending = torch.tensor(0)
         self._optimizer_seen = False
         self._counts_calls = False
+        self._before_calls = steps
         _watch(self)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -55,14 +58,19 @@ class StepCounter:
             f"no optimizer of torch.optim has stepped in {CALLS_WITHOUT_OPTIMIZER} calls: from now on the warm-up "
             "counts calls; where that is wrong, set criterion.steps_done"
         )
-        self._counts_calls = True
+        self._counts_calls, self._before_calls = True, int(self.steps)
         self.steps.add_(self.pending)
         self.pending.zero_()
+
+    def set(self, steps: int) -> None:
+        """Go on from a number of steps."""
+        self.steps.fill_(steps)
+        self._before_calls = steps
 
     def note_step(self) -> None:
         """Note an optimizer's step."""
         if self._counts_calls:  # so it was accumulation over many calls
-            self.steps.fill_(0)
+            self.steps.fill_(self._before_calls)
             self.pending.fill_(1)
         self._optimizer_seen, self._counts_calls = True, False
         if int(self.pending):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.core.checks import tell
+from dqe_loss.core.checks import cannot_wait, tell
 from dqe_loss.core.flat import refuse_origin
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.losses.activation import MEANING, common_activation
@@ -111,7 +111,7 @@ class LossSum(Composable):
 
     @steps_done.setter
     def steps_done(self, steps: int) -> None:
-        self._counter.steps.fill_(steps)
+        self._counter.set(steps)
 
     @property
     def activation(self) -> str | None:
@@ -132,6 +132,20 @@ class LossSum(Composable):
                 figures |= {key + suffix: value.detach() for key, value in (term.notes | gradients).items()}
         return figures
 
+    def rated_of(self, exams: int) -> dict[str, Tensor]:
+        """How many exams of the last training step stand behind each of the `figures` that are of rated ones alone.
+
+        Args:
+            exams: in the batch.
+        """
+        rated: dict[str, Tensor] = {}
+        for name, term in zip(self.names, self.terms, strict=True):
+            if isinstance(term, RatingTerm) and "skipped" in term.notes:
+                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                keys = (name, *(key + suffix for key in ("gradient_ratio", "guard_kept", "stars_of_target")))
+                rated |= dict.fromkeys(keys, exams - term.notes["skipped"])
+        return rated
+
     @property
     def log(self) -> dict[str, float]:
         """What the last training step did; validation does not change it.
@@ -141,8 +155,8 @@ class LossSum(Composable):
         gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
         kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. A
         `StarWeighted` adds ``stars_of_label`` and ``label_weight``, means over the batch. Under
-        ``torch.compile`` there are values and ``skipped`` alone, and a term in warm-up has the value 0. Reading waits
-        for the device.
+        ``torch.compile`` there are values and ``skipped`` alone, and a term that warms up or rests is computed all the
+        same (no time is saved) and has the value 0. Reading waits for the device.
         """
         return {name: float(value) for name, value in self.figures.items()}
 
@@ -176,8 +190,8 @@ class LossSum(Composable):
             for each channel or voxel counts by its mean over them).
 
         Raises:
-            ValueError: if there are no terms, no image where a term needs one, stars that no term takes, or the terms
-                are reduced differently.
+            ValueError: if there are no terms, no image where a term needs one, stars that no term takes, the terms are
+                reduced differently, or a CUDA graph is captured where a term is still to join, or rests.
         """
         if not self.weights:
             raise ValueError("an empty LossSum has no value; add losses to it")
@@ -232,16 +246,25 @@ class LossSum(Composable):
     def _start_step(
         self, prediction: Tensor, target: Tensor | None, image: Tensor | None, origin: Any
     ) -> list[RatingTerm]:
-        """The terms that take part in a training step: none that rests; those that warm up look at the target."""
+        """The terms that take part in a training step: none that rests; those that warm up look at the target.
+
+        Raises:
+            ValueError: if a CUDA graph is captured, and a term is still to join, or rests.
+        """
         if torch.compiler.is_compiling():
             return self._rated
         steps = self.steps_done
         waiting = [term for term in self._rated if steps < term.warmup]
+        if cannot_wait(prediction) and (waiting or any(term.every > 1 for term in self._rated)):
+            raise ValueError(
+                "a CUDA graph repeats the step that it has captured, so that a term could neither join after its "
+                "warmup nor rest between each every-th step: capture after the warm-up, and with every=1"
+            )
         with torch.no_grad():
             for term in waiting:
                 if not term.checked:  # what is wrong with the data is said now, not at the end of the warm-up
                     term.evaluate(prediction, target, image, origin, activation=self._activation)
-                term.check_target(target, image, origin)
+                term.check_target(target, image, origin, activation=self._activation)
         active = [term for term in self._rated if term not in waiting and (steps - term.warmup) % term.every == 0]
         for term in self._rated:
             if term not in active and term not in waiting:

@@ -59,8 +59,13 @@ class RatingTerm(nn.Module):
         """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
         raise NotImplementedError
 
-    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
-        """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up."""
+    def check_target(
+        self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None
+    ) -> None:
+        """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up.
+
+        Its arguments are those of `evaluate`.
+        """
         raise NotImplementedError
 
 

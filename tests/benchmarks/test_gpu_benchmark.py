@@ -12,7 +12,8 @@ import torch
 import dqe_loss
 
 pytestmark = pytest.mark.skipif(
-    "DQE_GPU_SMOKE" not in os.environ, reason="two minutes and several processes of 2 GB; ask for it by DQE_GPU_SMOKE=1"
+    "DQE_GPU_SMOKE" not in os.environ,
+    reason="two minutes (five beside other work) and several processes of 2 GB; ask for it by DQE_GPU_SMOKE=1",
 )
 COMMAND = Path(dqe_loss.__file__).parents[1] / "benchmarks" / "gpu.py"
 
@@ -36,6 +37,8 @@ def test_all_parts_run_tiny_on_a_cpu(tmp_path):
     ), done.stdout
     assert done.returncode == 0
     assert found["smoke"]
+    assert len(found["checkpoint_sha256"]) == 64
+    assert "commit" in found
     assert found["parts"]["tests"]["summary"]["collected"] >= 10
     for part, figure in (
         ("inference", "published, best, times upstream (goal 500)"),

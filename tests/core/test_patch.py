@@ -1,12 +1,14 @@
 """Patches in their place (``origin=``): what is rated is the full-size target with the patch predicted."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate, tiny_surrogate
 from monai.losses import DeepSupervisionLoss, DiceLoss
 
 from dqe_loss import DQELoss, rate_segmentation
-from dqe_loss.core.patch import crop, read_origins
+from dqe_loss.core.patch import crop, origins_beside, read_origins
 
 SIZE = (14, 12, 10)
 ORIGINS = torch.tensor([[10, 6, 8], [3, 9, 5]])
@@ -216,3 +218,23 @@ def test_a_compiled_origin_outside_of_the_volume_is_an_error(exam, origin):
     torch._dynamo.reset()
     with pytest.raises(RuntimeError, match="out of bounds"):
         torch.compile(cut, fullgraph=True, backend="aot_eager")(exam[1], torch.tensor(origin))
+
+
+def test_origins_are_copied_to_the_masks_device_once_and_without_waiting(exam, monkeypatch):
+    """A CPU stands in for a GPU, where each blocking copy would wait for all that is queued."""
+    calls = []
+    beside = SimpleNamespace(is_cuda=True, device=torch.device("cpu"))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: calls.append("pinned") or self)
+    monkeypatch.setattr("dqe_loss.core.patch.cannot_wait", lambda x: False)
+    assert torch.equal(origins_beside(torch.tensor(ORIGINS), beside), torch.tensor(ORIGINS))
+    assert calls == ["pinned"]
+    monkeypatch.setattr("dqe_loss.core.patch.cannot_wait", lambda x: True)
+    origins_beside(torch.tensor(ORIGINS), beside)
+    assert calls == ["pinned"]
+    moved = []
+    monkeypatch.setattr(
+        "dqe_loss.losses.rated_batch.origins_beside", lambda *given: moved.append(1) or origins_beside(*given)
+    )
+    image, labels, _, logits = exam
+    make_loss()(cut(logits), labels, image=image, origin=ORIGINS)
+    assert len(moved) == 1

@@ -113,6 +113,21 @@ def test_the_callback_keeps_the_warm_up_of_a_criterion_that_is_not_saved(tmp_pat
     assert resumed.rated == [False, False, True, True]
 
 
+@pytest.mark.parametrize("start", ["fit", "validate"])
+def test_a_hidden_criterion_is_moved_before_the_first_validation(tmp_path, monkeypatch, start):
+    """In the sanity check before a training, and in a validation by itself."""
+    module, events = Hidden(), []
+    move = module.criterion.to
+    monkeypatch.setattr(module.criterion, "to", lambda device: events.append("moved") or move(device))
+    step = module.validation_step
+    monkeypatch.setattr(module, "validation_step", lambda *given: events.append("validated") or step(*given))
+    trainer = make_trainer(tmp_path, 1, callbacks=[callback.DQECallback(module.criterion)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(module, make_data(), make_data()) if start == "fit" else trainer.validate(module, make_data())
+    assert events[:2] == ["moved", "validated"]
+
+
 def test_the_checkpoint_holds_nothing_of_the_frozen_network(tmp_path):
     module = Segmenter(metric=True)
     trainer = fit(module, tmp_path, 1, callbacks=[callback.DQECallback()])

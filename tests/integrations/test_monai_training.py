@@ -11,6 +11,7 @@ import torch
 from helpers import SHAPE, make_case, make_image, make_labels, make_loss, shrink, small_surrogate, tiny_surrogate
 from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
 from monai.inferers import SlidingWindowInferer
 from monai.losses import DiceLoss
 from monai.transforms import (
@@ -70,6 +71,37 @@ def test_the_handler_hands_over_the_raw_image_and_tells_the_epochs_means(rows):
         assert torch.equal(torch.as_tensor(image[0]), torch.as_tensor(row["image"]))
     for name in ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept", "skipped"):
         assert trainer.state.metrics[name] == pytest.approx((logs[2][name] + logs[3][name]) / 2, rel=1e-4), name
+
+
+def test_means_are_of_what_was_rated_and_of_this_epoch(rows, monkeypatch):
+    """One of two exams holds no tumor; after the warm-up nothing tells the stars of targets any more."""
+    monkeypatch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
+    bound = make_bound(on_small="skip", warmup=2)
+    empty = {**rows[1], "label": MetaTensor(torch.zeros_like(rows[1]["label"]), affine=AFFINE)}
+    logs, told = [], []
+    trainer = make_trainer([rows[0], empty], bound, handlers.BindImageHandler(bound), epochs=2)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: logs.append(bound.loss.log))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: told.append(dict(engine.state.metrics)))
+    trainer.run()
+    warming, rated = told
+    assert warming["stars_of_target"] == pytest.approx(logs[0]["stars_of_target"])
+    assert "stars_of_target" not in rated
+    for name in ("DQELoss", "gradient_ratio", "guard_kept"):
+        assert rated[name] == pytest.approx(logs[2][name], rel=1e-4), name
+    assert rated["DiceLoss"] == pytest.approx((logs[2]["DiceLoss"] + logs[3]["DiceLoss"]) / 2, rel=1e-4)
+    assert rated["skipped"] == 0.5
+
+
+def test_a_figure_that_is_no_number_is_left_out_of_the_mean(rows):
+    """A GPU, which is not waited for, notes one where no target could be rated."""
+    bound = make_bound()
+    trainer = make_trainer(rows, bound, handlers.BindImageHandler(bound))
+    notes = iter([torch.tensor(float("nan")), torch.tensor(4.0)])
+    trainer.add_event_handler(
+        IterationEvents.LOSS_COMPLETED, lambda _: bound.loss.terms[1].notes.update(stars_of_target=next(notes))
+    )
+    trainer.run()
+    assert trainer.state.metrics["stars_of_target"] == 4
 
 
 def test_crops_are_rated_in_their_places(rows):
@@ -166,14 +198,20 @@ def test_a_bundle_trains_from_the_command_line(tmp_path):
         "config_file": example, "data_dir": tmp_path / "exams", "out": tmp_path / "out", "epochs": 1,
         "crop": "[16, 16, 16]", "checkpoint": tmp_path / "small.safetensors", "dqe#warmup": 1,
     }  # fmt: skip
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", *words], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = done.stdout + done.stderr
+
+    def train(**more):
+        words = [word for name, value in (options | more).items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "monai.bundle", "run", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+    told = train()
     for name in ("DiceLoss", "gradient_ratio", "dice", "stars"):
         assert name in told, told[-2000:]
     final = torch.load(tmp_path / "out" / "checkpoint_final_iteration=2.pt", weights_only=True)
     assert final["criterion"]["loss.steps_done"] == 2
     assert set(final) == {"network", "optimizer", "criterion"}
+    train(resume=tmp_path / "out" / "checkpoint_final_iteration=2.pt", out=tmp_path / "again")
+    resumed = torch.load(tmp_path / "again" / "checkpoint_final_iteration=2.pt", weights_only=True)
+    assert resumed["criterion"]["loss.steps_done"] == 4

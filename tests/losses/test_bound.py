@@ -82,3 +82,18 @@ def test_a_batch_without_the_image_names_what_it_has(exam):
     prepare = make_sum().bound().prepare_batch(image_key="raw")
     with pytest.raises(ValueError, match=r"no 'raw', only image, label; .*prepare_batch\(image_key"):
         prepare({"image": logits, "label": target}, torch.device("cpu"), False)
+
+
+def test_cropped_labels_are_rated_in_the_full_size_one(exam):
+    pytest.importorskip("ignite")
+    logits, target, image = exam
+    criterion = make_sum()
+    bound = criterion.bound()
+    patch = (..., slice(4, 28), slice(2, 26), slice(None))
+    origin = torch.tensor([[4, 2, 0]] * 2)
+    batch = {"image": logits[patch], "label": target[patch], "raw": image, "whole": target, "origin": origin}
+    prepare = bound.prepare_batch(origin_key="origin", target_key="whole")
+    prediction, label = prepare(batch, torch.device("cpu"), False)
+    assert bound(prediction, label) == criterion(logits[patch], target, image=image, origin=origin)
+    with pytest.raises(ValueError, match=r"no 'nothing', .*prepare_batch\(target_key"):
+        bound.prepare_batch(target_key="nothing")(batch)

@@ -4,10 +4,10 @@ import warnings
 
 import pytest
 import torch
-from helpers import make_case, make_loss, tiny_surrogate
+from helpers import make_case, make_loss, shrink, tiny_surrogate
 from monai.losses import DiceLoss
 
-from dqe_loss import rate_segmentation, regions_from_labels
+from dqe_loss import load_surrogate, rate_segmentation, regions_from_labels
 from dqe_loss.losses.self_check import FIRST_LOOK, LOW_SHARE, TargetStars
 
 
@@ -47,16 +47,33 @@ def test_the_log_of_a_warm_up_tells_the_targets_stars(exam):
     logits, target, image = exam
     criterion = DiceLoss(sigmoid=True) + 0.1 * make_loss(surrogate=tiny_surrogate(), warmup=5)
     criterion(logits, target, image=image)
+    padded = rate_segmentation(tiny_surrogate(), image, target > 0.5).mean()
+    assert criterion.log["stars_of_target"] == pytest.approx(float(padded), abs=1e-5)
+    assert criterion.log["skipped"] == 0
+    criterion.terms[1].on_small = "skip"
+    criterion(logits, target, image=image)
     assert "stars_of_target" not in criterion.log  # crops below 96 voxels are no expert's planes
-    assert criterion.log["skipped"] == 0  # though they are rated with on_small="pad"
+    assert criterion.log["skipped"] == 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dqe_loss.losses.dqe.DQELoss.smallest_crop", 16)
-        target[1] = 0
-        criterion.terms[1].on_small = "skip"
+        target = torch.cat((target[:1], torch.zeros_like(target[1:])))
         criterion(logits, target, image=image)
         assert criterion.log["skipped"] == 1
         expected = rate_segmentation(tiny_surrogate(), image[:1], target[:1] > 0.5).mean()
         assert criterion.log["stars_of_target"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_padded_targets_are_noted_and_no_verdict_is_asked_of_them(exam):
+    """Padding costs stars by itself, so that a low mean says nothing of what is mixed up."""
+    _, target, image = exam
+    surrogate = shrink(load_surrogate("hardened"), 64)
+    empty = torch.zeros_like(target[1:])
+    term = make_loss(surrogate=surrogate, warmup=5)
+    term._target_stars.add = pytest.fail
+    with torch.no_grad():
+        term.check_target(torch.cat((target[:1], empty)), image)
+        expected = rate_segmentation(surrogate, image[:1], target[:1] > 0.5).mean()
+    assert float(term.notes["stars_of_target"]) == pytest.approx(float(expected), abs=1e-4)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from monai.losses import DiceLoss
 from torch import nn
 
 from dqe_loss import LossSum
-from dqe_loss.losses.steps import CALLS_WITHOUT_OPTIMIZER
+from dqe_loss.losses import steps
 
 DICE = DiceLoss(sigmoid=True)
 
@@ -53,7 +53,7 @@ def test_training_leaves_the_term_out_until_the_optimizer_has_stepped(exam):
     for step in (0, 1):
         assert criterion.steps_done == step
         assert not rates(criterion, exam)
-        assert set(criterion.log) == {"DiceLoss", "skipped"}
+        assert set(criterion.log) == {"DiceLoss", "skipped", "stars_of_target"}
         take_step(criterion, exam)
     assert criterion.steps_done == 2
     assert rates(criterion, exam)
@@ -86,7 +86,8 @@ def test_another_networks_optimizer_and_a_skipped_step_do_not_count(exam):
     assert criterion.steps_done == 1
 
 
-def test_without_an_optimizer_of_torch_calls_are_counted_and_that_is_told_once(exam):
+def test_without_an_optimizer_of_torch_calls_are_counted_and_that_is_told_once(exam, monkeypatch):
+    monkeypatch.setattr(steps, "CALLS_WITHOUT_OPTIMIZER", 64)
     criterion = LossSum(nn.BCEWithLogitsLoss(), make_loss(surrogate=tiny_surrogate(), warmup=80, on_small="skip"))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -95,7 +96,42 @@ def test_without_an_optimizer_of_torch_calls_are_counted_and_that_is_told_once(e
         assert criterion.steps_done == 79
     told = [str(warning.message) for warning in told if "optim" in str(warning.message)]
     assert len(told) == 1
-    assert f"no optimizer of torch.optim has stepped in {CALLS_WITHOUT_OPTIMIZER} calls" in told[0]
+    assert "no optimizer of torch.optim has stepped in 64 calls" in told[0]
+
+
+def count(counter, calls):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(calls):
+            counter.call()
+    return int(counter.steps)
+
+
+@pytest.mark.parametrize("start", [0, 5000])
+def test_a_step_after_very_many_calls_is_one_more_than_there_were(start):
+    """A resumed training, too, goes on from where it was."""
+    counter = steps.StepCounter()
+    counter.set(start)
+    calls = steps.CALLS_WITHOUT_OPTIMIZER + 6
+    assert count(counter, calls) == start + calls
+    counter.note_step()
+    assert int(counter.steps) == start + 1
+    assert count(counter, 2 * calls) == start + 1
+    counter.note_step()
+    assert int(counter.steps) == start + 2
+
+
+def test_a_number_that_is_set_while_calls_are_counted_is_gone_on_from():
+    counter = steps.StepCounter()
+    count(counter, steps.CALLS_WITHOUT_OPTIMIZER + 1)
+    counter.set(70)
+    counter.note_step()
+    assert int(counter.steps) == 71
+
+
+def test_gradients_of_128_calls_are_one_step():
+    """So that a warm-up of some hundred steps does not end inside of the first."""
+    assert count(steps.StepCounter(), 128) == 0
 
 
 def test_validation_is_the_whole_sum_during_the_warm_up_and_after_it(exam):
@@ -199,6 +235,23 @@ def test_bad_data_is_told_at_the_first_step_of_a_warm_up(exam):
         criterion(logits, regions)
     criterion(logits, regions, image=image)
     assert "DQELoss" not in criterion.log
+
+
+# Captured
+
+
+@pytest.mark.parametrize("options", [{"warmup": 2}, {"every": 2}])
+def test_a_graph_cannot_be_captured_while_a_term_is_to_join_or_rests(exam, options, monkeypatch):
+    """It would repeat the one step for ever; a CPU stands in for the stream that captures."""
+    monkeypatch.setattr("dqe_loss.losses.sum.cannot_wait", lambda x: True)
+    criterion = make_sum(**{"warmup": 0, **options})
+    with pytest.raises(ValueError, match="capture after the warm-up, and with every=1"):
+        call(criterion, exam)
+    criterion.steps_done = 2
+    if "warmup" in options:
+        call(criterion, exam)
+    with torch.no_grad():
+        call(criterion, exam)
 
 
 # Compiled

@@ -104,6 +104,20 @@ def test_one_hot_targets_of_a_softmax_are_tissues():
     torch.testing.assert_close(gradients[-1], gradients[-2])
 
 
+def test_a_warm_up_reads_targets_as_the_prediction_is_and_looks_at_no_values(monkeypatch):
+    """A GPU would be waited for in each step, and a graph that is captured cannot look."""
+    image, labels = as_tensors(PARTS)
+    onehot = torch.cat([labels == label for label in (0, 1, 2)], 1).float()
+    surrogate = make_surrogate(PARTS)
+    criterion = DiceLoss(softmax=True) + 0.1 * DQELoss(surrogate, warmup=3)
+    logits = torch.randn(2, 3, *labels.shape[2:], generator=torch.manual_seed(0), requires_grad=True)
+    criterion(logits, onehot, image=image)  # values are looked at here
+    monkeypatch.setattr("dqe_loss.losses.target.are_tissues", pytest.fail)
+    criterion(logits, onehot, image=image)
+    expected = float(rate_segmentation(surrogate, image, labels).mean())
+    assert criterion.log["stars_of_target"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_tissues_of_a_softmax_where_regions_are_as_many():
     image, labels = as_tensors(PARTS)
     surrogate = make_surrogate(PARTS)

@@ -20,14 +20,19 @@
 | ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import pandera.pandas as pa
 
 from dqe_loss.data.tables.table import absolute_path, check_table, raise_problems, read_table, write_table
 from dqe_loss.surrogate.dice_map import DICE_COLUMNS
 from dqe_loss.task import GLIOMA, Task
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
 
 TASK = "task"
 """Column that names the task, where it is not the built-in one of the published surrogate."""
@@ -60,16 +65,18 @@ STARS, VOLUMES, PATHS, COLUMNS = (made(GLIOMA) for made in (stars_of, volumes_of
 """Columns of the built-in task's tables."""
 
 _TOLERANCE = 0.0151  # stars are rounded to 5 digits by us, to 2 by hand: two views and their spread by 0.005 each
-_NAME = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
 
 
 def _schema(task: Task) -> pa.DataFrameSchema:
+    import pandera.pandas as pa  # late: it takes long, and what reads no table does without
+
+    named = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
     volume = pa.Check(lambda s: ~(s < 0), error="expected a volume of 0 or more ml")
     share = pa.Check(lambda s: ~((s < 0) | (s > 1)), error="expected a Dice from 0 to 1")
     schemes = list(task.schemes)
     return pa.DataFrameSchema(
         {
-            **{name: pa.Column(str, _NAME) for name in ("exam", *ORIGIN) if name != "label_scheme"},
+            **{name: pa.Column(str, named) for name in ("exam", *ORIGIN) if name != "label_scheme"},
             **{name: pa.Column(float, nullable=True) for name in stars_of(task)},
             **{name: pa.Column(float, volume, nullable=True) for name in volumes_of(task)},
             **{name: pa.Column(float, share, nullable=True, required=False) for name in DICE_COLUMNS},

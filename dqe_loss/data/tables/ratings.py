@@ -17,15 +17,20 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 Paths are relative to the table's folder. Further columns are kept.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import pandera.pandas as pa
 
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.table import TableError, check_table, raise_problems, read_table, write_table
 from dqe_loss.task import GLIOMA, Task
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
 
 
 def paths_of(task: Task) -> tuple[str, ...]:
@@ -49,15 +54,16 @@ SCALE = GLIOMA.stars
 
 KINDS = ("human", "simulated", "metric")
 
-_NOT_EMPTY = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
-
 
 def _schema(task: Task) -> pa.DataFrameSchema:
+    import pandera.pandas as pa  # late: it takes long, and what reads no table does without
+
+    named = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
     views, (low, high) = task.views, task.stars
     within = f"expected a number from {low:g} to {high:g}"
     return pa.DataFrameSchema(
         {
-            **{name: pa.Column(str, _NOT_EMPTY) for name in ("exam", *paths_of(task), "rater")},
+            **{name: pa.Column(str, named) for name in ("exam", *paths_of(task), "rater")},
             "view": pa.Column(
                 str, pa.Check.isin(("", *views), error=f"expected one of {', '.join(views)}, or nothing")
             ),

@@ -1,18 +1,23 @@
 """Tables on disk, CSV or Parquet: read as text with a name for each row, written atomically, with relative paths."""
 
+from __future__ import annotations
+
 import io
 import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import pandera.pandas as pa
 
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.csv_text import read_csv
 from dqe_loss.outputs import write_together
 from dqe_loss.task import GLIOMA
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
 
 _SHOWN = 20
 _NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")
@@ -117,6 +122,8 @@ def check_table(schema: pa.DataFrameSchema, table: pd.DataFrame, given: pd.DataF
     Returns:
         A problem each, with its row.
     """
+    import pandera.pandas as pa  # late: it takes long, and what reads no table does without
+
     try:
         schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:

@@ -14,10 +14,13 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from dqe_loss.integrations.nnunet import trainer as trainers
 from dqe_loss.integrations.nnunet.finding import Finding
 from dqe_loss.integrations.nnunet.fit import fit, read_modalities
 from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.integrations.nnunet.targets import rate_targets
+from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
+from dqe_loss.surrogate.checkpoint import load_surrogate
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.task import GLIOMA, Task
 
@@ -25,13 +28,17 @@ TRAINERS = Path(__file__).parent / "trainers"
 """The folder for ``nnUNet_extTrainer``."""
 
 VARIABLE = "nnUNet_extTrainer"
-TRAINER = "nnUNetTrainerDQE"
 EXPORT = f"export {VARIABLE}=$(dqe nnunet path)"
 BRATS_AXES = "LPS"
 
 
 def check_data_set(
-    name: str, plans_name: str, configurations: Sequence[str], patches: int, surrogate: Surrogate
+    name: str,
+    plans_name: str,
+    configurations: Sequence[str],
+    patches: int,
+    trainer_name: str = nnUNetTrainerDQE.__name__,
+    checkpoint: str | Path | Surrogate | None = None,
 ) -> Iterator[Finding]:
     """Look at a data set of nnU-Net's.
 
@@ -40,7 +47,8 @@ def check_data_set(
         plans_name: name of its plans.
         configurations: those that have to fit; if none are named, one of the plans' has to.
         patches: how many training patches to rate the targets of; 0 for none.
-        surrogate: that rates; its task says what fits.
+        trainer_name: of the trainer; what it says of the data set holds.
+        checkpoint: of the surrogate, whose task says what fits; the trainer's if None.
 
     Yields:
         What was found.
@@ -48,17 +56,21 @@ def check_data_set(
     Raises:
         ValueError: if there is no such data set, or no such configuration.
     """
-    folder, task = find_folder(name), surrogate.config.task
+    folder = find_folder(name)
+    looked_for, trainer = find_trainer(trainer_name)
+    given = trainer.dqe_checkpoint if checkpoint is None else checkpoint
+    surrogate = given if isinstance(given, Surrogate) else load_surrogate(given)
+    task, said = surrogate.config.task, trainer.dqe_known()
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     yield Finding("data set", str(folder))
     sound = True
     for subject, read in (("channels", _modalities), ("labels", _labels)):
         try:
-            yield Finding(subject, read(dataset_json, task))
+            yield Finding(subject, read(dataset_json, task, said))
         except ValueError as error:
             sound = False
             yield Finding(subject, str(error), fits=False)
-    yield find_trainer()
+    yield looked_for
     if task == GLIOMA:  # whose files have known axes
         yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
@@ -70,14 +82,14 @@ def check_data_set(
         known = ", ".join(plans.available_configurations)
         raise ValueError(f"{path}: has no configuration {unknown[0]}, only {known}; name one of these")
     named = configurations or plans.available_configurations
-    found = [_check_configuration(plans, one, dataset_json, task) for one in named]
+    found = [_check_configuration(plans, one, dataset_json, task, said) for one in named]
     # Where nobody said which, those that do not fit are no error as long as there is one that does.
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Finding(finding.subject, finding.text, finding.fits or forgiven)
     for finding in found:
         if sound and finding.fits and patches:
-            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate)
+            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
 
 
 def find_folder(name: str) -> Path:
@@ -101,18 +113,26 @@ def find_folder(name: str) -> Path:
     raise ValueError(f"{full}: no dataset.json in {' or '.join(str(root / full) for root in roots)}")
 
 
-def find_trainer() -> Finding:
-    """Whether nnU-Net finds the trainer, by its own way of looking for it."""
+def find_trainer(name: str) -> tuple[Finding, type[nnUNetTrainerDQE]]:
+    """Whether nnU-Net finds a trainer, by its own way of looking for it, and the trainer.
+
+    Returns:
+        What was found, and the trainer; if nnU-Net finds none, this package's of that name, or else its default one.
+    """
+    ours = [one for one in vars(trainers).values() if isinstance(one, type) and issubclass(one, nnUNetTrainerDQE)]
+    own = next((one for one in ours if one.__name__ == name), nnUNetTrainerDQE)
     named = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part.strip()]
     if not any(part.exists() and part.samefile(TRAINERS) for part in named):
-        return Finding("trainer", f"{VARIABLE} does not name {TRAINERS}; say {EXPORT}", False)
+        return Finding("trainer", f"{VARIABLE} does not name {TRAINERS}; say {EXPORT}", False), own
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            recursive_find_trainer_class_by_name(TRAINER)
+            found = recursive_find_trainer_class_by_name(name)
     except Exception as error:  # whatever a module of nnU-Net's, or one of the user's own, raises when it is imported
         told = " ".join(str(error).split())
-        return Finding("trainer", f"nnU-Net cannot import its trainers ({type(error).__name__}: {told})", False)
-    return Finding("trainer", f"nnU-Net finds {TRAINER}")
+        return Finding("trainer", f"nnU-Net cannot import {name} ({type(error).__name__}: {told})", False), own
+    if not issubclass(found, nnUNetTrainerDQE):
+        return Finding("trainer", f"{name} trains without the term: it derives from no nnUNetTrainerDQE", False), own
+    return Finding("trainer", f"nnU-Net finds {name}"), found
 
 
 def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
@@ -132,16 +152,18 @@ def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _modalities(dataset_json: dict[str, Any], task: Task) -> str:
-    return ", ".join(read_modalities(dataset_json, task))
+def _modalities(dataset_json: dict[str, Any], task: Task, known: dict[str, Any]) -> str:
+    return ", ".join(known["modalities"] or read_modalities(dataset_json, task))
 
 
-def _labels(dataset_json: dict[str, Any], task: Task) -> str:
-    return str(read_labels(dataset_json, task))
+def _labels(dataset_json: dict[str, Any], task: Task, known: dict[str, Any]) -> str:
+    return str(read_labels(dataset_json, task, known["regions"], known["scheme"]))
 
 
-def _check_configuration(plans: PlansManager, name: str, dataset_json: dict[str, Any], task: Task) -> Finding:
+def _check_configuration(
+    plans: PlansManager, name: str, dataset_json: dict[str, Any], task: Task, known: dict[str, Any]
+) -> Finding:
     try:
-        return Finding(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task)}")
+        return Finding(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task, **known)}")
     except ValueError as error:
         return Finding(name, f"does not fit: {error}", fits=False)

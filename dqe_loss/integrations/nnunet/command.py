@@ -27,7 +27,8 @@ class CheckArguments:
         data_set: Name or number of the data set, such as 137.
         configuration: Configurations that have to fit, such as 3d_fullres. Default: any of the plans.
         plans: Name of the plans.
-        checkpoint: The surrogate that a trainer names in dqe_checkpoint; its task says which channels and labels fit.
+        trainer: The trainer of -tr: what it says of channels, labels and small patches holds.
+        checkpoint: The surrogate, whose task says which channels and labels fit. Default: the trainer's dqe_checkpoint.
         patches: Training patches whose targets are rated; 0 for none.
     """
 
@@ -35,9 +36,8 @@ class CheckArguments:
     configuration: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     plans: Annotated[str, tyro.conf.arg(metavar="NAME")] = "nnUNetPlans"
     patches: Annotated[int, tyro.conf.arg(metavar="N")] = 16
-    checkpoint: Annotated[
-        str | None, tyro.conf.arg(metavar="hardened|brainlesion|FILE", help_behavior_hint="(hardened)")
-    ] = None
+    trainer: Annotated[str, tyro.conf.arg(metavar="NAME")] = "nnUNetTrainerDQE"
+    checkpoint: Annotated[str | None, tyro.conf.arg(metavar="hardened|brainlesion|FILE", help_behavior_hint="")] = None
 
 
 Path_ = Annotated[PathArguments, tyro.conf.subcommand("path")]
@@ -69,10 +69,9 @@ def _run(arguments: NnunetArguments) -> int:
         raise ValueError(f"--patches must be 0 or above, got {action.patches}")
     check = import_extra("dqe_loss.integrations.nnunet.check", "nnunet")
     fits = True
-    from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate  # not before: torch takes seconds
-
-    surrogate = load_surrogate(action.checkpoint or DEFAULT_CHECKPOINT)
-    findings = check.check_data_set(action.data_set, action.plans, action.configuration, action.patches, surrogate)
+    findings = check.check_data_set(
+        action.data_set, action.plans, action.configuration, action.patches, action.trainer, action.checkpoint
+    )
     for finding in findings:
         print(f"{finding.subject}: {'' if finding.fits else 'PROBLEM, '}{finding.text}", flush=True)
         fits = fits and finding.fits

@@ -30,17 +30,18 @@ def rate_targets(
     folder: Path,
     patches: int,
     surrogate: Surrogate,
+    known: dict[str, Any],
 ) -> Finding:
-    """Rate the targets of patches as a training draws them, but for its augmentation."""
+    """Rate the targets of patches as a training draws them, but for its augmentation; ``known`` is for `fit`."""
     configuration = plans.get_configuration(name)
     config = surrogate.config
-    found = fit(dataset_json, plans, configuration, config.task)
+    found = fit(dataset_json, plans, configuration, config.task, **known)
     subject = f"{name}, targets"
     data = folder / configuration.data_identifier
     if not data.is_dir():
         return Finding(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
     np.random.seed(0)  # nnU-Net's loader draws from it
-    term = NnunetTerm(found, surrogate)
+    term = NnunetTerm(found, surrogate, on_small="pad" if known["pad"] else "skip")
     measured = [*_figures(term, plans, configuration, dataset_json, data, patches)]
     rated = sum(one["rated"] for one in measured) / len(measured)
     stars = [one["target_stars"] for one in measured if not math.isnan(one["target_stars"])]
@@ -50,6 +51,8 @@ def rate_targets(
     mean = sum(stars) / len(stars)
     told += f"; the targets themselves get {mean:.1f} stars"
     low = low_stars(config.stars)
+    if min(found.patch) < config.task.smallest_crop:
+        return Finding(subject, f"{told}, padded; where they are not, expert masks get more than {low:g}")
     if mean < low and config.refiner is not None:  # the network alone likes wrong masks as much
         return Finding(
             subject,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.integrations.nnunet.fit import Fit
+from dqe_loss.losses.can_be_rated import is_occupied
 from dqe_loss.losses.dqe import DQELoss
 from dqe_loss.losses.rated_batch import RatedBatch
 from dqe_loss.surrogate.network import Surrogate
@@ -67,12 +68,14 @@ class NnunetTerm(DQELoss):
         self._noted["stars"] = self.surrogate.config.stars[1] - missing.detach()
         return missing
 
-    def check_target(self, target: Tensor | None, image: Tensor | None, origin: Any = None) -> None:
+    def check_target(
+        self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None
+    ) -> None:
         """`DQELoss.check_target` of a batch in nnU-Net's axes."""
         turn = self.fit.orientation.to_file
         self.forget()  # what an untrained network predicts was rated to check it, if at all
         scanned = None if image is None else turn(self.fit.as_scanned(image))
-        super().check_target(None if target is None else turn(target), scanned, origin)
+        super().check_target(None if target is None else turn(target), scanned, origin, activation=activation)
         if "stars_of_target" in self.notes:
             self._noted["target_stars"] = self.notes["stars_of_target"]
 
@@ -90,5 +93,7 @@ class NnunetTerm(DQELoss):
 
     def _can_be_rated(self, case: RatedBatch) -> Tensor:
         rated = super()._can_be_rated(case)
+        if case.target is not None:  # small patches are padded, but one without a tumor has no stars
+            rated = rated & is_occupied(case.target, self.task).to(rated.device)
         self._noted["rated"] = rated.to(torch.float32).mean()
         return rated

@@ -36,7 +36,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         dqe_weight: of the term in the sum.
         dqe_epochs: length of the training; nnU-Net's own (1000) if None.
         dqe_warmup_epochs: epochs without the term; meanwhile the targets themselves are rated.
-        dqe_options: further options of `DQELoss`.
+        dqe_options: further options of `DQELoss`; a ``warmup`` there is in steps, and comes before the epochs.
         dqe_modalities: the modality of each channel, where ``dataset.json`` does not tell.
         dqe_regions: the region of each output channel, where ``dataset.json`` does not tell.
         dqe_label_scheme: the label scheme, where ``dataset.json`` does not tell.
@@ -75,6 +75,16 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         given = self.dqe_checkpoint
         return given if isinstance(given, Surrogate) else load_surrogate(given)
 
+    @classmethod
+    def dqe_known(cls) -> dict[str, Any]:
+        """What is said here of the data set, as `fit` takes it."""
+        return {
+            "modalities": cls.dqe_modalities,
+            "regions": cls.dqe_regions,
+            "scheme": cls.dqe_label_scheme,
+            "pad": cls.dqe_options.get("on_small") == "pad",
+        }
+
     @cached_property
     def dqe_fit(self) -> Fit:
         """What the loss has to know of the data set.
@@ -88,10 +98,7 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
                 self.plans_manager,
                 self.configuration_manager,
                 self.dqe_surrogate.config.task,
-                modalities=self.dqe_modalities,
-                regions=self.dqe_regions,
-                scheme=self.dqe_label_scheme,
-                pad=self.dqe_options.get("on_small") == "pad",
+                **self.dqe_known(),
             )
         except ValueError as error:
             name = f"{self.plans_manager.dataset_name}, {self.configuration_name}"
@@ -104,12 +111,12 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         self.logger.local_logger.scale = self.dqe_surrogate.config.stars
         # The sum goes around nnU-Net's loss, whose wrapper for deep supervision takes nothing but lists.
         self.criterion = LossSum(super()._build_loss(), (self.dqe_weight, self.term)).to(self.device)
-        joins = warmup / self.num_iterations_per_epoch
+        joins = self.term.warmup / self.num_iterations_per_epoch
         self.print_to_log_file(
             f"DQE: {self.dqe_weight:g} x {self.term!r} rates {found} of the task {self.term.task.name}; channels "
             f"{', '.join(found.modalities)}, {found.labels}; it joins in epoch {joins:g}"
         )
-        if warmup >= self.num_epochs * self.num_iterations_per_epoch:
+        if joins >= self.num_epochs:
             self.print_to_log_file("DQE: WARNING, the term warms up longer than this training lasts: it has no effect")
         return self.criterion.bound()
 
@@ -193,7 +200,7 @@ class nnUNetTrainerDQE_noGuard(nnUNetTrainerDQE):  # noqa: N801
 
 
 class nnUNetTrainerDQE_smallPatches(nnUNetTrainerDQE):  # noqa: N801
-    """For patches below 96 voxels: they are padded and rated all the same, less truly."""
+    """For patches below 96 voxels: they are padded and rated all the same, less truly, if they hold any tumor."""
 
     dqe_options: Mapping[str, Any] = {"on_small": "pad"}
 

@@ -13,6 +13,7 @@ from small_tasks import CT, FLAT, PARTS, as_tensors, make_surrogate
 from dqe_loss import DQELoss, save_surrogate
 from dqe_loss.cli import main as dqe
 from dqe_loss.integrations.nnunet import check
+from dqe_loss.integrations.nnunet import trainer as module
 from dqe_loss.integrations.nnunet.fit import fit
 from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
@@ -193,7 +194,9 @@ def prepared(tmp_path, monkeypatch):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
         (tmp_path / name / "Dataset137_Small").mkdir(parents=True)
     # Whether nnU-Net finds trainers depends on all that its own modules import.
-    monkeypatch.setattr(check, "find_trainer", lambda: check.Finding("trainer", "not looked for"))
+    monkeypatch.setattr(
+        check, "find_trainer", lambda name: (check.Finding("trainer", "not looked for"), getattr(module, name))
+    )
     folder = tmp_path / "preprocessed" / "Dataset137_Small"
     (folder / "dataset.json").write_text(json.dumps(BLOB))
     made = make_plans(40, normalization=("ZScoreNormalization",))
@@ -212,3 +215,38 @@ def test_check_holds_a_data_set_against_the_checkpoint(prepared, capsys):
     assert dqe([*line, "hardened"]) == 1
     assert "PROBLEM, dataset.json: expected channels that are each of t1c" in capsys.readouterr().out
     assert dqe([*line, str(prepared / "nothing.safetensors")]) == 2
+
+
+def test_check_takes_what_the_trainer_says(prepared, capsys, monkeypatch):
+    """Small patches, names that dataset.json does not tell, and the surrogate."""
+    save_surrogate(make_surrogate(replace(BLOBS, smallest_crop=40)), prepared / "blobs.safetensors")
+
+    class Own(module.nnUNetTrainerDQE_smallPatches):
+        dqe_checkpoint = prepared / "blobs.safetensors"
+        dqe_modalities = ("scan",)
+        dqe_label_scheme = "labels"
+
+    monkeypatch.setattr(module, "nnUNetTrainerDQE_own", Own, raising=False)
+    folder = prepared / "preprocessed" / "Dataset137_Small"
+    unnamed = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "object": 1}, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(unnamed))
+    made = make_plans(8, normalization=("ZScoreNormalization",))
+    (folder / "nnUNetPlans.json").write_text(json.dumps(made))
+    line = ["nnunet", "check", "137", "--patches", "0", "--checkpoint", str(Own.dqe_checkpoint)]
+    assert dqe(line) == 1
+    told = capsys.readouterr().out
+    assert "labels: PROBLEM" in told
+    assert "3d_fullres: PROBLEM, does not fit: its patches of 8 x 8 x 8 voxels are smaller" in told
+    code = dqe([*line[:-2], "--trainer", "nnUNetTrainerDQE_own"])
+    told = capsys.readouterr().out
+    assert code == 0, told
+    assert "channels: scan\n" in told
+    assert "3d_fullres: fits: patches of 8 x 8 x 8 voxels (Z, Y, X)\n" in told
+
+
+def test_a_trainer_without_the_term_is_told(monkeypatch):
+    monkeypatch.setenv(check.VARIABLE, str(check.TRAINERS))
+    monkeypatch.setattr(check, "recursive_find_trainer_class_by_name", lambda name: module.nnUNetTrainer)
+    finding, kind = check.find_trainer("nnUNetTrainer")
+    assert (finding.fits, kind) == (False, module.nnUNetTrainerDQE)
+    assert "it derives from no nnUNetTrainerDQE" in finding.text

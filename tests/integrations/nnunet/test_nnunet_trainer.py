@@ -160,9 +160,9 @@ def test_what_nnunet_compiles_tells_what_it_takes_still(make, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dimensions", [3, 2])
-def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, monkeypatch):
-    monkeypatch.setenv("nnUNet_compile", "0")
+@pytest.mark.parametrize(("dimensions", "compiled"), [(3, "0"), (2, "0"), (2, "1")])
+def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, compiled, monkeypatch):
+    monkeypatch.setenv("nnUNet_compile", compiled)
     trainer = make(plans=make_plans(SIDE, dimensions=dimensions), device="cuda")
     for _ in range(3):
         result = trainer.train_step(as_step(batch, trainer, dimensions=dimensions))
@@ -211,6 +211,28 @@ def test_a_patch_without_tumor_is_told_and_not_rated(make, batch):
     nothing = trainer.train_step(as_step((batch[0], torch.zeros_like(batch[1])), trainer))
     assert nothing["rated"] == 0
     assert math.isnan(nothing["stars"])
+
+
+def test_of_small_patches_those_with_a_tumor_are_rated_in_the_warm_up_too(make, batch):
+    small = tuple(x[..., :16, 8:24, 8:24].contiguous() for x in batch)
+    half = (small[0], torch.cat((small[1][:1], torch.zeros_like(small[1][1:]))))
+    assert half[1].any()
+    trainer = make(module.nnUNetTrainerDQE_smallPatches, plans=make_plans(16), warmup=1)
+    warming = trainer.train_step(as_step(half, trainer))
+    assert warming["rated"] == 0.5
+    assert 0 < warming["target_stars"] < 8
+    trainer.criterion.steps_done = 2
+    assert trainer.train_step(as_step(half, trainer))["rated"] == 0.5
+    nothing = trainer.train_step(as_step((small[0], torch.zeros_like(small[1])), trainer))
+    assert nothing["rated"] == 0
+    assert math.isnan(nothing["stars"])
+
+
+def test_a_warm_up_in_steps_is_what_the_log_tells(make):
+    long = type("Long", (nnUNetTrainerDQE,), {"dqe_options": {"warmup": 100_000}})
+    told = Path(make(long).log_file).read_text()
+    assert "it joins in epoch 50000" in told
+    assert "WARNING, the term warms up longer than this training lasts" in told
 
 
 def test_the_warm_up_rates_targets_and_goes_on_where_a_checkpoint_stood(make, batch, tmp_path):
