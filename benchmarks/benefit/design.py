@@ -64,8 +64,11 @@ PLAN: dict[tuple[str, int], tuple[str, ...]] = {
     (SAME, 6): ("a", "b", "d", "r", "t", "h"),
     (SAME, 12): ("a", "b", "d", "r", "t", "h"),
 }
-"""Arms of each setting and number of labelled persons, in the order in which they run. ``a6``, ``aa`` and
-``ad`` came in when figures were known: arms with an unlabelled term see half the labelled planes, t takes more steps."""
+"""Arms of each setting and number of labelled persons, in the order in which they run.
+
+``a6``, ``aa`` and ``ad`` came in when figures were known: arms with an unlabelled term see half the labelled planes,
+and t takes more steps.
+"""
 PRIMARY = (SAME, 3, "d", "b")
 SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))
 
