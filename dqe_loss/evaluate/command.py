@@ -63,8 +63,9 @@ def _run(arguments: EvaluateArguments) -> None:
     run = import_extra("dqe_loss.evaluate.evaluation", "train")
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
-    scheme, bootstrap = task.scheme(arguments.label_scheme), run.Bootstrap(arguments.resamples, arguments.seed)
+    bootstrap = run.Bootstrap(arguments.resamples, arguments.seed)
     part = run.read_rated_part(arguments.ratings, arguments.split, arguments.part, task) if arguments.ratings else None
+    scheme = part.scheme(arguments.label_scheme, task) if part else task.scheme(arguments.label_scheme)
     exams = run.find_referenced_exams(arguments.exams, arguments.reference, task) if arguments.exams else None
     rate = LabelSurvey(scheme).watch(
         partial(rate_exam, surrogate=surrogate, label_scheme=scheme, thorough=arguments.thorough)

@@ -16,6 +16,7 @@ from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.split import read_split
 from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.data.tables.ratings_scheme import scheme_of
 from dqe_loss.data.tables.table import relative_path
 from dqe_loss.evaluate.predictions import (
     Rate,
@@ -68,6 +69,10 @@ class RatedPart:
     split: Path | None
     part: str
     files: tuple[Path, ...]
+
+    def scheme(self, said: str | None, task: Task) -> LabelScheme:
+        """The label maps' scheme; see `dqe_loss.data.tables.ratings_scheme.scheme_of`."""
+        return scheme_of(self.table, said, task)
 
 
 def read_rated_part(files: Sequence[Path], split: Path | None, part: str, task: Task = GLIOMA) -> RatedPart:
