@@ -4,9 +4,11 @@ A study that only shows what a surrogate finds hard says nothing about the rest:
 sample.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from dqe_loss.collect.journal import Entry
 from dqe_loss.collect.order import GAP, Trial
 from dqe_loss.collect.study import Study
 from dqe_loss.collect.table import read_answers
+from dqe_loss.data.file_names import written
 
 Reorder = Callable[[str, list[Trial]], list[Trial]]
 """From a rater and the trials in their random order to the order in which they are asked."""
@@ -41,6 +44,17 @@ def priority_order(study: Study, folder: Path, rated: pd.DataFrame, random_share
         return by_priority(trials, priority, random_share, rng)
 
     return reorder
+
+
+def told_order(study: Study, stars: Path, rated: pd.DataFrame, random_share: float) -> Study:
+    """The study with a note of what its cases are ordered by from now on; arguments as of `priority_order`."""
+    note = {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "stars": written(os.path.abspath(stars)),
+        "checkpoint_sha256": str(rated["checkpoint_sha256"].iloc[0]),
+        "random_share": random_share,
+    }
+    return replace(study, reordered=(*study.reordered, note))
 
 
 def priorities(study: Study, rated: pd.DataFrame, answers: Mapping[str, Mapping[str, Entry]]) -> NDArray[np.float64]:

@@ -93,7 +93,7 @@ class ImportArguments:
         scale: Worst and best value of the source, mapped to the ends of the task's scale (1 and 6 stars), such as 1 5,
             or 4 1 where 1 is best. Default: values are taken as they are.
         data: Data set whose exams were rated, as dqe rate takes it; found by the names of exam and segmentation.
-        kind: What the ratings are.
+        kind: What the ratings are. Default: what the source's column kind says, human where it says nothing.
     """
 
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
@@ -103,7 +103,7 @@ class ImportArguments:
     rater: options.OptionalName = None
     scale: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="WORST BEST", help_behavior_hint="")] = None
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None
-    kind: Literal["human", "simulated"] = "human"
+    kind: Annotated[Literal["human", "simulated"] | None, tyro.conf.arg(help_behavior_hint="")] = None
     label_scheme: options.SchemeOption = None
     task: Annotated[options.TaskOption, _TASK] = None
 

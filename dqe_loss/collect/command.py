@@ -45,10 +45,10 @@ def _collect(arguments: CollectArguments) -> None:
     _check(arguments)
     check_output_folder(arguments.out)
     serve = import_extra("dqe_loss.collect.serve", "collect")
-    from dqe_loss.collect.active import priority_order
+    from dqe_loss.collect.active import priority_order, told_order
     from dqe_loss.collect.begin import study_of
     from dqe_loss.collect.pictures import PICTURES, PictureFolder
-    from dqe_loss.collect.study_file import STUDY, is_begun
+    from dqe_loss.collect.study_file import STUDY, is_begun, write_study
     from dqe_loss.data.tables.rated import read_rated
 
     began_before = is_begun(arguments.out)
@@ -66,7 +66,11 @@ def _collect(arguments: CollectArguments) -> None:
     print(f"{arguments.out}: {len(study.cases)} segmentations of {exams} exams, {len(study.raters)} raters")
     if arguments.draw_only:
         return
-    reorder = None if rated is None else priority_order(study, arguments.out, rated, arguments.random_share)
+    reorder = None
+    if arguments.stars is not None and rated is not None:
+        reorder = priority_order(study, arguments.out, rated, arguments.random_share)
+        study = told_order(study, arguments.stars, rated, arguments.random_share)
+        write_study(study, arguments.out)
     address = serve.Address(arguments.host, arguments.port, arguments.certificate, arguments.key)
     if address.host not in serve.LOCAL and address.certificate is None:
         _warn(

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -47,13 +47,16 @@ def read_segmentation_review(path: Path) -> pd.DataFrame:
     """``annotations.csv``: no header; image, answer, comment and, in later versions, mask and what became of it.
 
     Returns:
-        ``exam`` (the image's name), ``segmentation`` (the mask's name; the image's with ``_mask`` in first versions),
-        ``stars`` (1 is best there), ``comment``, ``row``. Rows that say "bad images" are left out.
+        ``exam`` (the image's name), ``segmentation`` (the mask's name; the image's with ``_mask`` in first versions,
+        and where the mask that is named is the rater's own: what was judged is the one before it was edited),
+        ``stars`` (1 is best there), ``comment``, ``mask_status``, ``row``. Rows that say "bad images" are left out.
 
     Raises:
-        ValueError: listing every row that cannot be read.
+        ValueError: listing every row that cannot be read, or names an image that another row has named: of files with
+            one name in several folders some versions do not say which.
     """
     rows, problems = [], []
+    row_of: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
@@ -64,11 +67,16 @@ def read_segmentation_review(path: Path) -> pd.DataFrame:
         value = _review_value(row[1]) if len(row) > 1 else None
         if value is None:
             problems.append(f"{where}: expected an answer of SegmentationReview, found {row[1:2]}")
-        elif value != _BAD_IMAGES:
-            image = _without_ending(row[0])
-            mask = _without_ending(row[3]) if len(row) > 3 and row[3] else f"{image}_mask"
-            comment = row[2] if len(row) > 2 else ""
-            rows.append({"exam": image, "segmentation": mask, "stars": str(value), "comment": comment, "row": where})
+            continue
+        image, (comment, mask, status) = _review_name(row[0]), [*row[2:5], "", "", ""][:3]
+        if row_of.setdefault(image, number) != number:
+            problems.append(
+                f"{where}: row {row_of[image]} is of an image {image}, too; write in the first column each exam's name"
+            )
+        if value != _BAD_IMAGES:
+            own = not mask or "edited" in status.lower()
+            rows.append({"exam": image, "segmentation": f"{image}_mask" if own else _review_name(mask)})
+            rows[-1] |= {"stars": str(value), "comment": comment, "mask_status": status, "row": where}
     raise_problems(problems)
     if not rows:
         raise ValueError(f"{path}: expected ratings, found none")
@@ -108,10 +116,11 @@ def read_label_studio(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
             fields = ", ".join(task["data"])
             problems.append(f"{where}: no {missing[0]} in its data ({fields}); say --columns {missing[0]}=FIELD")
             continue
-        for annotation in task.get("annotations", []):
+        # As they were given, for the second of one rater is a second look.
+        for annotation in sorted(task.get("annotations") or [], key=lambda given: str(given.get("created_at", ""))):
             if annotation.get("was_cancelled"):
                 continue
-            values = list(_label_studio_values(annotation.get("result", []), columns.get("stars")))
+            values = list(_label_studio_values(annotation.get("result") or [], columns.get("stars")))
             if len(values) != 1:
                 problems.append(
                     f"{where}: {len(values)} ratings in an annotation, expected one; say --columns stars=NAME"
@@ -150,7 +159,10 @@ def _review_value(text: str) -> int | None:
     return REVIEW_WORDS.get(cleaned)
 
 
-def _without_ending(name: str) -> str:
+def _review_name(cell: str) -> str:
+    """What a file is called: without its ending, and without its folders where those are of the rater's machine."""
+    path = PureWindowsPath(cell)  # knows both kinds of slashes
+    name = path.name if path.root else cell
     for ending in (".nii.gz", ".nii", ".nrrd"):
         name = name.removesuffix(ending)
     return name

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.exam_files import ExamPaths
@@ -92,6 +92,8 @@ class Study:
         raters: names.
         versions: of the program, when the study began.
         created: when, ISO 8601.
+        reordered: each start with another order than the random one: when, by which stars of which surrogate, and the
+            share of random cases.
     """
 
     design: StudyDesign
@@ -101,6 +103,7 @@ class Study:
     raters: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    reordered: tuple[Mapping[str, Any], ...] = ()
 
     def extended(self, cases: Sequence[Case], raters: Sequence[str]) -> "Study":
         """The study with further cases and raters; those that it has are left as they are.

@@ -33,6 +33,7 @@ def write_study(study: Study, folder: Path) -> None:
         **design_values(study.design),
         "raters": list(study.raters),
         "batches": list(study.batches),
+        "reordered": [{**one, "stars": relative_path(one["stars"], folder)} for one in study.reordered],
         "training": [_case_values(case, folder) for case in study.training],
         "cases": [_case_values(case, folder) for case in study.cases],
     }
@@ -68,6 +69,7 @@ def read_study(folder: Path) -> Study:
             tuple(content["raters"]),
             content["versions"],
             content["created"],
+            tuple({**one, "stars": absolute_path(one["stars"], folder)} for one in content.get("reordered", ())),
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""From journals to tables: ``ratings.csv`` as ``dqe train`` takes it, ``pairs.csv`` of a study of pairs."""
+"""From journals to tables, CSV and Parquet: ``ratings`` as ``dqe train`` takes them, ``pairs`` of a study of pairs."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -8,13 +8,13 @@ import pandas as pd
 
 from dqe_loss.collect.journal import Entry, answers_of, read_entries
 from dqe_loss.collect.study import Case, Study
-from dqe_loss.data.tables.ratings import write_ratings
+from dqe_loss.data.tables.ratings import paths_of
 from dqe_loss.data.tables.table import write_table
 from dqe_loss.task import GLIOMA, Task
 
 JOURNALS = "journal"
 RATINGS, PAIRS = "ratings.csv", "pairs.csv"
-PAIR_PATHS = ("first", "second")
+PAIR_PATHS: tuple[str, ...] = ("first", "second")
 
 
 def journal_path(folder: Path, rater: str) -> Path:
@@ -37,18 +37,19 @@ def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> p
     Returns:
         The columns of a ratings table with absolute paths, ``view`` empty (all views were shown), and ``repeat``
         (0 or 1), ``name`` (of the segmentation in its exam), ``tags``, ``comment``, ``seconds``, ``time``, ``chosen``
-        (by ``--next-by disagreement`` ``random`` or ``disagreement``, else empty); ``task`` where it is not the
-        built-in one.
+        (by ``--next-by disagreement`` ``random`` or ``disagreement``, else empty), ``label_scheme``; ``task`` where it
+        is not the built-in one.
     """
     rows = []
     for rater, entry, repeat in _counted(answers):
         case = study.cases[entry["cases"][0]]
         row = {"exam": case.exam, "segmentation": case.mask, **case.images, "rater": rater, "view": ""}
         row |= {"stars": entry["verdict"], "kind": study.design.kind, "repeat": repeat, "name": case.segmentation}
-        rows.append(row | _remarks(entry))
+        rows.append(row | _remarks(entry) | {"label_scheme": study.design.scheme.name})
     task = study.design.task
     first = ["exam", "segmentation", *task.modalities, "rater", "view", "stars", "kind", "repeat", "name"]
-    return with_task(pd.DataFrame(rows, columns=[*first, "tags", "comment", "seconds", "time", "chosen"]), task)
+    last = ["tags", "comment", "seconds", "time", "chosen", "label_scheme"]
+    return with_task(pd.DataFrame(rows, columns=[*first, *last]), task)
 
 
 def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:
@@ -80,10 +81,10 @@ def with_task(table: pd.DataFrame, task: Task) -> pd.DataFrame:
 
 
 def write_answers(study: Study, folder: Path) -> tuple[Path, int]:
-    """Write the table of a study from its journals, atomically.
+    """Write the table of a study from its journals, as CSV and as Parquet, each atomically.
 
     Returns:
-        Its path, and how many rows it has.
+        The path of the CSV, and how many rows it has.
 
     Raises:
         ValueError: a journal cannot be read.
@@ -91,11 +92,11 @@ def write_answers(study: Study, folder: Path) -> tuple[Path, int]:
     """
     answers = read_answers(study, folder)
     if study.design.mode == "pairs":
-        table, path = pairs_table(study, answers), folder / PAIRS
-        write_table(table, path, PAIR_PATHS)
+        table, path, paths = pairs_table(study, answers), folder / PAIRS, PAIR_PATHS
     else:
-        table, path = ratings_table(study, answers), folder / RATINGS
-        write_ratings(table, path, study.design.task)
+        table, path, paths = ratings_table(study, answers), folder / RATINGS, paths_of(study.design.task)
+    for ending in (".parquet", ".csv"):
+        write_table(table, path.with_suffix(ending), paths)
     return path, len(table)
 
 

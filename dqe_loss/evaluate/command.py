@@ -61,14 +61,16 @@ def _run(arguments: EvaluateArguments) -> None:
     _check(arguments)
     check_device(arguments.device)
     run, written = (import_extra(f"dqe_loss.evaluate.{name}", "train") for name in ("evaluation", "files"))
+    from dqe_loss.data.tables.ratings_scheme import scheme_of
     from dqe_loss.evaluate.given_ratings import read_rated_part
     from dqe_loss.evaluate.referenced_exams import find_referenced_exams
     from dqe_loss.evaluate.summary import Bootstrap
 
     surrogate = load_surrogate(arguments.checkpoint).to(arguments.device)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
-    scheme, bootstrap = task.scheme(arguments.label_scheme), Bootstrap(arguments.resamples, arguments.seed)
+    bootstrap = Bootstrap(arguments.resamples, arguments.seed)
     part = read_rated_part(arguments.ratings, arguments.split, arguments.part, task) if arguments.ratings else None
+    scheme = scheme_of(part.table, arguments.label_scheme, task) if part else task.scheme(arguments.label_scheme)
     exams = find_referenced_exams(arguments.exams, arguments.reference, task) if arguments.exams else None
     rate = LabelSurvey(scheme).watch(
         partial(rate_exam, surrogate=surrogate, label_scheme=scheme, thorough=arguments.thorough)

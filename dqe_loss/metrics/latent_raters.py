@@ -119,7 +119,9 @@ def _describe(model: RaterLikelihood, parameters: Array) -> LatentFit:
         index=pd.Index(model.rater_names, name="rater"),
     )
     quality = posterior @ GRID
-    deviations = np.sqrt(np.maximum(posterior @ GRID**2 - quality**2, 0))
+    # A quality is known no better than its grid is fine: many alike ratings leave all of it on one point.
+    finest = (GRID[1] - GRID[0]) ** 2 / 12
+    deviations = np.sqrt(np.maximum(posterior @ GRID**2 - quality**2, finest))
     number = model.counts.sum(1).astype(int)
     items = pd.DataFrame(
         {"quality": quality, "sd": deviations, "ratings": number}, index=pd.Index(model.item_names, name="item")

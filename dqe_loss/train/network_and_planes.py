@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dqe_loss.data.split import PARTS, read_split, split_exams
 from dqe_loss.data.tables.ratings import read_ratings
+from dqe_loss.data.tables.ratings_scheme import scheme_of
 from dqe_loss.processes import Processes
 from dqe_loss.surrogate.checkpoint import load_surrogate, refiner_weights
 from dqe_loss.surrogate.config import SurrogateConfig
@@ -70,8 +71,8 @@ def prepare_training(config: TrainConfig, where: Processes, former_split: Path |
     """
     task = config.settled
     surrogate, network, refiner = start_network(config)
-    config = replace(config, label_scheme=task.scheme(config.label_scheme).name)
     table = read_ratings(config.ratings, task)
+    config = replace(config, label_scheme=scheme_of(table, config.label_scheme, task).name)
     split = _split(config, table, former_split)
     part = table["exam"].map(split)
     tables = {name: table[part == name] for name in PARTS}

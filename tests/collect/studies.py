@@ -7,6 +7,7 @@ from cohort import write_exam
 from starlette.testclient import TestClient
 
 from dqe_loss.collect.begin import begin_study
+from dqe_loss.collect.command import main
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
 from dqe_loss.collect.serve import opened
 from dqe_loss.collect.study import Study, StudyDesign, cases_of
@@ -58,3 +59,8 @@ def serving(study: Study, folder: Path, **options):
     """The application and its raters, as if a server ran."""
     with opened(study, folder, **options) as app, TestClient(app.build(), raise_server_exceptions=False) as client:
         yield app, {rater: Rater(client, secret) for rater, secret in app.links.items()}
+
+
+def run_import(source, out, *options, code=0):
+    """``dqe collect import``, and with which exit code it must end."""
+    assert main(["import", str(source), "--out", str(out), *map(str, options)]) == code

@@ -58,7 +58,8 @@ def study(folder, drawn):
     return drawn[1]
 
 
-def test_a_study_from_the_first_case_to_the_table(study, folder, data):
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_study_from_the_first_case_to_the_table(study, folder, data, ending):
     with serving(study, folder) as (_, raters):
         for name, bias in (("ann", 0), ("bob", 1)):
             rater, seen = raters[name], []
@@ -71,10 +72,11 @@ def test_a_study_from_the_first_case_to_the_table(study, folder, data):
             assert state["progress"] == {"done": 15, "total": 15, "seconds_left": 0.0}
     path, rows = write_answers(study, folder)
     assert rows == 30
-    table = read_ratings([path])
+    table = read_ratings([path.with_suffix(ending)])
     assert set(table["repeat"]) == {"0", "1"}
     assert set(table["view"]) == {""}
     assert set(table["kind"]) == {"human"}
+    assert set(table["label_scheme"]) == {study.design.label_scheme}
     for number, case in enumerate(study.cases):
         own = table[(table["exam"] == case.exam) & (table["name"] == case.segmentation)]
         assert own.groupby("rater")["stars"].mean().to_dict() == {"ann": 1 + number % 4, "bob": 2 + number % 4}
@@ -182,6 +184,7 @@ def test_pairs(folder, data):
     path, rows = write_answers(study, folder)
     assert (path.name, rows) == ("pairs.csv", 13)
     table = pd.read_csv(path)
+    assert pd.read_parquet(path.with_suffix(".parquet"))["better"].tolist() == table["better"].tolist()
     assert set(table["better"]) == {"first"}
     assert Counter(table["repeat"]) == {0: 12, 1: 1}
     assert set(table["left"]) == {"first", "second"}

@@ -31,6 +31,8 @@ def test_aimi(tmp_path):
     assert main(["import", str(AIMI), "--out", str(table), "--columns", "stars=score"]) == 0
     run(table, "--by", "set", "--scale", 1, 5, "--resamples", 200)
     groups = numbers(tmp_path / "report")["groups"]
+    # Two names are in both sets of lungs: by the set, each is looked at for the first time.
+    assert [groups[name]["shared"] for name in ("lung-ct", "lung-pet-ct")] == [47, 77]
     for name, alpha in PUBLISHED.items():
         assert groups[name]["agreement"]["alpha"]["value"] == pytest.approx(alpha, abs=0.005)
         low, high = (groups[name]["agreement"]["alpha"][end] for end in ("low", "high"))
@@ -287,6 +289,21 @@ def test_blank_cells_of_a_group_are_a_group(tmp_path):
     run(table, "--by", "site", "--resamples", 9)
     groups = numbers(tmp_path / "report")["groups"]
     assert {name: group["judgments"] for name, group in groups.items()} == {"": 16, "(none)": 8, "A": 8}
+
+
+@pytest.mark.parametrize("by", ["exam", "segmentation", "view", "kind"])
+def test_a_table_is_reported_by_its_own_columns_too(tmp_path, by):
+    table = pd.read_csv(scripted(tmp_path, [0.0, 0.3], [0.5, 0.5], exams=6, masks=2, repeats=0))
+    table = table.assign(view=np.where(table["segmentation"] == "seg-0", "axial", "coronal"), kind="simulated")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    run(tmp_path / "t.csv", "--by", by, "--resamples", 9)
+    groups = numbers(tmp_path / "report")["groups"]
+    assert {name: group["judgments"] for name, group in groups.items() if name} == table[by].value_counts().to_dict()
+
+
+def test_the_parts_of_a_report_hold_whole_segmentations(tmp_path, capsys):
+    run(scripted(tmp_path, [0.0, 0.3], [0.5, 0.5], exams=3), "--by", "rater", code=2)
+    assert "--by rater: ratings of one segmentation would be parted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

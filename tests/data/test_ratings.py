@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from dqe_loss.data.split import PARTS, read_split, split_exams, write_split
 from dqe_loss.data.tables.ratings import RatingsError, judgments_by_view, mean_ratings, read_ratings, write_ratings
+from dqe_loss.data.tables.ratings_scheme import scheme_of
+from dqe_loss.task import GLIOMA
 
 ROW = {"exam": "e1", "segmentation": "seg1", "t1c": "a", "t1": "b", "t2": "c", "flair": "d", "rater": "ann"}
 
@@ -53,6 +55,22 @@ def test_written_table_is_relative_and_reads_the_same(write, tmp_path, name):
     if name.endswith("csv"):
         assert "../seg1" in (tmp_path / "sub" / name).read_text()
         assert str(tmp_path) not in (tmp_path / "sub" / name).read_text()
+
+
+def test_the_label_scheme_of_a_table_counts(write):
+    plain, told, other = (
+        write({**scheme, "rater": rater}, name=f"{rater}.csv")
+        for rater, scheme in (("ann", {}), ("bob", {"label_scheme": "brats23"}), ("eve", {"label_scheme": "nnunet"}))
+    )
+    assert scheme_of(read_ratings([plain]), None).name == GLIOMA.default_scheme
+    assert scheme_of(read_ratings([plain]), "nnunet").name == "nnunet"
+    assert scheme_of(read_ratings([told]), None).name == "brats23"
+    assert scheme_of(read_ratings([plain, told]), "brats23").name == "brats23"
+    with pytest.raises(ValueError, match="column label_scheme and --label-scheme say brats23 and nnunet"):
+        scheme_of(read_ratings([told]), "nnunet")
+    with pytest.raises(ValueError, match="column label_scheme say brats23 and nnunet"):
+        scheme_of(read_ratings([told, other]), None)
+    assert "label_scheme 'mine': expected one of" in problems_of(write({"label_scheme": "mine"}))[0]
 
 
 def test_tables_are_put_together(write):

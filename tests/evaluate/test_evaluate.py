@@ -105,6 +105,14 @@ def whole(table, exam_folders, checkpoint, tmp_path_factory):
     return out, printed.getvalue()
 
 
+def test_the_label_scheme_of_the_ratings_counts(run, table, tmp_path):
+    told = table.parent / "told.csv"
+    pd.read_csv(table).assign(label_scheme="nnunet").to_csv(told, index=False)
+    code, _, error = run("--ratings", told, "--label-scheme", "brats23")
+    assert code == 2
+    assert "column label_scheme and --label-scheme say brats23 and nnunet" in error
+
+
 def test_everything_from_one_command(whole, checkpoint, exam_folders):
     out, printed = whole
     names = {f"{name}.{kind}" for name in (*RATED_FIGURES, *REFERENCED_FIGURES) for kind in ("png", "svg")}

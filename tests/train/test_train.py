@@ -323,6 +323,16 @@ def test_errors_of_the_data_come_before_training(fails, capsys, options, ratings
     assert not (options.out / "state.pt").exists()
 
 
+def test_the_label_scheme_of_the_ratings_is_that_of_the_training(fails, options, ratings, tmp_path):
+    told = ratings.parent / "told.csv"
+    pd.read_csv(ratings).assign(label_scheme="brats23").to_csv(told, index=False)
+    config = replace(options, ratings=(told,))
+    prepared = prepare_training(config, Processes(0, 1, torch.device("cpu")))
+    assert prepared.fingerprint["label_scheme"] == "brats23"
+    message = fails(*arguments_of(config), "--label-scheme", "nnunet")
+    assert "column label_scheme and --label-scheme say brats23 and nnunet" in message
+
+
 def test_runs_are_not_mixed_up(fails, options, tmp_path):
     run = arguments_of(options)
     assert "nothing to resume; leave --resume out to start" in fails(*run, "--resume")

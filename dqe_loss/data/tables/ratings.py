@@ -13,6 +13,7 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 | ``kind`` | optional: ``human`` (default), ``simulated``, ``metric`` (contract C12) |
 | ``repeat`` | optional: 0 (default), or 1, 2, ... where a rater judges the same once more; counts as one judgment |
 | ``task`` | optional: name of the task |
+| ``label_scheme`` | optional: of the rated label maps, one for all; ``train`` and ``evaluate`` read them by it |
 
 Paths are relative to the table's folder. Further columns are kept.
 """
@@ -49,6 +50,8 @@ PATHS, COLUMNS = paths_of(GLIOMA), columns_of(GLIOMA)
 JUDGED = ("exam", "segmentation", "view")
 """Columns that say what was judged."""
 
+SCHEME = "label_scheme"
+
 SCALE = GLIOMA.stars
 """Of the built-in task."""
 
@@ -59,7 +62,7 @@ def _schema(task: Task) -> pa.DataFrameSchema:
     import pandera.pandas as pa  # late: it takes long, and what reads no table does without
 
     named = pa.Check(lambda s: s.str.strip() != "", error="expected a name, found nothing")
-    views, (low, high) = task.views, task.stars
+    views, (low, high), schemes = task.views, task.stars, list(task.schemes)
     within = f"expected a number from {low:g} to {high:g}"
     return pa.DataFrameSchema(
         {
@@ -72,6 +75,9 @@ def _schema(task: Task) -> pa.DataFrameSchema:
             ),
             "kind": pa.Column(str, pa.Check.isin(KINDS, error=f"expected one of {', '.join(KINDS)}")),
             "repeat": pa.Column(str, pa.Check.str_matches(r"^\d+$", error="expected 0, or 1, 2, ... for a repeat")),
+            SCHEME: pa.Column(
+                str, pa.Check.isin(("", *schemes), error=f"expected one of {', '.join(schemes)}"), required=False
+            ),
         }
     )
 
@@ -146,7 +152,8 @@ def judgments_by_view(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
 
 def _read(path: Path, task: Task) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
-    table = read_table(path, columns_of(task), "table of ratings", ["stars"], ["view", "kind", "repeat"], task.name)
+    optional = ["view", "kind", "repeat", SCHEME]
+    table = read_table(path, columns_of(task), "table of ratings", ["stars"], optional, task.name)
     repeat = table.get("repeat", pd.Series("", table.index)).replace("", "0").str.removesuffix(".0")
     kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(
