@@ -1,9 +1,12 @@
 """The application without a browser: what it asks, what it takes, and the table."""
 
+import json
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
+import pytest
 from studies import TAGS, begin, serving, write_data
 
 from dqe_loss.collect.order import trials_of
@@ -151,3 +154,22 @@ def test_practice_is_not_in_the_table(folder, data, tmp_path):
         assert not raters["ann"].state()["case"]["training"]
         raters["ann"].answer(5)
     assert ratings_table(study, read_answers(study, folder))["stars"].tolist() == [5]
+
+
+def test_a_journal_of_another_study_is_told(study, folder):
+    """An older study.yaml, from before an extension, or one that was begun anew: numbers would be of other cases."""
+    with serving(study, folder) as (_, raters):
+        while raters["ann"].state()["case"]:
+            raters["ann"].answer(4)
+    shorter = replace(study, cases=study.cases[:6], batches=(6,))
+    other = replace(study, cases=study.cases[::-1])
+    for wrong in (shorter, other):
+        with pytest.raises(ValueError, match=r"ann\.jsonl: the answer \d+ is not of a case of this study; study\.yaml"):
+            write_answers(wrong, folder)
+    path = journal_path(folder, "ann")
+    before = ratings_table(study, read_answers(study, folder))
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "shown"}) + "\n" for e in entries))
+    assert ratings_table(study, read_answers(study, folder)).equals(before)  # as an earlier version wrote it
+    with pytest.raises(ValueError, match="is not of a case of this study"):
+        write_answers(shorter, folder)
