@@ -25,7 +25,7 @@ def is_begun(folder: Path) -> bool:
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """Write ``study.yaml`` atomically, with paths relative to its folder."""
+    """Write ``study.yaml`` atomically and for good, with paths relative to its folder."""
     task = study.design.task
     content = {
         "format": FORMAT,
@@ -39,7 +39,7 @@ def write_study(study: Study, folder: Path) -> None:
         "cases": [_case_values(case, folder) for case in study.cases],
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-    write_together({folder / STUDY: encode(text)})
+    write_together({folder / STUDY: encode(text)}, lasting=True)
 
 
 def read_study(folder: Path) -> Study:
