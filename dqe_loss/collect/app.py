@@ -29,11 +29,8 @@ from dqe_loss.collect.study import Study
 from dqe_loss.collect.volumes import kept_at, volume_bytes
 from dqe_loss.tasks.scale import levels_of
 
-STATIC = {
-    "collect.js": "text/javascript; charset=utf-8",
-    "collect.css": "text/css; charset=utf-8",
-    "niivue.js": "text/javascript; charset=utf-8",
-}
+_SCRIPTS = ("collect.js", "page.js", "pictures.js", "volume.js", "niivue.js")
+STATIC = dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8") | {"collect.css": "text/css; charset=utf-8"}
 """All files that anybody may ask for, and what they are."""
 
 

@@ -123,7 +123,7 @@ def test_3d(served, tab_of):
     tab = tab_of(server.links["ann"])
     tab.keyboard.press("Enter")
     tab.keyboard.press("v")
-    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=120_000)
     tab.wait_for_timeout(500)
     box = tab.locator("#canvas").bounding_box()
     assert box["width"] > 600
@@ -219,7 +219,7 @@ def test_another_task(served, tab_of, tmp_path):
     letters = panels[0].locator("text").first.bounding_box()
     assert letters["height"] < 0.2 * panels[0].bounding_box()["height"]
     tab.keyboard.press("v")
-    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=120_000)
     tab.wait_for_timeout(500)
     assert tab.locator("#scan option").all_inner_texts() == ["scan"]
     shown = Image.open(io.BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
