@@ -223,9 +223,12 @@ def test_phones(served, tab_of, width, height, mode):
         box = svg.bounding_box()
         assert min(box["width"], box["height"]) >= smallest
     assert tab.locator("footer").bounding_box()["height"] <= 0.5 * height or width > height
-    for button in tab.locator(".answer").all():
-        box = button.bounding_box()
-        assert box["y"] + box["height"] <= height
+    seen = """button => {
+      const box = button.getBoundingClientRect(), at = (x, y) => button.contains(document.elementFromPoint(x, y));
+      return at(box.left + 5, box.top + 5) && at(box.right - 5, box.bottom - 5);
+    }"""
+    for button in tab.locator(".answer, header button").all():
+        assert button.evaluate(seen), button.inner_text()
     trial = trials_of(read_study(server.folder), "ann")[0]
     before = tab.evaluate("document.body.dataset.case")
     tab.evaluate("window.scrollTo(0, 10000)")
