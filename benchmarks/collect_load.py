@@ -71,7 +71,7 @@ def begin(folder: Path, arguments: Arguments) -> None:
     design = StudyDesign(repeats=0.0, kind="simulated")
     cases = cases_of(find_data_set(folder / "data", None))
     raters = [f"rater-{i}" for i in range(arguments.raters)]
-    drawn = begin_study(folder / "study", design, cases, [], raters)
+    drawn = begin_study(design, cases, [], raters)
     pictures = PictureFolder(folder / "study" / PICTURES, drawn)
     pictures.draw_missing(2)
     copies = [

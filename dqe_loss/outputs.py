@@ -46,11 +46,12 @@ def encode(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
+def write_together(contents: Mapping[Path, bytes], lasting: bool = False) -> None:
     """Write files atomically: each is there whole or not at all, and none before all could be written.
 
     Args:
         contents: path to content; the folders must exist.
+        lasting: be on disk when this returns, whatever happens to the power: for what cannot be made again.
 
     Raises:
         OSError: a file cannot be written, naming it; no temporary file is left.
@@ -59,7 +60,11 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             try:
-                temporaries[path].write_bytes(content)
+                with temporaries[path].open("wb") as file:
+                    file.write(content)
+                    if lasting:
+                        file.flush()
+                        os.fsync(file.fileno())
             except OSError as error:
                 if error.errno is None or error.filename is not None:
                     raise
@@ -70,6 +75,20 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+    if lasting:
+        for folder in {path.parent for path in contents}:
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names of a folder's files reach the disk, too."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def json_ready(numbers: Any) -> Any:

@@ -37,11 +37,12 @@ def priority_order(study: Study, folder: Path, rated: pd.DataFrame, random_share
     Raises:
         ValueError: the table knows none of the study's segmentations, or a journal cannot be read.
     """
-    priority = priorities(study, rated, read_answers(study, folder))
+    answers = read_answers(study, folder)
+    priority = priorities(study, rated, answers)
 
     def reorder(rater: str, trials: list[Trial]) -> list[Trial]:
         rng = np.random.default_rng([study.design.seed, zlib.crc32(rater.encode()), 0xAC])
-        return by_priority(trials, priority, random_share, rng)
+        return by_priority(trials, priority, random_share, rng, list(answers[rater]))
 
     return reorder
 
@@ -95,7 +96,11 @@ def priorities(study: Study, rated: pd.DataFrame, answers: Mapping[str, Mapping[
 
 
 def by_priority(
-    trials: Sequence[Trial], priority: NDArray[np.float64], random_share: float, rng: np.random.Generator
+    trials: Sequence[Trial],
+    priority: NDArray[np.float64],
+    random_share: float,
+    rng: np.random.Generator,
+    answered: Sequence[str] = (),
 ) -> list[Trial]:
     """Trials with the highest priority first, a share of random ones among them, training before and repeats after.
 
@@ -106,6 +111,8 @@ def by_priority(
         priority: of each case.
         random_share: share of the cases that come in their random order.
         rng: source of randomness.
+        answered: keys of those that have an answer, in the order in which they got it. They stay in that order, before
+            all others: one that is taken back is the next, and repeats keep their distance from what was seen.
 
     Returns:
         The same trials, each with why it was `chosen`. Repeats keep their distance of `dqe_loss.collect.order.GAP`
@@ -114,19 +121,26 @@ def by_priority(
     training = [trial for trial in trials if trial.training]
     as_they_come = [trial for trial in trials if not trial.training and not trial.repeat]
     drawn = rng.random(len(as_they_come)) < random_share
-    sample = [replace(trial, chosen="random") for trial, own in zip(as_they_come, drawn, strict=True) if own]
-    rest = [replace(trial, chosen="disagreement") for trial, own in zip(as_they_come, drawn, strict=True) if not own]
+    named = [
+        replace(trial, chosen="random" if own else "disagreement")
+        for trial, own in zip(as_they_come, drawn, strict=True)
+    ]
+    repeats = [trial for trial in trials if trial.repeat]
+    by_key = {trial.key: trial for trial in [*named, *repeats]}
+    done = [by_key.pop(key) for key in answered if key in by_key]
+    sample = [trial for trial in by_key.values() if trial.chosen == "random"]
+    rest = [trial for trial in by_key.values() if trial.chosen == "disagreement"]
     rest.sort(key=lambda trial: -priority[list(trial.cases)].mean())
     ordered: list[Trial] = []
     while sample or rest:
         ordered.append((sample if not rest or (sample and rng.random() < random_share) else rest).pop(0))
-    repeats = [trial for trial in trials if trial.repeat]
-    ordered = _repeated_early(ordered, {trial.key.removesuffix("/again") for trial in repeats})
+    again = [trial for trial in by_key.values() if trial.repeat]
+    ordered = [*done, *_repeated_early(ordered, {trial.key.removesuffix("/again") for trial in again})]
     places = {trial.key: float(i) for i, trial in enumerate(ordered)}
-    for trial in repeats:
+    for trial in again:
         earliest = min(places[trial.key.removesuffix("/again")] + GAP, len(ordered) - 1.0)
-        places[trial.key] = rng.uniform(earliest, len(ordered))
-    return training + sorted([*ordered, *repeats], key=lambda trial: places[trial.key])
+        places[trial.key] = rng.uniform(max(earliest, len(done) - 1.0), len(ordered))
+    return training + sorted([*ordered, *again], key=lambda trial: places[trial.key])
 
 
 def _repeated_early(ordered: list[Trial], repeated: set[str]) -> list[Trial]:

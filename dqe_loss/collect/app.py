@@ -14,13 +14,12 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from dqe_loss.collect.answers import BadRequestError, read_answer, read_body, read_turn
-from dqe_loss.collect.headers import SecureHeaders
+from dqe_loss.collect.headers import App, SecureHeaders
 from dqe_loss.collect.links import rater_of
 from dqe_loss.collect.order import Trial
 from dqe_loss.collect.page import render_page
@@ -30,11 +29,8 @@ from dqe_loss.collect.study import Study
 from dqe_loss.collect.volumes import kept_at, volume_bytes
 from dqe_loss.tasks.scale import levels_of
 
-STATIC = {
-    "collect.js": "text/javascript; charset=utf-8",
-    "collect.css": "text/css; charset=utf-8",
-    "niivue.js": "text/javascript; charset=utf-8",
-}
+_SCRIPTS = ("collect.js", "page.js", "pictures.js", "volume.js", "niivue.js")
+STATIC = dict.fromkeys(_SCRIPTS, "text/javascript; charset=utf-8") | {"collect.css": "text/css; charset=utf-8"}
 """All files that anybody may ask for, and what they are."""
 
 
@@ -56,7 +52,7 @@ class CollectApp:
     pictures: PictureFolder
     volumes: Path
 
-    def build(self) -> Starlette:
+    def build(self) -> App:
         """The application, for any ASGI server."""
         folder = Path(__file__).parent / "static"
         static = {name: (folder / name).read_bytes() for name in STATIC}
@@ -91,10 +87,9 @@ class CollectApp:
         async def volume(request: Request) -> Response:
             trial, number = self._place(request)
             shown = (self.study.training if trial.training else self.study.cases)[number]
-
             name = request.path_params["name"]
             # Who waits for a volume to be made must not hold a thread that answers need.
-            async with contextlib.nullcontext() if kept_at(shown, name, self.volumes).is_file() else making:
+            async with contextlib.nullcontext() if kept_at(shown, name, design, self.volumes).is_file() else making:
                 content = await run_in_threadpool(volume_bytes, shown, name, design, self.volumes)
             return Response(content, media_type="application/gzip")
 
@@ -102,7 +97,7 @@ class CollectApp:
             name = request.path_params["name"]
             return Response(static[name], media_type=STATIC[name])
 
-        return Starlette(
+        inner = Starlette(
             routes=[
                 Route("/r/{secret}", page),
                 Route("/r/{secret}/case", case),
@@ -112,7 +107,6 @@ class CollectApp:
                 Route("/r/{secret}/volume/{trial}/{side:int}/{name}.nii.gz", volume),
                 Route("/static/{name}", file),
             ],
-            middleware=[Middleware(SecureHeaders)],
             exception_handlers={
                 HTTPException: _refused,
                 KeyError: _not_found,
@@ -120,6 +114,7 @@ class CollectApp:
                 Exception: _failed,
             },
         )
+        return SecureHeaders(inner)  # around all of it: a failure is answered outside of Starlette's own middleware
 
     def _session(self, request: Request) -> RaterSession:
         rater = rater_of(request.path_params["secret"], self.links)

@@ -9,7 +9,7 @@ from pathlib import Path
 from dqe_loss.collect.arguments import CollectArguments
 from dqe_loss.collect.links import check_raters
 from dqe_loss.collect.study import Case, Study, StudyDesign, cases_of, check_files
-from dqe_loss.collect.study_file import design_values, is_begun, read_study, write_study
+from dqe_loss.collect.study_file import design_values
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.resume import check_same
 from dqe_loss.task import Task, find_task
@@ -18,18 +18,21 @@ from dqe_loss.tasks.reading import check_task
 _LIBRARIES = ("dqe_loss", "numpy", "starlette", "uvicorn", "pillow")
 
 
-def study_of(arguments: CollectArguments) -> tuple[Study, int]:
-    """The study of a command line: that of its folder with what joins it, or a new one.
+def study_of(arguments: CollectArguments, begun: Study | None) -> tuple[Study, int]:
+    """The study of a command line: the one that was begun with what joins it, or a new one. Nothing is written.
+
+    Args:
+        arguments: what the command asks for.
+        begun: the study of its folder; None if there is none.
 
     Returns:
         The study, and how many segmentations of the data set are not part of it.
 
     Raises:
         ValueError: there is none and the options begin none, or they do not fit the one that is there.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read.
     """
     folder = arguments.out
-    begun = read_study(folder) if is_begun(folder) else None
     if begun is None and arguments.data is None:
         raise ValueError(f"{folder}: holds no study yet; begin one with --data FOLDER and --raters NAME ...")
     task = find_task(arguments.task) if begun is None or arguments.task else begun.design.task
@@ -44,8 +47,11 @@ def study_of(arguments: CollectArguments) -> tuple[Study, int]:
     if arguments.training is not None:
         training = cases_of(find_data_set(arguments.training, scheme, task=task), task)
     if begun is None:
-        return begin_study(folder, design, cases, training, arguments.raters), 0
-    if training and [case.stamp for case in training] != [case.stamp for case in begun.training]:
+        return begin_study(design, cases, training, arguments.raters), 0
+    former = begun.training
+    if training and [case.stamp_now(old.stamp) for case, old in zip(training, former, strict=False)] != [
+        old.stamp for old in former
+    ]:
         raise ValueError(f"{folder}: the study began with other practice cases; leave --training out")
     return go_on(begun, folder, design, cases, arguments.raters, arguments.extend)
 
@@ -61,27 +67,20 @@ def _design(arguments: CollectArguments, task: Task) -> StudyDesign:
     return StudyDesign(**said | {"label_scheme": scheme, "instructions": text, "task": task})
 
 
-def begin_study(
-    folder: Path, design: StudyDesign, cases: Sequence[Case], training: Sequence[Case], raters: Sequence[str]
-) -> Study:
-    """Write a new study.
+def begin_study(design: StudyDesign, cases: Sequence[Case], training: Sequence[Case], raters: Sequence[str]) -> Study:
+    """A new study.
 
     Raises:
         ValueError: there are no raters, a name will not do, or a file is not there.
-        OSError: the folder cannot be written.
     """
     if not raters:
         raise ValueError("expected at least one rater; name them with --raters")
     check_raters(raters)
-    if missing := [case for case in (*cases, *training) if case.stamp.startswith("missing")]:
-        raise ValueError(f"{missing[0].mask}: this file, or an image of its exam, is not there; check --data")
+    _check_there([*cases, *training])
     versions = {library: version(library) for library in _LIBRARIES}
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     design = replace(design, label_scheme=design.scheme.name)  # told in the file
-    study = Study(design, tuple(cases), (len(cases),), tuple(training), tuple(raters), versions, created)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_study(study, folder)
-    return study
+    return Study(design, tuple(cases), (len(cases),), tuple(training), tuple(raters), versions, created)
 
 
 def go_on(
@@ -91,7 +90,7 @@ def go_on(
 
     Args:
         study: what was begun.
-        folder: of the study.
+        folder: of the study, for errors.
         design: what the command asks for; what is as by default asks for nothing.
         cases: what is in the data set now; may be none.
         raters: names, old or new.
@@ -111,7 +110,11 @@ def go_on(
     check_raters(longer.raters)
     left_out = len(longer.cases) - len(study.cases)
     if not extend:
-        longer = replace(longer, cases=study.cases, batches=study.batches)
-    if longer != study:
-        write_study(longer, folder)
-    return longer, 0 if extend else left_out
+        return replace(longer, cases=study.cases, batches=study.batches), left_out
+    _check_there(longer.cases)
+    return longer, 0
+
+
+def _check_there(cases: Sequence[Case]) -> None:
+    if missing := [case for case in cases if case.stamp.startswith("missing")]:
+        raise ValueError(f"{missing[0].mask}: this file, or an image of its exam, is not there; check --data")

@@ -48,20 +48,17 @@ def _collect(arguments: CollectArguments) -> None:
     from dqe_loss.collect.active import priority_order, told_order
     from dqe_loss.collect.begin import study_of
     from dqe_loss.collect.pictures import PICTURES, PictureFolder
-    from dqe_loss.collect.study_file import STUDY, is_begun, write_study
+    from dqe_loss.collect.study_file import is_begun, read_study, write_study
     from dqe_loss.data.tables.rated import read_rated
 
-    began_before = is_begun(arguments.out)
-    study, left_out = study_of(arguments)
+    begun = read_study(arguments.out) if is_begun(arguments.out) else None
+    study, left_out = study_of(arguments, begun)
     rated = read_rated(arguments.stars, study.design.task) if arguments.stars else None
     if left_out:
         _warn(f"{left_out} segmentations of --data are not in this study; --extend lets them join")
-    try:
-        PictureFolder(arguments.out / PICTURES, study).draw_missing(arguments.workers or available_cores())
-    except ValueError:  # an exam cannot be read: the study begins once it can, with the files as they are then
-        if not began_before:
-            (arguments.out / STUDY).unlink()
-        raise
+    PictureFolder(arguments.out / PICTURES, study).draw_missing(arguments.workers or available_cores())
+    if study != begun:  # only now: an exam that cannot be drawn begins no study, and joins none
+        write_study(study, arguments.out)
     exams = len({case.exam for case in study.cases})
     print(f"{arguments.out}: {len(study.cases)} segmentations of {exams} exams, {len(study.raters)} raters")
     if arguments.draw_only:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dqe_loss.outputs import sync_folder
 from dqe_loss.resume import cut_torn_line, lock_journal
 
 Entry = Mapping[str, Any]
@@ -38,7 +39,7 @@ class RaterJournal:
         except BaseException:
             self._file.close()
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def append(self, entry: Entry) -> None:
         """Keep an entry: on disk when this returns, not there at all when it raises.
@@ -100,14 +101,3 @@ def answers_of(entries: list[Entry]) -> dict[str, Entry]:
             answers.pop(entry["trial"], None)  # a second one would count from its own place
             answers[entry["trial"]] = entry
     return answers
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the file's name reach the disk, too."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

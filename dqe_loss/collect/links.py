@@ -51,7 +51,7 @@ def claim_links(folder: Path, raters: Sequence[str]) -> dict[str, str]:
     if links != known:
         before = os.umask(0o077)
         try:
-            write_together({path: (json.dumps(links, indent=2) + "\n").encode()})
+            write_together({path: (json.dumps(links, indent=2) + "\n").encode()}, lasting=True)
         finally:
             os.umask(before)
     return {name: links[name] for name in raters}

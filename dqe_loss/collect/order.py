@@ -2,7 +2,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -25,6 +25,7 @@ class Trial:
         cases: numbers of the cases shown; two, from left to right, in a study of pairs.
         repeat: whether it was asked before.
         training: whether the cases are those of the training.
+        shown: keys of the cases, for the journal: numbers are of one study file alone.
         chosen: why it comes where it comes, where that is not the random order: ``"random"`` or ``"disagreement"``.
     """
 
@@ -32,6 +33,7 @@ class Trial:
     cases: tuple[int, ...]
     repeat: bool = False
     training: bool = False
+    shown: tuple[str, ...] = ()
     chosen: str = ""
 
 
@@ -43,24 +45,38 @@ def trials_of(study: Study, rater: str) -> list[Trial]:
     """
     trials = _training(study)
     start = 0
+
+    def exam_of(trial: Trial) -> str:
+        return study.cases[trial.cases[0]].exam
+
     for batch, size in enumerate(study.batches):
         rng = np.random.default_rng([study.design.seed, zlib.crc32(rater.encode()), batch])
         numbers = range(start, start + size)
         start += size
         asked = _pairs(study, numbers, rng) if study.design.mode == "pairs" else [Trial(str(n), (n,)) for n in numbers]
-        ordered = balanced(asked, [study.cases[trial.cases[0]].exam for trial in asked], rng)
-        trials += with_repeats(ordered, study.design.repeats, rng)
-    return trials
+        ordered = balanced(asked, exam_of, rng)
+        trials += with_repeats(ordered, exam_of, study.design.repeats, rng)
+    return [replace(trial, shown=keys_of(study, trial.cases, trial.training)) for trial in trials]
 
 
-def balanced(trials: Sequence[Trial], exams: Sequence[str], rng: np.random.Generator) -> list[Trial]:
+def keys_of(study: Study, cases: Sequence[int], training: bool) -> tuple[str, ...]:
+    """Keys of cases by their numbers.
+
+    Raises:
+        IndexError: the study has no such case.
+    """
+    shown = study.training if training else study.cases
+    return tuple(shown[number].key for number in cases)
+
+
+def balanced(trials: Sequence[Trial], exam_of: Callable[[Trial], str], rng: np.random.Generator) -> list[Trial]:
     """Shuffle in rounds, each with one trial of every exam that has any left, and no exam twice in a row.
 
     Whenever a rater stops, all exams have been judged equally often, give or take one.
     """
     piles: dict[str, list[Trial]] = defaultdict(list)
     for index in rng.permutation(len(trials)):
-        piles[exams[index]].append(trials[index])
+        piles[exam_of(trials[index])].append(trials[index])
     ordered: list[Trial] = []
     last = ""
     while piles:
@@ -75,22 +91,24 @@ def balanced(trials: Sequence[Trial], exams: Sequence[str], rng: np.random.Gener
     return ordered
 
 
-def with_repeats(trials: Sequence[Trial], share: float, rng: np.random.Generator) -> list[Trial]:
-    """Ask a share of the questions again, each later than `GAP` questions after the first time if that can be.
+def with_repeats(
+    trials: Sequence[Trial], exam_of: Callable[[Trial], str], share: float, rng: np.random.Generator
+) -> list[Trial]:
+    """Ask a share of the questions again, each more than `GAP` questions after the first time if that can be.
 
-    Pairs come back with sides changed: a rater who prefers a side is found out.
+    Exams take turns, and where there are enough of them none comes twice in a row. Pairs come back with sides changed:
+    a rater who prefers a side is found out.
     """
     count = min(round(share * len(trials)), len(trials))
-    early = max(len(trials) - GAP, count)  # the last ones could not come back late enough
-    chosen = sorted(rng.choice(early, count, replace=False).tolist())
-    # Each gets a place between whole numbers, so that no insertion moves another one.
-    places = [(float(i), trial) for i, trial in enumerate(trials)]
-    for first in chosen:
-        earliest = min(first + GAP, len(trials) - 1)
-        place = rng.uniform(earliest, len(trials))
-        again = replace(trials[first], key=f"{trials[first].key}/again", cases=trials[first].cases[::-1], repeat=True)
-        places.append((place, again))
-    return [trial for _, trial in sorted(places, key=lambda placed: placed[0])]
+    early = max(len(trials) - GAP - 2, count)  # later ones would find no place
+    asked = list(trials)
+    for first in balanced(trials[:early], exam_of, rng)[:count]:
+        exams = ["", *map(exam_of, asked), ""]  # of what is before and after each place
+        late = range(asked.index(first) + GAP + 1, len(asked) + 1)
+        apart = [place for place in late if exam_of(first) not in exams[place : place + 2]]
+        place = int(rng.choice(apart or late)) if late else len(asked)
+        asked.insert(place, replace(first, key=f"{first.key}/again", cases=first.cases[::-1], repeat=True))
+    return asked
 
 
 def _pairs(study: Study, numbers: range, rng: np.random.Generator) -> list[Trial]:

@@ -1,6 +1,6 @@
 """Pictures of all cases, drawn before the first rater comes: what is shown waits for nobody, and nothing can fail then.
 
-A case's files are named by its number and its stamp, so that one that is another than before is drawn anew.
+A case's files are named by its number, by what it is and by how it is shown, so that what is another is drawn anew.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dqe_loss.collect.study import Case, Study, StudyDesign
+from dqe_loss.collect.study import Case, Study, StudyDesign, check_files
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.outputs import write_together
@@ -46,7 +46,7 @@ class PictureFolder:
     def stem(self, number: int, training: bool = False) -> Path:
         """Path of a case's files, without ending."""
         case = (self.study.training if training else self.study.cases)[number]
-        return self.folder / f"{'training-' if training else ''}{number:05d}-{case.stamp}"
+        return self.folder / f"{'training-' if training else ''}{number:05d}-{self.study.design.key_of(case)}"
 
     def planes(self, number: int, training: bool = False) -> list[dict[str, Any]]:
         """What the page draws on top of the images: for each view its size, spacing, outlines and sides."""
@@ -63,10 +63,10 @@ class PictureFolder:
         """Draw what is not there yet, exam by exam, in processes of their own.
 
         Raises:
-            ValueError: an exam cannot be read; what was drawn stays.
+            ValueError: an exam cannot be read, or is not as it was; what was drawn stays.
             OSError: the pictures cannot be written, or a process was killed.
         """
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         numbered = [(i, case, False) for i, case in enumerate(self.study.cases)]
         numbered += [(i, case, True) for i, case in enumerate(self.study.training)]
         stems = ((self.stem(i, training), case) for i, case, training in numbered)
@@ -98,6 +98,7 @@ def draw_exam(drawings: Sequence[Drawing], design: StudyDesign) -> None:
         paths = replace(first.paths(design.task), segmentations=masks)
         exam = read_exam(paths, label_scheme=design.scheme, task=design.task)
     drawn = draw_cases(exam, design.scheme, QUALITY, design.task)
+    check_files([case for _, case in drawings])
     for (stem, _), views in zip(drawings, drawn.values(), strict=True):
         contents = {stem.with_name(f"{stem.name}-{view.view}.webp"): view.strip for view in views}
         # Where the plane lies is left out: with it a rater could find the exam among others.

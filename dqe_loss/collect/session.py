@@ -121,6 +121,7 @@ class RaterSession:
             entry = {
                 "trial": trial.key,
                 "cases": list(trial.cases),
+                "shown": list(trial.shown),
                 "verdict": answer.verdict,
                 **remarks,
                 "seconds": round(answer.seconds, 1),

@@ -1,16 +1,18 @@
 """A study: which segmentations are shown, to whom and how.
 
-What was once shown stays as it is: a study can be extended by new segmentations and raters, never changed. A mask,
-or an image of another size, that is not as it was when the study began is refused before a rater sees it.
+What was once shown stays as it is: a study can be extended by new segmentations and raters, never changed. A mask or
+an image that is not as it was when the study began is refused before a rater sees it.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from dqe_loss.collect.stamps import BY_CONTENT, content_of, stamp_of
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.file_names import file_at, written
@@ -28,7 +30,7 @@ class Case:
         segmentation: its name within the exam.
         images: each of the task's modalities to its file, as text (`dqe_loss.data.file_names`), absolute.
         mask: the label map, likewise.
-        stamp: checksum of the mask, and the sizes of the images.
+        stamp: of its files, as `dqe_loss.collect.stamps.stamp_of` makes it.
     """
 
     exam: str
@@ -39,8 +41,12 @@ class Case:
 
     @property
     def key(self) -> str:
-        """What tells the case from all others, for names of files: equal masks of two exams have one stamp."""
-        return hashlib.sha256(f"{sorted(self.images.items())}{self.mask}{self.stamp}".encode()).hexdigest()[:16]
+        """What tells the case from all others, wherever its files lie: copies of a mask have one stamp."""
+        return hashlib.sha256(repr((self.exam, self.segmentation, self.stamp)).encode()).hexdigest()[:16]
+
+    def stamp_now(self, like: str = BY_CONTENT, content: Callable[[Path], str] = content_of) -> str:
+        """The stamp of its files as they are now; arguments as of `dqe_loss.collect.stamps.stamp_of`."""
+        return stamp_of([file_at(path) for path in self.images.values()], file_at(self.mask), like, content)
 
     def paths(self, task: Task) -> ExamPaths:
         """The files as `dqe_loss.data.exams.read_exam` takes them."""
@@ -79,6 +85,10 @@ class StudyDesign:
         """The label maps' scheme."""
         return self.task.scheme(self.label_scheme or None)
 
+    def key_of(self, case: Case) -> str:
+        """What tells a drawing of a case from others, for names of files: what it is of, and how it is shown."""
+        return hashlib.sha256(repr((case.key, self.scheme, self.task)).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Study:
@@ -113,7 +123,8 @@ class Study:
         """
         known = {(case.exam, case.segmentation): case.stamp for case in self.cases}
         for case in cases:
-            if known.get((case.exam, case.segmentation), case.stamp) != case.stamp:
+            before = known.get((case.exam, case.segmentation), case.stamp)
+            if before != case.stamp and before != case.stamp_now(before):
                 raise ValueError(
                     f"{case.mask}: the study has another segmentation {case.segmentation} of exam {case.exam}; give "
                     "the study's own --data, or begin another study with another --out"
@@ -131,12 +142,14 @@ def cases_of(exams: Sequence[FoundExam], task: Task = GLIOMA) -> list[Case]:
         ValueError: an exam's files could not be told apart, or none has a segmentation.
     """
     cases = []
+    content = cache(content_of)
     for exam in exams:
         if exam.error:
             raise ValueError(exam.error)
         for name, mask in exam.masks.items():
             images = {modality: _text(exam.images[modality]) for modality in task.modalities}
-            cases.append(Case(exam.name, name, images, _text(mask), stamp_of([*exam.images.values()], mask)))
+            case = Case(exam.name, name, images, _text(mask), "")
+            cases.append(replace(case, stamp=case.stamp_now(content=content)))
     if not cases:
         raise ValueError('expected segmentations to rate ("seg" in their names), found none; check --data')
     return cases
@@ -148,11 +161,8 @@ def check_files(cases: Sequence[Case]) -> None:
     Raises:
         ValueError: naming the first that is not.
     """
-    changed = [
-        case
-        for case in cases
-        if stamp_of([file_at(path) for path in case.images.values()], file_at(case.mask)) != case.stamp
-    ]
+    content = cache(content_of)
+    changed = [case for case in cases if case.stamp_now(case.stamp, content) != case.stamp]
     if changed:
         case = changed[0]
         raise ValueError(
@@ -160,21 +170,6 @@ def check_files(cases: Sequence[Case]) -> None:
             f"({len(changed)} of {len(cases)} segmentations differ); put it back, or begin another study with another "
             "--out: ratings of two versions must not mix"
         )
-
-
-def stamp_of(images: Sequence[Path], mask: Path) -> str:
-    """What tells a case's files from others: masks are small and are read; of images, the size has to do.
-
-    Returns:
-        16 hexadecimal digits; ``"missing: REASON"`` where a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        digest.update(mask.read_bytes())
-        digest.update(str([path.stat().st_size for path in images]).encode())
-    except OSError as error:
-        return f"missing: {error.strerror}"
-    return digest.hexdigest()[:16]
 
 
 def _text(path: Path) -> str:

@@ -14,7 +14,9 @@ from dqe_loss.task import BUILT_IN, GLIOMA, Task
 from dqe_loss.tasks.reading import task_from_dict, task_to_dict
 
 STUDY = "study.yaml"
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)
+"""Formats that this program reads; the first one's stamps know only the sizes of images."""
 
 
 def is_begun(folder: Path) -> bool:
@@ -23,7 +25,7 @@ def is_begun(folder: Path) -> bool:
 
 
 def write_study(study: Study, folder: Path) -> None:
-    """Write ``study.yaml`` atomically, with paths relative to its folder."""
+    """Write ``study.yaml`` atomically and for good, with paths relative to its folder."""
     task = study.design.task
     content = {
         "format": FORMAT,
@@ -38,7 +40,7 @@ def write_study(study: Study, folder: Path) -> None:
         "cases": [_case_values(case, folder) for case in study.cases],
     }
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-    write_together({folder / STUDY: encode(text)})
+    write_together({folder / STUDY: encode(text)}, lasting=True)
 
 
 def read_study(folder: Path) -> Study:
@@ -53,7 +55,7 @@ def read_study(folder: Path) -> Study:
     try:
         # The C loader, where there is one, is ten times as fast on hundreds of cases.
         content = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        if content["format"] != FORMAT:
+        if content["format"] not in READ:
             raise ValueError(f"its format is {content['format']}, this program knows {FORMAT}")
         task = _read_task(content.get("task"))
         named = {one.name: content[one.name] for one in fields(StudyDesign) if one.name != "task"}

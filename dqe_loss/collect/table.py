@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from dqe_loss.collect.journal import Entry, answers_of, read_entries
+from dqe_loss.collect.order import keys_of
 from dqe_loss.collect.study import Case, Study
+from dqe_loss.collect.study_file import STUDY
 from dqe_loss.data.tables.ratings import paths_of
 from dqe_loss.data.tables.table import write_table
 from dqe_loss.task import GLIOMA, Task
@@ -26,9 +28,28 @@ def read_answers(study: Study, folder: Path) -> dict[str, dict[str, Entry]]:
     """What counts of every rater's journal: rater to trial to answer.
 
     Raises:
-        ValueError: a line cannot be read.
+        ValueError: a line cannot be read, or an answer is of another case than the study has.
     """
-    return {rater: answers_of(read_entries(journal_path(folder, rater))) for rater in study.raters}
+    answers = {}
+    for rater in study.raters:
+        path = journal_path(folder, rater)
+        answers[rater] = answers_of(read_entries(path))
+        for trial, entry in answers[rater].items():
+            if not _is_of(study, trial, entry):
+                raise ValueError(
+                    f"{path}: the answer {trial} is not of a case of this study; {STUDY} is older than the journal, "
+                    "or another one: restore the one that belongs to it"
+                )
+    return answers
+
+
+def _is_of(study: Study, trial: str, entry: Entry) -> bool:
+    """Whether an answer is of what the study shows; earlier journals do not say what was shown."""
+    try:
+        keys = keys_of(study, entry["cases"], trial.startswith("training/"))
+    except IndexError:
+        return False
+    return "shown" not in entry or tuple(entry["shown"]) == keys
 
 
 def ratings_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.DataFrame:

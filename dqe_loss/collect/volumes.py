@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dqe_loss.collect.study import Case, StudyDesign
+from dqe_loss.collect.study import Case, StudyDesign, check_files
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.label_files import read_labels
@@ -33,26 +33,31 @@ def volume_bytes(case: Case, name: str, design: StudyDesign, folder: Path) -> by
 
     Raises:
         KeyError: there is no such volume, as of single planes.
-        ValueError: a file cannot be read.
+        ValueError: a file cannot be read, or is not as it was when the study began.
         OSError: the volume cannot be kept.
     """
     task = design.task
-    if task.planar or name not in (*task.modalities, MASK):
-        raise KeyError(name)
-    path = kept_at(case, name, folder)
+    path = kept_at(case, name, design, folder)
     if path.is_file():
         return path.read_bytes()
     reference = open_volume(file_at(case.images[task.modalities[0]]))
     array = _regions(case, design) if name == MASK else _gray(file_at(case.images[name]), task)
     content = nifti_bytes(array, reference.affine)
+    check_files([case])  # once it has been read: what is kept is kept for good
     folder.mkdir(exist_ok=True)
     write_together({path: content})
     return content
 
 
-def kept_at(case: Case, name: str, folder: Path) -> Path:
-    """Where a volume is kept once it has been asked for."""
-    return folder / f"{case.key}-{name}.nii.gz"
+def kept_at(case: Case, name: str, design: StudyDesign, folder: Path) -> Path:
+    """Where a volume is kept once it has been asked for.
+
+    Raises:
+        KeyError: there is no such volume, as of single planes.
+    """
+    if design.task.planar or name not in (*design.task.modalities, MASK):
+        raise KeyError(name)
+    return folder / f"{design.key_of(case)}-{name}.nii.gz"
 
 
 def _gray(path: Path, task: Task) -> NDArray[np.uint8]:

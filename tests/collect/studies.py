@@ -11,11 +11,12 @@ from dqe_loss.collect.command import main
 from dqe_loss.collect.pictures import PICTURES, PictureFolder
 from dqe_loss.collect.serve import opened
 from dqe_loss.collect.study import Study, StudyDesign, cases_of
+from dqe_loss.collect.study_file import write_study
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.task import GLIOMA
 
 MASKS = ("seg-a", "seg-b", "seg-c")
-ORIGIN = "http://testserver"
+TAGS = ("enhancing rim missed", "edema too large")
 
 
 def write_data(folder: Path, exams: int = 4, masks: tuple[str, ...] = MASKS) -> Path:
@@ -29,8 +30,9 @@ def begin(folder: Path, data: Path, raters=("ann", "bob"), training: Path | None
     """A study whose pictures are drawn."""
     task = design.get("task", GLIOMA)
     shown, practice = (cases_of(find_data_set(d, None, task=task), task) if d else [] for d in (data, training))
-    study = begin_study(folder, StudyDesign(**design), shown, practice, raters)
+    study = begin_study(StudyDesign(**design), shown, practice, raters)
     PictureFolder(folder / PICTURES, study).draw_missing(1)
+    write_study(study, folder)
     return study
 
 

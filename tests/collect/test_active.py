@@ -6,7 +6,9 @@ from rated_table import rated_table
 
 from dqe_loss.collect.active import by_priority, priorities
 from dqe_loss.collect.command import main
-from dqe_loss.collect.order import trials_of
+from dqe_loss.collect.journal import RaterJournal
+from dqe_loss.collect.order import GAP, trials_of
+from dqe_loss.collect.session import Answer, RaterSession
 from dqe_loss.collect.study import Case, Study, StudyDesign
 
 
@@ -58,6 +60,42 @@ def test_errors_are_rated_earlier_than_at_random(study):
         found[share] = np.mean([wrong[t.cases[0]] for t in first])
     assert found[0.3] > 1.5 * wrong.mean()
     assert found[0.3] > found[1.0]
+
+
+def test_repeats_keep_their_distance_over_restarts(study):
+    """Every restart orders what is left anew, by what was answered until then."""
+    rng = np.random.default_rng(2)
+    table = rated(study, rng.uniform(2, 6, 60), rng.random(60))
+    distances = []
+    for seed in range(10):
+        given, seen = {"ann": {}}, []
+        while len(seen) < 66:
+            order = np.random.default_rng(seed)
+            trials = by_priority(
+                trials_of(study, "ann"), priorities(study, table, given), 0.3, order, list(given["ann"])
+            )
+            assert [t.key for t in trials[: len(seen)]] == seen  # what is taken back is the next one
+            for trial in trials[len(seen) : len(seen) + 13]:
+                given["ann"][trial.key] = {"cases": list(trial.cases), "verdict": float(rng.integers(1, 7))}
+                seen.append(trial.key)
+        distances += [seen.index(k) - seen.index(k.removesuffix("/again")) for k in seen if k.endswith("/again")]
+    assert len(distances) == 60
+    assert min(distances) >= GAP
+
+
+def test_undo_after_a_restart_shows_the_case_again(study, tmp_path):
+    path, trials = tmp_path / "ann.jsonl", trials_of(study, "ann")
+    for order in (
+        trials,
+        by_priority(trials, np.arange(60.0), 0.0, np.random.default_rng(0), [t.key for t in trials[:3]]),
+    ):
+        session = RaterSession("ann", "secret", order, RaterJournal(path))
+        while session.progress()["done"] < 3:
+            session.answer(session.name_of(session.open_trials()[0]), session.turn, Answer(4))
+        for trial in reversed(trials[:3]):
+            session.undo(session.turn)
+            assert session.open_trials()[0].key == trial.key
+        session.journal.close()
 
 
 def test_segmentations_without_stars_and_strange_tables(study):

@@ -1,18 +1,13 @@
 """The rater's page in a real Chromium, served by the real command: keys, pause, kill -9, repeats, pairs, 3D, phone."""
 
 import io
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
-from chromium import headless
 from PIL import Image
+from rater_page import begin_rating, press, press_for_message, until
 from small_tasks import FLAT, write_data_set
-from studies import begin, write_data
+from studies import TAGS
 
 from dqe_loss.cli import main as dqe
 from dqe_loss.collect.order import trials_of
@@ -22,132 +17,6 @@ from dqe_loss.data.tables.ratings import read_ratings
 from dqe_loss.task import BLOBS
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-TAGS = ("enhancing rim missed", "edema too large")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless browser with WebGL computed by the processor."""
-    with headless("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist") as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), 4)
-
-
-class Server:
-    """``dqe collect`` in a process of its own."""
-
-    def __init__(self, folder, *options, port=0):
-        self.folder, self.options, self.port = folder, options, port
-        self.start()
-
-    def start(self):
-        command = [sys.executable, "-m", "dqe_loss.collect", "--out", str(self.folder), "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, *self.options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.links, self.said = {}, []
-        for line in self.process.stdout:
-            self.said.append(line)
-            if found := re.match(r"(\w+) \(.* done\): (http://127\.0\.0\.1:(\d+)/r/\S+)", line):
-                self.links[found[1]], self.port = found[2], int(found[3])
-            if line.startswith("Each link"):
-                return
-        raise AssertionError("".join(self.said))
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=60)[0]
-
-
-@pytest.fixture
-def served(tmp_path, data):
-    """Begins a study and serves it; stops what still runs."""
-    servers = []
-
-    def serve(*options, of=data, **design):
-        folder = tmp_path / "ratings"
-        begin(folder, of, **design)
-        servers.append(Server(folder, *options))
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        if server.process.poll() is None:
-            server.kill()
-
-
-@pytest.fixture
-def tab_of(browser):
-    """Opens a link in a browser of its own, and sees to it that the page never complains."""
-    contexts, problems = [], []
-
-    def open_tab(link, width=1280, height=800, scheme="dark", **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(120_000)
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        local = ("http://127.0.0.1", "blob:", "data:")
-        tab.on("request", lambda r: None if r.url.startswith(local) else problems.append(r.url))
-        tab.goto(link)
-        tab.wait_for_selector("body[data-case]")
-        return tab
-
-    open_tab.problems = problems
-    yield open_tab
-    for context in contexts:
-        context.close()
-    assert [p for p in problems if "ERR_CONNECTION" not in p and "409" not in p] == []
-
-
-def begin_rating(tab):
-    """Close the instructions, as the rater who has read them does."""
-    tab.bring_to_front()
-    assert tab.locator("#intro").is_visible()
-    tab.keyboard.press("Enter")
-    assert until(tab, "!document.getElementById('intro').open")
-
-
-def until(tab, condition, arg=None, seconds=120):
-    """Wait for a condition in the page by asking for it.
-
-    Playwright's own waits go by frames, and a headless browser on a busy machine may draw none for minutes.
-    """
-    end = time.monotonic() + seconds
-    while not (found := tab.evaluate(condition, arg)) and time.monotonic() < end:
-        tab.wait_for_timeout(50)
-    return found
-
-
-def press(tab, key):
-    """Press a key that answers, and wait for the next case; again if nothing happens, as a rater does."""
-    tab.bring_to_front()
-    case = tab.evaluate("document.body.dataset.case")
-    for _ in range(12):
-        assert until(tab, "document.body.dataset.ready === 'yes'")  # keys right after a new case do not count for it
-        tab.keyboard.press(key)
-        if until(tab, "before => document.body.dataset.case !== before", case, seconds=10):
-            return
-    raise AssertionError(f"{key} was pressed a dozen times, and the page still shows {case}")
-
-
-def press_for_message(tab, key):
-    """Press a key that answers until the page says what is wrong; what it says."""
-    for _ in range(12):
-        assert until(tab, "document.body.dataset.ready === 'yes'")
-        tab.keyboard.press(key)
-        if until(tab, "!document.getElementById('message').hidden", seconds=10):
-            return tab.evaluate("document.getElementById('message').textContent")
-    raise AssertionError(f"{key} was pressed a dozen times, and the page says nothing")
 
 
 def test_three_raters_keys_only_with_a_kill_in_the_middle(served, tab_of):
@@ -254,7 +123,7 @@ def test_3d(served, tab_of):
     tab = tab_of(server.links["ann"])
     tab.keyboard.press("Enter")
     tab.keyboard.press("v")
-    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=120_000)
     tab.wait_for_timeout(500)
     box = tab.locator("#canvas").bounding_box()
     assert box["width"] > 600
@@ -350,7 +219,7 @@ def test_another_task(served, tab_of, tmp_path):
     letters = panels[0].locator("text").first.bounding_box()
     assert letters["height"] < 0.2 * panels[0].bounding_box()["height"]
     tab.keyboard.press("v")
-    tab.wait_for_selector("#volume[data-loaded='2']", timeout=60_000)
+    tab.wait_for_selector("#volume[data-loaded='2']", timeout=120_000)
     tab.wait_for_timeout(500)
     assert tab.locator("#scan option").all_inner_texts() == ["scan"]
     shown = Image.open(io.BytesIO(tab.locator("#canvas").screenshot())).convert("RGB")
