@@ -102,7 +102,7 @@ def test_why_a_case_came_is_in_journal_and_table(served, folder):
 
 def test_the_study_file_says_what_was_shown_and_by_what_order(served, folder, stars):
     written = yaml.safe_load((folder / "study.yaml").read_text())
-    told = {"format": 1, "task": "glioma", "mode": "stars", "seed": 3, "repeats": 0.25, "kind": "human"}
+    told = {"format": 2, "task": "glioma", "mode": "stars", "seed": 3, "repeats": 0.25, "kind": "human"}
     told |= {"label_scheme": "brats", "title": "Gliomas", "instructions": "", "tags": ["rim missed"]}
     told |= {"raters": ["ann", "bob"], "batches": [12], "training": [], "reordered": []}
     assert {name: written[name] for name in told} == told

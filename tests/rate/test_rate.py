@@ -280,14 +280,17 @@ def test_failed_run_keeps_the_old_files(run, tmp_path, monkeypatch):
 def test_files_are_replaced_together(tmp_path, monkeypatch):
     old, new = tmp_path / "a", tmp_path / "b"
     old.write_text("old")
-    write_bytes = Path.write_bytes
+    opened = Path.open
 
-    def full(self, content):
-        write_bytes(self, content[:1])
-        if content == b"second":
+    def full(self, *arguments):
+        file = opened(self, *arguments)
+        if self.name.startswith(".b."):
+            file.write(b"s")
+            file.close()
             raise OSError("No space left on device")
+        return file
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OSError, match="No space left"):
         write_together({old: b"first", new: b"second"})
     assert old.read_text() == "old"
