@@ -282,8 +282,8 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
     old.write_text("old")
     opened = Path.open
 
-    def full(self, *arguments):
-        file = opened(self, *arguments)
+    def full(self, *arguments, **options):
+        file = opened(self, *arguments, **options)
         if self.name.startswith(".b."):
             file.write(b"s")
             file.close()
@@ -296,7 +296,7 @@ def test_files_are_replaced_together(tmp_path, monkeypatch):
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
     monkeypatch.undo()
-    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match=f"No space left on device: '{old}'"):  # the system does not say where
         write_together({old: b"first"})
     monkeypatch.undo()

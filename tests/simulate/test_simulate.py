@@ -151,16 +151,19 @@ def test_a_failed_run_leaves_what_is_done_and_continues(run, exams, tmp_path, mo
 
 
 def test_full_disk_is_one_line(run, monkeypatch):
-    def full(self, content):
-        raise OSError(28, "No space left on device", str(self))
+    opened = Path.open
 
-    write_bytes = Path.write_bytes
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(self, mode="r", *arguments, **options):
+        if "w" in mode:
+            raise OSError(28, "No space left on device", str(self))
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
     code, _, errors, out = run()
     assert code == 2
     assert errors.startswith("dqe simulate: error: ")
     assert "No space left on device" in errors
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(Path, "open", opened)
     assert run()[0] == 0
     assert (out / "ratings.csv").is_file()
 
