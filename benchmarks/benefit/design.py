@@ -41,6 +41,7 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
 ARMS = {
     "a": "labelled only",
     "a6": "a with 6 planes a step",
+    "a18": "a with 18 planes a step",
     "aa": "a for as many steps as t",
     "ad": "a, and DQELoss on 6 unlabelled planes more a step",
     "b": "a + confident pseudo-labels",
@@ -58,16 +59,16 @@ ARMS = {
     "sd": "s + DQELoss on the unlabelled",
 }
 PLAN: dict[tuple[str, int], tuple[str, ...]] = {
-    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "aa", "ad"),
-    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "ad"),
+    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad"),
+    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad"),
     (OTHER, 0): ("s", "sd"),
     (SAME, 6): ("a", "b", "d", "r", "t", "h"),
     (SAME, 12): ("a", "b", "d", "r", "t", "h"),
 }
 """Arms of each setting and number of labelled persons, in the order in which they run.
 
-``a6``, ``aa`` and ``ad`` came in when figures were known: arms with an unlabelled term see half the labelled planes,
-and t takes more steps.
+``a6``, ``a18``, ``aa`` and ``ad`` came in when figures were known: arms with an unlabelled term see half the labelled
+planes, ad sees more planes a step, and t takes more steps.
 """
 PRIMARY = (SAME, 3, "d", "b")
 SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))

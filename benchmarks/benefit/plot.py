@@ -18,7 +18,7 @@ KINDS = {
     "with stars": ("#0072B2", ("d", "ad", "e", "c", "i", "d0", "sd")),
     "the same surrogate, or those who taught it, without stars": ("#009E73", ("r", "t")),
     "without a surrogate": ("#E69F00", ("b", "f")),
-    "controls": ("#777777", ("a6", "aa", "g", "h")),
+    "controls": ("#777777", ("a6", "a18", "aa", "g", "h")),
 }
 """Color (of Okabe and Ito's palette) and arms."""
 
@@ -40,7 +40,7 @@ def plot_gains(stored: dict[str, Any]) -> Figure:
     places = list(dict.fromkeys((row["setting"], row["labelled"]) for row in stored["arms"] if row["labelled"]))
     arms = [arm for _, members in KINDS.values() for arm in members]
     arms = [arm for arm in arms if any(arm in gains_of(stored, *place) for place in places)]
-    figure = Figure(figsize=(4.2 + 3.2 * len(places), 1.4 + 0.3 * len(arms)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(4.2 + 3.2 * len(places), 1.6 + 0.3 * len(arms)), layout="constrained", facecolor="white")
     panels: list[Axes] = list(figure.subplots(1, len(places), sharex=True, sharey=True, squeeze=False)[0])
     for axes, place in zip(panels, places, strict=True):
         gains = gains_of(stored, *place)
@@ -50,12 +50,12 @@ def plot_gains(stored: dict[str, Any]) -> Figure:
                 spread = [[value - low], [high - value]]
                 axes.errorbar(value, arms.index(arm), xerr=spread, fmt="o", color=color, capsize=2.5, ms=5)
         axes.axvline(0, color="0.5", lw=1, zorder=0)
+        axes.set_xlabel("mean Dice less that of a")
         axes.set_title(f"surrogate of the {place[0]} source, {place[1]} labelled", size=10, loc="left")
         axes.grid(axis="x", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(arms)), [f"{arm}: {ARMS[arm]}" for arm in arms])
     panels[0].invert_yaxis()
-    figure.supxlabel("mean Dice less that of labelled planes alone", size=10)
     marks = [panels[0].plot([], [], "o", color=color, label=kind)[0] for kind, (color, _) in KINDS.items()]
     figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

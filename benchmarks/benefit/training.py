@@ -61,8 +61,10 @@ def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_ST
         return network
     generator = torch.Generator().manual_seed(1000 + run.seed)
     torch.manual_seed(run.seed)  # the placebo's shuffling
-    if run.arm in ("a", "a6", "aa", "t", "h"):
-        on_labelled = labelled_loss(study, run, BATCH // 2 if run.arm == "a6" else BATCH, generator)
+    if run.arm in ("a", "a6", "a18", "aa", "t", "h"):
+        on_labelled = labelled_loss(
+            study, run, {"a6": BATCH // 2, "a18": 3 * BATCH // 2}.get(run.arm, BATCH), generator
+        )
         for _ in range(2 if run.arm == "aa" else 1):
             fit(network, on_labelled, steps)
         return network

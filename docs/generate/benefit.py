@@ -11,6 +11,31 @@ _MEASURES = {
     "second": ("second surrogate's stars", 2),
 }
 
+_TOLD = {
+    "over_a": ("same", 3, "d", "a"),
+    "over_half": ("same", 3, "d", "a6"),
+    "pseudo_over_half": ("same", 3, "b", "a6"),
+    "half_over_a": ("same", 3, "a6", "a"),
+    "long_over_a": ("same", 3, "aa", "a"),
+    "taught_over_a": ("same", 3, "t", "a"),
+    "taught_over_long": ("same", 3, "t", "aa"),
+    "added_over_a": ("same", 3, "ad", "a"),
+    "added_over_more": ("same", 3, "ad", "a18"),
+    "other_over_half": ("other", 3, "d", "a6"),
+    "other_taught_over_a": ("other", 3, "t", "a"),
+    "other_added_over_a": ("other", 3, "ad", "a"),
+    "other_added_over_more": ("other", 3, "ad", "a18"),
+    "adapted": ("other", 0, "sd", "s"),
+}
+"""Differences in mean Dice that pages tell in their sentences: setting, labelled persons, an arm, and another."""
+_DICE = {
+    "dice_s": ("other", 0, "s"),
+    "dice_a": ("other", 3, "a"),
+    "dice_t": ("other", 3, "t"),
+    "dice_h": ("other", 3, "h"),
+}
+"""Mean Dice of arms in sentences."""
+
 
 def benefit() -> Figures:
     """The hippocampus part of the study; nothing before it has been run."""
@@ -21,23 +46,17 @@ def benefit() -> Figures:
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
     pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
     others = [row for row in pairs if _key(row) not in named]
-    here = [row for row in pairs if (row["setting"], row["labelled"]) == ("same", 3)]
-    over_a, over_half, over_long = (
-        dict(_over(row, base) for row in here if base in row["arms"]) for base in ("a", "a6", "aa")
-    )
+    told = {name: _difference(pairs, *which) for name, which in _TOLD.items()}
+    dice = {name: number(_row(stored["arms"], *which)["dice"], 3) for name, which in _DICE.items()}
     return {
         **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},
+        **told,
+        **dice,
         "readouts": _readouts(stored["readouts"]),
         "primary": _with_interval(primary, 3),
         "tuning": _tuning(stored["weights"]),
-        "over_a": _with_interval(over_a["d"], 3),
-        "over_half": _with_interval(over_half["d"], 3),
-        "taught_over_a": _with_interval(over_a["t"], 3),
-        "taught_over_long": _with_interval(over_long["t"], 3),
-        "half_over_a": _with_interval(over_a["a6"], 3),
-        "long_over_a": _with_interval(over_a["aa"], 3),
-        "guarded_over_a": _with_interval(over_a["i"], 3),
         "closed": percent(_row(stored["arms"], "same", 3, "d")["closed"]),
+        "added_closed": percent(_row(stored["arms"], "other", 3, "ad")["closed"]),
         "explored": str(len(others)),
         "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
         "against_a": _against(pairs),
@@ -58,6 +77,11 @@ def _row(arms: list[dict[str, Any]], setting: str, labelled: int, arm: str) -> d
 def _with_interval(row: dict[str, Any], digits: int) -> str:
     low, high = (number(value, digits, sign=True) for value in row["interval"])
     return f"{number(row['difference'], digits, sign=True)} ({low} to {high})"
+
+
+def _difference(pairs: list[dict[str, Any]], setting: str, labelled: int, arm: str, base: str) -> str:
+    (row,) = (r for r in pairs if _key(r) == (setting, labelled, *sorted((arm, base))))
+    return _with_interval(_over(row, base)[1], 3)
 
 
 def _arms(arms: list[dict[str, Any]], setting: str, labelled: int) -> str:
