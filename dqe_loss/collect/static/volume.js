@@ -90,7 +90,8 @@ export function openVolume(id) {
 if (find("volume")) {
   for (const [name, label] of settings.shown) find("scan").append(element("option", { value: name }, label));
   find("close3d").addEventListener("click", () => find("volume").close());
-  find("volume").addEventListener("close", () => { wanted = null; });
+  // The event comes late, perhaps when the view is open again for the next case.
+  find("volume").addEventListener("close", () => { if (!find("volume").open) wanted = null; });
   for (const name of ["scan", "side"]) find(name)?.addEventListener("change", () => show(find("volume").dataset.case));
   find("mask").addEventListener("change", () => viewer?.volumes[1] && viewer.setOpacity(1, opacity()));
 }
