@@ -58,7 +58,9 @@ def import_table(arguments: ImportArguments) -> None:
     raters = table["rater"].nunique()
     print(f"{arguments.out}: {len(table)} ratings by {raters} rater{'s' if raters > 1 else ''}, {use}")
     if again:
-        print(f"{again} of them are of what their rater had judged in a row before: numbered in the column repeat")
+        print(
+            f"{again} of them repeat an earlier row (same rater, exam and segmentation): numbered in the column repeat"
+        )
 
 
 def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:

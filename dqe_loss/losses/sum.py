@@ -124,10 +124,10 @@ class LossSum(Composable):
         figures = dict(self._values)
         for name, term in zip(self.names, self.terms, strict=True):
             if isinstance(term, LabelWeightedTerm):
-                suffix = "" if len(self._label_weighted) == 1 else f"_{name}"
+                suffix = self._suffix(name, LabelWeightedTerm)
                 figures |= {key + suffix: value for key, value in term.notes.items()}
             if isinstance(term, RatingTerm):
-                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                suffix = self._suffix(name, RatingTerm)
                 gradients = term.gradient_log.read() if name in self._values else {}
                 figures |= {key + suffix: value.detach() for key, value in (term.notes | gradients).items()}
         return figures
@@ -141,7 +141,7 @@ class LossSum(Composable):
         rated: dict[str, Tensor] = {}
         for name, term in zip(self.names, self.terms, strict=True):
             if isinstance(term, RatingTerm) and "skipped" in term.notes:
-                suffix = "" if len(self._rated) == 1 else f"_{name}"
+                suffix = self._suffix(name, RatingTerm)
                 keys = (name, *(key + suffix for key in ("gradient_ratio", "guard_kept", "stars_of_target")))
                 rated |= dict.fromkeys(keys, exams - term.notes["skipped"])
         return rated
@@ -235,6 +235,10 @@ class LossSum(Composable):
             self._counter.call()
         return self._add(values, training)
 
+    def _suffix(self, name: str, kind: type[nn.Module]) -> str:
+        """What tells a term's figures from those of others of its kind; nothing where there is no other."""
+        return "" if sum(isinstance(term, kind) for term in self.terms) == 1 else f"_{name}"
+
     @property
     def _rated(self) -> list[RatingTerm]:
         return [term for term in self.terms if isinstance(term, RatingTerm)]
@@ -257,8 +261,8 @@ class LossSum(Composable):
         waiting = [term for term in self._rated if steps < term.warmup]
         if cannot_wait(prediction) and (waiting or any(term.every > 1 for term in self._rated)):
             raise ValueError(
-                "a CUDA graph repeats the step that it has captured, so that a term could neither join after its "
-                "warmup nor rest between each every-th step: capture after the warm-up, and with every=1"
+                "a CUDA graph replays the step it captured: a term in warm-up would never join, and every= would not "
+                "alternate; capture after the warm-up, and with every=1"
             )
         with torch.no_grad():
             for term in waiting:

@@ -36,7 +36,7 @@ def test_what_is_rated_twice_is_told_and_what_two_sets_call_alike_is_not_lost(tm
     source = tmp_path / "theirs.csv"
     source.write_text("set,exam,segmentation,rater,stars\nA,1,s,ann,2\nA,1,s,bob,2\nB,1,s,ann,5\nB,1,s,bob,5\n")
     run(source, tmp_path / "out.csv")
-    assert "2 of them are of what their rater had judged in a row before" in capsys.readouterr().out
+    assert "2 of them repeat an earlier row (same rater, exam and segmentation)" in capsys.readouterr().out
     apart = read_judgments([tmp_path / "out.csv"], (1, 6), "set")
     assert apart["repeat"].tolist() == [False] * 4
     together = read_judgments([tmp_path / "out.csv"], (1, 6))

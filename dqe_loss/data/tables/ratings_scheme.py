@@ -21,5 +21,8 @@ def scheme_of(table: pd.DataFrame, said: str | None, task: Task = GLIOMA) -> Lab
     names = sorted({*told, *([said] if said else [])} - {""})
     if len(names) > 1:
         of = "the ratings' column label_scheme" + (" and --label-scheme" if said else "")
-        raise ValueError(f"expected label maps of one scheme, {of} say {' and '.join(names)}; give those of one apart")
+        raise ValueError(
+            f"expected label maps of one scheme, {of} say {' and '.join(names)}; give the exams of each scheme in a run "
+            "of their own"
+        )
     return task.scheme(names[0] if names else None)

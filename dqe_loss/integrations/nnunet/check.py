@@ -131,7 +131,7 @@ def find_trainer(name: str) -> tuple[Finding, type[nnUNetTrainerDQE]]:
         told = " ".join(str(error).split())
         return Finding("trainer", f"nnU-Net cannot import {name} ({type(error).__name__}: {told})", False), own
     if not issubclass(found, nnUNetTrainerDQE):
-        return Finding("trainer", f"{name} trains without the term: it derives from no nnUNetTrainerDQE", False), own
+        return Finding("trainer", f"{name} is no nnUNetTrainerDQE: it would train without stars", False), own
     return Finding("trainer", f"nnU-Net finds {name}"), found
 
 

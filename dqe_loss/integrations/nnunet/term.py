@@ -93,7 +93,7 @@ class NnunetTerm(DQELoss):
 
     def _can_be_rated(self, case: RatedBatch) -> Tensor:
         rated = super()._can_be_rated(case)
-        if case.target is not None:  # small patches are padded, but one without a tumor has no stars
+        if self.on_small == "pad" and case.target is not None:  # one without a tumor has no stars all the same
             rated = rated & is_occupied(case.target, self.task).to(rated.device)
         self._noted["rated"] = rated.to(torch.float32).mean()
         return rated

@@ -249,4 +249,4 @@ def test_a_trainer_without_the_term_is_told(monkeypatch):
     monkeypatch.setattr(check, "recursive_find_trainer_class_by_name", lambda name: module.nnUNetTrainer)
     finding, kind = check.find_trainer("nnUNetTrainer")
     assert (finding.fits, kind) == (False, module.nnUNetTrainerDQE)
-    assert "it derives from no nnUNetTrainerDQE" in finding.text
+    assert "is no nnUNetTrainerDQE: it would train without stars" in finding.text
