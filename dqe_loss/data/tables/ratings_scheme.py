@@ -22,7 +22,7 @@ def scheme_of(table: pd.DataFrame, said: str | None, task: Task = GLIOMA) -> Lab
     if len(names) > 1:
         of = "the ratings' column label_scheme" + (" and --label-scheme" if said else "")
         raise ValueError(
-            f"expected label maps of one scheme, {of} say {' and '.join(names)}; give the exams of each scheme in a run "
-            "of their own"
+            f"expected label maps of one scheme, {of} say {' and '.join(names)}; give the exams of each scheme in a "
+            "run of their own"
         )
     return task.scheme(names[0] if names else None)
