@@ -17,6 +17,7 @@ from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
 
 torch.set_num_threads(1)
+collect_ignore_glob = ["*conftest.py"]  # two of one name cannot be searched for doctests, of which they have none
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
