@@ -34,6 +34,19 @@ def press(tab, key):
     raise AssertionError(f"{key} was pressed a dozen times, and the page still shows {case}")
 
 
+def tap(tab, button, condition, arg=None):
+    """Tap a button until the page has done what was asked; again if nothing happens, as a rater does.
+
+    A tap right after a new case does not count. Nor does one right after the instructions: their end may reach the
+    page late on a busy machine.
+    """
+    for _ in range(12):
+        button.tap()
+        if until(tab, condition, arg, seconds=10):
+            return
+    raise AssertionError(f"a dozen taps, and still not {condition}")
+
+
 def press_for_message(tab, key):
     """Press a key that answers until the page says what is wrong; what it says."""
     for _ in range(12):

@@ -5,7 +5,7 @@ import io
 import pandas as pd
 import pytest
 from PIL import Image
-from rater_page import begin_rating, press, press_for_message, until
+from rater_page import begin_rating, press, press_for_message, tap, until
 from small_tasks import FLAT, write_data_set
 from studies import TAGS
 
@@ -143,22 +143,22 @@ def test_3d(served, tab_of):
 def test_a_phone(served, tab_of):
     server = served(raters=("ann",), tags=TAGS)
     tab = tab_of(server.links["ann"], 390, 800, has_touch=True, is_mobile=True)
-    tab.get_by_role("button", name="Begin").tap()
+    tap(tab, tab.get_by_role("button", name="Begin"), "!document.getElementById('intro').open")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     panels = [svg.bounding_box() for svg in tab.locator(".plane").first.locator("svg").all()]
     assert len(panels) == 4
     assert all(panel["width"] > 150 for panel in panels)
     before = tab.evaluate("document.body.dataset.case")
     assert until(tab, "document.body.dataset.ready === 'yes'")
-    tab.get_by_role("button", name="5 of 6 stars: good").tap()
-    assert until(tab, "before => document.body.dataset.case !== before", before)
+    good = tab.get_by_role("button", name="5 of 6 stars: good")
+    tap(tab, good, "before => document.body.dataset.case !== before", before)
     assert tab.locator("#count").inner_text().startswith("1 of 13 done")
 
 
 def test_a_tablet_and_how_the_picture_looks(served, tab_of):
     server = served(raters=("ann",), tags=TAGS)
     tab = tab_of(server.links["ann"], 834, 1112, has_touch=True)
-    tab.get_by_role("button", name="Begin").tap()
+    tap(tab, tab.get_by_role("button", name="Begin"), "!document.getElementById('intro').open")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 834
     look = """() => [
       getComputedStyle(document.querySelector('.plane image')).filter,
@@ -168,7 +168,7 @@ def test_a_tablet_and_how_the_picture_looks(served, tab_of):
     for name, value in (("brightness", "150"), ("contrast", "80"), ("opacity", "40")):
         tab.locator(f"#{name}").fill(value)
     assert tab.evaluate(look) == ["brightness(1.5) contrast(0.8)", "0.4"]
-    tab.get_by_role("button", name="reset").tap()
+    tap(tab, tab.get_by_role("button", name="reset"), "document.getElementById('brightness').value === '100'")
     assert tab.evaluate(look) == plain == ["brightness(1) contrast(1)", "0.9"]
 
 

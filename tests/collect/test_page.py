@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from rater_page import begin_rating, press, press_for_message, until
+from rater_page import begin_rating, press, press_for_message, tap, until
 from studies import TAGS, write_data
 
 from dqe_loss.collect.order import trials_of
@@ -215,8 +215,7 @@ def test_the_theme_is_kept(served, tab_of):
 def test_phones(served, tab_of, width, height, mode):
     server = served(raters=("ann",), tags=SIX, mode=mode, repeats=0.0)
     tab = tab_of(server.links["ann"], width, height, has_touch=True, is_mobile=True)
-    tab.get_by_role("button", name="Begin").tap()
-    assert until(tab, "!document.getElementById('intro').open")
+    tap(tab, tab.get_by_role("button", name="Begin"), "!document.getElementById('intro').open")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate("scrollY") == 0
     assert [key.is_visible() for key in tab.locator(".key").all()] == [True] * 3
@@ -235,8 +234,7 @@ def test_phones(served, tab_of, width, height, mode):
     before = tab.evaluate("document.body.dataset.case")
     tab.evaluate("window.scrollTo(0, 10000)")
     assert until(tab, "document.body.dataset.ready === 'yes'")
-    tab.locator(".answer").first.tap()
-    assert until(tab, "before => document.body.dataset.case !== before", before)
+    tap(tab, tab.locator(".answer").first, "before => document.body.dataset.case !== before", before)
     assert tab.evaluate("scrollY") == 0
     (entry,) = read_answers(read_study(server.folder), server.folder)["ann"].values()
     assert (entry["trial"], entry["verdict"]) == (trial.key, 1 if mode == "stars" else "left")
