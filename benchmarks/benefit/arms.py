@@ -44,7 +44,7 @@ def term_of(arm: str, surrogate: Surrogate, weights: dict[str, float]) -> Term:
         "g": [("c", partial(stars, shuffled=True))],
         "r": [("r", partial(opinion, surrogate))],
     }
-    chosen = terms["d" if arm in ("ad", "d0", "sd") else arm]
+    chosen = terms[{"ad": "d", "d0": "d", "sd": "d", "ab": "b", "ar": "r"}.get(arm, arm)]
     return lambda network, planes: sum((weights[w] * term(network, planes) for w, term in chosen), torch.zeros(()))
 
 

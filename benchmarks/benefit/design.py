@@ -44,6 +44,8 @@ ARMS = {
     "a18": "a with 18 planes a step",
     "aa": "a for as many steps as t",
     "ad": "a, and DQELoss on 6 unlabelled planes more a step",
+    "ab": "a, and confident pseudo-labels on 6 unlabelled planes more a step",
+    "ar": "a, and the refiner's opinion as pseudo-label on 6 unlabelled planes more a step",
     "b": "a + confident pseudo-labels",
     "c": "a + star-weighted pseudo-labels",
     "d": "a + DQELoss on the unlabelled",
@@ -59,17 +61,20 @@ ARMS = {
     "sd": "s + DQELoss on the unlabelled",
 }
 PLAN: dict[tuple[str, int], tuple[str, ...]] = {
-    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad"),
-    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad"),
+    (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad", "ab", "ar"),
+    (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad", "ab", "ar"),
     (OTHER, 0): ("s", "sd"),
-    (SAME, 6): ("a", "b", "d", "r", "t", "h"),
-    (SAME, 12): ("a", "b", "d", "r", "t", "h"),
+    (SAME, 6): ("a", "b", "d", "r", "t", "h", "ad"),
+    (SAME, 12): ("a", "b", "d", "r", "t", "h", "ad"),
 }
 """Arms of each setting and number of labelled persons, in the order in which they run.
 
 ``a6``, ``a18``, ``aa`` and ``ad`` came in when figures were known: arms with an unlabelled term see half the labelled
-planes, ad sees more planes a step, and t takes more steps.
+planes, ad sees more planes a step, and t takes more steps. ``ab``, ``ar``, and ``ad`` at 6 and 12 came in when those
+were known, too.
 """
+BESIDE = ("ab", "ad", "ar")
+"""Arms whose unlabelled planes come beside all labelled ones, and not in the place of half of them."""
 PRIMARY = (SAME, 3, "d", "b")
 SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))
 

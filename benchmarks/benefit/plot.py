@@ -16,8 +16,8 @@ STORED = ROOT / "benchmarks" / "results" / "benefit.json"
 OUT = ROOT / "docs" / "benefit.png"
 KINDS = {
     "with stars": ("#0072B2", ("d", "ad", "e", "c", "i", "d0", "sd")),
-    "the same surrogate, or those who taught it, without stars": ("#009E73", ("r", "t")),
-    "without a surrogate": ("#E69F00", ("b", "f")),
+    "the same surrogate, or those who taught it, without stars": ("#009E73", ("r", "ar", "t")),
+    "without a surrogate": ("#E69F00", ("b", "ab", "f")),
     "controls": ("#777777", ("a6", "a18", "aa", "g", "h")),
 }
 """Color (of Okabe and Ito's palette) and arms."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from arms import MeanTeacher, own, term_of
-from design import ARM_STEPS, BATCH, LEARNING_RATE, SETTINGS, SMALLEST, WARMUP_STEPS, Run
+from design import ARM_STEPS, BATCH, BESIDE, LEARNING_RATE, SETTINGS, SMALLEST, WARMUP_STEPS, Run
 from network import new_network
 from persons import Exam, Parts, of_persons, split
 from planes import Planes, draw, planes_of
@@ -74,7 +74,7 @@ def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_ST
     if run.arm == "i":
         return fit(network, guarded_loss(study, run, DQELoss(surrogate, sigmoid=True), generator), steps)
     count = BATCH // 2 if run.labelled else BATCH  # of unlabelled planes a step
-    beside = BATCH if run.arm == "ad" else BATCH // 2
+    beside = BATCH if run.arm in BESIDE else BATCH // 2
     labelled = labelled_loss(study, run, beside, generator) if run.labelled else None
     unlabelled = occupied(network, study.planes(parts.unlabelled))
     term = term_of(run.arm, surrogate, weights)
