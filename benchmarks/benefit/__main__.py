@@ -1,8 +1,9 @@
 """Does the loss make segmentations better? The study of ``docs/results/benefit.md``.
 
-Run: ``python benchmarks/benefit --data FOLDER`` (the hippocampi of the Medical Segmentation Decathlon). Refiners,
-warm-ups and runs that are there are kept, so that a study that was stopped goes on. ``--shard 0/2`` and ``--shard 1/2``
-share the runs among two processes, once the weights are chosen.
+Run: ``python benchmarks/benefit --data FOLDER`` (the hippocampi of the Medical Segmentation Decathlon), and then
+``python benchmarks/benefit --task glioma --data FOLDER`` (exams named as in BraTS), which takes over the weights that
+the first has chosen. Refiners, warm-ups and runs that are there are kept, so that a study that was stopped goes on.
+``--shard 0/2`` and ``--shard 1/2`` share the runs among two processes, once weights and refiners are there.
 """
 
 import json
@@ -10,16 +11,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _results import write_json
-from design import SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run, planned
+from design import GLIOMA, HIPPOCAMPUS, SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run
+from exams import ROOT
+from gliomas import read_gliomas
+from hippocampi import read_hippocampi
 from judges import judge
 from network import stored_at
-from persons import ROOT, read_exams
 from report import finished_runs, summarize
 from training import Study, train
 
@@ -32,17 +36,19 @@ class BenefitOptions:
     """Options of the command line."""
 
     data: Path
-    """Folder with ``images`` and ``labels``."""
+    """Folder with ``images`` and ``labels``, or of the gliomas' exams."""
+    task: Literal["hippocampus", "glioma"] = "hippocampus"
+    """Which part of the study."""
     work: Path = Path("runs/benefit")
     """Folder of refiners, warm-ups and runs."""
-    out: Path = ROOT / "benchmarks" / "results" / "benefit.json"
-    """Where the figures go."""
+    out: Path = ROOT / "benchmarks" / "results"
+    """Folder of the figures: ``benefit.json`` and ``benefit_glioma.json``."""
     shard: str = "0/1"
     """Which of how many processes this is; they share the runs."""
 
 
-def tune(study: Study, options: BenefitOptions) -> dict[str, float]:
-    """The weight of each unlabelled term, by the mean Dice of persons who are not tested."""
+def tune(study: Study, options: BenefitOptions) -> dict[str, Any]:
+    """The weight of each unlabelled term, by the mean Dice of persons who are not tested, and what was tried."""
     file = options.work / "tuned.json"
     found: dict[str, dict[str, list[float]]] = json.loads(file.read_text()) if file.is_file() else {}
     for arm, weights in WEIGHTS.items():
@@ -50,24 +56,25 @@ def tune(study: Study, options: BenefitOptions) -> dict[str, float]:
             scores = found.setdefault(arm, {}).setdefault(str(weight), [])
             for seed in TUNING_SEEDS[len(scores) :]:
                 network = train(study, Run(SAME, 3, arm, seed), {arm: weight}, TUNING_STEPS)
-                rows = judge(study, SAME, network, study.parts[SAME].unlabelled[:TUNED_ON])
+                rows = judge(study, SAME, network, study.cohort.parts[SAME].unlabelled[:TUNED_ON])
                 scores.append(sum(row["dice"] for row in rows) / len(rows))
                 write_json(file, found)
                 print(f"tuned {arm} {weight:g} seed {seed}: Dice {scores[-1]:.4f}", flush=True)
-    return {arm: float(max(tried, key=lambda weight, tried=tried: sum(tried[weight]))) for arm, tried in found.items()}
+    best = {arm: float(max(tried, key=lambda weight, tried=tried: sum(tried[weight]))) for arm, tried in found.items()}
+    return {"tried": found, "chosen": best}
 
 
 def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) -> None:
     """Every run of this process that is not there yet."""
     number, of = map(int, options.shard.split("/"))
-    for run in planned()[number::of]:
+    for run in study.design.planned()[number::of]:
         file = options.work / "runs" / f"{run.name}.json"
         if file.is_file():
             continue
         start = time.process_time()
         network = train(study, run, weights)
         trained = time.process_time() - start
-        rows = judge(study, run.setting, network, study.parts[run.setting].test)
+        rows = judge(study, run.setting, network, study.cohort.parts[run.setting].test)
         file.parent.mkdir(parents=True, exist_ok=True)
         torch.save(network.state_dict(), stored_at(options.work, run))
         write_json(file, vars(run) | {"exams": rows, "train_seconds": trained})
@@ -77,12 +84,16 @@ def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) ->
 def main(options: BenefitOptions) -> None:
     """Runs what is missing, prints the table and writes the figures."""
     torch.set_num_threads(1)
-    study = Study(read_exams(options.data), options.work)
-    weights = tune(study, options)
-    print(weights)
-    run_all(study, weights, options)
-    tuned = json.loads((options.work / "tuned.json").read_text())
-    print(summarize(finished_runs(options.work), {"tried": tuned, "chosen": weights}, options.out))
+    out = options.out / "benefit.json"
+    if options.task == "hippocampus":
+        study = Study(read_hippocampi(options.data), HIPPOCAMPUS, options.work)
+        weights = tune(study, options)
+    else:
+        weights, out = json.loads(out.read_text())["weights"], out.with_stem("benefit_glioma")
+        study = Study(read_gliomas(options.data), GLIOMA, options.work)
+    print(weights["chosen"])
+    run_all(study, weights["chosen"], options)
+    print(summarize(finished_runs(study.design, options.work), weights, study.design, out))
 
 
 if __name__ == "__main__":

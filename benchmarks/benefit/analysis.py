@@ -5,22 +5,36 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from design import ALL_ROTATIONS, ROTATIONS
 
 from dqe_loss.metrics.agreement import draw_exams, middle
 
 DRAWS = 10_000
 MEASURES = ("dice", "surface_dice", "hd95", "stars", "second")
+LESIONS = "lesion_dice"
+"""Measured of gliomas alone."""
 
 
 def table_of(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """A row for each run and person: both sides of a person are averaged."""
+    """A row for each run and person: both sides of a person are averaged; rotations of gliomas are put together."""
     rows = [
-        {key: run[key] for key in ("setting", "labelled", "arm", "seed")} | exam
+        {key: run[key] for key in ("labelled", "arm", "seed")} | {"setting": pooled(run["setting"])} | exam
         for run in runs
         for exam in run["exams"]
     ]
     keys = ["setting", "labelled", "arm", "seed", "person"]
-    return pd.DataFrame(rows).groupby(keys, as_index=False)[list(MEASURES)].mean()
+    table = pd.DataFrame(rows)
+    return table.groupby(keys, as_index=False)[measures_of(table)].mean()
+
+
+def pooled(setting: str) -> str:
+    """The setting that is reported: nobody is tested in two rotations."""
+    return ALL_ROTATIONS if setting in ROTATIONS else setting
+
+
+def measures_of(table: pd.DataFrame) -> list[str]:
+    """What was measured."""
+    return [*MEASURES, *([LESIONS] if LESIONS in table.columns else [])]
 
 
 def values_of(table: pd.DataFrame, setting: str, labelled: int, arm: str, measure: str) -> pd.DataFrame:

@@ -5,25 +5,18 @@
 
 from dataclasses import dataclass
 
-SEEDS = (0, 1, 2, 3, 4)
 TUNING_SEEDS = (100, 101)
 """Their draws of labelled persons, initial weights and batches are used for nothing but the choice of weights."""
-LABELLED = (3, 6, 12)
-"""Numbers of labelled persons."""
-
 SAME, OTHER = "same", "other"
-SETTINGS = (SAME, OTHER)
-"""Whether those who taught the surrogate come from the user's source, or from another one."""
+"""Settings of the hippocampi: those who taught the surrogate come from the user's source, or from another one."""
+ROTATIONS = ("rotation-1", "rotation-2", "rotation-3")
+"""Settings of the gliomas."""
+ALL_ROTATIONS = "gliomas"
+"""Their persons together."""
 
-WARMUP_STEPS = 200
-ARM_STEPS = 600
 TUNING_STEPS = 300
-BATCH = 12
-"""Planes a step that a gradient flows through, in every arm."""
 LEARNING_RATE = 3e-3
 """Adam; constant in the warm-up, then falling to 0 by a cosine."""
-SMALLEST = 20
-"""Voxels that the warmed-up network must find in a plane for it to be an unlabelled one."""
 CONFIDENCE = 0.9
 """Probability from which on a pseudo-label counts, in the arms with confidence."""
 DECAY = 0.99
@@ -60,7 +53,7 @@ ARMS = {
     "s": "taught on the teaching persons, no label of the user's",
     "sd": "s + DQELoss on the unlabelled",
 }
-PLAN: dict[tuple[str, int], tuple[str, ...]] = {
+HIPPOCAMPI: dict[tuple[str, int], tuple[str, ...]] = {
     (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad", "ab", "ar"),
     (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad", "ab", "ar"),
     (OTHER, 0): ("s", "sd"),
@@ -75,6 +68,9 @@ were known, too.
 """
 BESIDE = ("ab", "ad", "ar")
 """Arms whose unlabelled planes come beside all labelled ones, and not in the place of half of them."""
+GLIOMAS: dict[tuple[str, int], tuple[str, ...]] = {
+    (rotation, 3): ("a", "ad", "d", "b", "h", "r", "t") for rotation in ROTATIONS
+}
 PRIMARY = (SAME, 3, "d", "b")
 SECOND = ((SAME, 3, "d", "r"), (SAME, 3, "d", "t"), (SAME, 3, "d0", "b"), (OTHER, 3, "d", "t"))
 
@@ -101,11 +97,37 @@ class Run:
         return f"{self.setting}-{self.labelled}-{self.arm}-{self.seed}"
 
 
-def planned() -> list[Run]:
-    """Every run of the study, those of the read-outs first, seed by seed."""
-    return [
-        Run(setting, labelled, arm, seed)
-        for (setting, labelled), arms in PLAN.items()
-        for seed in SEEDS
-        for arm in arms
-    ]
+@dataclass(frozen=True)
+class Design:
+    """The study of one data set.
+
+    Attributes:
+        plan: arms of each setting and number of labelled persons, in the order in which they run.
+        seeds: of each arm.
+        warmup: steps that the arms of a seed share.
+        steps: of each arm after that.
+        batch: planes a step that a gradient flows through, in every arm but those of `BESIDE`.
+        smallest: voxels that the warmed-up network must find in a plane for it to be an unlabelled one.
+        readouts: setting, labelled persons and two arms of the differences that the plan names.
+    """
+
+    plan: dict[tuple[str, int], tuple[str, ...]]
+    seeds: tuple[int, ...]
+    warmup: int
+    steps: int
+    batch: int
+    smallest: int
+    readouts: tuple[tuple[str, int, str, str], ...]
+
+    def planned(self) -> list[Run]:
+        """Every run, those of the read-outs first, seed by seed."""
+        return [
+            Run(setting, labelled, arm, seed)
+            for (setting, labelled), arms in self.plan.items()
+            for seed in self.seeds
+            for arm in arms
+        ]
+
+
+HIPPOCAMPUS = Design(HIPPOCAMPI, (0, 1, 2, 3, 4), 200, 600, 12, 20, (PRIMARY, *SECOND))
+GLIOMA = Design(GLIOMAS, (0, 1, 2), 200, 400, 6, 80, ((ALL_ROTATIONS, 3, "ad", "a"), (ALL_ROTATIONS, 3, "d", "b")))

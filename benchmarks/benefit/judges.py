@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from exams import Cohort, Exam
+from lesions import lesion_dice
 from monai.metrics import compute_hausdorff_distance
 from network import segment
-from persons import TASK, Exam, of_persons
 from refiners import judge_checkpoint, loss_checkpoint
 from torch import Tensor, nn
 from training import Study
@@ -13,23 +14,21 @@ from training import Study
 from dqe_loss import Surrogate, load_surrogate, rate_segmentation
 from dqe_loss.metrics.overlap import region_dice, region_surface_dice
 
-PARTS = [TASK.regions.index(name) for name in ("anterior", "posterior")]
-"""The regions that are judged."""
-
 
 def judge(study: Study, setting: str, network: nn.Module, persons: list[int]) -> list[dict[str, Any]]:
     """A row for each exam of some persons."""
+    cohort = study.cohort
     surrogates = {
-        "stars": load_surrogate(loss_checkpoint(setting, study.exams, study.parts, study.work)),
-        "second": load_surrogate(judge_checkpoint(setting, study.exams, study.parts, study.work)),
+        "stars": load_surrogate(loss_checkpoint(setting, cohort, study.work)),
+        "second": load_surrogate(judge_checkpoint(setting, cohort, study.work)),
     }
     network.eval()
-    return [compare(exam, segment(network, exam), surrogates) for exam in of_persons(study.exams, persons)]
+    return [compare(exam, segment(network, exam, cohort.side), surrogates, cohort) for exam in cohort.of(persons)]
 
 
-def compare(exam: Exam, regions: Tensor, surrogates: dict[str, Surrogate]) -> dict[str, Any]:
-    """What is said of one segmentation ``(3, X, Y, Z)``."""
-    found, truth = regions[None, PARTS], exam.regions[None, PARTS]
+def compare(exam: Exam, regions: Tensor, surrogates: dict[str, Surrogate], cohort: Cohort) -> dict[str, Any]:
+    """What is said of one segmentation ``(R, X, Y, Z)``."""
+    found, truth = regions[None, cohort.channels], exam.regions[None, cohort.channels]
     row = {
         "exam": exam.name,
         "person": exam.person,
@@ -37,8 +36,10 @@ def compare(exam: Exam, regions: Tensor, surrogates: dict[str, Surrogate]) -> di
         "surface_dice": region_surface_dice(found, truth, 1.0).mean(),
         "hd95": hausdorff(found, truth).mean(),
     }
+    if cohort.lesions:
+        row["lesion_dice"] = lesion_dice(found[0], truth[0]).mean()
     for name, surrogate in surrogates.items():
-        row[name] = rate_segmentation(surrogate, exam.image[None, None], regions[None]).mean()
+        row[name] = rate_segmentation(surrogate, exam.image[None], regions[None]).mean()
     return {key: float(value) if isinstance(value, Tensor) else value for key, value in row.items()}
 
 

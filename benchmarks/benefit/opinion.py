@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _report import machine
 from _results import markdown_table, write_json
 from arms import own, refine
-from design import OTHER, SAME, SEEDS, Run
-from judges import PARTS
+from design import HIPPOCAMPUS, OTHER, SAME, Run
+from exams import ROOT, Cohort, Exam
+from hippocampi import read_hippocampi
 from network import load_network, stored_at
-from persons import ROOT, Exam, of_persons, read_exams
 from planes import planes_of
 from refiners import loss_checkpoint
 from torch import nn
@@ -45,22 +45,23 @@ class OpinionOptions:
 
 
 @torch.no_grad()
-def look(exam: Exam, network: nn.Module, surrogate: Surrogate) -> dict[str, float]:
+def look(exam: Exam, network: nn.Module, surrogate: Surrogate, cohort: Cohort) -> dict[str, float]:
     """Dice of a network's segmentation and of the refiner's opinion of it, and what the loss makes of its planes."""
-    planes = planes_of([exam])
+    planes = planes_of([exam], cohort.side)
     mask = own(network, planes)
     refined = refine(surrogate, planes.raw, mask)
     found = (mask > 0.5).flatten(1).any(1)
-    x, y = exam.image.shape[:2]
+    x, y = exam.raw.shape[1:3]
     opinion = (refined.regions > 0.5).movedim(0, -1)[:, :x, :y]
     opinion[..., ~found] = False  # in planes in which the network finds nothing, the loss is never asked
     own_mask = (mask > 0.5).movedim(0, -1)[:, :x, :y]
-    truth = exam.regions[None, PARTS]
+    judged = cohort.channels
+    truth = exam.regions[None, judged]
     best = surrogate.config.stars[1]
     stars = rate_segmentation(surrogate, planes.raw[found], mask[found] > 0.5)[:, 0]
     return {
-        "dice": float(region_dice(own_mask[None, PARTS], truth).mean()),
-        "dice_opinion": float(region_dice(opinion[None, PARTS], truth).mean()),
+        "dice": float(region_dice(own_mask[None, judged], truth).mean()),
+        "dice_opinion": float(region_dice(opinion[None, judged], truth).mean()),
         "full_marks": float((stars > best - 0.05).float().mean()),
         "sure": float(refined.sure[found].float().mean()),
     }
@@ -70,14 +71,15 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
     """A row for each kind of network: means over seeds and test exams."""
     rows = []
     for setting, labelled, arm in NETWORKS:
-        surrogate = load_surrogate(loss_checkpoint(setting, study.exams, study.parts, study.work))
-        runs = [Run(setting, labelled, arm, seed) for seed in SEEDS]
+        surrogate = load_surrogate(loss_checkpoint(setting, study.cohort, study.work))
+        runs = [Run(setting, labelled, arm, seed) for seed in study.design.seeds]
         if not all(stored_at(study.work, run).is_file() for run in runs):
             continue
         seen = []
         for run in runs:
-            network = load_network(study.work, run)
-            seen += [look(exam, network, surrogate) for exam in of_persons(study.exams, study.parts[setting].test)]
+            network = load_network(study.cohort, study.work, run)
+            tested = study.cohort.of(study.cohort.parts[setting].test)
+            seen += [look(exam, network, surrogate, study.cohort) for exam in tested]
         means = {key: sum(row[key] for row in seen) / len(seen) for key in seen[0]}
         rows.append({"setting": setting, "labelled": labelled, "arm": arm} | means)
     return rows
@@ -86,7 +88,7 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
 def main(options: OpinionOptions) -> None:
     """Looks, prints the table and writes the figures."""
     torch.set_num_threads(1)
-    rows = rows_of(Study(read_exams(options.data), options.work))
+    rows = rows_of(Study(read_hippocampi(options.data), HIPPOCAMPUS, options.work))
     write_json(options.out, {"rows": rows, "machine": machine()})
     print(markdown_table(rows))
 

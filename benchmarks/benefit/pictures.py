@@ -13,10 +13,11 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from analysis import table_of, values_of
-from design import SAME, Run
+from design import HIPPOCAMPUS, SAME, Run
+from exams import Exam
+from hippocampi import read_hippocampi
 from network import load_network, segment
-from persons import TASK, Exam, read_exams
-from refiners import checkpoint_of
+from refiners import loss_checkpoint
 from report import finished_runs
 from torch import Tensor
 from training import Study
@@ -47,40 +48,40 @@ class PictureOptions:
     """Persons of either kind."""
 
 
-def label_map(regions: Tensor) -> np.ndarray:
+def label_map(regions: Tensor, judged: list[int]) -> np.ndarray:
     """Regions ``(3, X, Y, Z)`` as labels of the two parts that are judged: anterior 1, posterior 2."""
-    anterior, posterior = (regions[TASK.regions.index(name)].numpy() for name in ("anterior", "posterior"))
+    anterior, posterior = regions[judged].numpy()
     return np.select([anterior, posterior], [np.uint8(1), np.uint8(2)], np.uint8(0))
 
 
 def chosen(options: PictureOptions) -> dict[int, float]:
     """Persons who lose and gain most, with their mean difference."""
-    table = table_of(finished_runs(options.work))
+    table = table_of(finished_runs(HIPPOCAMPUS, options.work))
     one, two = (values_of(table, options.setting, options.labelled, arm, "dice") for arm in options.arms)
     apart = (one - two).dropna().mean().sort_values()
     return {**apart.head(options.count).to_dict(), **apart.tail(options.count).to_dict()}
 
 
-def segmentation(options: PictureOptions, arm: str, exam: Exam) -> Tensor:
+def segmentation(study: Study, options: PictureOptions, arm: str, exam: Exam) -> Tensor:
     """What the arm's network of the first seed makes of an exam: regions ``(3, X, Y, Z)``."""
-    return segment(load_network(options.work, Run(options.setting, options.labelled, arm, 0)), exam)
+    run = Run(options.setting, options.labelled, arm, 0)
+    return segment(load_network(study.cohort, options.work, run), exam, study.cohort.side)
 
 
 def main(options: PictureOptions) -> None:
     """Draws and writes the pictures."""
-    study = Study(read_exams(options.data), options.work)
-    surrogate = load_surrogate(
-        checkpoint_of("d", options.setting, [], study.exams, study.parts, options.work)
-    )  # taught already
+    cohort = read_hippocampi(options.data)
+    study = Study(cohort, HIPPOCAMPUS, options.work)
+    surrogate = load_surrogate(loss_checkpoint(options.setting, cohort, options.work))  # taught already
     options.out.mkdir(parents=True, exist_ok=True)
     for person, gain in chosen(options).items():
-        exam = next(exam for exam in study.exams if exam.person == person)
-        shown = read_exam(exam.paths, task=TASK, warn=False)
-        regions = {"reference": exam.regions} | {arm: segmentation(options, arm, exam) for arm in options.arms}
+        exam = next(exam for exam in cohort.exams if exam.person == person)
+        shown = read_exam(exam.paths, task=cohort.task, warn=False)
+        regions = {"reference": exam.regions} | {arm: segmentation(study, options, arm, exam) for arm in options.arms}
         shown.segmentations.clear()
-        shown.segmentations.update({name: label_map(one) for name, one in regions.items()})
+        shown.segmentations.update({name: label_map(one, cohort.channels) for name, one in regions.items()})
         caption = f"{exam.name}: Dice of {' − '.join(options.arms)}, mean over seeds and sides: {gain:+.3f}"
-        figure = plot_planes(shown, rate_exam(shown, surrogate, thorough=False), caption=caption, task=TASK)
+        figure = plot_planes(shown, rate_exam(shown, surrogate, thorough=False), caption=caption, task=cohort.task)
         file = options.out / f"{gain:+.3f}-{exam.name}.png"
         figure.savefig(file, dpi=110)
         print(file)

@@ -5,59 +5,57 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from _report import machine
 from _results import markdown_table, write_json
-from analysis import MEASURES, closed, difference, table_of, values_of
-from design import ARMS, PLAN, PRIMARY, SECOND, SEEDS, planned
+from analysis import closed, difference, measures_of, pooled, table_of, values_of
+from design import ARMS, Design
 
 
-def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], out: Path) -> str:
+def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], design: Design, out: Path) -> str:
     """Write what is known so far; returns the table of arms."""
     table = table_of(runs)
-    arms = [arm_row(table, setting, labelled, arm) for (setting, labelled), arms in PLAN.items() for arm in arms]
+    plan = {(pooled(setting), labelled): arms for (setting, labelled), arms in design.plan.items()}
+    finished = {place: [arm for arm in arms if has(table, design, *place, arm)] for place, arms in plan.items()}
+    rows = [arm_row(table, finished[place], *place, arm) for place, arms in finished.items() for arm in arms]
     pairs = [
-        difference(table, setting, labelled, *pair, "dice")
-        for (setting, labelled), arms_there in PLAN.items()
-        for pair in combinations(arms_there, 2)
-        if all(has(table, setting, labelled, arm) for arm in pair)
+        difference(table, *place, *pair, "dice") for place, arms in finished.items() for pair in combinations(arms, 2)
     ]
-    shown = [row for row in arms if row]
-    named = [PRIMARY, *SECOND]
     readouts = [
         difference(table, setting, labelled, one, other, measure)
-        for setting, labelled, one, other in named
-        if has(table, setting, labelled, one) and has(table, setting, labelled, other)
-        for measure in MEASURES
+        for setting, labelled, one, other in design.readouts
+        if {one, other} <= set(finished[setting, labelled])
+        for measure in measures_of(table)
     ]
-    result = {"weights": weights, "arms": shown, "readouts": readouts, "pairs": pairs, "runs": runs}
-    result["planned"] = len(planned())
+    result = {"weights": weights, "arms": rows, "readouts": readouts, "pairs": pairs, "runs": runs}
+    result["planned"] = len(design.planned())
     write_json(out, result | {"machine": machine()})
-    return markdown_table(shown)
+    return markdown_table(rows)
 
 
-def finished_runs(work: Path) -> list[dict[str, Any]]:
+def finished_runs(design: Design, work: Path) -> list[dict[str, Any]]:
     """All runs that are there, in the plan's order."""
-    files = [work / "runs" / f"{run.name}.json" for run in planned()]
+    files = [work / "runs" / f"{run.name}.json" for run in design.planned()]
     return [json.loads(file.read_text()) for file in files if file.is_file()]
 
 
-def has(table: Any, setting: str, labelled: int, arm: str) -> bool:
-    """Whether all seeds of an arm have run: means over some of them cannot be compared."""
-    return len(values_of(table, setting, labelled, arm, "dice")) == len(SEEDS)
+def has(table: pd.DataFrame, design: Design, setting: str, labelled: int, arm: str) -> bool:
+    """Whether an arm has run with all seeds on all persons of its setting: others cannot be compared."""
+    found = values_of(table, setting, labelled, arm, "dice")
+    persons = table.loc[table["setting"] == setting, "person"].nunique()
+    return found.shape == (len(design.seeds), persons) and not found.isna().any(axis=None)
 
 
-def arm_row(table: Any, setting: str, labelled: int, arm: str) -> dict[str, Any]:
-    """Means of an arm over seeds and persons; empty if it has not run with all seeds."""
-    if not has(table, setting, labelled, arm):
-        return {}
-    values = {measure: values_of(table, setting, labelled, arm, measure) for measure in MEASURES}
+def arm_row(table: pd.DataFrame, finished: list[str], setting: str, labelled: int, arm: str) -> dict[str, Any]:
+    """Means of an arm over seeds and persons, beside the other finished arms of its setting."""
+    values = {measure: values_of(table, setting, labelled, arm, measure) for measure in measures_of(table)}
     row: dict[str, Any] = {"setting": setting, "labelled": labelled, "arm": arm, "what": ARMS[arm]}
     row["seeds"] = len(values["dice"])
     row |= {measure: float(found.to_numpy().mean()) for measure, found in values.items()}
-    if all(has(table, setting, labelled, other) for other in ("a", "h")):
+    if {"a", "h"} <= set(finished):
         row["closed"] = closed(table, setting, labelled, arm)
     base = "a" if labelled else "s"
-    if arm != "d0" and has(table, setting, labelled, base):  # d0's loss has a refiner of its own
+    if arm != "d0" and base in finished:  # d0's loss has a refiner of its own
         gained = {m: difference(table, setting, labelled, arm, base, m)["difference"] for m in ("stars", "second")}
         row["hacking_gap"] = float(gained["stars"] - gained["second"])
     return row

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from arms import MeanTeacher, own, term_of
-from design import ARM_STEPS, BATCH, BESIDE, LEARNING_RATE, SETTINGS, SMALLEST, WARMUP_STEPS, Run
+from design import BESIDE, LEARNING_RATE, Design, Run
+from exams import Cohort
 from network import new_network
-from persons import Exam, Parts, of_persons, split
 from planes import Planes, draw, planes_of
 from refiners import checkpoint_of
 from region_loss import RegionLoss
@@ -27,56 +26,54 @@ class Study:
     """What the runs share.
 
     Attributes:
-        exams: all of them.
+        cohort: exams and parts.
+        design: arms, seeds and steps.
         work: the study's folder.
     """
 
-    exams: list[Exam]
+    cohort: Cohort
+    design: Design
     work: Path
 
-    @cached_property
-    def parts(self) -> dict[str, Parts]:
-        """Persons of each setting."""
-        return {setting: split(self.exams, setting) for setting in SETTINGS}
-
     def planes(self, persons: list[int]) -> Planes:
-        """All planes of some persons."""
-        return planes_of(of_persons(self.exams, persons))
+        """The planes of some persons that are trained on."""
+        return planes_of(self.cohort.of(persons), self.cohort.side, self.cohort.every)
 
 
-def train(study: Study, run: Run, weights: dict[str, float], steps: int = ARM_STEPS) -> nn.Module:
+def train(study: Study, run: Run, weights: dict[str, float], steps: int | None = None) -> nn.Module:
     """Train one arm.
 
     Args:
         study: exams and parts.
         run: which.
         weights: what was chosen for b, c, d, f and r.
-        steps: after the warm-up.
+        steps: after the warm-up; the design's by default.
 
     Returns:
         The network that is tested.
     """
-    network = warmed_up(study, run)
+    network, batch = warmed_up(study, run), study.design.batch
+    steps = study.design.steps if steps is None else steps
     if run.arm == "s":
         return network
     generator = torch.Generator().manual_seed(1000 + run.seed)
     torch.manual_seed(run.seed)  # the placebo's shuffling
     if run.arm in ("a", "a6", "a18", "aa", "t", "h"):
         on_labelled = labelled_loss(
-            study, run, {"a6": BATCH // 2, "a18": 3 * BATCH // 2}.get(run.arm, BATCH), generator
+            study, run, {"a6": batch // 2, "a18": 3 * batch // 2}.get(run.arm, batch), generator
         )
         for _ in range(2 if run.arm == "aa" else 1):
             fit(network, on_labelled, steps)
         return network
-    parts = study.parts[run.setting]
+    parts = study.cohort.parts[run.setting]
     persons = parts.labelled(run.labelled, run.seed)
-    surrogate = load_surrogate(checkpoint_of(run.arm, run.setting, persons, study.exams, study.parts, study.work))
+    surrogate = load_surrogate(checkpoint_of(run.arm, run.setting, persons, study.cohort, study.work))
     if run.arm == "i":
         return fit(network, guarded_loss(study, run, DQELoss(surrogate, sigmoid=True), generator), steps)
-    count = BATCH // 2 if run.labelled else BATCH  # of unlabelled planes a step
-    beside = BATCH if run.arm in BESIDE else BATCH // 2
+    count = batch // 2 if run.labelled else batch  # of unlabelled planes a step
+    beside = batch if run.arm in BESIDE else batch // 2
     labelled = labelled_loss(study, run, beside, generator) if run.labelled else None
-    unlabelled = occupied(network, study.planes(parts.unlabelled))
+    unlabelled = occupied(network, study.planes(parts.unlabelled), study.design.smallest)
     term = term_of(run.arm, surrogate, weights)
 
     def loss(network: nn.Module) -> Tensor:
@@ -92,17 +89,17 @@ def warmed_up(study: Study, run: Run) -> nn.Module:
     taught = run.arm in ("t", "s", "sd")
     name = f"{run.setting}-taught-{run.seed}" if taught else f"{run.setting}-{run.labelled}-{run.seed}"
     file = study.work / "warm" / f"{name}.pt"
-    network = new_network(run.seed)
+    network = new_network(study.cohort, run.seed)
     if file.is_file():
         network.load_state_dict(torch.load(file))
         return network
-    parts = study.parts[run.setting]
+    parts = study.cohort.parts[run.setting]
     planes = study.planes(parts.teaching if taught else parts.labelled(run.labelled, run.seed))
     generator = torch.Generator().manual_seed(run.seed)
-    loss = on_labels(planes, BATCH, generator)
-    fit(network, loss, WARMUP_STEPS, falling=False)
+    loss = on_labels(planes, study.design.batch, generator)
+    fit(network, loss, study.design.warmup, falling=False)
     if taught:
-        fit(network, loss, ARM_STEPS)
+        fit(network, loss, study.design.steps)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(f".{os.getpid()}")  # another process may make the same
     torch.save(network.state_dict(), part)
@@ -112,7 +109,7 @@ def warmed_up(study: Study, run: Run) -> nn.Module:
 
 def labelled_loss(study: Study, run: Run, count: int, generator: torch.Generator) -> Loss:
     """The loss of the labelled planes; of arm h, the unlabelled persons' labels are known, too."""
-    parts = study.parts[run.setting]
+    parts = study.cohort.parts[run.setting]
     persons = parts.labelled(run.labelled, run.seed)
     return on_labels(study.planes(persons + parts.unlabelled if run.arm == "h" else persons), count, generator)
 
@@ -131,11 +128,11 @@ def on_labels(planes: Planes, count: int, generator: torch.Generator) -> Loss:
 
 def guarded_loss(study: Study, run: Run, stars: DQELoss, generator: torch.Generator) -> Loss:
     """Arm i: the sum that README shows, on the labelled planes."""
-    planes = study.planes(study.parts[run.setting].labelled(run.labelled, run.seed))
+    planes = study.planes(study.cohort.parts[run.setting].labelled(run.labelled, run.seed))
     criterion = RegionLoss() + 0.1 * stars
 
     def loss(network: nn.Module) -> Tensor:
-        batch = draw(planes, BATCH, generator)
+        batch = draw(planes, study.design.batch, generator)
         value: Tensor = criterion(network(batch.seen), batch.regions, image=batch.raw)
         return value
 
@@ -156,9 +153,9 @@ def fit(network: nn.Module, loss: Loss, steps: int, falling: bool = True) -> nn.
     return network
 
 
-def occupied(network: nn.Module, planes: Planes) -> Planes:
-    """The planes in which a network finds something."""
+def occupied(network: nn.Module, planes: Planes, smallest: int) -> Planes:
+    """The planes in which a network finds at least so many voxels."""
     found = torch.cat(
         [(own(network, planes[part]) > 0.5).any(1).flatten(1).sum(1) for part in torch.arange(len(planes)).split(64)]
     )
-    return planes[(found >= SMALLEST).nonzero()[:, 0]]
+    return planes[(found >= smallest).nonzero()[:, 0]]

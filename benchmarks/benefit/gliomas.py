@@ -1,0 +1,99 @@
+"""The real case: gliomas of 24 persons from five sources, in three rotations."""
+
+import sys
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from design import ROTATIONS
+from exams import ROOT, Cohort, Parts, read_paths
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from _hardening_groups import GROUPS
+from _references import REFERENCES, find_reference
+
+from dqe_loss.data.exam_files import ExamPaths, find_exam, unique_names
+from dqe_loss.tasks.glioma import GLIOMA
+
+LABELLED, TESTED = 3, 4
+"""Of the users' 12 exams; the other 5 are unlabelled."""
+
+
+def read_gliomas(data: Path) -> Cohort:
+    """All exams with a reference, in memory (about 2.5 GB).
+
+    Args:
+        data: folder of exams named as in BraTS.
+
+    Raises:
+        ValueError: an exam is of no known source.
+    """
+    found = [reference_of(folder) for folder in sorted(data.iterdir()) if folder.is_dir()]
+    found = [paths for paths in found if paths is not None]
+    names = [paths.name for paths in found]
+    return Cohort(
+        GLIOMA,
+        read_paths(found, GLIOMA, names.index, of_head=True, integers=True),
+        rotations(names),
+        side=240,
+        every=2,
+        halvings=2,
+        judged=GLIOMA.regions,
+        harden=(),
+        steps=1000,
+        lesions=True,
+    )
+
+
+def reference_of(folder: Path) -> ExamPaths | None:
+    """An exam with its reference as the only segmentation, if it has one."""
+    paths = find_exam(folder)
+    names = unique_names(paths.segmentations)
+    if not any(name.endswith(REFERENCES) for name in names):
+        return None
+    chosen = paths.segmentations[names.index(find_reference(paths.name, names, REFERENCES))]
+    return replace(paths, segmentations=(chosen,))
+
+
+def source_of(name: str) -> str:
+    """The source of an exam, by its name."""
+    for group in GROUPS:
+        source, _, patterns = group.partition("=")
+        if any(fnmatchcase(name, pattern) for pattern in patterns.split(",")):
+            return source
+    raise ValueError(f"expected an exam of {', '.join(GROUPS)}; got {name}")
+
+
+def rotations(names: list[str]) -> dict[str, Parts]:
+    """Who teaches and who uses, three times; drawn once.
+
+    Half of each source's exams use, the other half teach; the halves change sides in the second rotation, and
+    others are drawn for the third. Nobody is tested twice.
+    """
+    rng = np.random.default_rng(24)
+    sources: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        sources.setdefault(source_of(name), []).append(place)
+    tested: set[int] = set()
+    found: dict[str, Parts] = {}
+    users: list[int] = []
+    for rotation in ROTATIONS:
+        if rotation == ROTATIONS[1]:
+            users = sorted(set(range(len(names))) - set(users))
+        else:
+            users = _half_of_each(sources, len(names) // 2, rng)
+        teaching = sorted(set(range(len(names))) - set(users))
+        fresh = rng.permutation([place for place in users if place not in tested])[:TESTED].tolist()
+        tested |= set(fresh)
+        others = rng.permutation([place for place in users if place not in fresh]).tolist()
+        found[rotation] = Parts(teaching, [], others[:LABELLED], others[LABELLED:], fresh)
+    return found
+
+
+def _half_of_each(sources: dict[str, list[int]], count: int, rng: np.random.Generator) -> list[int]:
+    """Half of each source, of odd ones the larger or the smaller half, so that there are as many as asked for."""
+    drawn = {source: rng.permutation(places).tolist() for source, places in sources.items()}
+    chosen = [place for places in drawn.values() for place in places[: len(places) // 2]]
+    odd = [places[len(places) // 2] for places in drawn.values() if len(places) % 2]
+    return sorted(chosen + rng.permutation(odd)[: count - len(chosen)].tolist())
