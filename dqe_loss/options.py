@@ -66,7 +66,7 @@ TaskWithoutCheckpoint = Annotated[
     TaskOption,
     tyro.conf.arg(
         metavar="NAME|FILE",
-        help_behavior_hint="(glioma)",
+        help_behavior_hint="(default: glioma)",
         help="What is segmented: a task of this package (glioma, blobs), or a .yaml or .json file that describes one.",
     ),
 ]

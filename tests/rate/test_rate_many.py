@@ -403,7 +403,8 @@ def test_usage_errors_are_one_line_and_leave_nothing(case, tmp_path, checkpoint,
 
 
 def test_a_journal_begun_when_center_was_called_look_goes_on(tmp_path):
-    Journal.open(tmp_path / "journal", {"look": "mask"})
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "settings.json").write_text('{"look": "mask"}')
     Journal.open(tmp_path / "journal", {"center": "mask"})
     with pytest.raises(ValueError, match="a rating with another center"):
         Journal.open(tmp_path / "journal", {"center": "mask flair"})

@@ -71,19 +71,15 @@ class AugmentationConfig:
     enabled: bool = True
     """Augment the planes at all."""
     scan_probability: float = 0.5
-    """Probability, for each scan by itself, that motion, ghosting, spikes or low resolution strike it; at least one is
-    struck, for a patient moves during one sequence (ours; TorchIO strikes all scans, nnU-Net lowers resolution so)."""
+    """Probability, scan by scan, that motion, ghosting, spikes or low resolution strike it; one at least (TorchIO: all)."""
 
     flip_probability: float = 0.75
-    """Probability of mirroring along the first axis, the second, or both, equally likely (ours: with 3/4 all four
-    orientations are as frequent)."""
+    """Probability of mirroring along one axis, the other, or both (ours: at 3/4, four equal orientations)."""
     flip_axes: tuple[int, ...] = (0, 1)
-    """Axes along which planes may be mirrored. Axis 0 is left-right in axial and coronal planes, front-back in sagittal
-    ones (ours)."""
+    """Axes to mirror: 0 is left-right in axial and coronal planes, front-back in sagittal ones (ours: 0 and 1)."""
 
     affine_probability: float = 0.3
-    """Probability of rotation, scaling, shear and translation, all at once (ours; nnU-Net: 0.2 each for the
-    first two)."""
+    """Probability of rotation, scaling, shear and translation together (ours; nnU-Net: 0.2 for rotation)."""
     rotation: tuple[float, float] = (-15.0, 15.0)
     """Angle of the rotation in degrees (ours: nnU-Net's for thick slices)."""
     scaling: tuple[float, float] = (0.9, 1.1)
@@ -103,8 +99,7 @@ class AugmentationConfig:
     bias_field_probability: float = 0.15
     """Probability of a bias field, the same for all scans (ours)."""
     bias_field_coefficients: tuple[float, float] = (-0.3, 0.3)
-    """Coefficients of the polynomial whose exponential is the bias field (ours; TorchIO: -0.5 to 0.5, up to 20 times as
-    bright in a corner)."""
+    """Coefficients of the polynomial whose exponential is the bias field (ours; TorchIO: -0.5 to 0.5)."""
     bias_field_order: int = 3
     """Order of that polynomial (TorchIO)."""
 
@@ -151,13 +146,11 @@ class AugmentationConfig:
     noise_probability: float = 0.15
     """Probability of Gaussian noise (ours; MONAI and nnU-Net: 0.1)."""
     noise_deviation: tuple[float, float] = (0.0, 0.15)
-    """Standard deviation of the noise as a share of the scan's mean in the brain (ours; MONAI: up to 0.1 of the
-    network's units)."""
+    """Standard deviation as a share of the scan's mean in the brain (ours; MONAI: up to 0.1 of the network's units)."""
     rician_probability: float = 0.15
     """Probability of Rician noise, that of magnitude images (ours; batchgenerators: 1)."""
     rician_deviation: tuple[float, float] = (0.0, 0.15)
-    """Standard deviation of either component as a share of the scan's mean in the brain (ours; batchgenerators: up to
-    0.1 of the network's units)."""
+    """Standard deviation of a component, as a share of the scan's mean in the brain (ours)."""
 
     def __post_init__(self) -> None:
         """Check every number, and take lists (of a YAML or JSON file) as tuples.
