@@ -67,5 +67,5 @@ def dice_map_of(pooled: Pooled) -> DiceMap:
         masks["dice"].to_numpy(),
         masks["group"].tolist(),
         learned_from=told,
-        look=" ".join(told_centers(("mask",), True)),
+        center=" ".join(told_centers(("mask",), True)),
     )

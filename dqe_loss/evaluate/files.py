@@ -34,9 +34,9 @@ def draw_figures(
 ) -> dict[str, Figure]:
     """All figures that there is data for, by the names of `FIGURES`."""
     predicted_label = (
-        f"predicted rating ({evaluation['unit']}, mean of {len(task.views)} views)"
+        f"predicted stars ({evaluation['unit']}, mean of {len(task.views)} views)"
         if len(task.views) > 1
-        else f"predicted rating ({evaluation['unit']})"
+        else f"predicted stars ({evaluation['unit']})"
     )
     figures = {}
     if rated is not None:

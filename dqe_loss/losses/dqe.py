@@ -41,7 +41,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its center of mass in three views, a frozen network rates each plane
-    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Planes
+    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what their mean lacks to 6 stars. Planes
     ``(B, R, H, W)``, as 2D networks predict them, are rated as they are. Use it
     beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
     can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
@@ -169,7 +169,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
                 the head does.
 
         Returns:
-            ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
+            ``relu(6 - mean stars)``, reduced: a scalar, or ``(B,)``.
 
         Raises:
             ValueError: if a shape is not as said, a label is unknown, a target is missing, values cannot be what they
@@ -258,18 +258,21 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """What the surrogate sees of a prediction, and the target in the same planes.
 
         Args:
-            input: as of `forward`.
-            target: as of `forward`.
-            image: as of `forward`.
-            origin: as of `forward`.
+            input: prediction, see `forward`.
+            target: target, see `forward`.
+            image: image ``(B, C, X, Y, Z)``, see `forward`.
+            origin: where a patch lies, see `forward`.
             activation: what the losses beside this one apply to the prediction, if they say so.
-            planes: planes a view, as of `DQELoss`; of planes by themselves, there is one.
-            jitter: as of `DQELoss`.
+            planes: planes a view, see `DQELoss`; of planes by themselves, there is one.
+            jitter: see `DQELoss`.
             seed: of the planes' places.
 
         Returns:
             Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
             ``(N, R, H, W)`` of the target, 0 or 1; of those exams that the loss rates.
+
+        Raises:
+            ValueError: if there is no target, or something is not as `forward` takes it.
         """
         prediction: Tensor = full_resolution(input)
         whole: Tensor | None = full_resolution(target)

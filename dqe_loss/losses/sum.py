@@ -115,7 +115,7 @@ class LossSum(Composable):
 
     @property
     def activation(self) -> str | None:
-        """What the losses beside the ratings apply to the prediction, if they say so; see `common_activation`."""
+        """What the losses beside the stars apply to the prediction, if they say so; see `common_activation`."""
         return self._activation
 
     @property
@@ -276,7 +276,7 @@ class LossSum(Composable):
         return active
 
     def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
-        if self._rated:  # a rating is one value an exam; unreduced losses of MONAI have one a channel, or a voxel
+        if self._rated:  # stars are one value an exam; unreduced losses of MONAI have one a channel, or a voxel
             values = {name: value.flatten(1).mean(1) if value.ndim > 1 else value for name, value in values.items()}
         if len({value.shape for value in values.values()}) > 1:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
@@ -290,13 +290,13 @@ class LossSum(Composable):
         return reduce(operator.add, (weights[name] * value for name, value in values.items()))
 
     def _read_activation(self) -> str | None:
-        """What the other terms apply to the prediction, by which a rating reads it unless it was told otherwise.
+        """What the other terms apply to the prediction, by which a term of stars reads it unless it was told otherwise.
 
         Raises:
-            ValueError: if they do not agree, or it cannot be known, and a rating was not told.
+            ValueError: if they do not agree, or it cannot be known, and a term of stars was not told.
 
         Warns:
-            UserWarning: a rating was told something else than the others do.
+            UserWarning: a term of stars was told something else than the others do.
         """
         told = {term.activation for term in self._rated if term.activation is not None}
         try:

@@ -27,7 +27,7 @@ class PreparedPlanes(NamedTuple):
     """All that the network is shown of a segmentation.
 
     Attributes:
-        looks: ``(1, V, L, C, H, W)`` float32, a plane for each view and place: 4.8 MB with regions and one place.
+        rated: ``(1, V, L, C, H, W)`` float32, a plane for each view and place: 4.8 MB with regions and one place.
         survey: planes all over the head, their scans shared by all segmentations of an exam (33 MB), their regions not
             (6 MB); None for none.
     """
@@ -58,7 +58,7 @@ def rate_exam(
         For each segmentation the stars of the views and their ``"mean"``. Not clamped to the scale.
 
     Raises:
-        ExamError: as of `dqe_loss.data.exams.read_exam`.
+        ExamError: see `dqe_loss.data.exams.read_exam`.
         ValueError: the label scheme or a place is not known, or a plane does not fit the field of view.
     """
     scheme = find_scheme(label_scheme, surrogate.config.task)

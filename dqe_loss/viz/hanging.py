@@ -54,7 +54,7 @@ def hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
 def hung_plane(
     volume: NDArray[Any], view: str, center: Sequence[int], box: Box, codes: Sequence[str] | None = None
 ) -> NDArray[Any]:
-    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown; codes as of `told_axes`."""
+    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown; codes: see `told_axes`."""
     axis = VIEW_AXIS[view]
     plane = hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
     return upright(plane, view, codes)

@@ -53,7 +53,7 @@ def plot_stars_against_overlap(
     title: str = "",
     scale: Scale = SCALE,
 ) -> Figure:
-    """Figure 5: mean predicted rating against overlap with the reference, with the linear fit and Pearson's r.
+    """Figure 5: mean predicted stars against overlap with the reference, with the linear fit and Pearson's r.
 
     Args:
         stars: ``(N,)`` predicted stars.

@@ -323,7 +323,7 @@ def test_other_than_human_ratings_are_called_so_everywhere(run, exam_folders, tm
     for name in RATED_FIGURES:
         texts = re.findall("<!-- (.*?) -->", (tmp_path / "out" / f"{name}.svg").read_text())
         assert any(f"{kind} rating ({kind} stars)" in text for text in texts), texts
-        assert any(f"predicted rating ({kind} stars, mean of 3 views)" in text for text in texts), texts
+        assert any(f"predicted stars ({kind} stars, mean of 3 views)" in text for text in texts), texts
         assert not any("human" in text for text in texts)
 
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_added(exams, capsys):
 
     assert "expected a folder of predictions, found nothing there" in refused("--add-predictions", exams / "none")
     (exams / "empty").mkdir()
-    assert "expected predictions called as the exams, such as one.nii.gz" in refused(
+    assert "expected predictions named like the exams, such as one.nii.gz" in refused(
         "--add-predictions", exams / "empty"
     )
     write(exams / "unet" / "one.nii.gz", np.zeros((8, 8, 8), np.uint8))

@@ -248,7 +248,7 @@ def test_the_page_without_decisions():
     ],
 )
 def test_the_page_says_where_the_planes_lie(centers, unit, said):
-    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, look=centers), {}, title="Stars")).words)
+    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, center=centers), {}, title="Stars")).words)
     assert said in " ".join(words.split())
     assert ("need not be those with the lowest stars" in words) == (
         not centers.startswith("mask") or "flair" in centers

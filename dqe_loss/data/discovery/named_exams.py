@@ -21,8 +21,12 @@ def find_named_exams(named: Sequence[Path], task: Task = GLIOMA) -> list[ExamPat
             `FileNames.images` say, or a table of paths (`find_in_table`).
         task: what an exam holds, and how its files are named.
 
+    Returns:
+        The files of each, in the order given.
+
     Raises:
-        ValueError: a folder or table cannot be used, or an exam lacks a modality.
+        TableError: a table cannot be used.
+        ExamError: a folder cannot be used, or an exam lacks a modality. Both are ValueErrors.
     """
     found: list[ExamPaths] = []
     for path in map(Path, named):

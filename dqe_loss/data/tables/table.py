@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,7 @@ def read_table(
     numbers: Sequence[str] = (),
     optional: Sequence[str] = (),
     task: str = "",
+    former: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read a table as it stands.
 
@@ -62,12 +63,13 @@ def read_table(
         optional: columns in which there may be nothing: there and in ``numbers``, NA, nan and the like are nothing,
             too. A name may be "NA".
         task: name of the task that it must be of, if it names one in a column ``task``; any if empty.
+        former: names that columns had before, to those that they have now and come out under.
 
     Returns:
         All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
 
     Raises:
-        TableError: no such file, no table, no rows, or columns that are missing.
+        TableError: no such file, no table, no rows, columns that are missing, or one under both of its names.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -83,6 +85,12 @@ def read_table(
         raise TableError(told(path, error)) from error
     if task and "task" in table and (others := sorted(set(table["task"].astype(str)) - {task})):
         raise TableError(f"{path}: holds data of the task {others[0]!r}, and not of {task!r}; give --task {others[0]}")
+    for old, new in (former or {}).items():
+        if {old, new} <= set(table):
+            raise TableError(
+                f"{path}: has the columns {old} and {new}, and {new} is what {old} is called now; rename {new}"
+            )
+        table = table.rename(columns={old: new})
     missing = [name for name in columns if name not in table]
     if missing:
         of = f" of the task {task!r}" if task not in ("", GLIOMA.name) else ""
