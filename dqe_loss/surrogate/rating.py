@@ -10,7 +10,7 @@ from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.labels import SchemeLike, are_tissues
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
-from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs, voxels_with_gradient
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import PLANES, ceiling_of, survey
@@ -175,10 +175,11 @@ def rate_mask(
     check_devices(rater, image=image, segmentation=center)
     inputs = read_inputs(rater.config, image, mask, center, modalities)
     planes = cut_planes(rater.config, inputs, sampling)
+    inside = voxels_with_gradient(rater.config, inputs, sampling)
     if rated is None or planes.device.type != "cpu" or cannot_wait(planes) or bool(rated.all()):
-        return rate_planes(rater, planes, checkpointing, ceiling)
+        return rate_planes(rater, planes, checkpointing, ceiling, inside)
     which = rated.nonzero()[:, 0]
-    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which])
+    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which], inside)
     return stars.new_zeros((len(planes), stars.shape[1])).index_copy(0, which, stars)
 
 
