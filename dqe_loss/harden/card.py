@@ -19,6 +19,12 @@ _HEAD_MEAN = (
 )
 _WINDOW = "Intensities from {low:g} to {high:g} are what is seen; they have a unit."
 
+NOT_TOLD = (
+    "**Sources, licence and failures.** Not told: `dqe harden` knows neither where these exams come from, nor what\n"
+    "licence their data has, nor where the refiner fails. Say it here before you share this file."
+)
+"""What a card says of the real exams until a person who knows them has written it."""
+
 _CARD = """# {title}
 
 A surrogate that predicts stars ({worst:g} worst to {best:g} best) of {task} segmentations from planes of {scans}, made
@@ -39,7 +45,7 @@ more), and does not reach the position of the planes.
 other planes, absurd ones, none at all, soft ones, and masks that had been changed to please it. {steps} steps of
 {batch} planes. {weights}
 
-**Real exams.** {names}
+**Real exams.** {names}{told}
 
 **Limits.** {known} It judges planes of {spacing}, {where}. Where it is not sure it says
 nothing. Look at its audit before you rely on it.
@@ -110,6 +116,7 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         batch=config.batch,
         weights=_weights(lesson),
         names=f"{', '.join(real)}." if real else "None: it has seen synthetic exams only.",
+        told=f"\n\n{NOT_TOLD}" if real else "",
         known=f"It knows {len(real)} real exam{'s' * (len(real) != 1)}.",
         notice=f"\n**Notice.** {hardened.notice}\n" if hardened.notice else "",
     )

@@ -16,6 +16,7 @@ from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, take_planes
 from dqe_loss.harden import command as harden_command
 from dqe_loss.harden import taught_exams as preparing
+from dqe_loss.harden.card import NOT_TOLD
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.masks import KINDS, as_regions, draw_mask
 from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
@@ -212,7 +213,7 @@ def test_from_the_command_to_a_checkpoint(tmp_path, capsys):
     assert load_surrogate(out / "surrogate.safetensors").config.kind_of_ratings == "hybrid"
     card = (out / "surrogate.md").read_text()
     assert "Kind of ratings: hybrid" in card
-    assert "None: it has seen synthetic exams only." in card
+    assert "None: it has seen synthetic exams only.\n\n**Limits.**" in card
     assert "those after step 2, the last" in card
     assert (out / "log.csv").read_text().startswith("step,")
     assert harden(tmp_path, "--phantoms", 1) == 2
@@ -225,7 +226,7 @@ def test_the_card_names_the_exams(tmp_path, capsys):
     assert harden(tmp_path, *options, "--exams", first, "--held-out", second) == 0
     assert "1 real and 0 synthetic exams with 2 masks besides their references; 1 held out" in capsys.readouterr().out
     card = (tmp_path / "run" / "surrogate.md").read_text()
-    assert "**Real exams.** one.\n" in card
+    assert f"**Real exams.** one.\n\n{NOT_TOLD}\n\n**Limits.**" in card
     assert "so that the units of a modality do not\nmatter" in card
     assert "where it did best on exams that were held out: two." in card
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
