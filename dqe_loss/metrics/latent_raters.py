@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
+from dqe_loss.extras import needs_extra
 from dqe_loss.metrics.rater_likelihood import GRID, STARS, TYPICAL_SPREAD, RaterLikelihood
 from dqe_loss.tasks.scale import steps_given
+
+with needs_extra("train"):
+    import pandas as pd
+    from scipy import optimize, stats
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,13 @@ integrated out on a grid; biases add up to 0.
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, special, stats
+
+from dqe_loss.extras import needs_extra
+
+with needs_extra("train"):
+    import pandas as pd
+    from scipy import sparse, special, stats
 
 Array = NDArray[np.float64]
 
