@@ -19,7 +19,7 @@ from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import GLIOMA, Task
 
-CENTERS = ("own", "reference")
+OWN_OR_REFERENCE = ("own", "reference")
 """Whose center the rated planes go through: the mask's, as the loss and `dqe_loss.rate` look, or the reference's."""
 
 SURVEYED = ("absurd", "invariance")

@@ -31,7 +31,7 @@ DILUTED, LARGEST_DILUTION = 0.4, 0.7
 """How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
 GAIN = 0.08
 """Standard deviation of the logarithm of a scan's brightness beside its plane's mean."""
-ROTATION, SCALE = 25.0, 0.25
+ROTATION, ZOOM = 25.0, 0.25
 """Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
 
 
@@ -98,7 +98,7 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Tas
     tilt = rng.uniform(-ROTATION, ROTATION)
     quarters = rng.integers(4) if task.lesion and len(set(task.spacing)) == 1 else 0
     angle = np.deg2rad(tilt + 90 * quarters)
-    zoom = np.exp(rng.uniform(-SCALE, SCALE))
+    zoom = np.exp(rng.uniform(-ZOOM, ZOOM))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if task.lesion:
         turn[:, 0] *= rng.choice((-1, 1))

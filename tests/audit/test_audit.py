@@ -27,7 +27,7 @@ from dqe_loss.audit import command as audit
 from dqe_loss.audit import exploitation
 from dqe_loss.audit import whole_audit as audit_run
 from dqe_loss.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
-from dqe_loss.audit.attack import attack, missing_stars
+from dqe_loss.audit.attack import attack, negative_stars
 from dqe_loss.audit.audited_exam import (
     AuditedExam,
     ExamSource,
@@ -270,7 +270,7 @@ def test_the_first_step_of_an_attack_goes_up_the_ratings_gradient_in_each_voxel(
     case, surrogate = make_case(), tiny_surrogate()
     box = free_box(case.image, case.regions)
     first = start_logits(case, "reference")[box].contiguous()
-    after, _ = attack(missing_stars(surrogate, case.image, box, case.regions.shape), first, 1)
+    after, _ = attack(negative_stars(surrogate, case.image, box, case.regions.shape), first, 1)
     loss = make_loss(surrogate=surrogate, guard=None)
     origin = [side.start for side in box[2:]]
     gradient = gradient_of(loss.rate, first, image=case.image, target=case.regions, origin=origin)
@@ -287,7 +287,7 @@ def test_an_attack_raises_the_stars_and_depends_on_the_seed_alone():
     told = []
 
     def goal(**jitter):
-        return missing_stars(surrogate, case.image, box, case.regions.shape, **jitter)
+        return negative_stars(surrogate, case.image, box, case.regions.shape, **jitter)
 
     after, missing = attack(goal(), first, 8, watch=lambda step, logits: told.append((step, logits.clone())))
     assert torch.equal(first, before)

@@ -14,7 +14,7 @@ from dqe_loss.harden.batches import batches_from, draw_batch, network_threads, w
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.held_out import judge, judged_planes
 from dqe_loss.harden.masks import as_regions
-from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, teaching_loss
+from dqe_loss.harden.objective import attack_rounds, learning_rate, please_refiner, teaching_loss
 from dqe_loss.harden.teacher import Teacher
 from dqe_loss.processes import StopRequest
 
@@ -82,7 +82,7 @@ def test_an_attack_gives_in_to_the_refiner():
         def forward(self, scans, regions):
             return torch.tensor([3.0, 0.1, -3.0]).view(1, 3, 1, 1).expand_as(regions)
 
-    attacked = attack(Sure(), torch.zeros(1, 4, 2, 2), torch.full((1, 3, 2, 2), 0.4), 2)
+    attacked = please_refiner(Sure(), torch.zeros(1, 4, 2, 2), torch.full((1, 3, 2, 2), 0.4), 2)
     assert attacked[0, :, 0, 0].tolist() == pytest.approx([0.95, 0.4, 0.05])
 
 

@@ -124,8 +124,8 @@ for name in {[name for name, _ in LIBRARY]}:
     done = run(program, modules_of_extras() - there)
     said = dict(line.split(" | ") for line in done.stdout.splitlines() if " | " in line)
     needs = {name: "rate" if name.startswith("data.") and not there else extra for name, extra in LIBRARY}
-    if there:
-        needs = {name: extra for name, extra in needs.items() if name not in ("metrics.krippendorff", "data.exams", "data.tables.ratings")}
+    for name in ("metrics.krippendorff", "data.exams", "data.tables.ratings") if there else ():
+        del needs[name]
     line = 'this needs {}, which is missing; run: pip install "dqe_loss[{}]"'
     assert said == {
         name: line.format(said.get(name, "this needs nothing").split()[2].rstrip(","), extra)

@@ -17,8 +17,7 @@ from dqe_loss.task import GLIOMA
 from dqe_loss.train import command
 from dqe_loss.train.command import read_arguments
 from dqe_loss.train.config import TrainConfig
-from dqe_loss.train.dataset import rated_planes
-from dqe_loss.train.latent_targets import latent_ratings
+from dqe_loss.train.dataset import latent_ratings, rated_planes
 from dqe_loss.train.network_and_planes import prepare_training
 
 
