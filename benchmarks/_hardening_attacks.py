@@ -10,6 +10,7 @@ from dqe_loss.audit.exploitation import observe, start_logits
 from dqe_loss.audit.free_mask import free_box, whole_mask
 from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.task import GLIOMA
 
 STARTS = ("reference", "shifted")
 """Of those of `dqe_loss.audit.exploitation.STARTS`: a right mask, and one that is 15 voxels off."""
@@ -24,7 +25,7 @@ def attacked(
     Returns:
         ``before`` and ``after`` (see `dqe_loss.audit.exploitation.observe`) and ``stars`` of each step.
     """
-    box, shape = free_box(case.image, case.regions), case.regions.shape
+    box, shape = free_box(case.image, case.regions, GLIOMA), case.regions.shape
     first = start_logits(case, start, settings.seed)[box].contiguous()
     rater = GuardedSurrogate(surrogate) if guard == "on" else surrogate
     last, missing = attack(negative_stars(rater, case.image, box, shape), first, settings.attack_steps)

@@ -110,7 +110,7 @@ def mean_stars(
 
 
 @torch.no_grad()
-def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task = GLIOMA) -> list[float]:
+def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task) -> list[float]:
     """Dice of each region in the planes of the views through a center, counted together, binarized at 0.5.
 
     Planes that hold a region neither in the mask nor in the reference say nothing about it: an agreement on nothing,
@@ -134,7 +134,7 @@ def soft_dice(probabilities: Tensor, reference: Tensor) -> list[float]:
     return values
 
 
-def flat_planes(volume: Tensor, center: Tensor, task: Task = GLIOMA) -> Tensor:
+def flat_planes(volume: Tensor, center: Tensor, task: Task) -> Tensor:
     """The planes of the views through a center in one, ``(1, C, N, 1)``, differentiably."""
     planes = [extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[:, 0].flatten(2) for view in task.views]
     return torch.cat(planes, 2)[..., None]

@@ -91,7 +91,7 @@ class Curation:
     task: Task = GLIOMA
 
 
-def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curation:
+def curate(path: Path, settings: CurationSettings, task: Task) -> Curation:
     """Read a rated table and decide on each row.
 
     Args:
@@ -144,7 +144,7 @@ def calibrate(
     candidates: pd.Series,
     labels: Labels,
     settings: CurationSettings,
-    task: Task = GLIOMA,
+    task: Task,
 ) -> Calibration:
     """Choose the laxest threshold whose kept masks can be shown to have no more than the error rate.
 

@@ -14,10 +14,10 @@ from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes
 from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.harden.masks import as_regions, in_plane
-from dqe_loss.harden.objective import plane_dice, please_refiner
+from dqe_loss.harden.objective import please_refiner, smooth_dice
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.refiner import Refiner, agreement
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 from dqe_loss.train.saved_state import Row
 
 WRONG_MASKS = 4
@@ -91,7 +91,7 @@ def _field(planes: Tensor, task: Task) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device, task: Task = GLIOMA) -> Row:
+def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device, task: Task) -> Row:
     """What the log says of a refiner.
 
     Args:
@@ -121,10 +121,10 @@ def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device,
         given.append(agreed)
         true.append(agreement(masks, truth.expand_as(masks)).cpu())
         right.append(agreed[0])
-        blind.append(plane_dice(refined[-1:], truth, 0).cpu())
+        blind.append(smooth_dice(refined[-1:], truth, 0).cpu())
         if plane.rated:
             by_exam[plane.exam].append(float(agreed[0]))
-            left.append(plane_dice((please_refiner(refiner, scans, truth, ROUNDS) > 0.5).float(), truth, 0).cpu())
+            left.append(smooth_dice((please_refiner(refiner, scans, truth, ROUNDS) > 0.5).float(), truth, 0).cpu())
     agreed, wanted = torch.cat(given), torch.cat(true)
     row = {
         "held_out_right": float(torch.stack(right).mean()),

@@ -51,7 +51,7 @@ def attack_rounds(config: HardenConfig, step: int) -> int:
 
 def teaching_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Dice by plane and region, and cross entropy by voxel: a scalar."""
-    dice = plane_dice(logits.sigmoid(), truth)
+    dice = smooth_dice(logits.sigmoid(), truth)
     return 1 - dice.mean() + VOXEL_WEIGHT * F.binary_cross_entropy_with_logits(logits, truth)
 
 
@@ -65,10 +65,10 @@ def learning_rate(config: HardenConfig, step: int) -> float:
 
 def mean_dice(masks: Tensor, truth: Tensor) -> float:
     """Mean over planes and regions of Dice, cut at one half; regions of few voxels count as half right."""
-    return float(plane_dice((masks > 0.5).float(), truth).mean())
+    return float(smooth_dice((masks > 0.5).float(), truth).mean())
 
 
-def plane_dice(masks: Tensor, truth: Tensor, smoothing: float = SMOOTHING) -> Tensor:
+def smooth_dice(masks: Tensor, truth: Tensor, smoothing: float = SMOOTHING) -> Tensor:
     """Dice ``(N, R)`` of planes ``(N, R, H, W)``, probabilities or 0 and 1; without smoothing NaN where both are empty.
 
     Unlike `dqe_loss.metrics.overlap.region_dice` it has a gradient, and stays on the device.

@@ -82,7 +82,7 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     return exam, view, int(rng.integers(exam.reference.shape[axis]))
 
 
-def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task = GLIOMA) -> Tensor:
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
     """A sampling grid ``(1, S, S, 2)``: turned, scaled, mirrored, and cut out around some place in the brain.
 
     An organ is turned by no more than patients are, and not mirrored. A lesion is turned by quarters, too, but not
@@ -158,7 +158,7 @@ def _transplant(
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
 
 
-def _dilute(scans: Tensor, share: float, task: Task = GLIOMA) -> None:
+def _dilute(scans: Tensor, share: float, task: Task) -> None:
     """Take a share of what the contrast agent did away, in place: many tumors hardly enhance."""
     enhanced, plain = (scans[task.modalities.index(name)] for name in task.contrast)
     brain = (enhanced > 0) & (plain > 0)

@@ -42,7 +42,7 @@ class RatedPlane:
     stars: float
 
 
-def latent_ratings(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
+def latent_ratings(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """The quality of each rated view, as `dqe_loss.metrics.latent_raters` estimates it from these rows alone.
 
     A judgment of all views is one judgment, whose estimate counts in each view. Qualities are relative to the mean of

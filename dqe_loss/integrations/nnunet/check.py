@@ -22,7 +22,7 @@ from dqe_loss.integrations.nnunet.targets import rate_targets
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
 from dqe_loss.surrogate.checkpoint import load_surrogate
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 TRAINERS = Path(__file__).parent / "trainers"
 """The folder for ``nnUNet_extTrainer``."""
@@ -71,7 +71,7 @@ def check_data_set(
             sound = False
             yield Checked(subject, str(error), fits=False)
     yield looked_for
-    if task == GLIOMA:  # whose files have known axes
+    if task.lps:
         yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
