@@ -7,7 +7,6 @@ from dqe_loss.core.checks import describe_spacing
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
-from dqe_loss.task import GLIOMA
 
 _TWO = (
     "Two networks give them together. The first has learned from {kind} ratings and is as it\nwas: {data}. The second,"
@@ -106,7 +105,9 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         first=_ALONE if alone else _first(start),
         units=_HEAD_MEAN if window is None else _WINDOW.format(**window),
         spacing=describe_spacing(task.spacing),
-        where="skull-stripped, in BraTS's field of view" if task == GLIOMA else f"padded to {hardened.field_of_view}",
+        where="skull-stripped, in BraTS's field of view"
+        if task.source == "BraTS"
+        else f"padded to {hardened.field_of_view}",
         full_marks=hardened.refiner.full_marks,
         survey_full_marks=hardened.refiner.survey_full_marks,
         exponent=hardened.refiner.exponent,

@@ -8,13 +8,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from torch import Tensor, nn
 
 from dqe_loss.core.boxes import Box
+from dqe_loss.extras import needs_extra
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import RefinedMask
+
+with needs_extra("engine"):
+    import openvino
 
 _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 

@@ -23,6 +23,7 @@ from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
 from dqe_loss.harden.start import hardened_surrogate
 from dqe_loss.harden.taught_exams import MARGIN, prepare_exam, scaled_plane
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
+from dqe_loss.task import GLIOMA
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +130,12 @@ def test_less_contrast_agent_lets_t1c_become_like_t1():
     scans[0, 1:7, 1:7] = 0.4
     scans[0, 3, 3] = 1.0  # what enhances
     diluted = scans.clone()
-    _dilute(diluted, 0.5)
+    _dilute(diluted, 0.5, GLIOMA)
     assert diluted[0, 3, 3].item() == pytest.approx(0.7)
     scans[0, 3, 3] = 0.7
     torch.testing.assert_close(diluted, scans)
     nothing = torch.zeros(4, 8, 8)
-    _dilute(nothing, 0.5)
+    _dilute(nothing, 0.5, GLIOMA)
     assert not nothing.any()
 
 
@@ -161,7 +162,7 @@ def test_masks_are_probabilities_of_nested_regions(exam):
         regions = draw_mask(draw_scene([exam], rng), [exam], rng)
         assert regions.shape == (3, SIZE, SIZE)
         assert 0 <= regions.min() <= regions.max() <= 1
-    core, whole, enhancing = as_regions(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8))[:, 0].tolist()
+    core, whole, enhancing = as_regions(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8), GLIOMA)[:, 0].tolist()
     assert (core, whole, enhancing) == ([0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 1])
 
 
