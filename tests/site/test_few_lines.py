@@ -13,7 +13,7 @@ import torch
 from monai.losses import DiceLoss
 criterion = DiceLoss(sigmoid=True)
 for batch in loader:
-    logits = network(batch["normalized"])
+    logits = network(batch["image"])
     loss = criterion(logits, batch["regions"])
     loss.backward()
     optimizer.step()
