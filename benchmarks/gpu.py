@@ -1,4 +1,4 @@
-"""All that is measured and tested on a GPU, by one command and within a few minutes.
+"""All that is measured and tested on a GPU, by one command and within eight minutes.
 
 Run: ``python benchmarks/gpu.py --out FOLDER`` on a machine with a CUDA device; ``--smoke`` runs everything tiny on the
 CPU. Each part runs in a process of its own with its own time limit, and writes ``FOLDER/parts/NAME.json`` as soon as it
@@ -55,7 +55,7 @@ class GpuOptions:
 
     out: Path
     """Folder of the results: made if need be, results of the same parts are overwritten."""
-    limit_s: float = 300
+    limit_s: float = 480
     """Seconds that all of it may take."""
     smoke: bool = False
     """Everything tiny on the CPU: shows that the command works."""

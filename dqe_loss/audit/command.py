@@ -12,7 +12,6 @@ from dqe_loss.command_line import check_device, run_command
 from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
-from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.reading import settle_task
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
@@ -74,7 +73,7 @@ def _run(arguments: AuditArguments) -> int:
 
     surrogate = load_surrogate(arguments.checkpoint)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
-    if arguments.exams and not arguments.reference and task == GLIOMA:
+    if arguments.exams and not arguments.reference and task.files.several:
         raise ValueError("--exams needs --reference: the masks of an audit are made from the reference of that name")
     sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme, task)
     phantoms = arguments.phantoms if arguments.phantoms is not None else 0 if arguments.exams else 2

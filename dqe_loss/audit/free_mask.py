@@ -15,7 +15,7 @@ from dqe_loss.core.intensity import shows
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 CONFIDENCE = 3.0
 """Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""
@@ -44,7 +44,7 @@ class Nothing:
         return torch.zeros(*index.shape, self.shape[1], *sides, device=self.device)
 
 
-def free_box(image: Tensor, regions: Tensor, task: Task = GLIOMA) -> Box:
+def free_box(image: Tensor, regions: Tensor, task: Task) -> Box:
     """Bounding box of the brain (what is not air in an image), and of a reference should it reach out of it.
 
     Args:
@@ -60,7 +60,7 @@ def as_logits(regions: Tensor) -> Tensor:
     return CONFIDENCE * (2 * regions.float() - 1)
 
 
-def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task = GLIOMA) -> Mask:
+def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task) -> Mask:
     """The logits of a box as a mask of full size.
 
     Args:

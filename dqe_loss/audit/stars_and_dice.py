@@ -19,7 +19,7 @@ from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import GLIOMA, Task
 
-CENTERS = ("own", "reference")
+OWN_OR_REFERENCE = ("own", "reference")
 """Whose center the rated planes go through: the mask's, as the loss and `dqe_loss.rate` look, or the reference's."""
 
 SURVEYED = ("absurd", "invariance")
@@ -110,7 +110,7 @@ def mean_stars(
 
 
 @torch.no_grad()
-def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task = GLIOMA) -> list[float]:
+def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task) -> list[float]:
     """Dice of each region in the planes of the views through a center, counted together, binarized at 0.5.
 
     Planes that hold a region neither in the mask nor in the reference say nothing about it: an agreement on nothing,
@@ -140,7 +140,7 @@ def soft_dice(probabilities: Tensor, reference: Tensor) -> list[float]:
     return values
 
 
-def flat_planes(volume: Tensor, center: Tensor, task: Task = GLIOMA) -> Tensor:
+def flat_planes(volume: Tensor, center: Tensor, task: Task) -> Tensor:
     """The planes of the views of a volume ``(1, C, X, Y, Z)`` through a center ``(1, 3)``, differentiably.
 
     Returns:

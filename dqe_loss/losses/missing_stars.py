@@ -33,6 +33,11 @@ def missing_stars(stars: Tensor, surrogate: Surrogate) -> Tensor:
     return (surrogate.config.stars[1] - stars.mean(1)).relu()
 
 
+def mean_of_rated(stars: Tensor) -> Tensor:
+    """Mean of stars ``(B, V)`` over the exams that have any, a scalar; NaN if none has. Waits for no device."""
+    return stars.mean(1).nanmean()
+
+
 def reduce_rated(values: Tensor, rated: Tensor, reduction: str) -> Tensor:
     """Reduce values ``(B,)``. Of a mean, exams that were not rated are no part: they would look like progress."""
     if reduction == "none":

@@ -59,6 +59,14 @@ class RatingTerm(nn.Module):
         """
         raise NotImplementedError
 
+    def rest(self, input: Tensor) -> None:
+        """Forget what the last step noted: this one goes without the term, see ``every``.
+
+        Args:
+            input: its prediction.
+        """
+        self.notes = {}
+
     @property
     def checked(self) -> bool:
         """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""

@@ -24,7 +24,7 @@ from dqe_loss.extras import import_extra
 from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed, TaskWithoutCheckpoint
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.resume import claim_folder
-from dqe_loss.task import GLIOMA, Task, find_task
+from dqe_loss.task import Task, find_task
 from dqe_loss.tasks.scale import levels_of, nearest_level
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _run(arguments: SimulateArguments) -> None:
 def _check(arguments: SimulateArguments, task: Task) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
-    missing = not arguments.reference and task == GLIOMA  # whose folders hold several segmentations as a rule
+    missing = not arguments.reference and task.files.several
     if arguments.exams and (missing or not all(arguments.reference)):
         raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
     canonical = {tissue: (label,) for label, tissue in enumerate(task.tissues, 1)}

@@ -71,7 +71,7 @@ class AugmentationConfig:
     enabled: bool = True
     """Augment the planes at all."""
     scan_probability: float = 0.5
-    """Probability that motion, ghosting, spikes or low resolution strike a scan; one always is (TorchIO: all)."""
+    """Chance of each scan that motion, ghosting, spikes or low resolution strike it; one at least (TorchIO: all)."""
 
     flip_probability: float = 0.75
     """Probability of mirroring along one axis, the other, or both (ours: at 3/4, four equal orientations)."""

@@ -8,12 +8,12 @@ from dqe_loss.data.discovery.cohort import NIFTI, FoundExam, name_masks
 from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 TABLES = (".csv", ".parquet")
 
 
-def find_named_exams(named: Sequence[Path], task: Task = GLIOMA) -> list[ExamPaths]:
+def find_named_exams(named: Sequence[Path], task: Task) -> list[ExamPaths]:
     """Find all exams.
 
     Args:
