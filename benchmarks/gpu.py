@@ -79,8 +79,8 @@ def main(settings: GpuOptions) -> int:
     names = [name for name in LIMITS if name in (settings.only or LIMITS)]
     for name in (*names, BESIDE):
         (settings.out / "parts" / f"{name}.json").unlink(missing_ok=True)
-    for failed in (settings.out / "FAILED", *settings.out.glob("*/FAILED")):  # of an earlier run
-        failed.unlink(missing_ok=True)
+    for told in (settings.out / "FAILED", *settings.out.glob("*/FAILED"), *settings.out.glob("*/ready")):
+        told.unlink(missing_ok=True)  # of an earlier run
     beside = Child(BESIDE, settings) if set(names) & {"training", "hardening"} else None
     results: dict[str, dict[str, Any]] = {}
     waiting: Child | None = Child(names[0], settings)
