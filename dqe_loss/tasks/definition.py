@@ -74,6 +74,8 @@ class Task:
         contrast: a modality with contrast agent, and the one that is the same without; empty for none.
         shown: modalities in pictures, in this order; all if empty.
         subject: what is segmented, in a word.
+        around: what it lies in, in a word: all that is not air in an image.
+        experts: who judges it, in a word.
         titles: names for readers, of modalities, tissues and regions.
         colors: colors of regions and tissues in pictures, such as ``#E69F00``.
         spurious: how often a false piece is of which tissue; equally often if empty.
@@ -104,6 +106,8 @@ class Task:
     contrast: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     subject: str = "segmentation"
+    around: str = "body"
+    experts: str = "experts"
     titles: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
     spurious: Mapping[str, float] = field(default_factory=dict)
