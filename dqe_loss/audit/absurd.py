@@ -26,7 +26,7 @@ def absurd_masks(case: AuditedExam, rng: np.random.Generator) -> dict[str, Label
         Name to label map in the task's canonical scheme. Another exam's mask is left out where there is none.
     """
     brain, task = case.brain.astype(np.uint8), case.task
-    whole = {f"brain as {task.title(tissue)}": brain * np.uint8(i) for i, tissue in enumerate(task.tissues, 1)}
+    whole = {f"{task.around} as {task.title(tissue)}": brain * np.uint8(i) for i, tissue in enumerate(task.tissues, 1)}
     masks = {
         "empty": np.zeros_like(case.labels),
         **whole,

@@ -37,6 +37,7 @@ class ExamSource:
         seed: the phantom's seed.
         label_scheme: scheme of the reference; the task's default if None.
         task: what is segmented.
+        field_of_view: height and width in voxels that each plane must fit; not asked if None.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ExamSource:
     seed: int = 0
     label_scheme: str | None = None
     task: Task = GLIOMA
+    field_of_view: tuple[int, int] | None = None
 
     @property
     def scheme(self) -> LabelScheme:
@@ -158,7 +160,7 @@ def read_audited_exam(
         phantom = phantom_of(task).make(source.seed)
         image, labels = phantom.image, phantom.segmentations["reference"]
     else:
-        exam = read_exam(source.paths, label_scheme=source.scheme, task=task)
+        exam = read_exam(source.paths, label_scheme=source.scheme, task=task, field_of_view=source.field_of_view)
         (stored,) = exam.segmentations.values()
         (present,) = exam.present.values()
         image, labels, affine = exam.image, as_canonical(stored, source.scheme), exam.affine

@@ -34,7 +34,7 @@ def render_page(
             "name": name,
             "title": part["title"],
             "passed": part["passed"],
-            "meaning": PARTS[name].meaning,
+            "meaning": PARTS[name].meaning.format(subject=task.subject, around=task.around),
             "checks": [_check(check) for check in part["checks"]],
             "figure": base64.b64encode(figures[name]).decode(),
             "caption": _CAPTIONS[name].format(regions=task.list_titles(task.regions)),

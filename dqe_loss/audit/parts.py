@@ -20,7 +20,8 @@ class AuditPart:
 
     Attributes:
         title: its heading.
-        meaning: what it asks and what an answer is good for, for a researcher who has not read the code.
+        meaning: what it asks and what an answer is good for, for a researcher who has not read the code; ``{subject}``
+            and ``{around}`` are the task's words.
         measure: does the work for one exam.
         count: how many ratings that takes, about; for the progress bar.
         uses_steps: whether it attacks: its result depends on the number of steps, and it is done with each guard.
@@ -36,11 +37,11 @@ class AuditPart:
 PARTS = {
     "absurd": AuditPart(
         "Absurd masks",
-        "Masks that no one would accept: nothing, the whole brain as one tissue, random labels, the tumor on the wrong "
-        "side, another patient's tumor, the right tumor in the wrong place. A rating that can be trusted puts all of "
-        "them far below the reference. Each is rated twice: through its own center, as the loss and the command rate "
-        "look, and through the reference's, where its failure is in plain sight. Only the latter is judged: through "
-        "its own center a mask can hide from view what it missed.",
+        "Masks that no one would accept: nothing, the whole {around} as one tissue, random labels, the {subject} on "
+        "the wrong side, another patient's {subject}, the right {subject} in the wrong place. A rating that can be "
+        "trusted puts all of them far below the reference. Each is rated twice: through its own center, as loss and "
+        "the command rate look, and through the reference's, where its failure is in plain sight. Only the latter is "
+        "judged: through its own center a mask can hide from view what it missed.",
         measure_absurd,
         count_absurd,
     ),
@@ -62,7 +63,7 @@ PARTS = {
         "attacked with the refiner's guard on, as the loss has it by default, and off, from the same starts; the "
         "former is judged. A checkpoint without one has no guard. If Dice stays from the reference, and rises from "
         "wrong masks, the stars lead the right way. Noise and an empty mask are shown and not judged: no one says that "
-        "a rating alone must find a tumor.",
+        "a rating alone must find a {subject}.",
         measure_exploitation,
         count_exploitation,
         uses_steps=True,
@@ -88,8 +89,8 @@ PARTS = {
     "invariance": AuditPart(
         "Invariance",
         "Changes of exam and mask together that make the mask neither better nor worse: other units and contrast, "
-        "z-scored images, everything moved by a voxel or mirrored, a crop around the tumor. Stars that move show how "
-        "much of a difference between two masks is accident.",
+        "z-scored images, everything moved by a voxel or mirrored, a crop around the {subject}. Stars that move "
+        "show how much of a difference between two masks is accident.",
         measure_invariance,
         count_invariance,
     ),

@@ -11,8 +11,8 @@ from dqe_loss.collect.order import keys_of
 from dqe_loss.collect.study import Case, Study
 from dqe_loss.collect.study_file import STUDY
 from dqe_loss.data.tables.ratings import paths_of
-from dqe_loss.data.tables.table import write_table
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.data.tables.table import origin_columns, write_table
+from dqe_loss.task import Task
 
 JOURNALS = "journal"
 RATINGS, PAIRS = "ratings.csv", "pairs.csv"
@@ -97,8 +97,8 @@ def pairs_table(study: Study, answers: Mapping[str, Mapping[str, Entry]]) -> pd.
 
 
 def with_task(table: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """The table with a column that names the task, where it is not the built-in one."""
-    return table if task == GLIOMA else table.assign(task=task.name)
+    """The table with columns that name the task and its scale, where it is not the built-in one."""
+    return table.assign(**origin_columns(task))
 
 
 def write_answers(study: Study, folder: Path) -> tuple[Path, int]:

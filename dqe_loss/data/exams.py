@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
+from dqe_loss.core.checks import VOXEL_TOLERANCE, describe_spacing
 from dqe_loss.core.intensity import shows
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
@@ -27,6 +29,8 @@ from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.task import GLIOMA, Task
 
 _AFFINE_TOLERANCE = 1e-3  # mm
+_BELOW_AIR = -500.0
+"""Intensities without a unit do not go as low in any exam at hand; air of CT is at -1000."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def read_exam(
     label_scheme: SchemeLike | None = None,
     warn: bool = True,
     task: Task = GLIOMA,
+    field_of_view: tuple[int, int] | None = None,
 ) -> Exam:
     """Read and check one exam.
 
@@ -87,20 +92,23 @@ def read_exam(
         label_scheme: that every segmentation must fit; the task's default if None.
         warn: whether to warn; threads do not, for whose warnings would be mixed, and ask ``misaligned``.
         task: what an exam of this folder holds.
+        field_of_view: height and width in voxels that each plane must fit; not asked if None.
 
     Returns:
         The exam; each modality of its image is contiguous in the order of the file (Fortran order).
 
     Raises:
-        ExamError: a file is missing or damaged, not 3D, empty, not finite, of another shape, or holds labels
-            that the scheme does not know.
+        ExamError: a file is missing or damaged, not 3D, empty, not finite, of another shape, larger than the field of
+            view, or holds labels that the scheme does not know.
         ValueError: ``label_scheme`` is not known.
 
     Warns:
         UserWarning: a file's affine differs from that of the first image, with how much of the file lies in the head
             as it is and reoriented; the arrays are taken as aligned. Or a header's affine or intercept cannot be used.
+            Or, told once for all exams alike, voxels are of another size than the task's, or intensities seem to have a
+            unit though the task has no window.
     """
-    exam = _open(source, find_scheme(label_scheme, task), warn, task)
+    exam = _open(source, find_scheme(label_scheme, task), warn, task, field_of_view)
     return Exam(
         exam.name, exam.image.read(), exam.segmentations, exam.affine, exam.misaligned, exam.headers, exam.present
     )
@@ -122,7 +130,13 @@ def open_exam(
     return _open(source, find_scheme(label_scheme, task), warn, task)
 
 
-def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task: Task) -> OpenExam:
+def _open(
+    source: str | Path | ExamPaths,
+    scheme: LabelScheme,
+    warn: bool,
+    task: Task,
+    field_of_view: tuple[int, int] | None = None,
+) -> OpenExam:
     paths = source if isinstance(source, ExamPaths) else find_exam(source, task)
     images = [Path(path) for path in paths.images.values()]
     masks = [Path(p) for p in paths.segmentations]
@@ -136,13 +150,14 @@ def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task:
     for path, volume in files.items():
         if volume.flat and not paths.planar:
             raise ExamError(
-                f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; "
-                "save each modality as its own file"
+                f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; save it as a volume, or say "
+                "views: [axial] in the task's file, if all images of the task are 2D"
             )
         if paths.planar and volume.stored.shape[2] != 1:
             raise ExamError(
-                f"{path}: expected a 2D image, found shape {volume.stored.shape}; save each plane as its own exam, or "
-                "name the other views in the task"
+                f"{path}: expected a 2D image, for a task whose only view is axial is one of 2D images, found shape "
+                f"{volume.stored.shape}; of volumes leave views out of the task's file, or name another view, too; or "
+                "save each plane as its own exam"
             )
     shape = volumes[0].stored.shape
     for path, volume in files.items():
@@ -151,6 +166,8 @@ def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task:
                 f"{path}: shape {volume.stored.shape}, expected {shape} as in {images[0]}; "
                 "all files of an exam must lie on one voxel grid, resample the file or take the right one"
             )
+    if field_of_view is not None:
+        _check_extent(images[0], shape, field_of_view, task)
     headers = {path: volume.odd for path, volume in files.items() if volume.odd}
     reference = next((path for path, volume in files.items() if volume.oriented), images[0])
     affine = files[reference].affine
@@ -165,11 +182,56 @@ def _open(source: str | Path | ExamPaths, scheme: LabelScheme, warn: bool, task:
             warnings.warn(
                 f"{path}: its affine differs from that of {reference}; {found}; nothing is reoriented", stacklevel=3
             )
+        # Without the exam's name: told once of all that are alike.
+        if odd := odd_voxels(affine, task):
+            cure = "resample image and segmentation, or correct spacing in the task's file"
+            warnings.warn(f"{odd}: stars and errors are of that size; {cure}", stacklevel=3)
+        if odd := _odd_units(dict(zip(paths.images, volumes, strict=True)), task):
+            warnings.warn(odd, stacklevel=3)
     name = paths.name or written(images[0].resolve().parent.name)
     names = unique_names(masks)
     segmentations = dict(zip(names, (volume.stored for volume in labels), strict=True))
     present = dict(zip(names, (values for _, values in read), strict=True))
     return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers, present)
+
+
+def odd_voxels(affine: NDArray[np.float64], task: Task) -> str:
+    """What is said where voxels are not of the size that the task's surrogates know; empty if they are."""
+    sizes = voxel_sizes(affine)
+    count = 2 if task.planar else 3
+    if np.allclose(sizes[:count], task.spacing[:count], atol=VOXEL_TOLERANCE):  # NaN is not close, either
+        return ""
+    told = " x ".join(f"{size:.3g}" for size in sizes)
+    return f"voxels of {told} mm, expected {describe_spacing(task.spacing)}"
+
+
+def _check_extent(path: Path, shape: tuple[int, ...], field_of_view: tuple[int, int], task: Task) -> None:
+    """Refuse a volume of which a plane does not fit the field of view."""
+    x, y, z = shape
+    sides = {"axial": (x, y), "coronal": (x, z), "sagittal": (y, z)}
+    planes = [sides[view] for view in task.views]
+    needed = [max(plane[axis] for plane in planes) for axis in (0, 1)]
+    if needed[0] > field_of_view[0] or needed[1] > field_of_view[1]:
+        even = [max(own, size + size % 2) for own, size in zip(field_of_view, needed, strict=True)]
+        raise ExamError(
+            f"{path}: {' x '.join(map(str, shape if z > 1 else shape[:2]))} voxels do not fit the field of view of "
+            f"{field_of_view[0]} x {field_of_view[1]}; crop image and segmentation, or resample them to voxels of "
+            f"{describe_spacing(task.spacing)}, or write field_of_view: {even} or more in the task's file before "
+            "anything is trained"
+        )
+
+
+def _odd_units(volumes: Mapping[str, StoredVolume], task: Task) -> str:
+    """What is said where intensities seem to have a unit, as those of CT, and the task no window; empty if not."""
+    if task.window is not None or not (odd := [name for name, one in volumes.items() if one.bounds()[0] < _BELOW_AIR]):
+        return ""
+    cure = "write window: [-160, 240], or another, in the task's file"
+    if len(volumes) > 1:
+        cure = (
+            "a window in the task is of all modalities, so clip this one to a window of yours, and add a constant by "
+            "which air is 0"
+        )
+    return f"{' and '.join(odd)} has values below {_BELOW_AIR:g}, as CT has, and the task no window: {cure}"
 
 
 def _compare_affines(

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.core.checks import VOXEL_TOLERANCE, describe_spacing
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.data.exam_files import last_part
-from dqe_loss.data.exams import OpenExam, head_of
+from dqe_loss.data.exams import OpenExam, head_of, odd_voxels
 from dqe_loss.data.tables.warning_kinds import Finding
 from dqe_loss.task import GLIOMA, Task
 
@@ -54,11 +52,10 @@ def image_findings(exam: OpenExam, files: Mapping[str, Path], task: Task = GLIOM
         What was found, with its kind.
     """
     found = []
-    volumes, sizes = exam.image.volumes, voxel_sizes(exam.affine)
+    volumes = exam.image.volumes
     shape = volumes[0].stored.shape
-    if not np.allclose(sizes, task.spacing, atol=VOXEL_TOLERANCE):  # NaN is not close, either
-        told = " x ".join(f"{size:.3g}" for size in sizes)
-        found.append(Finding("spacing", f"voxels of {told} mm, expected {describe_spacing(task.spacing)}"))
+    if odd := odd_voxels(exam.affine, task):
+        found.append(Finding("spacing", odd))
     if task.grid is not None and shape != task.grid:
         expected = " x ".join(map(str, task.grid))
         found.append(

@@ -153,7 +153,10 @@ def open_volume(path: str | Path) -> StoredVolume:
     flat = stored.ndim == 2
     stored = stored[..., None] if flat else stored
     if stored.ndim != 3 or 0 in stored.shape:
-        raise ExamError(f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file")
+        raise ExamError(
+            f"{path}: expected a 3D volume, found shape {stored.shape}; save each modality as its own file, as "
+            "nibabel.four_to_three does"
+        )
     slope, inter, odd_scale = _scale(header)
     affine, odd_affine = _affine(header)
     odd = ", ".join(filter(None, (odd_scale, odd_affine)))

@@ -26,10 +26,10 @@ _RATINGS = {
     "human": "Given by human raters. They speak for these raters, these exams and these kinds of error.",
     "simulated": "Drawn by simulated raters around a score that is computed from overlap with a reference. They can "
     "show that the surrogate has learned what it was given, and how its error compares with the noise that was put in. "
-    "They cannot show how neuroradiologists would judge: no human has rated these masks, and only those errors occur "
+    "They cannot show how {experts} would judge: no human has rated these masks, and only those errors occur "
     "that the simulation knows.",
     "metric": "Computed from overlap with a reference. They can show that the surrogate has learned to estimate that "
-    "overlap without the reference. They cannot show how neuroradiologists would judge.",
+    "overlap without the reference. They cannot show how {experts} would judge.",
 }
 _MODELS = ("surrogate", "linear in volume", "constant mean")
 
@@ -59,7 +59,7 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
         task=_task(evaluation),
         versions=evaluation["versions"],
         surrogate_text=SURROGATE_TEXT[evaluation["kind_of_ratings"]],
-        ratings_text=_RATINGS[ratings["kind"]] if ratings else "",
+        ratings_text=_of_ratings(evaluation) if ratings else "",
         figures={name: base64.b64encode(svg).decode() for name, svg in figures.items()},
         of_views=f" (mean of the {count_text(len(_task(evaluation).views), 'view')})" if several else "",
         planes=count_text(len(_task(evaluation).views), "plane"),
@@ -69,6 +69,12 @@ def render_report(evaluation: Mapping[str, Any], figures: Mapping[str, bytes]) -
 
 def _task(evaluation: Mapping[str, Any]) -> Task:
     return task_from_dict(evaluation["config"]["task"])
+
+
+def _of_ratings(evaluation: Mapping[str, Any]) -> str:
+    """What the ratings are good for, in the words of the task."""
+    text: str = _RATINGS[evaluation["ratings"]["kind"]]
+    return text.format(experts=_task(evaluation).experts)
 
 
 def report_tables(evaluation: Mapping[str, Any]) -> dict[str, Table]:
@@ -99,7 +105,7 @@ def _notices(evaluation: Mapping[str, Any]) -> list[str]:
     if evaluation["kind_of_ratings"] != "human":
         notices.append(SURROGATE_TEXT[evaluation["kind_of_ratings"]])
     if ratings and ratings["kind"] != "human":
-        notices.append(f"The ratings are {ratings['kind']}, not human. {_RATINGS[ratings['kind']]}")
+        notices.append(f"The ratings are {ratings['kind']}, not human. {_of_ratings(evaluation)}")
     if ratings and not ratings["split"]:
         notices.append(
             "No split was given, all exams of the table are evaluated: if the surrogate was trained on some of them, "

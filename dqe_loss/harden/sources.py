@@ -22,8 +22,15 @@ PHANTOM_ERRORS = 4
 """A phantom gets wrong masks for one in so many of a real exam's: it is seen less often."""
 
 
-def find_taught(config: HardenConfig, task: Task) -> tuple[list[ExamSource], list[ExamSource]]:
+def find_taught(
+    config: HardenConfig, task: Task, field_of_view: tuple[int, int] | None = None
+) -> tuple[list[ExamSource], list[ExamSource]]:
     """Find the exams to teach on, phantoms last, and those that are held out.
+
+    Args:
+        config: the hardening.
+        task: what an exam holds.
+        field_of_view: that each exam's planes must fit; not asked if None.
 
     Raises:
         ValueError: an option lacks another one, an exam has no reference, or is both taught on and held out.
@@ -39,7 +46,10 @@ def find_taught(config: HardenConfig, task: Task) -> tuple[list[ExamSource], lis
     if not config.exams and not phantoms:
         raise ValueError("expected exams to teach on; give --exams and --reference, or --phantoms")
     taught, held_out = (
-        find_sources(folders, config.reference, config.label_scheme, task)
+        [
+            replace(source, field_of_view=field_of_view)
+            for source in find_sources(folders, config.reference, config.label_scheme, task)
+        ]
         for folders in (config.exams, config.held_out)
     )
     both = sorted({source.name for source in taught} & {source.name for source in held_out})

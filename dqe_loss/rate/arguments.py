@@ -18,12 +18,12 @@ from dqe_loss.tasks.reading import settle_task
 
 @dataclass(frozen=True)
 class RateOptions:
-    """Rate segmentations as the surrogate would, from 1 star (worst) to 6 (best): of one exam, or of a data set.
+    """Rate segmentations as the surrogate would, on its task's scale (1 to 6 stars): of one exam, or of a data set.
 
     One exam is a folder with BraTS file names (--exam) or a file for each modality. A data set (--data and --out) is a
     tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again to resume after a
-    stop, and under torchrun or srun to distribute the work. Exams are expected as in BraTS:
-    skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
+    stop, and under torchrun or srun to distribute the work. Exams are expected as the checkpoint's task says
+    (dqe task FILE shows it); of gliomas as in BraTS: skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
 
     Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of the regions
     that masks of these mean stars have, and dice_low, which most of them reach (how many, the output says).

@@ -12,8 +12,7 @@ from dqe_loss.core.centers import told_centers
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.discovery.data_set import find_data_set
 from dqe_loss.data.file_names import printable, written
-from dqe_loss.data.tables.rated import TASK
-from dqe_loss.data.tables.table import relative_path
+from dqe_loss.data.tables.table import origin_columns, relative_path
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import star_unit
@@ -71,7 +70,7 @@ class RatePlan:
     def origin(self, surrogate: Surrogate) -> dict[str, str]:
         """What the stars are: the columns that are the same in all rows."""
         origin = origin_of(surrogate, self.checkpoint, self.scheme, self.told(surrogate.config))
-        return origin | ({} if self.task == GLIOMA else {TASK: self.task.name})
+        return origin | origin_columns(self.task)
 
     def settings(self, surrogate: Surrogate) -> dict[str, Any]:
         """What a continuation must share, JSON-ready. A checkpoint is what it does, whatever its name."""

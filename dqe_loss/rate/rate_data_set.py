@@ -13,7 +13,8 @@ from tqdm import tqdm
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_sets import LABELS, LabelSurvey
-from dqe_loss.data.tables.rated import TASK, columns_of, write_rated
+from dqe_loss.data.tables.rated import columns_of, write_rated
+from dqe_loss.data.tables.table import origin_columns
 from dqe_loss.data.tables.warning_kinds import to_review
 from dqe_loss.processes import StopRequest
 from dqe_loss.rate import best
@@ -24,7 +25,7 @@ from dqe_loss.rate.table_rows import prepare_rows, rate_prepared
 from dqe_loss.surrogate.describe import map_for
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 _SHOWN = 5
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -106,8 +107,7 @@ def rate_data_set(plan: RatePlan, surrogate: Surrogate, rater: Rater | None = No
     lines = [
         line for case in cases if case.name in entries for line in _lines(case, entries[case.name], origin, plan.task)
     ]
-    extra = [LABELS] if plan.task == GLIOMA else [LABELS, TASK]
-    table = pd.DataFrame(lines, columns=[*columns_of(plan.task), *extra])
+    table = pd.DataFrame(lines, columns=[*columns_of(plan.task), LABELS, *origin_columns(plan.task)])
     if dice_map := map_for(surrogate.config, plan.told(surrogate.config)):
         table = table.assign(**{name: values.round(4) for name, values in dice_map.tell(table["mean"]).items()})
     survey.add_table(table)

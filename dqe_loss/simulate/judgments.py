@@ -11,8 +11,9 @@ import pandas as pd
 from dqe_loss.data.corruption import Step, describe_steps
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.file_names import written
+from dqe_loss.data.tables.table import origin_columns
 from dqe_loss.simulate.raters import make_raters, simulate_judgments
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 METRIC = "metric"
 """Rater and kind of ratings that are metric stars themselves."""
@@ -68,5 +69,5 @@ def _rows(
             row |= {modality: written(str(image)) for modality, image in exam.images.items()}
             row |= {"rater": rater, "view": view, "stars": judgment, "kind": kind}
             row |= {"corruption": describe_steps(steps), "metric_stars": f"{value:.4f}"}
-            rows.append(row if task == GLIOMA else row | {"task": task.name})
+            rows.append(row | origin_columns(task))
     return rows

@@ -1,6 +1,7 @@
 """The command ``dqe task``: look at a task, or make one from nnU-Net's ``dataset.json``."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from dqe_loss.command_line import run_command
 from dqe_loss.options import OptionalFile, OptionalName
 from dqe_loss.outputs import check_outputs, encode, write_together
 from dqe_loss.tasks.definition import Task
-from dqe_loss.tasks.from_nnunet import task_from_nnunet
+from dqe_loss.tasks.from_nnunet import convert_nnunet
 from dqe_loss.tasks.reading import find_task
 
 MAKE = "from-nnunet"
@@ -23,7 +24,8 @@ class TaskArguments:
     """Show a task, check its file, or make one from nnU-Net's dataset.json.
 
     dqe task hippocampus.yaml checks a file and says what is rated; dqe task from-nnunet dataset.json prints the task of
-    an nnU-Net data set, to be completed by hand: field of view, size of voxels and of errors are not in that file.
+    an nnU-Net data set, to be completed by hand: size of errors and scale of stars are not in that file; field of view
+    and size of voxels are those of the images in imagesTr beside it, if there are any.
 
     Attributes:
         words: A task (a name or a file), or from-nnunet and a dataset.json.
@@ -44,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: TaskArguments) -> None:
     words = arguments.words
     if len(words) == 2 and words[0] == MAKE:
-        task = task_from_nnunet(Path(words[1]), arguments.name)
+        task, notes = convert_nnunet(Path(words[1]), arguments.name)
+        for note in notes:
+            print(f"dqe task: {note}", file=sys.stderr)
         if arguments.out is None:
             print(task_text(task), end="")
             return
@@ -68,6 +72,8 @@ def task_text(task: Task, ending: str = ".yaml") -> str:
     kept = {one.name: plain[one.name] for one in fields(Task) if plain[one.name] != default[one.name]}
     kept["field_of_view"] = plain["field_of_view"]
     kept["spacing"] = plain["spacing"]
+    if "files" in kept:
+        kept["files"] = {name: value for name, value in kept["files"].items() if value}
     kept["regions"] = kept.pop("parts")
     kept["centers"] = plain["centers"]
     if list(task.schemes) == ["labels"]:

@@ -56,9 +56,9 @@ class Task:
         regions: regions of a segmentation, in the order of a mask's channels. They may overlap.
         tissues: what a softmax head or a label map tells apart beside background: a label scheme has labels of each.
         centers: regions through whose center of mass the planes go: of the first that a mask has; that of the
-            whole, or the first region, if none is named.
+            whole, or else of those that lie in no other, in their order, if none is named.
         whole: the region that holds all others, if there is one; an exam whose target is empty has nothing to rate.
-        field_of_view: height and width in voxels that planes are padded to, even, 64 or more for a refiner.
+        field_of_view: height and width in voxels that planes are padded to, even, 64 or more.
         parts: the tissues that each region is made of; a region without any is the tissue of its name.
         schemes: label schemes by name, the first is the default; without any, tissues have the labels 1, 2, ...
         views: which views are rated; of 2D images (volumes of one plane) ``axial`` alone.
@@ -77,6 +77,8 @@ class Task:
         contrast: a modality with contrast agent, and the one that is the same without; empty for none.
         shown: modalities in pictures, in this order; all if empty.
         subject: what is segmented, in a word.
+        around: what it lies in, in a word: all that is not air in an image.
+        experts: who judges it, in a word.
         titles: names for readers, of modalities, tissues and regions.
         colors: colors of regions and tissues in pictures, such as ``#E69F00``.
         spurious: how often a false piece is of which tissue; equally often if empty.
@@ -108,6 +110,8 @@ class Task:
     contrast: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     subject: str = "segmentation"
+    around: str = "body"
+    experts: str = "experts"
     titles: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
     spurious: Mapping[str, float] = field(default_factory=dict)
@@ -120,7 +124,7 @@ class Task:
         Raises:
             TaskError: naming every problem, with its cure.
         """
-        if problems := form_problems(vars(self)):  # before anything is read as what it is not
+        if problems := form_problems(vars(self), type(self)):  # before anything is read as what it is not
             raise TaskError(*(f"task {self.name!r}: {problem}" for problem in problems))
         for one in fields(self):  # lists of a file
             value = getattr(self, one.name)
@@ -135,7 +139,7 @@ class Task:
             holding = [name for name, tissues in parts.items() if set(tissues) == set(self.tissues)]
             object.__setattr__(self, "whole", holding[0] if holding else "")
         if not self.centers:
-            object.__setattr__(self, "centers", (self.whole or next(iter(self.regions), ""),))
+            object.__setattr__(self, "centers", self.covering)
         if problems := problems_of(self, VIEWS):
             raise TaskError(*problems)
         family: dict[str, LabelScheme] = {}

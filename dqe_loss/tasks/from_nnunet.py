@@ -7,18 +7,32 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from dqe_loss.tasks.definition import Task
+from dqe_loss.tasks.definition import VIEWS, Task
+from dqe_loss.tasks.nnunet_layout import read_layout
+from dqe_loss.tasks.problems import NO_NAMES
 from dqe_loss.tasks.reading import task_from_dict
 
 WHOLE = "foreground"
 """Name of the region that holds all labels, where there are several: planes go through its center."""
+
+RESERVED = frozenset((*NO_NAMES, *VIEWS))
+"""Words that a modality, tissue or region cannot be called."""
 
 _CT_WINDOW = (-160.0, 240.0)
 """Soft tissue, in Hounsfield units; where a channel is called CT."""
 
 
 def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
-    """Read a task from a ``dataset.json``.
+    """Read a task from a ``dataset.json``; `convert_nnunet` also says what to look at.
+
+    Raises:
+        ValueError: see `convert_nnunet`.
+    """
+    return convert_nnunet(path, name)[0]
+
+
+def convert_nnunet(path: str | Path, name: str | None = None) -> tuple[Task, list[str]]:
+    """Read a task from a ``dataset.json``, and field of view and spacing from the images that lie beside it.
 
     Args:
         path: the file, of nnU-Net's version 1 (``modality``, labels by number) or 2 (``channel_names``, labels by name;
@@ -26,7 +40,8 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
         name: what to call the task; the folder's name, without ``DatasetXXX_`` or ``TaskXX_``, if None.
 
     Returns:
-        The task. Field of view, spacing and size of errors are not in the file: say them in the task's own.
+        The task, and what to know of it, a sentence each: what was renamed, and what is not known and must be said in
+        the task's own file.
 
     Raises:
         ValueError: if the file is not there, or does not describe channels and labels, or two labels have one name but
@@ -36,7 +51,7 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
     try:
         content = json.loads(path.read_bytes())
         channels = content.get("channel_names", content.get("modality"))
-        modalities = [identifier(str(channels[str(number)])) for number in range(len(channels))]
+        words = [str(channels[str(number)]) for number in range(len(channels))]
         labels = named_labels(content["labels"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -45,18 +60,33 @@ def task_from_nnunet(path: str | Path, name: str | None = None) -> Task:
     if not labels:
         raise ValueError(f"{path}: names no label but background; a task needs one at least")
     try:
-        described = _tissues_and_regions(labels)
+        names = identifiers(labels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    twice = len(set(modalities)) < len(modalities)
+    plain = [identifier(word) for word in words]
+    modalities = [f"{m}_{i}" for i, m in enumerate(plain)] if len(set(plain)) < len(plain) else plain
+    free = {m: f"{m}_scan" if m in RESERVED else m for m in modalities}
+    names = {word: f"{one}_label" if one in RESERVED else one for word, one in names.items()}
+    renamed = {free[m]: word for m, word in zip(modalities, words, strict=True) if free[m] != m}
+    files: dict[str, Any] = {"words": {word: name for name, word in renamed.items()}} if renamed else {}
+    renamed |= {one: word for word, one in names.items() if one == f"{identifier(word)}_label"}
+    notes = [
+        f"{word} has a meaning of its own here, and is called {one} (titles keep the word)"
+        for one, word in renamed.items()
+    ]
+    modalities = list(free.values())
+    layout, sizes, more = read_layout(path.parent, modalities, str(content.get("file_ending", ".nii.gz")))
     values: dict[str, Any] = {
         "name": name or re.sub(r"^(Dataset|Task)\d+_", "", path.resolve().parent.name).lower(),
-        "modalities": [f"{m}_{i}" for i, m in enumerate(modalities)] if twice else modalities,
-        **described,
+        "modalities": modalities,
+        **_tissues_and_regions(labels, names),
+        **sizes,
+        **({"titles": renamed} if renamed else {}),
+        "files": files | layout,
     }
-    if modalities == ["ct"]:
+    if plain == ["ct"]:
         values["window"] = list(_CT_WINDOW)
-    return task_from_dict(values)
+    return task_from_dict(values), notes + more
 
 
 def named_labels(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -75,16 +105,15 @@ def numbers_of(label: Any) -> tuple[int, ...]:
     return tuple(int(number) for number in (label if isinstance(label, list | tuple) else [label]))
 
 
-def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def _tissues_and_regions(labels: Mapping[str, tuple[int, ...]], names: Mapping[str, str]) -> dict[str, Any]:
     """Labels by tissue, and regions: those of the file, and all of it together where there are several."""
-    names = identifiers(labels)
     regions = {names[name]: numbers for name, numbers in labels.items()}
     alone = {numbers[0]: name for name, numbers in regions.items() if len(numbers) == 1}
     numbers = sorted(set(chain.from_iterable(regions.values())))
     tissue = {number: alone.get(number, f"label_{number}") for number in numbers}
     parts = {name: [tissue[number] for number in own] for name, own in regions.items()}
     if not any(set(own) == set(tissue.values()) for own in parts.values()):
-        parts = {WHOLE: list(tissue.values()), **parts}
+        parts = {WHOLE if WHOLE not in parts else f"all_{WHOLE}": list(tissue.values()), **parts}
     return {"labels": {name: number for number, name in tissue.items()}, "regions": parts}
 
 

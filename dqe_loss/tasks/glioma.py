@@ -52,6 +52,8 @@ GLIOMA = Task(
     contrast=("t1c", "t1"),
     shown=("flair", "t1c", "t1", "t2"),  # edema is read on FLAIR, core and enhancement on T1c
     subject="tumor",
+    around="brain",
+    experts="neuroradiologists",
     titles={
         "t1c": "T1c",
         "t1": "T1",

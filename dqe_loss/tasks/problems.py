@@ -1,7 +1,7 @@
 """What can be wrong with a task whose fields all have their form: names and numbers that do not fit each other."""
 
 import re
-from math import isfinite
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,10 +9,14 @@ if TYPE_CHECKING:
 
 NO_NAMES = (
     *("mask", "brain", "survey", "mean", "spread", "lowest", "exam", "segmentation", "reference", "rater", "view"),
-    *("stars", "kind", "task", "warnings", "error", "label_scheme", "unit", "center", "look", "checkpoint", "labels"),
-    *("dice", "repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
+    *("stars", "kind", "task", "scale", "warnings", "error", "label_scheme", "unit", "center", "look", "checkpoint"),
+    *("labels", "dice", "repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
 )
 """Words with a meaning of their own in tables and options."""
+
+
+SMALLEST_SIDE = 64
+"""Of a field of view in voxels: refiners take no smaller planes (`dqe_loss.surrogate.refiner`)."""
 
 
 class TaskError(ValueError):
@@ -47,16 +51,20 @@ def problems_of(task: "Task", known_views: tuple[str, ...]) -> list[str]:
     expect(bool(task.name) and task.name == task.name.strip(), "give it a name without blanks around it")
     for what in ("modalities", "regions", "tissues"):
         names = getattr(task, what)
-        plain = all(isinstance(name, str) and name.strip() == name and name for name in names)
+        plain = all(name.strip() == name and name for name in names)
         expect(bool(names) and plain and len(set(names)) == len(names), f"{what} must be names, each once, got {names}")
-        if reserved := sorted(set(names) & {*NO_NAMES, *known_views}):
-            expect(False, f"{what}: {', '.join(reserved)} has a meaning of its own; choose another name")
+    named = dict.fromkeys((task.name, *task.modalities, *task.regions, *task.tissues))
+    for name in filter(_unfit, named):
+        expect(False, f"{name!r} must have no line break and none of / \\ ; = in it, for files and tables are named so")
+    for name in sorted(set(list(named)[1:]) & {*NO_NAMES, *known_views}):
+        expect(False, f"{name} has a meaning of its own; choose another name, and say yours in titles")
     folded = [name.lower() for name in task.regions]
     expect(len(set(folded)) == len(folded), "regions must differ in more than capital letters, for tables are named so")
     known("centers", set(task.centers), task.regions)
     known("whole", {task.whole} - {""}, task.regions)
     for region, tissues in task.parts.items():
-        known(f"region {region}", set(tissues), task.tissues)
+        unknown = sorted(set(tissues) - set(task.tissues))
+        expect(not unknown, unknown_tissues(region, unknown, task.tissues))
         expect(bool(tissues), f"region {region} is made of nothing; name its tissues")
     expect(
         set(task.tissues) <= {tissue for tissues in task.parts.values() for tissue in tissues},
@@ -70,28 +78,35 @@ def problems_of(task: "Task", known_views: tuple[str, ...]) -> list[str]:
         f"views must be one or more of {', '.join(known_views)}, each once, got {task.views}",
     )
     sides = task.field_of_view
-    expect(len(sides) == 2 and min(sides) > 0, f"field_of_view must be two numbers of voxels, got {sides}")
     expect(
-        len(task.spacing) == 3 and all(isfinite(mm) and mm > 0 for mm in task.spacing),
-        f"spacing must be the size of a voxel in mm along X, Y and Z, got {task.spacing}",
+        min(sides) >= SMALLEST_SIDE and not any(side % 2 for side in sides),
+        f"field_of_view must be two even numbers of voxels, {SMALLEST_SIDE} or more, got {list(sides)}; smaller images "
+        "are padded to it",
     )
+    expect(min(task.spacing) > 0, f"spacing must be the size of a voxel in mm, above 0, got {list(task.spacing)}")
+    expect(task.grid is None or min(task.grid) > 0, f"grid must be numbers of voxels above 0, got {task.grid}")
     for what in ("window", "stars"):
         pair = getattr(task, what)
-        expect(pair is None or (len(pair) == 2 and pair[0] < pair[1]), f"{what} must rise, as in (0, 1), got {pair}")
+        expect(pair is None or pair[0] < pair[1], f"{what} must rise, as in [0, 1], got {pair and list(pair)}")
     expect(task.error_size > 0, f"error_size must be above 0, got {task.error_size}")
     expect(task.smallest_crop >= 0, f"smallest_crop must be 0 or above, got {task.smallest_crop}")
     expect(0 < task.largest_share <= 1, f"largest_share must be above 0 and up to 1, got {task.largest_share}")
     known("bright", {task.bright} - {""}, task.modalities)
     known("contrast", set(task.contrast), task.modalities)
+    two = len(task.contrast) == len(set(task.contrast)) == 2
+    expect(two or not task.contrast, f"contrast must be two modalities, or left out, got {list(task.contrast)}")
     known("shown", set(task.shown), task.modalities)
     known("spurious", set(task.spurious), task.tissues)
+    often = list(task.spurious.values())
+    fits = not often or (min(often) >= 0 and max(often) > 0)
+    expect(fits, f"spurious must be 0 or above, and one above 0, got {dict(task.spurious)}")
     known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
     known("colors", set(task.colors), tuple(dict.fromkeys((*task.regions, *task.tissues))))
     labeled = (name for scheme in task.schemes.values() for name in (*scheme.labels, scheme.either) if name)
     known("titles", set(task.titles), tuple(dict.fromkeys((*task.modalities, *task.regions, *task.tissues, *labeled))))
     known("files.words", set(task.files.words.values()), task.modalities)
     for name, color in task.colors.items():
-        told = isinstance(color, str) and re.fullmatch("#[0-9a-fA-F]{6}", color)
+        told = re.fullmatch("#[0-9a-fA-F]{6}", color)
         expect(bool(told), f"colors: {name} must be a color such as #E69F00, got {color!r}")
     for what in ("endings", "images"):
         known(f"files.{what}", set(getattr(task.files, what)), task.modalities)
@@ -105,12 +120,23 @@ def problems_of(task: "Task", known_views: tuple[str, ...]) -> list[str]:
     return found
 
 
+def unknown_tissues(region: object, wrong: Sequence[object], tissues: tuple[str, ...]) -> str:
+    """What to say of a region that is made of what are no tissues."""
+    found = ", ".join("nothing" if one is None else str(one) for one in wrong)
+    return f"region {region} must name tissues such as {', '.join(tissues) or 'those of labels'}; got {found}"
+
+
+def _unfit(name: str) -> bool:
+    """Whether a name cannot stand in paths and tables."""
+    return any(sign in "/\\;=" or not sign.isprintable() for sign in name)
+
+
 def _scheme_problems(task: "Task", scheme: "SchemeLabels") -> list[str]:
     found = []
     if missing := [tissue for tissue in task.tissues if not scheme.labels.get(tissue)]:
         found.append(f"has no label of {', '.join(missing)}; name each tissue's")
     labels = [label for labels in scheme.labels.values() for label in labels]
-    if not all(isinstance(label, int) and 0 < label < 256 for label in labels):
+    if not all(0 < label < 256 for label in labels):
         found.append(f"labels must be whole numbers from 1 to 255 (0 is background), got {labels}")
     elif twice := sorted({label for label in labels if labels.count(label) > 1}):
         found.append(f"the label {twice[0]} stands for two things; a label is of one tissue")

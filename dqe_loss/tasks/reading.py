@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dqe_loss.tasks.blobs import BLOBS
-from dqe_loss.tasks.definition import FileNames, SchemeLabels, Task
-from dqe_loss.tasks.forms import form_problems
+from dqe_loss.tasks.definition import Task
 from dqe_loss.tasks.glioma import GLIOMA
 from dqe_loss.tasks.label_scheme import LabelScheme
 from dqe_loss.tasks.problems import TaskError
+from dqe_loss.tasks.shorthand import expand
 
 BUILT_IN = {task.name: task for task in (GLIOMA, BLOBS)}
 """Tasks that come with the package, by name."""
@@ -65,8 +65,6 @@ def read_task(path: str | Path) -> Task:
         return task_from_dict(values)
     except TaskError as error:
         raise TaskError(*(f"{path}: {problem}" for problem in error.problems)) from error
-    except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as a task ({error})") from error
 
 
 def _read_yaml(path: Path) -> Any:
@@ -84,7 +82,8 @@ def task_from_dict(values: Mapping[str, Any]) -> Task:
     """A task from plain values, as a file or a checkpoint has them.
 
     Beside the fields of `Task`, ``labels`` may stand for a single label scheme (tissue to label or labels), and
-    ``regions`` may map each region to its tissues. Without ``tissues``, those of the labels that a region names count.
+    ``regions`` may map each region to its tissues, or be left out: then each label is one. Without ``tissues``, those
+    of the labels that a region names count.
 
     Raises:
         TaskError: naming every problem.
@@ -96,36 +95,9 @@ def task_from_dict(values: Mapping[str, Any]) -> Task:
     known = [one.name for one in fields(Task)]
     if unknown := sorted(set(map(str, given)) - {*known, "labels"}):
         raise TaskError(f"unknown fields {', '.join(unknown)}; expected {', '.join([*known, 'labels'])}")
-    formed = {name: value for name, value in given.items() if not (name == "regions" and isinstance(value, Mapping))}
-    problems = form_problems(formed)
-    if "files" in given and not isinstance(given["files"], Mapping | FileNames):
-        problems.append(f"files must say images, reference, endings, words or channels, got {given['files']!r}")
-    if problems:
-        raise TaskError(*problems)
-    if "labels" in given:
-        if "schemes" in given:
-            raise TaskError("expected labels (one scheme) or schemes (several), found both; leave one out")
-        given["schemes"] = {"labels": given.pop("labels")}
-    if "schemes" in given:
-        given["schemes"] = {str(name): _scheme(scheme) for name, scheme in given["schemes"].items()}
-    if isinstance(given.get("regions"), Mapping):
-        named = {str(name): _names(tissues) for name, tissues in given["regions"].items()}
-        given["parts"], given["regions"] = named, tuple(named)
-    elif "parts" in given:
-        given["parts"] = {str(name): _names(tissues) for name, tissues in given["parts"].items()}
-    if "tissues" not in given and "schemes" in given:
-        labeled = next(iter(given["schemes"].values())).labels
-        used = {t for name in given.get("regions", ()) for t in given.get("parts", {}).get(name, (name,))}
-        given["tissues"] = tuple(tissue for tissue in labeled if tissue in used)
-    if "files" in given:
-        files = dict(given["files"])
-        if unknown := sorted(set(files) - {one.name for one in fields(FileNames)}):
-            raise TaskError(
-                f"files: unknown fields {', '.join(unknown)}; expected images, reference, endings, channels"
-            )
-        files["endings"] = {name: _names(endings) for name, endings in files.get("endings", {}).items()}
-        listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in files.items()}
-        given["files"] = FileNames(**listed)
+    if {"labels", "schemes"} <= given.keys():
+        raise TaskError("expected labels (one scheme) or schemes (several), found both; leave one out")
+    given = expand(given)
     if missing := [name for name in ("name", "modalities", "regions", "tissues") if not given.get(name)]:
         what = "labels" if missing == ["tissues"] else ", ".join(missing)
         raise TaskError(f"lacks {what}; a task needs name, modalities, regions and labels")
@@ -194,23 +166,6 @@ def settle_task(named: str | Path | None, of_checkpoint: Task, checkpoint: str) 
     given = find_task(named)
     check_task(given, of_checkpoint, checkpoint, "leave --task out, or give a checkpoint of that task")
     return given
-
-
-def _scheme(values: Any) -> SchemeLabels:
-    if isinstance(values, SchemeLabels):
-        return values
-    if not isinstance(values, Mapping):
-        raise TaskError(f"labels must map each tissue to its label, got {values!r}")
-    nested = isinstance(values.get("labels"), Mapping)
-    labels = values["labels"] if nested else values
-    more = {k: str(v) for k, v in values.items() if k != "labels"} if nested else {}
-    if unknown := sorted(set(more) - {"either", "note"}):
-        raise TaskError(f"label scheme: unknown fields {', '.join(unknown)}; expected labels, either, note")
-    return SchemeLabels({str(k): tuple(v) if isinstance(v, (list, tuple)) else (v,) for k, v in labels.items()}, **more)
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """nnU-Net's dataset.json says which label is which tissue: held against --label-scheme."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ from cohort import write, write_exam
 from helpers import make_labels, small_surrogate
 
 from dqe_loss import save_surrogate
+from dqe_loss.data.discovery.data_set import find_data_set
+from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
 from dqe_loss.rate.plan import RatePlan, find_planned_exams
+from dqe_loss.task import FileNames, Task
 from dqe_loss.tasks.glioma_labels import read_tissues
 
 OWN = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}  # its BraTS conversion
@@ -137,3 +141,25 @@ def test_of_predictions_for_the_test_cases_only_these_are_rated(tmp_path, capsys
     assert rate.main([*command, "--checkpoint", str(checkpoint)]) == 0
     assert "warning: 1 of 3 exams have no prediction" in capsys.readouterr().err
     assert read_rated(tmp_path / "a.csv")["exam"].tolist() == ["test_1", "test_2"]
+
+
+def test_labels_of_another_task_are_refused(tmp_path):
+    """One channel could be any scan: its labels tell whose data set it is."""
+    task = Task("organ", ("ct",), ("organ",), ("organ",), files=FileNames(images={"ct": "imagesTr/{exam}_0000.nii.gz"}))
+    for name in ("Hippocampus", "hippocampus"):
+        describe(tmp_path, {"background": 0, name: 1})
+        (tmp_path / "imagesTr").mkdir(exist_ok=True)
+        told = rf"its labels {name} are none of the task 'organ', which has organ; .*titles: {{organ: {name}}}"
+        for find in (
+            lambda task: find_data_set(tmp_path, None, task=task),
+            lambda task: find_named_exams([tmp_path], task),
+        ):
+            with pytest.raises(ValueError, match=told):
+                find(task)
+            with pytest.raises(
+                ValueError, match=r"expected (exams with the paths|images)"
+            ):  # the same task: none there
+                find(replace(task, titles={"organ": name}))
+    whole = {"background": 0, "whole organ": [1, 2], "inner": 2}
+    task = Task("organ", ("ct",), ("whole organ",), ("a",), parts={"whole organ": ("a",)})
+    assert settle_scheme(describe(tmp_path, whole), None, task) == "labels"

@@ -4,20 +4,26 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import small_surrogate
-from small_tasks import CT, PARTS, make_surrogate, write_data_set
+from small_tasks import CT, FLAT, PARTS, make_surrogate, write_data_set
 
 from dqe_loss.audit.audited_exam import ExamSource, read_audited_exam
 from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.audit.whole_audit import AuditPlan
+from dqe_loss.cli import main as dqe
+from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.data.exam_files import ExamPaths
+from dqe_loss.data.tables.ratings import columns_of
+from dqe_loss.data.tables.table import origin_columns, read_table
 from dqe_loss.harden.scenes import draw_grid
 from dqe_loss.harden.taught_exams import prepare_exam
 from dqe_loss.rate.plan import RatePlan
 from dqe_loss.simulate.simulate_exam import SimulationSettings
 from dqe_loss.task import GLIOMA, SchemeLabels
+from dqe_loss.tasks.reading import task_to_dict
 from dqe_loss.train.plane_cache import PlaneCache
 
 SWAPPED = replace(PARTS, schemes={"labels": SchemeLabels({"front": (2,), "back": (1,)})})
@@ -92,3 +98,43 @@ def test_edits_that_change_no_mask_keep_what_is_there():
         SimulationSettings(task=replace(CT, colors={"organ": "#000000"})).record()
         == SimulationSettings(task=CT).record()
     )
+
+
+def test_stars_of_another_scale_are_refused(tmp_path):
+    """They would be read as if they were of this one."""
+    table = tmp_path / "ratings.csv"
+    row = {"exam": "a", "segmentation": "b", "t1": "c", "rater": "d", "view": "", "stars": "4"}
+    to_five, to_six = replace(PARTS, stars=(1.0, 5.0)), PARTS
+
+    def read(of, **more):
+        pd.DataFrame([row | more]).to_csv(table, index=False)
+        return read_table(table, columns_of(of), "table of ratings", ["stars"], task=of)
+
+    with pytest.raises(
+        ValueError, match="stars are from 1 to 5, but those of the task 'parts' from 1 to 6; write stars"
+    ):
+        read(to_six, **origin_columns(to_five))
+    assert len(read(to_five, **origin_columns(to_five))) == 1
+    assert len(read(to_six)) == 1  # a table of before
+    assert len(read(to_six, scale="0.8")) == 1  # a column of one's own
+    assert origin_columns(GLIOMA) == {}
+    # Of a table of paths stars do not count.
+    pd.DataFrame([row | origin_columns(to_five)]).to_csv(table, index=False)
+    assert [exam.name for exam in find_in_table(table, to_six)] == ["a"]
+
+
+def test_a_table_of_a_task_of_ones_own_is_refused_with_the_cure(tmp_path):
+    pd.DataFrame([{"exam": "a", "task": "parts"}]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        ValueError, match="holds data of the task 'parts', and not of 'glioma'; give its file with --task"
+    ):
+        read_table(tmp_path / "t.csv", ("exam",), "table", task=GLIOMA)
+
+
+def test_simulated_ratings_say_their_scale(tmp_path):
+    table = write_data_set(tmp_path / "data", FLAT, 2)
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps(task_to_dict(FLAT)))
+    words = ["simulate", "--task", str(file), "--exams", str(table), "--segmentations", "2", "--raters", "1"]
+    assert dqe([*words, "--out", str(tmp_path / "out")]) == 0
+    assert set(pd.read_csv(tmp_path / "out" / "ratings.csv")["scale"]) == {"0 to 1"}

@@ -1,7 +1,10 @@
 """One scan, one region, thick voxels, fixed intensities, single planes, other scales: loss, metric and stars work."""
 
+import json
+import warnings
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,7 @@ from dqe_loss import (
     regions_from_labels,
     save_surrogate,
 )
+from dqe_loss.cli import main as dqe
 from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.labels import are_tissues
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
@@ -25,6 +29,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.task import BLOBS, FileNames, TaskError
+from dqe_loss.tasks.reading import task_to_dict
 
 TASKS = (PARTS, CT, FLAT)
 by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
@@ -210,6 +215,56 @@ def test_exams_of_2d_files_and_of_volumes_are_told_apart(tmp_path):
     assert exam.image.shape == (1, 48, 40, 1)
     with pytest.raises(ExamError, match="expected a 3D volume, found shape"):
         read_exam(replace(exams[0], planar=False), label_scheme=FLAT.scheme())
+
+
+def test_2d_images_and_volumes_are_told_how_to_say_it(tmp_path):
+    exam = find_named_exams([write_data_set(tmp_path / "flat", FLAT, 1)], FLAT)[0]
+    with pytest.raises(ExamError, match=r"say views: \[axial\] in the task's file, if all images"):
+        read_exam(
+            replace(exam, planar=False), label_scheme=FLAT.scheme(), task=replace(FLAT, views=("axial", "coronal"))
+        )
+    exam = find_named_exams([write_data_set(tmp_path / "parts", PARTS, 1)], PARTS)[0]
+    with pytest.raises(ExamError, match=r"only view is axial is one of 2D images.*of volumes leave views out"):
+        read_exam(replace(exam, planar=True), label_scheme=PARTS.scheme(), task=PARTS)
+
+
+def odd_words(table, task):
+    """What is told of the exams of a table."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for exam in find_named_exams([table], task):
+            read_exam(exam, task=task)
+    return [str(one.message) for one in told]
+
+
+def test_voxels_of_another_size_are_told_once(tmp_path):
+    """Commands that make masks and stars of an exam are told as rate is."""
+    table = write_data_set(tmp_path, CT, 2)
+    assert odd_words(table, CT) == []
+    (told,) = odd_words(table, replace(CT, spacing=(1.0, 1.0, 1.0)))
+    assert told.startswith("voxels of 1 x 1 x 3 mm, expected 1 mm: stars and errors are of that size; resample")
+    assert odd_words(write_data_set(tmp_path / "flat", FLAT, 1), replace(FLAT, spacing=(1.0, 1.0, 5.0))) == []
+
+
+def test_intensities_with_a_unit_ask_for_a_window(tmp_path):
+    (told,) = odd_words(write_data_set(tmp_path, CT, 2), replace(CT, window=None))
+    assert told.startswith("ct has values below -500, as CT has, and the task no window: write window: [-160, 240]")
+
+
+def test_exams_beyond_the_field_of_view_are_refused_before_anything_is_made(tmp_path, capsys):
+    large = replace(PARTS, name="large", field_of_view=(64, 64))
+    table = write_data_set(tmp_path, PARTS, 2)
+    for file in [*(tmp_path / "images").iterdir(), *(tmp_path / "labels").iterdir()]:
+        stored = nib.load(file)
+        voxels = np.pad(np.asarray(stored.dataobj), ((0, 35), (0, 0), (0, 0)))  # 65 along X
+        nib.Nifti1Image(voxels, stored.affine).to_filename(file)
+    (tmp_path / "task.json").write_text(json.dumps(task_to_dict(large)))
+    for command in ("simulate --segmentations 2 --raters 0", "harden --steps 2 --features 4 4 4 4 4 4 --workers 0"):
+        words = [*command.split(), "--task", str(tmp_path / "task.json"), "--exams", str(table)]
+        assert dqe([*words, "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert "65 x 40 x 28 voxels do not fit the field of view of 64 x 64; crop" in told
+        assert "write field_of_view: [66, 64] or more in the task's file" in told
 
 
 def test_exams_by_the_paths_of_their_task(tmp_path):

@@ -1,17 +1,17 @@
 """Tasks: made, read, written, checked as a whole; built in ones as they were."""
 
+import contextlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
-from dqe_loss.data.discovery.nnunet import channels_of
-from dqe_loss.data.discovery.nnunet_labels import settle_scheme
-from dqe_loss.integrations.nnunet.labels import read_labels
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE
 from dqe_loss.task import BLOBS, BUILT_IN, GLIOMA, SchemeLabels, Task, TaskError, find_task, read_task
 from dqe_loss.tasks.command import main as task_command
 from dqe_loss.tasks.from_nnunet import task_from_nnunet
 from dqe_loss.tasks.label_scheme import tissues_by_regions
+from dqe_loss.tasks.problems import SMALLEST_SIDE
 from dqe_loss.tasks.reading import check_task, task_from_dict, task_to_dict
 
 FILE = """
@@ -83,14 +83,15 @@ def test_there_and_back(task):
     ("change", "message"),
     [
         ({"centers": ["head"]}, "centers must name anterior or hippocampus or posterior, got head"),
-        ({"labels": {"anterior": 1}}, "region hippocampus must name anterior, got posterior"),
+        ({"labels": {"anterior": 1}}, "region hippocampus must name tissues such as anterior; got posterior"),
         ({"labels": {"anterior": 1, "posterior": 1}}, "the label 1 stands for two things"),
         ({"labels": {"anterior": 0, "posterior": 2}}, "labels must be whole numbers from 1 to 255"),
         (
             {"regions": {"anterior": ["anterior"]}, "tissues": ["anterior", "posterior"]},
             "each tissue must be part of a",
         ),
-        ({"spacing": [1, 1]}, "spacing must be the size of a voxel in mm along X, Y and Z"),
+        ({"spacing": [1, 1]}, r"spacing must be a list of 3 finite numbers, as in \[1, 1, 3\], got \[1, 1\]"),
+        ({"spacing": [0, 1, 1]}, "spacing must be the size of a voxel in mm, above 0"),
         ({"views": ["axial", "oblique"]}, "views must be one or more of axial, coronal, sagittal"),
         ({"window": [240, -160]}, "window must rise"),
         ({"stars": [6, 1]}, "stars must rise"),
@@ -99,15 +100,46 @@ def test_there_and_back(task):
         ({"files": {"images": {"t1": "images/x.nii.gz"}}}, r"must hold \{exam\}"),
         ({"files": {"image": {}}}, "files: unknown fields image"),
         ({"modalities": []}, "lacks modalities"),
-        ({"modalities": "t1"}, r"modalities must be a list of names, as in \[t1\], got 't1'"),
-        ({"field_of_view": 64}, r"field_of_view must be a list of 2 numbers, as in \[64, 64\], got 64"),
-        ({"window": ["low", "high"]}, r"window must be a list of 2 numbers, as in \[1, 2\], got \['low', 'high'\]"),
+        ({"modalities": "t1"}, r"modalities must be a list of names, as in \[t1, t2\], got 't1'"),
+        ({"field_of_view": 64}, r"field_of_view must be a list of 2 whole numbers, as in \[64, 64\], got 64"),
+        (
+            {"window": ["low", "high"]},
+            r"window must be a list of 2 finite numbers, as in \[-160, 240\], got \['low', 'high'\]",
+        ),
         ({"colors": ["#E69F00"]}, "colors must map names to values"),
         ({"files": "images"}, "files must say images, reference, endings, words or channels, got 'images'"),
         ({"colors": {"head": "#E69F00"}}, "colors must name anterior or hippocampus or posterior, got head"),
         ({"titles": {"head": "Head"}}, "titles must name t1 or anterior or hippocampus or posterior, got head"),
         ({"files": {"words": {"T2 weighted": "t2"}}}, "files.words must name t1, got t2"),
         ({"whole": "anterior"}, "whole: anterior must hold all tissues"),
+        ({"lesion": "no"}, "lesion must be true or false without quotes, got 'no'"),
+        ({"stars": [0, float("inf")]}, "stars must be a list of 2 finite numbers"),
+        ({"error_size": float("inf")}, "error_size must be a number without quotes, and not infinite"),
+        ({"error_size": "big"}, "error_size must be a number .*, as in 0.35, got 'big'"),
+        ({"error_size": None}, "error_size must be .*, got nothing; leave the line out for its default"),
+        ({"name": 5}, 'name must be text, got 5; write it with quotes: "5"'),
+        ({"name": "a\nb"}, "must have no line break"),
+        ({"modalities": ["t1/t2"]}, "'t1/t2' must have no line break and none of /"),
+        ({"labels": {"anterior": True, "posterior": 2}}, "labels: anterior must be a whole number .*, got true$"),
+        ({"labels": {False: 1}}, 'got false as a tissue; write "False" in quotes'),
+        ({"labels": [1, 2]}, "labels must map each tissue to its label, as in {left: 1, right: 2}"),
+        ({"grid": [1, 2]}, "grid must be a list of 3 whole numbers"),
+        ({"grid": [0, 1, 2]}, "grid must be numbers of voxels above 0"),
+        ({"contrast": ["t1"]}, "contrast must be two modalities, or left out"),
+        ({"spurious": {"anterior": -1}}, "spurious must be 0 or above"),
+        ({"titles": {"t1": 5}}, "titles: t1 must be text, got 5"),
+        ({"subject": None}, "subject must be text, got nothing"),
+        ({"field_of_view": [63, 64]}, r"field_of_view must be two even numbers of voxels, 64 or more, got \[63, 64\]"),
+        ({"field_of_view": [32, 32]}, "field_of_view must be two even numbers of voxels, 64 or more"),
+        ({"field_of_view": [64.5, 64]}, "field_of_view must be a list of 2 whole numbers"),
+        ({"regions": None}, "regions must map each region to its tissues, .*, got nothing"),
+        ({"regions": {"hippocampus": 1}}, "region hippocampus must name tissues such as anterior, posterior; got 1$"),
+        ({"regions": {"hippocampus": [1, 2]}}, "must name tissues such as anterior, posterior; got 1, 2$"),
+        ({"regions": {"hippocampus": ["anterior", "postrior"]}}, "tissues such as anterior, posterior; got postrior$"),
+        ({"files": {"images": "x"}}, "files.images must map names to values, as in {t1: .*, got 'x'"),
+        ({"files": {"images": {"t1": 1}}}, "files.images: t1 must be text, got 1"),
+        ({"smallest_crop": "x"}, "smallest_crop must be a whole number without quotes, got 'x'"),
+        ({"bright": ["t1"]}, r"bright must be text, got \['t1'\]"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_cure(tmp_path, change, message):
@@ -118,6 +150,39 @@ def test_what_is_wrong_is_told_with_its_cure(tmp_path, change, message):
     with pytest.raises(TaskError, match=message) as caught:
         read_task(file)
     assert all(str(file) in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("field", [*(one.name for one in fields(Task)), "labels"])
+def test_whatever_a_field_holds_its_task_is_valid_or_refused_in_words(field):
+    """No other error: it would say nothing of the file."""
+    import yaml
+
+    odd = [None, True, 5, -1.5, "x", [], [None], [[1]], ["x", 1], {}, {"x": None}, {1: "x"}, {"x": {}}, {"x": [1]}]
+    for value in odd:
+        with contextlib.suppress(TaskError):
+            task_from_dict(yaml.safe_load(FILE) | {field: value})
+
+
+def test_a_field_of_view_is_as_refiners_take_it():
+    assert SMALLEST_SIDE == SMALLEST_PLANE
+
+
+def test_regions_that_are_left_out_are_the_labels():
+    import yaml
+
+    values = yaml.safe_load(FILE)
+    del values["regions"]
+    task = task_from_dict(values)
+    assert task.regions == task.tissues == ("anterior", "posterior")
+
+
+def test_planes_go_through_whatever_a_mask_has():
+    """Not through the middle of the volume, for want of the first region."""
+    overlapping = Task("x", ("a",), ("left", "right"), ("x", "y", "z"), parts={"left": ("x", "y"), "right": ("y", "z")})
+    assert overlapping.centers == ("left", "right")
+    assert replace(overlapping, centers=("right",)).centers == ("right",)
+    nested = Task("x", ("a",), ("inner", "outer"), ("x", "y"), parts={"inner": ("x",), "outer": ("x", "y")})
+    assert nested.centers == ("outer",)
 
 
 def test_all_problems_are_told_at_once():
@@ -183,29 +248,6 @@ def test_a_task_of_nnunet(tmp_path, capsys, content, modalities, parts, labels):
         assert read_task(out) == task
     assert task_command([str(out)]) == 0
     assert "label scheme labels" in capsys.readouterr().out
-
-
-def test_a_task_of_nnunet_fits_the_data_set_that_it_is_of(tmp_path):
-    channels = {"0": "T2 weighted", "1": "ADC (b > 50)", "2": "MRI", "3": "MRI"}
-    content = {"channel_names": channels, "labels": {"background": 0, "Whole Gland": 1, "病变": 2}}
-    file = tmp_path / "dataset.json"
-    file.write_text(json.dumps(content))
-    task = task_from_nnunet(file)
-    assert task.tissues == ("whole_gland", "病变")
-    assert channels_of(content, "dataset.json", "", task) == task.modalities
-    assert settle_scheme(tmp_path, None, task) == "labels"
-    file.write_text(json.dumps(content | {"labels": {"background": 0, "Whole Gland": 2, "病变": 1}}))
-    with pytest.raises(ValueError, match=r"Whole Gland has the label 2, but label scheme 'labels' of the task"):
-        settle_scheme(tmp_path, None, task)
-
-
-def test_two_labels_of_one_name_are_refused(tmp_path):
-    labels = {"background": 0, "zone (a)": 1, "zone-a": 2}
-    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "MRI"}, "labels": labels}))
-    with pytest.raises(ValueError, match=r"dataset\.json: 'zone \(a\)' and 'zone-a' are both zone_a .*; rename one"):
-        task_from_nnunet(tmp_path / "dataset.json")
-    with pytest.raises(ValueError, match=r"dataset\.json: 'zone \(a\)' and 'zone-a' are both zone_a"):
-        read_labels({"labels": labels}, BLOBS)
 
 
 def test_the_command_prints_and_refuses_in_a_line(tmp_path, capsys):

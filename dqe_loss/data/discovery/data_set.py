@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dqe_loss.data.discovery.cohort import FoundExam, find_tree, with_predictions
 from dqe_loss.data.discovery.named_exams import find_by_pattern, fits_pattern
-from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet
+from dqe_loss.data.discovery.nnunet import find_nnunet, is_nnunet, numbers_channels
 from dqe_loss.data.discovery.nnunet_labels import settle_scheme
 from dqe_loss.data.discovery.path_table import find_in_table
 from dqe_loss.task import GLIOMA, Task
@@ -36,6 +36,8 @@ def find_data_set(
         raise ValueError(f"{data}: its dataset.json describes labels as in {scheme}; say --label-scheme {scheme}")
     if data.suffix.lower() in (".csv", ".parquet"):
         cases = find_in_table(data, task)
+    elif nnunet and numbers_channels(task):
+        cases = find_nnunet(data, channels or task.modalities, task)
     # What the task says comes first: the Medical Segmentation Decathlon, too, has a folder imagesTr.
     elif task.files.images and (not nnunet or fits_pattern(data, task)):
         cases = find_by_pattern(data, task)

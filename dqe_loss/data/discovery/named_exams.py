@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam, name_masks
+from dqe_loss.data.discovery.nnunet_labels import refuse_other_labels
 from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
@@ -35,6 +36,7 @@ def find_named_exams(named: Sequence[Path], task: Task) -> list[ExamPaths]:
 
             found += [exam.paths for exam in find_in_table(path, task)]
         elif task.files.images and path.is_dir():
+            refuse_other_labels(path, task)
             exams = find_by_pattern(path, task)
             if broken := next((exam for exam in exams if exam.error), None):
                 raise ExamError(f"{broken.error}; complete the exam, or name the others in a table of paths")

@@ -21,6 +21,16 @@ def is_nnunet(folder: Path) -> bool:
     return any((folder / images).is_dir() for images, _ in _PARTS)
 
 
+def numbers_channels(task: Task) -> bool:
+    """Whether a task's files are those of nnU-Net, its modalities the channels 0, 1, ... in their order.
+
+    Then `find_nnunet` finds those of imagesTs, too.
+    """
+    paths = task.files.images
+    wanted = ({m: f"imagesTr/{{exam}}_{i:04}{end}" for i, m in enumerate(task.modalities)} for end in NIFTI)
+    return bool(paths) and dict(paths) in wanted
+
+
 def find_nnunet(folder: Path, channels: Sequence[str] = (), task: Task = GLIOMA) -> list[FoundExam]:
     """Find all exams of a raw data set of nnU-Net: of imagesTr, and of imagesTs if there is one.
 

@@ -25,10 +25,7 @@ def settle_scheme(folder: Path, said: str | None, task: Task = GLIOMA) -> str:
     if glioma_labels.has_glioma_labels(task):
         return glioma_labels.settle_scheme(folder, said or task.default_scheme)
     scheme, path = task.scheme(said), folder / "dataset.json"
-    try:
-        named = named_labels(json.loads(path.read_bytes())["labels"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return scheme.name  # what is not understood says nothing
+    named = refuse_other_labels(folder, task)
     folded = {identifier(task.title(name)): name for name in scheme.labels}
     folded |= {identifier(name): name for name in scheme.labels}
     for name, labels in named.items():
@@ -39,3 +36,32 @@ def settle_scheme(folder: Path, said: str | None, task: Task = GLIOMA) -> str:
                 f"the task {task.name!r} has {scheme}; say another --label-scheme, or correct the file"
             )
     return scheme.name
+
+
+def refuse_other_labels(folder: Path, task: Task) -> dict[str, tuple[int, ...]]:
+    """Refuse a data set whose ``dataset.json`` names labels, but none of the task.
+
+    Args:
+        folder: of the data set.
+        task: what is segmented.
+
+    Returns:
+        Name to numbers of each label there; nothing where there is no such file, or it is not understood.
+
+    Raises:
+        ValueError: naming what is there, and what the task has.
+    """
+    path = folder / "dataset.json"
+    try:
+        named = named_labels(json.loads(path.read_bytes())["labels"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # what is not understood says nothing
+    labeled = dict.fromkeys(name for scheme in task.schemes.values() for name in scheme.labels)
+    known = {identifier(word) for name in (*labeled, *task.regions) for word in (name, task.title(name))}
+    if named and not known & {identifier(name) for name in named}:
+        raise ValueError(
+            f"{path}: its labels {', '.join(named)} are none of the task {task.name!r}, which has "
+            f"{', '.join(labeled)}; give data of that task, or say in the task's file how they are called here, as in "
+            f"titles: {{{next(iter(labeled))}: {next(iter(named))}}}"
+        )
+    return named

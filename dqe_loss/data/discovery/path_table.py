@@ -25,7 +25,7 @@ def find_in_table(path: Path, task: Task = GLIOMA) -> list[FoundExam]:
         TableError: listing every problem with its row: cells without a name, exams whose images differ from row to row.
     """
     columns = ("exam", "segmentation", *task.modalities)
-    table = read_table(path, columns, "table of paths", task=task.name)
+    table = read_table(path, columns, "table of paths", task=task)
     problems = [
         f"{row['row']}: {name} '': expected a {'name' if name == 'exam' else 'path'}, found nothing"
         for row in table.to_dict("records")

@@ -17,7 +17,8 @@
   ``survey`` at the end where the refiner has looked all over the head, too (`dqe_loss.surrogate.survey`);
   tables of former versions call it ``look``, and are read, too |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.surrogate.checkpoint.fingerprint` |
-| ``task`` | name of the task; missing for the built-in task of the published surrogate |
+| ``task``, ``scale`` | name of the task and its lowest and highest stars, such as ``1 to 6``; missing for the built-in
+  task of the published surrogate |
 | ``labels`` | that occur in the mask, such as ``1 2 4``; may be missing, as in tables of former versions |
 """
 
@@ -34,9 +35,6 @@ from dqe_loss.task import GLIOMA, Task
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
-
-TASK = "task"
-"""Column that names the task, where it is not the built-in one of the published surrogate."""
 
 ORIGIN = ("label_scheme", "unit", "center", "checkpoint", "checkpoint_sha256")
 """Columns that say what the stars are: the same in all rows."""
@@ -108,7 +106,7 @@ def read_rated(path: str | Path, task: Task = GLIOMA) -> pd.DataFrame:
     path = Path(path)
     numeric, paths = (*stars_of(task), *volumes_of(task), *DICE_COLUMNS), paths_of(task)
     optional = ("warnings", "error", *paths, *DICE_COLUMNS)
-    given = read_table(path, columns_of(task), "table of rated segmentations", numeric, optional, task.name, FORMER)
+    given = read_table(path, columns_of(task), "table of rated segmentations", numeric, optional, task, FORMER)
     numbers = {n: pd.to_numeric(given[n], errors="coerce").astype(float) for n in numeric if n in given}
     table = given.assign(**numbers)
     raise_problems(_check_rows(table, given, task) + check_table(_schema(task), table, given))

@@ -13,6 +13,7 @@ A lab's own ratings and simulated ones come as the same table (CSV or Parquet):
 | ``kind`` | optional: ``human`` (default), ``simulated``, ``metric`` (contract C12) |
 | ``repeat`` | optional: 0 (default), or 1, 2, ... where a rater judges the same once more; counts as one judgment |
 | ``task`` | optional: name of the task |
+| ``scale`` | optional: its lowest and highest stars, such as ``1 to 6`` |
 | ``label_scheme`` | optional: of the rated label maps, one for all; ``train`` and ``evaluate`` read them by it |
 
 Paths are relative to the table's folder. Further columns are kept.
@@ -150,7 +151,7 @@ def judgments_by_view(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
 def _read(path: Path, task: Task) -> pd.DataFrame:
     """All values as they stand in the file, as strings, and where each row comes from."""
     optional = ["view", "kind", "repeat", SCHEME]
-    table = read_table(path, columns_of(task), "table of ratings", ["stars"], optional, task.name)
+    table = read_table(path, columns_of(task), "table of ratings", ["stars"], optional, task)
     repeat = table.get("repeat", pd.Series("", table.index)).replace("", "0").str.removesuffix(".0")
     kind = table.get("kind", pd.Series("", table.index)).replace("", "human")
     return table.assign(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +15,15 @@ import pandas as pd
 from dqe_loss.data.file_names import file_at, written
 from dqe_loss.data.tables.csv_text import read_csv
 from dqe_loss.outputs import write_together
-from dqe_loss.task import GLIOMA
+from dqe_loss.task import BUILT_IN, GLIOMA, Task
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
+TASK, SCALE = "task", "scale"
+"""Columns of tables of tasks other than the built-in one; see `origin_columns`."""
+
+_SCALE = re.compile(r"-?[\d.e+-]+ to -?[\d.e+-]+")
 _SHOWN = 20
 _NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "none", "null")
 """What R, pandas and spreadsheets write for an empty cell, in lower case."""
@@ -50,7 +55,7 @@ def read_table(
     what: str,
     numbers: Sequence[str] = (),
     optional: Sequence[str] = (),
-    task: str = "",
+    task: Task | str = "",
     former: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read a table as it stands.
@@ -62,7 +67,8 @@ def read_table(
         numbers: those of them that hold numbers, in which a decimal comma is a point.
         optional: columns in which there may be nothing: there and in ``numbers``, NA, nan and the like are nothing,
             too. A name may be "NA".
-        task: name of the task that it must be of, if it names one in a column ``task``; any if empty.
+        task: that it must be of, if it names one in a column ``task``; of a whole task, and not its name alone, its
+            ``numbers`` must be on the scale, too, if it says one in a column ``scale``. Any if empty.
         former: names that columns had before, to those that they have now and come out under.
 
     Returns:
@@ -83,8 +89,12 @@ def read_table(
         raise TableError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     except ValueError as error:
         raise TableError(told(path, error)) from error
-    if task and "task" in table and (others := sorted(set(table["task"].astype(str)) - {task})):
-        raise TableError(f"{path}: holds data of the task {others[0]!r}, and not of {task!r}; give --task {others[0]}")
+    name = task.name if isinstance(task, Task) else task
+    if name and TASK in table and (others := sorted(set(table[TASK].astype(str)) - {name})):
+        cure = f"give --task {others[0]}" if others[0] in BUILT_IN else "give its file with --task"
+        raise TableError(f"{path}: holds data of the task {others[0]!r}, and not of {name!r}; {cure}")
+    if isinstance(task, Task) and numbers and SCALE in table:
+        _check_scale(path, table[SCALE], task)
     for old, new in (former or {}).items():
         if {old, new} <= set(table):
             raise TableError(
@@ -93,7 +103,7 @@ def read_table(
         table = table.rename(columns={old: new})
     missing = [name for name in columns if name not in table]
     if missing:
-        of = f" of the task {task!r}" if task not in ("", GLIOMA.name) else ""
+        of = f" of the task {name!r}" if name not in ("", GLIOMA.name) else ""
         raise TableError(f"{path}: lacks the columns {', '.join(missing)}{of}; it has {', '.join(map(str, table))}")
     if table.empty:
         raise TableError(f"{path}: expected a {what}, found one without rows")
@@ -102,6 +112,25 @@ def read_table(
     for name in {*numbers, *optional} & set(text):
         table[name] = table[name].mask(table[name].str.strip().str.lower().isin(_NOTHING), "")
     return table.assign(row=[f"{written(str(path))}, row {i}" for i in table.index]).reset_index(drop=True)
+
+
+def origin_columns(task: Task) -> dict[str, str]:
+    """What tables say of a task other than the built-in one, as columns: its name, and the scale of its stars."""
+    if task == GLIOMA:
+        return {}
+    low, high = task.stars
+    return {TASK: task.name, SCALE: f"{low:g} to {high:g}"}
+
+
+def _check_scale(path: Path, said: pd.Series, task: Task) -> None:
+    """Refuse stars of another scale, where the table says so: another column of that name says something else."""
+    expected = origin_columns(task).get(SCALE, "")
+    found = {text for text in said.dropna().astype(str) if _SCALE.fullmatch(text)}
+    if expected and (others := sorted(found - {expected})):
+        raise TableError(
+            f"{path}: its stars are from {others[0]}, but those of the task {task.name!r} from {expected}; write stars "
+            "in the task's file as they were when the table was made, or make the table anew"
+        )
 
 
 def told(path: Path, error: ValueError) -> str:

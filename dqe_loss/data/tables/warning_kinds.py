@@ -34,11 +34,13 @@ OTHER = "other"
 
 KINDS = {
     # Another template, as in BraTS 2024; the planes are padded to the field of view all the same.
-    "grid": WarningKind("another grid than BraTS's", False, r"voxels, expected .* as in BraTS"),
+    "grid": WarningKind("another grid than the task's, such as BraTS's", False, r"voxels, expected .* as in BraTS"),
     # The arrays agree as they lie; nothing that is rated depends on it.
     "header": WarningKind("a header that differs, though the arrays agree", False, r"^header "),
     # Stars are learned at 1 mm: a tumor of another scale is another tumor.
-    "spacing": WarningKind("voxels other than 1 mm", True, r"^voxels of .* mm, expected 1 mm"),
+    "spacing": WarningKind(
+        "voxels of another size than the task's, mostly 1 mm", True, r"^voxels of .* mm, expected 1 mm"
+    ),
     # The mask may lie elsewhere than the tumor, a modality elsewhere than the others.
     "affine": WarningKind("an affine that differs", True, r"affine"),
     # A modality is missing, or files are mixed up.
@@ -46,8 +48,10 @@ KINDS = {
     "named-as": WarningKind("a file named as another modality", True, r"is named as"),
     # Signs of a failed segmentation, some of which get high stars.
     "empty-region": WarningKind("an empty region", True, r"^empty region"),
-    "border": WarningKind("tumor at the border of the volume", True, r"touches the border"),
-    "large": WarningKind("tumor as large as a third of the head", True, r"as large as .* of the head"),
+    "border": WarningKind("segmentation at the border of the volume", True, r"touches the border"),
+    "large": WarningKind(
+        "segmentation as large as a third of the head, or as the task says", True, r"as large as .* of the head"
+    ),
     OTHER: WarningKind("any other warning, written by hand", True, r""),
 }
 """All kinds by name. The names are what ``--accept-warnings`` takes."""
