@@ -6,7 +6,6 @@ order of exams, compared person by person. A finished training is kept, and a ru
 """
 
 import json
-import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+from _intervals import resampled
+from _report import machine
 from _results import markdown_table, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from dqe_loss import DQELoss, load_surrogate, regions_from_labels
 from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.exams import read_exam
+from dqe_loss.metrics.agreement import middle
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.task import Task
 
@@ -167,7 +169,7 @@ def test(kind: str, network: nn.Module, unseen: Volumes) -> dict[str, float]:
 
 
 def summarize(trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each kind and weight: mean Dice, and its difference from Dice alone, paired by seed and person."""
+    """A row for each kind and weight: mean Dice, and its difference from Dice alone, by seed and person, with 95 %."""
     rows = []
     table = pd.DataFrame(
         [
@@ -179,11 +181,13 @@ def summarize(trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (kind, weight), part in table.groupby(["kind", "weight"], sort=False):
         alone = table[(table["kind"] == kind) & (table["weight"] == 0)]
         pairs = part.merge(alone, on=["seed", "exam"], suffixes=("", "_alone"))
-        by_person = (pairs["dice"] - pairs["dice_alone"]).groupby(pairs["exam"]).mean()
+        apart = pairs.assign(gain=pairs["dice"] - pairs["dice_alone"]).pivot(
+            index="seed", columns="exam", values="gain"
+        )
         row = {"kind": kind, "weight": weight, "seeds": int(part["seed"].nunique()), "dice": float(part["dice"].mean())}
-        if weight and len(by_person) > 1:
-            error = statistics.stdev(by_person) / len(by_person) ** 0.5
-            row |= {"difference": float(by_person.mean()), "standard_error": error, "persons": len(by_person)}
+        if weight and min(apart.shape) > 1:
+            values = apart.to_numpy()
+            row |= {"difference": values.mean(), "interval": middle(resampled(values)), "persons": values.shape[1]}
         rows.append(row)
     return rows
 
@@ -205,7 +209,7 @@ def main(options: TrainingOptions) -> None:
                     continue
                 stored.append(run(kind, weight, seed, taught, unseen, options))
                 result = {"settings": settings, "rows": summarize(stored), "trainings": stored}
-                write_json(options.out, result)
+                write_json(options.out, result | {"machine": machine()})
     print(markdown_table(summarize(stored)))
 
 

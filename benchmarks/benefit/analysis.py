@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from _intervals import resampled
 from design import ALL_ROTATIONS, ROTATIONS
 
-from dqe_loss.metrics.agreement import draw_exams, middle
+from dqe_loss.metrics.agreement import middle
 
-DRAWS = 10_000
 MEASURES = ("dice", "surface_dice", "hd95", "stars", "second")
 LESIONS = "lesion_dice"
 """Measured of gliomas alone."""
@@ -62,12 +61,6 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
         "persons": values.shape[1],
         "by_seed": values.mean(1),
     }
-
-
-def resampled(values: np.ndarray, draws: int = DRAWS) -> np.ndarray:
-    """Means ``(draws,)`` of seeds × persons, either drawn with replacement."""
-    seeds, persons = (draw_exams(count, draws, seed) / count for seed, count in enumerate(values.shape))
-    return np.einsum("ds,sp,dp->d", seeds, values, persons, optimize=True)
 
 
 def closed(table: pd.DataFrame, setting: str, labelled: int, arm: str) -> float:

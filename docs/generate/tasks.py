@@ -92,8 +92,10 @@ def hippocampus_training() -> Figures:
     stored = load("hippocampus_training.json")
     rows = []
     for row in stored["rows"]:
-        error = f" ± {number(row['standard_error'], 4)}" if "standard_error" in row else ""
-        gain = f"{number(row['difference'], 4, sign=True)}{error}" if "difference" in row else "–"
+        gain = "–"
+        if "difference" in row:
+            low, high = (number(end, 4, sign=True) for end in row["interval"])
+            gain = f"{number(row['difference'], 4, sign=True)} ({low} to {high})"
         rows.append([row["kind"], number(row["weight"]), str(row["seeds"]), number(row["dice"], 4), gain])
     header = ["network", "weight", "seeds", "Dice", "beside Dice alone"]
     return {"table": table(header, rows)}
