@@ -20,6 +20,7 @@ from dqe_loss.audit.attack import attack as minimize
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.free_mask import CONFIDENCE, as_logits, free_box, whole_mask
 from dqe_loss.core.boxes import Box
+from dqe_loss.task import GLIOMA
 
 OF_REFINER = ("refiner", "both")
 """Defenses that only a checkpoint with a refiner has: the refiner's guard alone, and beside the target's, as the loss
@@ -108,7 +109,7 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     exam = load_reference_exam(attack.source, attack.references, settings.device)
     surrogate = _load_surrogate(settings.checkpoint, settings.device)
     regions = exam.regions
-    box = free_box(exam.image, regions) if settings.crop else (slice(None),) * 5
+    box = free_box(exam.image, regions, GLIOMA) if settings.crop else (slice(None),) * 5
     start = first_logits(exam, attack.start, settings)[box].contiguous()
     history: list[dict[str, Any]] = []
     planes: dict[str, np.ndarray] = {}

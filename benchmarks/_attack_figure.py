@@ -5,19 +5,16 @@ from typing import Any
 
 import numpy as np
 from _attack import DEFENSES, OF_REFINER, STARTS, Attack, has_target_guard
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dqe_loss import REGIONS, VIEWS
-from dqe_loss.viz.hanging import draw_outline, hang
+from dqe_loss.viz.hanging import draw_plane, hang, outline_handles
 
 Result = dict[str, Any]
 
 PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown", "tab:olive", "tab:blue")
 COLORS = dict(zip(DEFENSES, PALETTE, strict=True))
 TITLES = {"none": "no defense", "unclamped": "no defense, unclamped"}
-REGION_COLORS = dict(zip(REGIONS, ("yellow", "lime", "red"), strict=True))
 
 
 def draw_curves(results: list[Result], path: Path) -> None:
@@ -68,11 +65,14 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
         with np.load(attack.planes) as planes:  # type: ignore[arg-type]
             for column, view in enumerate(VIEWS):
                 image, mask = planes[f"{when}_{view}_image"], planes[f"{when}_{view}_mask"]
-                _draw_plane(axes[row, column], image[0].astype(float), mask.astype(float), view)
+                outlines = {name: hang(one.astype(float), view) for name, one in zip(REGIONS, mask, strict=True)}
+                plane = hang(image[0].astype(float), view)
+                draw_plane(axes[row, column], plane, (0, np.percentile(plane, 99.5) or 1), outlines, 0.6)
                 axes[row, column].set_title(f"{view}: {record['views'][column]:.1f} stars", fontsize=9)
         dice = "/".join(f"{value:.2f}" for value in record["planes"])
-        axes[row, 0].set_ylabel(f"{title}\nDice {dice}", fontsize=9)
-    lines = [Line2D([], [], color=color, label=region) for region, color in REGION_COLORS.items()]
+        said = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 9, "transform": axes[row, 0].transAxes}
+        axes[row, 0].text(-0.03, 0.5, f"{title}\nDice {dice}", **said)
+    lines = outline_handles()
     figure.legend(
         handles=lines,
         loc="outside lower center",
@@ -81,13 +81,3 @@ def draw_planes(attacks: list[tuple[Attack, Result]], path: Path) -> None:
         title=f"{worst[1]['exam']}; mask at p > 0.5",
     )
     figure.savefig(path, dpi=130)
-
-
-def _draw_plane(axes: Axes, image: np.ndarray, mask: np.ndarray, view: str) -> None:
-    """One plane with the regions' contours."""
-    limit = np.percentile(image, 99.5)
-    axes.imshow(hang(image, view), cmap="gray", vmin=0, vmax=limit if limit > 0 else 1)
-    for region, plane in zip(("WT", "TC", "ET"), mask[[1, 0, 2]], strict=True):
-        draw_outline(axes, hang(plane, view), REGION_COLORS[region], 0.7)
-    axes.set_xticks([])
-    axes.set_yticks([])

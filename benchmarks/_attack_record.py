@@ -11,6 +11,7 @@ from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.stars_and_dice import flat_planes
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.metrics.overlap import region_dice
+from dqe_loss.task import GLIOMA
 
 
 @torch.no_grad()
@@ -35,7 +36,7 @@ def observe(
     regions = exam.regions
 
     def plane_dice(center: Tensor) -> list[float]:
-        pair = (flat_planes(volume, center) > 0.5 for volume in (soft, regions))
+        pair = (flat_planes(volume, center, GLIOMA) > 0.5 for volume in (soft, regions))
         return list(region_dice(*pair)[0].tolist())
 
     stars = rate_segmentation(surrogate, exam.image, soft, slicing="soft", center=center)

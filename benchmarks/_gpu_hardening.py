@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 from _gpu_part import GpuPart, kernels
-from _gpu_prepare import taught_exams
+from _gpu_prepare import task_of, taught_exams
 from _report import timed
 
 from dqe_loss.harden.batches import batches_from, draw_batch, threads, worker_count
@@ -24,7 +24,7 @@ def hardening(part: GpuPart) -> None:
     """Batches by themselves, the network's steps by themselves, and both together."""
     device = torch.device(part.device)
     config = HardenConfig(batch=2, features=(4,) * 6, workers=0) if part.smoke else HardenConfig()
-    exams = taught_exams(part)
+    exams, task = taught_exams(part), task_of(part)
     plain, attacked = (
         next(step for step in range(config.steps - 1, 0, -1) if bool(attack_rounds(config, step)) is wanted)
         for wanted in (False, True)
@@ -32,8 +32,8 @@ def hardening(part: GpuPart) -> None:
 
     def teacher(of: HardenConfig) -> Teacher:
         torch.manual_seed(0)
-        refiner = Refiner(of.refiner()).to(device)
-        return Teacher(of, refiner, exams, (), device, part.out / "unused", lambda _: None)
+        refiner = Refiner(of.refiner(), task).to(device)
+        return Teacher(of, refiner, exams, (), device, part.out / "unused", lambda _: None, task)
 
     def batches() -> None:
         with threads(1):

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,6 @@ from torch import nn
 from dqe_loss import load_surrogate
 
 __all__ = ["before", "loss", "loss_compiled"]
-
-loss_overhead.make_phantom = phantom  # type: ignore[attr-defined]  # drawn once, before the part's turn
 
 BURST = 4
 """Steps between two looks at the clock: in a training, the host runs ahead of the GPU."""
@@ -81,6 +80,7 @@ def _data(part: GpuPart) -> tuple[LossOverheadOptions, Batch]:
         size=size, device=device, bf16=not part.smoke, criterion_repeats=1 if part.smoke else 7
     )
     settings = settings.resolved()
+    loss_overhead.make_phantom = partial(phantom, part.smoke)  # type: ignore[attr-defined]  # drawn before the part's turn
     with tempfile.TemporaryDirectory() as scratch:
         crop, _ = _save_batches(settings, Path(scratch))
         return settings, _load(crop, settings)

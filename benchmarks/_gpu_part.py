@@ -131,7 +131,7 @@ def run_part(name: str, out: Path, smoke: bool) -> int:
 
 def _run_part(name: str, out: Path, smoke: bool) -> int:
     module = importlib.import_module(MODULES[name])
-    getattr(module, "before", lambda: None)()
+    getattr(module, "before", lambda smoke: None)(smoke)
     limit = sys.stdin.readline()
     if not limit:  # the command has ended
         return 1

@@ -9,8 +9,10 @@ from pathlib import Path
 from _gpu_part import FAILED, FOLDER, READY, GpuPart, wait_for
 
 from dqe_loss.audit.audited_exam import phantom_sources, read_audited_exam
+from dqe_loss.data.phantom import phantom_of
 from dqe_loss.harden.sources import FIRST_PHANTOM
 from dqe_loss.harden.taught_exams import ARRAYS, TaughtExam, prepare_exam
+from dqe_loss.task import BLOBS, GLIOMA, Task
 
 PHANTOMS = 4
 ERRORS = 6
@@ -19,16 +21,16 @@ ERRORS = 6
 
 def prepare(part: GpuPart) -> None:
     """The taught phantoms, each in a process; then the planes of the training."""
-    count = 1 if part.smoke else PHANTOMS
+    count, task = 1 if part.smoke else PHANTOMS, task_of(part)
     folder = part.out / "exams"
 
     def taught() -> None:
         if part.smoke:
-            _taught(FIRST_PHANTOM, folder, 1)
+            _taught(FIRST_PHANTOM, folder, 1, task)
         else:
             with ProcessPoolExecutor(count, get_context("spawn")) as pool:
                 seeds = range(FIRST_PHANTOM, FIRST_PHANTOM + count)
-                list(pool.map(_taught, seeds, [folder] * count, [ERRORS] * count))
+                list(pool.map(_taught, seeds, [folder] * count, [ERRORS] * count, [task] * count))
         (folder / READY).touch()
 
     def planes() -> None:
@@ -46,6 +48,11 @@ def prepare(part: GpuPart) -> None:
             (made / FAILED).write_text(part.failures[what].splitlines()[-1])
 
 
+def task_of(part: GpuPart) -> Task:
+    """What is rated: exams of a smoke test hold blobs, and are drawn in milliseconds."""
+    return BLOBS if part.smoke else GLIOMA
+
+
 def taught_exams(part: GpuPart) -> list[TaughtExam]:
     """What `prepare` made, waiting for it.
 
@@ -53,10 +60,12 @@ def taught_exams(part: GpuPart) -> list[TaughtExam]:
         TimeoutError: it did not come.
     """
     wait_for(part, part.out / "exams")
-    found = sorted(f for f in (part.out / "exams").iterdir() if all((f / f"{name}.npy").is_file() for name in ARRAYS))
-    return [TaughtExam(folder.name, folder, True) for folder in found if not folder.name.startswith(".")]
+    task = task_of(part)
+    found = sorted((part.out / "exams").glob(f"{phantom_of(task).prefix}-*"))
+    whole = [folder for folder in found if all((folder / f"{name}.npy").is_file() for name in ARRAYS)]
+    return [TaughtExam(folder.name, folder, True, task) for folder in whole]
 
 
-def _taught(seed: int, folder: Path, errors: int) -> None:
-    (source,) = phantom_sources(1, first=seed)
+def _taught(seed: int, folder: Path, errors: int, task: Task) -> None:
+    (source,) = phantom_sources(1, first=seed, task=task)
     prepare_exam(read_audited_exam(source), folder, errors=errors, synthetic=True)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from dqe_loss import Surrogate
-from dqe_loss.audit.attack import attack, missing_stars
+from dqe_loss.audit.attack import attack, negative_stars
 from dqe_loss.audit.audited_exam import AuditedExam
 from dqe_loss.audit.exploitation import observe, start_logits
 from dqe_loss.audit.free_mask import free_box, whole_mask
 from dqe_loss.audit.stars_and_dice import AuditSettings
 from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.task import GLIOMA
 
 STARTS = ("reference", "shifted")
 """Of those of `dqe_loss.audit.exploitation.STARTS`: a right mask, and one that is 15 voxels off."""
@@ -24,10 +25,10 @@ def attacked(
     Returns:
         ``before`` and ``after`` (see `dqe_loss.audit.exploitation.observe`) and ``stars`` of each step.
     """
-    box, shape = free_box(case.image, case.regions), case.regions.shape
+    box, shape = free_box(case.image, case.regions, GLIOMA), case.regions.shape
     first = start_logits(case, start, settings.seed)[box].contiguous()
     rater = GuardedSurrogate(surrogate) if guard == "on" else surrogate
-    last, missing = attack(missing_stars(rater, case.image, box, shape), first, settings.attack_steps)
+    last, missing = attack(negative_stars(rater, case.image, box, shape), first, settings.attack_steps)
     before, after = (observe(case, surrogate, whole_mask(logits, box, shape)) for logits in (first, last))
     return {"before": before, "after": after, "stars": [-value for value in missing]}
 

@@ -11,6 +11,7 @@ from dqe_loss.data.corruption import CORRUPTIONS, as_canonical, corrupt
 from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.data.exams import read_exam
 from dqe_loss.evaluate.referenced_exams import find_all_segmentations
+from dqe_loss.task import GLIOMA
 
 SEVERITIES = (0.1, 0.3, 0.6, 1.0)
 EXPERT, NATURAL, WHOLE_ONLY, CORRUPTED, ABSURD = KINDS = (
@@ -76,7 +77,7 @@ def natural_masks(source: ExamSource) -> dict[str, Labels]:
     if source.paths is None:
         return {}
     (reference,) = source.paths.segmentations
-    found = find_all_segmentations(reference.parent, (reference.name,))
+    found = find_all_segmentations(reference.parent, (reference.name,), GLIOMA)
     others = replace(found.paths, segmentations=found.paths.segmentations[1:])
     exam = read_exam(others, label_scheme=source.label_scheme, warn=False)
     maps = (as_canonical(labels, source.label_scheme) for labels in exam.segmentations.values())

@@ -24,6 +24,7 @@ from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.metrics.overlap import region_dice
 from dqe_loss.surrogate.refiner import RefinedMask, overlap
 from dqe_loss.surrogate.survey import SurveyScans, refiner_of, show, survey_positions, survey_scans
+from dqe_loss.task import GLIOMA
 
 Row = dict[str, Any]
 TOLERANCE = 2e-3
@@ -50,7 +51,10 @@ def measure_masks(published: Surrogate, case: AuditedExam, source: ExamSource, s
         mask = RegionMask(regions, hard=True)
         own = center_of_mask(mask, hard=True)[:, :, None]
         row = {"name": judged.name, "kind": judged.kind, "error": judged.error, "severity": judged.severity}
-        row |= {"dice": region_dice(regions, reference)[0], "planes": np.mean(plane_dice(regions, reference, center))}
+        row |= {
+            "dice": region_dice(regions, reference)[0],
+            "planes": np.mean(plane_dice(regions, reference, center, GLIOMA)),
+        }
         row["published"] = rate_segmentation(published, case.image, regions)[0]
         for name, places in (("views", own), ("survey", positions)):
             pair = [_region_planes(published, one, places) for one in (mask, truth)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from dqe_loss.outputs import encode, json_ready, write_together
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
@@ -24,11 +24,8 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 def write_json(path: Path, payload: Any) -> None:
     """Writes `payload` whole or not at all; NaN and infinities become null, paths and odd types strings."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_plain(payload), indent=2, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)  # a named temporary file is private to its owner
-    Path(file.name).replace(path)
+    text = json.dumps(json_ready(payload), indent=2, allow_nan=False, default=str) + "\n"
+    write_together({path: encode(text)})
 
 
 def _cell(value: Any) -> str:
@@ -37,15 +34,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
     return str(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -22,7 +22,7 @@ from dqe_loss.data.exams import Exam, read_exam
 from dqe_loss.data.phantom import make_phantom
 from dqe_loss.explain.saliency import Saliency, explain_labels
 from dqe_loss.explain.true_error import reference_error, share_on_error
-from dqe_loss.surrogate.refiner import Refiner
+from dqe_loss.surrogate.refiner import RefinedMask, Refiner
 
 SCHEME = "brats23"
 OTHERS = "other masks"
@@ -64,16 +64,16 @@ class SmoothGrad(Surrogate):
     """Mean stars over noisy copies of the scans: its gradient is SmoothGrad (Smilkov et al. 2017) of the surrogate."""
 
     def __init__(self, surrogate: Surrogate) -> None:
-        super().__init__(surrogate.config)
+        super().__init__(surrogate.config, surrogate.refiner)
         self.surrogate = surrogate
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """Rate planes ``(1, C, H, W)``; the air stays 0."""
+    def forward(self, planes: Tensor, refined: RefinedMask | None = None, ceiling: Tensor | None = None) -> Tensor:
+        """Rate planes ``(1, C, H, W)``; the air stays 0. A refiner sees each copy's own noise."""
         modalities = len(self.config.modalities)
         generator = torch.Generator().manual_seed(0)
         noise = torch.zeros(SMOOTHGRAD, *planes.shape[1:])
         noise[:, :modalities] = SCAN_NOISE * torch.randn(noise[:, :modalities].shape, generator=generator)
-        return self.surrogate(planes + noise * (planes.detach() != 0)).mean(0, keepdim=True)
+        return self.surrogate(planes + noise * (planes.detach() != 0), ceiling=ceiling).mean(0, keepdim=True)
 
 
 def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:

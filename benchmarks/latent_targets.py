@@ -28,7 +28,7 @@ from dqe_loss.evaluate import command as evaluate
 from dqe_loss.simulate import command as simulate
 from dqe_loss.task import BLOBS
 from dqe_loss.train import command as train
-from dqe_loss.train.latent_targets import latent_ratings
+from dqe_loss.train.dataset import latent_ratings
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("mean", "latent")

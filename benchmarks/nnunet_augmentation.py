@@ -186,10 +186,10 @@ def _sample(image: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Sample
 
 def _stars(surrogate: Surrogate, sample: Sample) -> float | None:
     """Mean stars of the views, of whole planes; None where the patch lost its tumor."""
-    labels = TURN.to_brats(sample["segmentation"][None].clamp(min=0))
+    labels = TURN.to_file(sample["segmentation"][None].clamp(min=0))
     if not bool((labels > 0).any()):
         return None
-    return float(rate_segmentation(surrogate, TURN.to_brats(sample["image"][None]), labels.contiguous()).mean())
+    return float(rate_segmentation(surrogate, TURN.to_file(sample["image"][None]), labels.contiguous()).mean())
 
 
 def _summary(records: list[dict[str, Any]], checkpoints: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def make_pictures() -> list[list[ViewPicture]]:
 def make_table(rows: int) -> pd.DataFrame:
     """A rated and decided table."""
     stars = np.random.default_rng(0).normal(4.3, 0.8, rows).clip(1, 6)
-    texts = {"warnings": "", "error": "", "label_scheme": "brats23", "unit": "stars", "look": "mask"}
+    texts = {"warnings": "", "error": "", "label_scheme": "brats23", "unit": "stars", "center": "mask"}
     table = pd.DataFrame({"exam": [f"site-{i % 5}/case-{i}" for i in range(rows)], "segmentation": "seg", **texts})
     table = table.assign(**{name: f"{name}.nii.gz" for name in PATHS}, checkpoint="none", checkpoint_sha256="0" * 16)
     table = table.assign(axial=stars - 0.2, coronal=stars, sagittal=stars + 0.2, mean=stars, spread=0.4)

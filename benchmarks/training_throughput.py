@@ -16,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import tyro
 from _options import ResultFile
@@ -24,14 +23,13 @@ from _report import machine, markdown_table, spread, timed, write_json
 
 from dqe_loss.data.augmentation.augment import augment
 from dqe_loss.data.phantom.files import phantom_paths, write_phantom
-from dqe_loss.data.tables.ratings import read_ratings, write_ratings
 from dqe_loss.options import TrainingDevice
 from dqe_loss.processes import Processes, StopRequest
 from dqe_loss.surrogate.checkpoint import assemble
 from dqe_loss.surrogate.network import build_network
 from dqe_loss.train.config import PRESETS, TrainConfig
-from dqe_loss.train.dataset import RatedPlane, rated_planes
-from dqe_loss.train.plane_cache import PlaneCache, fill_cache, read_planes
+from dqe_loss.train.dataset import RatedPlane
+from dqe_loss.train.plane_cache import PlaneCache, read_planes
 from dqe_loss.train.trainer import Trainer
 
 PAPER = 33.0
@@ -100,16 +98,14 @@ def main() -> None:
 
 def phantom_planes(folder: Path, count: int, config: TrainConfig) -> list[RatedPlane]:
     """Cached planes of phantoms, with stars that mean nothing."""
-    rows = []
+    task, cache, planes = config.settled, PlaneCache(folder / "planes", config.surrogate()), []
+    cache.folder.mkdir(exist_ok=True)
     for seed in range(count):
-        write_phantom(seed, folder)
-        paths = phantom_paths(seed, folder)
-        images = {name: str(paths.images[name]) for name in ("t1c", "t1", "t2", "flair")}
-        row = {"exam": paths.name, "segmentation": str(paths.segmentations[0]), **images, "rater": "none", "view": ""}
-        rows.append({**row, "stars": 5.0, "kind": "simulated"})
-    write_ratings(pd.DataFrame(rows), folder / "ratings.csv")
-    table = read_ratings([folder / "ratings.csv"])
-    return rated_planes(table, fill_cache(PlaneCache(folder / "planes", config.surrogate()), table))
+        write_phantom(seed, folder, task)
+        paths = phantom_paths(seed, folder, task)
+        entry = cache.find(paths) or cache.add([paths])[0]
+        planes += [RatedPlane(paths.name, str(paths.segmentations[0]), view, entry, 5.0) for view in task.views]
+    return planes
 
 
 def measure_read(planes: list[RatedPlane]) -> list[float]:

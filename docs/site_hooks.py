@@ -4,7 +4,8 @@ In a page, a line of its own of the form
 
 - ``<!-- help: dqe rate -->`` is replaced by the help of that command, ``<!-- help: python examples/x.py -->`` too,
 - ``<!-- label schemes -->`` by a table of the label schemes,
-- ``<!-- docstring: dqe_loss.data.tables.rated -->`` by the docstring of that module.
+- ``<!-- docstring: dqe_loss.data.tables.rated -->`` by the docstring of that module,
+- ``<!-- README's table: Which checkpoint -->`` by the first table under that heading of README.
 
 Everything in ``benchmarks/results`` that a reader can open is copied, so that pages link to it as on GitHub. Figures in
 the pages are not made here but by ``python docs/generate``, so that they can be read without the site, too.
@@ -30,7 +31,7 @@ RESULTS = "benchmarks/results"
 WIDTH = 78
 """Characters in a line of code that a page shows without scrolling."""
 SHOWN = {".md", ".json", ".png", ".csv"}
-_DIRECTIVE = re.compile(r"^<!-- (help|docstring|label schemes)(?:: (.+?))? -->$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^<!-- (help|docstring|label schemes|README's table)(?:: (.+?))? -->$", re.MULTILINE)
 _LINK = re.compile(rf"\]\((?:\.\./)+{RESULTS}/")
 
 
@@ -117,4 +118,21 @@ def _docstring(module: str) -> str:
     return text.replace("``", "`")
 
 
-_EXPANSIONS = {"help": _help, "label schemes": _label_schemes, "docstring": _docstring}
+def _readme_table(heading: str) -> str:
+    """A table of README, its links as seen from a page one folder down.
+
+    Raises:
+        ValueError: there is no such heading, or no table under it.
+    """
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    if not (table := re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)):
+        raise ValueError(f"README has no table under the heading {heading!r}")
+    return table[0].strip().replace("](docs/", "](../")
+
+
+_EXPANSIONS = {
+    "help": _help,
+    "label schemes": _label_schemes,
+    "docstring": _docstring,
+    "README's table": _readme_table,
+}

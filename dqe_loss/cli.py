@@ -96,11 +96,6 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _module_of(name: str) -> str:
-    """Module of a command's line."""
-    return f"dqe_loss.{COMMANDS[name].source.partition('/')[0]}.command"
-
-
 def usage() -> str:
     """What ``dqe --help`` prints: each command with the first line of its description."""
     lines = [f"  {name:{max(map(len, COMMANDS))}}  {first_line(command)}" for name, command in COMMANDS.items()]

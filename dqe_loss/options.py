@@ -59,19 +59,28 @@ TaskOption = Annotated[
         metavar="NAME|FILE",
         help_behavior_hint="",
         help="What is segmented: a task of this package (glioma, blobs), or a .yaml or .json file that describes one. "
-        "By default that of the checkpoint, or glioma where there is none.",
+        "Default: the checkpoint's task.",
     ),
 ]
+TaskWithoutCheckpoint = Annotated[
+    TaskOption,
+    tyro.conf.arg(
+        metavar="NAME|FILE",
+        help_behavior_hint="(default: glioma)",
+        help="What is segmented: a task of this package (glioma, blobs), or a .yaml or .json file that describes one.",
+    ),
+]
+"""For commands that read no checkpoint."""
 Thorough = Annotated[
     bool,
     tyro.conf.arg(
-        help="Let a checkpoint's refiner look all over the head, so that errors far from the rated planes count. "
-        "Takes up to a second a segmentation; a checkpoint without a refiner rates without."
+        help="Let the checkpoint's refiner survey planes all over the head, so that errors far from the rated planes "
+        "count. Takes up to a second per segmentation; without a refiner there is no survey."
     ),
 ]
 DeviceName = Annotated[str, tyro.conf.arg(help="Where the network runs, such as cpu or cuda.")]
-Seed = Annotated[int, tyro.conf.arg(help="Seed of all that is random.")]
+Seed = Annotated[int, tyro.conf.arg(help="Random seed.")]
 
 RunFolderOption = Annotated[OutFolder, tyro.conf.arg(help="Folder of the run; made if it is not there.")]
-Resume = Annotated[bool, tyro.conf.arg(help="Go on with the run in the folder, from its last saved state.")]
+Resume = Annotated[bool, tyro.conf.arg(help="Resume the run in the folder from its last saved state.")]
 TrainingDevice = Annotated[DeviceName, tyro.conf.arg(help="Where to train; auto takes the GPU if there is one.")]

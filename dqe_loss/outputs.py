@@ -92,9 +92,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def json_ready(numbers: Any) -> Any:
-    """The same numbers with None for NaN, which JSON does not know."""
+    """The same numbers with None for NaN, which JSON does not know, and arrays as lists."""
     if isinstance(numbers, Mapping):
-        return {key: json_ready(value) for key, value in numbers.items()}
+        return {str(key): json_ready(value) for key, value in numbers.items()}
     if isinstance(numbers, (list, tuple)):
         return [json_ready(value) for value in numbers]
+    if hasattr(numbers, "tolist"):
+        return json_ready(numbers.tolist())
     return None if isinstance(numbers, float) and not math.isfinite(numbers) else numbers

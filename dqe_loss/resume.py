@@ -17,7 +17,9 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 
-def claim_folder(path: Path, settings: Mapping[str, Any], holds: str, cure: str) -> None:
+def claim_folder(
+    path: Path, settings: Mapping[str, Any], holds: str, cure: str, former: Mapping[str, str] | None = None
+) -> None:
     """Note what a folder is for, or see that it was for the same.
 
     Args:
@@ -25,6 +27,7 @@ def claim_folder(path: Path, settings: Mapping[str, Any], holds: str, cure: str)
         settings: what all in the folder depends on, such as JSON can hold.
         holds: what the folder holds, such as "a simulation".
         cure: what to do where that is another one.
+        former: names that settings had before, to those that they have now.
 
     Raises:
         ValueError: if the folder was for something else, or its settings cannot be read.
@@ -34,7 +37,8 @@ def claim_folder(path: Path, settings: Mapping[str, Any], holds: str, cure: str)
     if not path.exists():  # processes that begin together write the same, or see it below
         path.parent.mkdir(parents=True, exist_ok=True)
         write_together({path: (json.dumps(now, indent=2) + "\n").encode()})
-    check_same(path.parent, read_record(path, cure), now, holds, cure)
+    before = {(former or {}).get(name, name): value for name, value in read_record(path, cure).items()}
+    check_same(path.parent, before, now, holds, cure)
 
 
 def check_same(where: Path, before: Mapping[str, Any], now: Mapping[str, Any], holds: str, cure: str) -> None:

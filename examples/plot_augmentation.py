@@ -20,7 +20,7 @@ from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes, take_planes
 from dqe_loss.data.augmentation.augment import TRANSFORMS, AugmentationConfig, augment
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, window
+from dqe_loss.viz.hanging import draw_plane, hang, outline_handles, window
 
 SHOWN = ("flair", "t1c")
 """Edema is read on FLAIR, core and enhancement on T1c."""
@@ -92,12 +92,10 @@ def plot(cells: dict[str, Plane]) -> Figure:
             bottom = 1 - (top + cell_height) / height
             box = ((left + side * panel) / width, bottom, panel * 0.99 / width, (cell_height - title) / height)
             axes = figure.add_axes(box)
-            axes.set_axis_off()
             channel = MODALITIES.index(modality)
             brain = original[channel][original[channel] > 0].numpy()
-            black, white = window(brain, WINDOW)
-            axes.imshow(_crop(scans[channel]), "gray", vmin=black, vmax=white, aspect="auto")
-            draw_outlines(axes, {name: _crop(mask) for name, mask in zip(REGIONS, regions, strict=True)}, 0.6)
+            outlines = {name: _crop(mask) for name, mask in zip(REGIONS, regions, strict=True)}
+            draw_plane(axes, _crop(scans[channel]), window(brain, WINDOW), outlines, 0.6, aspect="auto")
     legend = {"loc": "upper center", "ncols": 3, "frameon": False, "labelcolor": "white", "fontsize": 12}
     figure.legend(handles=outline_handles(letters=False), borderaxespad=0.1, **legend)
     return figure

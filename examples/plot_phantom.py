@@ -16,7 +16,7 @@ from dqe_loss.core.boxes import array_box
 from dqe_loss.core.slicing import VIEWS
 from dqe_loss.data.exams import Exam
 from dqe_loss.data.phantom import make_phantom
-from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, window
+from dqe_loss.viz.hanging import draw_plane, hung_plane, outline_handles, window
 
 TITLES = ("T1c", "T1", "T2", "FLAIR")
 OUTLINED = ("T1", "FLAIR")
@@ -74,15 +74,14 @@ def plot(exam: Exam) -> Figure:
         hspace=0.02,
     )
     for column, (title, volume) in enumerate(zip(TITLES, image, strict=True)):
-        black, white = window(volume[volume > 0], WINDOW)
+        shades = window(volume[volume > 0], WINDOW)
         for row, view in enumerate(VIEWS):
             axes = figure.add_subplot(grid[row, column])
-            axes.axis("off")
-            axes.imshow(hung_plane(volume, view, center, whole), cmap="gray", vmin=black, vmax=white)
+            outlined = regions.items() if title in OUTLINED else ()
+            outlines = {name: hung_plane(mask, view, center, whole) for name, mask in outlined}
+            draw_plane(axes, hung_plane(volume, view, center, whole), shades, outlines)
             if row == 0:
                 axes.set_title(title, color="white", fontsize=11, pad=4)
-            if title in OUTLINED:
-                draw_outlines(axes, {name: hung_plane(mask, view, center, whole) for name, mask in regions.items()})
     figure.legend(
         handles=outline_handles(letters=False),
         loc="upper center",

@@ -64,7 +64,7 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     """Read a table that may be growing: a last line that is not yet whole is left for the next look.
 
     Returns:
-        The columns exam, segmentation, mean (NaN where there are no stars), unit, look, checkpoint_sha256.
+        The columns exam, segmentation, mean (NaN where there are no stars), unit, center, checkpoint_sha256.
 
     Raises:
         ValueError: it is no table of ratings.
@@ -72,10 +72,12 @@ def read_stars(path: Path, segmentation: str | None) -> pd.DataFrame:
     """
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    columns = ["exam", "segmentation", "mean", "unit", "look", "checkpoint_sha256"]
+    columns = ["exam", "segmentation", "mean", "unit", "center", "checkpoint_sha256"]
     if not whole:
         return pd.DataFrame(columns=columns)
     table = pd.read_csv(io.BytesIO(whole), dtype={"exam": str, "segmentation": str})
+    if "center" not in table:
+        table = table.rename(columns={"look": "center"})  # as tables of former versions call it
     missing = {"exam", "mean"} - set(table.columns)
     if missing:
         raise ValueError(f"{path}: expected a table of python -m dqe_loss.rate, found no column {', '.join(missing)}")
@@ -102,7 +104,7 @@ def split_reference(arguments: WatchInferenceOptions) -> tuple[pd.DataFrame, pd.
     else:
         reference, begin = table.iloc[: arguments.first], begin + arguments.first
     watched = table.iloc[begin:]
-    for column, what in (("checkpoint_sha256", "checkpoint"), ("unit", "unit of stars"), ("look", "place")):
+    for column, what in (("checkpoint_sha256", "checkpoint"), ("unit", "unit of stars"), ("center", "place")):
         values = pd.concat([reference[column], watched[column]]).dropna().unique()
         if len(values) > 1:
             raise ValueError(

@@ -40,7 +40,7 @@ def rated_table(
             "mask": [f"{name}/seg-{n}.nii.gz" for name, n in zip(names, number, strict=True)],
             "label_scheme": "brats23",
             "unit": unit,
-            "look": "mask",
+            "center": "mask",
             "checkpoint": "brainlesion",
             "checkpoint_sha256": "0123456789abcdef",
         }

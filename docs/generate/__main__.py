@@ -20,6 +20,8 @@ from pathlib import Path
 import attacks
 import audits
 import benefit
+import exams
+import gates
 import hardening
 import safety
 import saliency
@@ -33,6 +35,8 @@ SOURCES: dict[str, Callable[[], Figures]] = {
     for function in (
         hardening.hardening,
         hardening.shipped,
+        exams.exams,
+        gates.gates,
         attacks.attacks,
         safety.safety,
         audits.audits,

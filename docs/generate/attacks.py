@@ -9,9 +9,11 @@ _LEFT = [
     for place in ("planes", "volume")
     for region in ("TC", "WT", "ET")
 ]
-_RISE, _REACHED = (
-    f"attack from a shifted mask, {what} (guard on, planes)" for what in ("rise of mean Dice", "mean Dice reached")
-)
+_SHIFTED = [
+    [f"attack from a shifted mask, {what} (guard on, {place})" for what in ("rise of mean Dice", "mean Dice reached")]
+    for place in ("planes", "volume")
+]
+"""By place: how far mean Dice rises, and where it ends."""
 
 
 def attacks() -> Figures:
@@ -48,7 +50,7 @@ def _real(stored: dict[str, Any]) -> Figures:
     """Attacks without a target: on the expert's mask and on a shifted one, by refiners that had not seen the source."""
     rows = [*stored["figures"], *stored["phantoms"]]
     guards = {guard: {name: _exams(rows, name.format(guard)) for name in _LEFT} for guard in ("on", "off")}
-    rise, reached = (_exams(rows, name) for name in (_RISE, _REACHED))
+    shifted = [[_exams(rows, name) for name in names] for names in _SHIFTED]
 
     def left(guard: str, exam: str) -> list[str]:
         dice = [guards[guard][name][exam] for name in _LEFT]
@@ -57,13 +59,9 @@ def _real(stored: dict[str, Any]) -> Figures:
     on, off = (guards[guard][_LEFT[0]] for guard in ("on", "off"))
     return {
         "default": table(
-            ["exam", "expert's mask: Dice left in the rated planes", "in 3D", "shifted mask: mean Dice, rated planes"],
+            ["exam", "expert's mask: Dice left in the rated planes", "in 3D", "shifted mask: mean Dice there", "in 3D"],
             (
-                [
-                    exam,
-                    *left("on", exam),
-                    f"{number(reached[exam] - rise[exam])} → {number(reached[exam])}" if exam in rise else "–",
-                ]
+                [exam, *left("on", exam), *(_from_to(rise.get(exam), end.get(exam)) for rise, end in shifted)]
                 for exam in on
             ),
         ),
@@ -71,8 +69,15 @@ def _real(stored: dict[str, Any]) -> Figures:
             ["exam", "guard", "Dice left in the rated planes", "in 3D"],
             ([exam, guard, *left(guard, exam)] for exam in off if exam in on for guard in ("on", "off")),
         ),
-        "best": number(max(reached.values())),
+        "best": number(max(shifted[0][1].values())),
     }
+
+
+def _from_to(rise: float | None, reached: float | None) -> str:
+    """Mean Dice before and after an attack; an en dash where it was not made."""
+    if rise is None or reached is None:
+        return "–"
+    return f"{number(reached - rise)}\u00a0→\u00a0{number(reached)}"
 
 
 def _exams(rows: list[dict[str, Any]], measure: str) -> dict[str, float]:

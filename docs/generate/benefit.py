@@ -21,10 +21,23 @@ _TOLD = {
     "taught_over_long": ("same", 3, "t", "aa"),
     "added_over_a": ("same", 3, "ad", "a"),
     "added_over_more": ("same", 3, "ad", "a18"),
+    "added_over_pseudo": ("same", 3, "ad", "ab"),
+    "added_over_opinion": ("same", 3, "ad", "ar"),
+    "pseudo_added_over_a": ("same", 3, "ab", "a"),
+    "over_teacher": ("same", 3, "d", "f"),
+    "weighted_over_half": ("same", 3, "c", "a6"),
+    "weighted_over_placebo": ("same", 3, "c", "g"),
+    "both_over_a": ("same", 3, "e", "a"),
+    "few_over_pseudo": ("same", 3, "d0", "b"),
+    "few_over_half": ("same", 3, "d0", "a6"),
+    "added_over_a_6": ("same", 6, "ad", "a"),
+    "added_over_a_12": ("same", 12, "ad", "a"),
     "other_over_half": ("other", 3, "d", "a6"),
     "other_taught_over_a": ("other", 3, "t", "a"),
     "other_added_over_a": ("other", 3, "ad", "a"),
     "other_added_over_more": ("other", 3, "ad", "a18"),
+    "other_added_over_pseudo": ("other", 3, "ad", "ab"),
+    "other_added_over_opinion": ("other", 3, "ad", "ar"),
     "adapted": ("other", 0, "sd", "s"),
 }
 """Differences in mean Dice that pages tell in their sentences: setting, labelled persons, an arm, and another."""
@@ -46,7 +59,10 @@ def benefit() -> Figures:
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
     pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
     others = [row for row in pairs if _key(row) not in named]
-    told = {name: _difference(pairs, *which) for name, which in _TOLD.items()}
+    run = {_key(row) for row in pairs}
+    told = {
+        name: _difference(pairs, *which) for name, which in _TOLD.items() if (*which[:2], *sorted(which[2:])) in run
+    }
     dice = {name: number(_row(stored["arms"], *which)["dice"], 3) for name, which in _DICE.items()}
     return {
         **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},

@@ -17,6 +17,8 @@ _SHORT = {
     "expert masks, furthest from the published stars": "expert mask that is furthest off, stars",
     "r of stars and mean Dice (expert, corruptions, natural)": "r of stars and mean Dice, all masks",
     "natural masks, r with mean Dice": "r of stars and mean Dice, masks of networks",
+    "masks of the whole tumor only, r with its Dice": "r of stars and Dice of the whole tumor, masks without a core",
+    "right masks of phantoms, furthest from the published stars": "right mask of a phantom that is furthest off, stars",
     "ROC AUC for a mean Dice below .7": "ROC AUC of stars for a mean Dice below 0.7",
     "absurd masks, least distance below the expert's": "absurd mask that comes closest: stars below the expert's",
     "z-scores of the head, stars moved": "z-scores of the head: stars moved at most",
@@ -27,6 +29,9 @@ _GROUPS = {"first": "first three"}
 _BY_GROUP = [
     "expert masks, furthest from the published stars",
     "r of stars and mean Dice (expert, corruptions, natural)",
+    "Spearman within an exam, median",
+    "natural masks, r with mean Dice",
+    "masks of the whole tumor only, r with its Dice",
     "ROC AUC for a mean Dice below .7",
     "absurd masks, least distance below the expert's",
 ]
@@ -65,23 +70,14 @@ def hardening() -> Figures:
         "full_marks": f"{gate['full_marks']:g}",
         "survey_full_marks": f"{gate['survey_full_marks']:g}",
         "exponent": f"{gate['exponent']:g}",
-        "goals": table(["figure", "goal", "default", "met", "published weights"], _goals(stored["figures"])),
+        "goals": table(
+            ["figure", "goal", "real exams", "phantoms", "published"], _goals(stored["figures"], stored["phantoms"])
+        ),
         "groups": table(
             ["figure", *(_GROUPS.get(group, group) for group in r["groups"])],
             ([_SHORT.get(name, name), *map(number, measured[name]["groups"].values())] for name in _BY_GROUP),
         ),
-        "by_exam": table(
-            ["exam", "published stars", "default's stars", "agreement in the rated planes", "r with mean Dice"],
-            (
-                [
-                    row["exam"],
-                    *(number(row[key]) for key in ("published", "thorough")),
-                    row["agreement in three planes, TC/WT/ET"].replace("nan", "–").replace("/", "\u00a0/\u00a0"),
-                    number(row["r"]),
-                ]
-                for row in exams
-            ),
-        ),
+        **_phantoms(stored),
         "choices": table(
             ["refiner", "steps", "right", "r", "error", "blind", "attacked", "shifted"],
             map(_choice, load("hardening/choices.json")["rows"]),
@@ -119,19 +115,40 @@ def _attacks(measured: dict[str, Any]) -> Figures:
     }
 
 
-def _goals(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
-    """All figures of the exams that were measured."""
-    for row in rows:
-        value, goal = row["measured"], row["goal"]
-        if value is None:
+def _phantoms(stored: dict[str, Any]) -> Figures:
+    """How many phantoms were to be judged, were judged, and were attacked."""
+    found = {row["measure"]: row["exams"] for row in stored["phantoms"]}
+    judged = found["expert masks, mean stars"]
+    missing = [name for name in stored["missing"] if name.startswith("measures of phantom")]
+    attacked = found["attack from the expert's mask, Dice WT left (guard on, planes)"]
+    return {
+        "phantoms_planned": str(len(judged) + len(missing)),
+        "phantoms_judged": str(len(judged)),
+        "phantoms_attacked": str(len(attacked)),
+    }
+
+
+def _goals(rows: list[dict[str, Any]], phantoms: list[dict[str, Any]]) -> Iterator[list[str]]:
+    """All figures of the exams and phantoms that were measured."""
+    real, synthetic = ({row["measure"]: row for row in part} for part in (rows, phantoms))
+    for measure in dict.fromkeys([*real, *synthetic]):
+        known = [part[measure] for part in (real, synthetic) if measure in part]
+        values = [part.get(measure, {}).get("measured") for part in (real, synthetic)]
+        if values == [None, None]:
             continue
-        relation = re.fullmatch(r"([<>]=) ([\d.]+)", goal or "")
-        limit = float(relation[2]) if relation else 0.0
-        met = None if relation is None else value <= limit if relation[1] == "<=" else value >= limit
-        said = goal.replace("<= ", "≤\u00a0").replace(">= ", "≥\u00a0") if relation else "–"
-        name = re.sub(r"(?<![\d])\.(\d)", r"0.\1", _SHORT.get(row["measure"], row["measure"]))
-        published = row["beside"].get("published")
-        yield [name, said, number(value), {True: "yes", False: "**no**", None: "–"}[met], number(published)]
+        relation = re.fullmatch(r"([<>]=) ([\d.]+)", known[0]["goal"] or "")
+        said = known[0]["goal"].replace("<= ", "≤\u00a0").replace(">= ", "≥\u00a0") if relation else "–"
+        name = re.sub(r"(?<![\d])\.(\d)", r"0.\1", _SHORT.get(measure, measure))
+        published = real[measure]["beside"].get("published") if measure in real else None
+        yield [name, said, *(_judged(value, relation) for value in values), number(published)]
+
+
+def _judged(value: float | None, goal: re.Match[str] | None) -> str:
+    """A figure, marked where it misses its goal."""
+    if value is None or goal is None:
+        return number(value)
+    limit = float(goal[2])
+    return number(value) if (value <= limit if goal[1] == "<=" else value >= limit) else f"**{number(value)}**\u00a0✗"
 
 
 def _choice(row: dict[str, Any]) -> list[str]:

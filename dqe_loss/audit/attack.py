@@ -30,7 +30,7 @@ def attack(
     """Minimize an objective over a mask's logits.
 
     Args:
-        objective: such as that of `missing_stars`, or a `dqe_loss.DQELoss`.
+        objective: such as that of `negative_stars`, or a `dqe_loss.DQELoss`.
         logits: where to start; they are left as they are.
         steps: number of steps.
         learning_rate: Adam's.
@@ -56,7 +56,7 @@ def attack(
     return logits.detach(), seen
 
 
-def missing_stars(
+def negative_stars(
     rater: Rater, image: Tensor, box: Box, shape: torch.Size, *, jitter: float = 0.0, seed: int = 0
 ) -> Objective:
     """Mean stars times -1, not clamped, of the free logits of a box, in the planes through the mask's own center.

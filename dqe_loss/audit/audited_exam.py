@@ -151,7 +151,8 @@ def read_audited_exam(
         The case; without another mask where none has the exam's shape.
 
     Raises:
-        ValueError: a file cannot be used, or the reference is empty.
+        ExamError: a ValueError: a file cannot be used, or the reference is empty.
+        ValueError: there are no phantoms of the task.
     """
     present: tuple[int, ...] = ()
     task, affine = source.task, None

@@ -12,14 +12,13 @@ from dqe_loss.command_line import check_device, run_command
 from dqe_loss.extras import import_extra
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.surrogate.checkpoint import load_surrogate
-from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.reading import settle_task
 
 PartName = Literal["absurd", "ladders", "exploitation", "direction", "soft", "invariance"]
 ALL_PARTS: tuple[PartName, ...] = ("absurd", "ladders", "exploitation", "direction", "soft", "invariance")
 _EXAMS = tyro.conf.arg(help="Exams, as folders or tables of paths, instead of phantoms.")
 _THOROUGH = tyro.conf.arg(
-    help="Rate absurd masks and invariance as dqe_loss.rate does, with a look of the refiner all over the head."
+    help="Rate the parts absurd and invariance as dqe rate does, with the refiner's survey of the whole head."
 )
 _LIST = "absurd|ladders|exploitation|direction|soft|invariance"
 
@@ -34,9 +33,9 @@ class AuditArguments:
     long again, for its guard is tried on and off.
 
     Attributes:
-        phantoms: Number of synthetic exams. Default: 2, or none with --exams.
-        parts: What to audit.
-        fail_on: Parts whose failure makes the exit code 1, or any.
+        phantoms: Number of synthetic exams. Default: 2, or 0 with --exams.
+        parts: Parts of the audit to run.
+        fail_on: Exit with code 1 if one of these parts fails; any stands for all.
         attack_steps: Steps of each attack.
     """
 
@@ -60,7 +59,7 @@ class AuditArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 1 if a part named by ``--fail-on`` failed, else as of `run_command`."""
+    """Run the command; exit code 1 if a part named by ``--fail-on`` failed, else see `run_command`."""
     return run_command("dqe audit", AuditArguments, _run, argv)
 
 
@@ -74,7 +73,7 @@ def _run(arguments: AuditArguments) -> int:
 
     surrogate = load_surrogate(arguments.checkpoint)
     task = settle_task(arguments.task, surrogate.config.task, arguments.checkpoint)
-    if arguments.exams and not arguments.reference and task == GLIOMA:
+    if arguments.exams and not arguments.reference and task.files.several:
         raise ValueError("--exams needs --reference: the masks of an audit are made from the reference of that name")
     sources = find_sources(arguments.exams, arguments.reference, arguments.label_scheme, task)
     phantoms = arguments.phantoms if arguments.phantoms is not None else 0 if arguments.exams else 2

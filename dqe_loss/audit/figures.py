@@ -17,7 +17,7 @@ from dqe_loss.audit.figure_axes import (
     panels,
     share_y,
 )
-from dqe_loss.audit.stars_and_dice import CENTERS, Numbers
+from dqe_loss.audit.stars_and_dice import OWN_OR_REFERENCE, Numbers
 from dqe_loss.audit.verdict import WHOSE
 from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.reading import task_from_dict
@@ -51,12 +51,12 @@ def draw_absurd(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fig
     names = names_in(exams, "masks")
     figure, axes = named_rows(names)
     for marker, numbers in marked(exams):
-        for which in reversed(CENTERS):
+        for which in reversed(OWN_OR_REFERENCE):
             found = [(mask[which] - numbers["reference"], names.index(name)) for name, mask in numbers["masks"].items()]
             draw_dots(axes, found, COLORS[which], marker)
     axes.axvline(0, color=GRAY, linewidth=1)
     axes.axvline(-limits["absurd_margin"], color=RED, linestyle="--", linewidth=1.2)
-    colors = {WHOSE[which]: COLORS[which] for which in CENTERS}
+    colors = {WHOSE[which]: COLORS[which] for which in OWN_OR_REFERENCE}
     legend_outside(figure, axes, colors | {"limit for absurd masks": RED}, exams)
     axes.set_xlabel(f"{unit} above the reference's (below: negative)")
     return figure
@@ -68,7 +68,7 @@ def draw_ladders(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fi
     figure, grid = panels(len(names), 5, 2.1, 1.75)
     for axes, name in zip(grid, names, strict=False):
         for marker, numbers in marked(exams):
-            for which in CENTERS:
+            for which in OWN_OR_REFERENCE:
                 if name in numbers["ladders"]:
                     stars = numbers["ladders"][name][which]["stars"]
                     style: dict[str, Any] = {
@@ -83,7 +83,7 @@ def draw_ladders(exams: Mapping[str, Numbers], unit: str, limits: Numbers) -> Fi
     share_y(grid[: len(names)])
     figure.supxlabel("severity", fontsize=10)
     figure.supylabel(f"predicted {unit}", fontsize=10)
-    legend_outside(figure, grid[0], {WHOSE[which]: COLORS[which] for which in CENTERS}, exams, columns=4)
+    legend_outside(figure, grid[0], {WHOSE[which]: COLORS[which] for which in OWN_OR_REFERENCE}, exams, columns=4)
     return figure
 
 

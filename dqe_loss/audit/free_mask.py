@@ -15,7 +15,7 @@ from dqe_loss.core.intensity import shows
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
 from dqe_loss.core.slicing import VIEW_AXIS
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 CONFIDENCE = 3.0
 """Logits that a binary mask becomes: probabilities of 0.95 and 0.05, as a trained network's."""
@@ -34,27 +34,33 @@ class Nothing:
     device: torch.device
 
     def profiles(self, region: str) -> Profiles:
-        """Mass profiles: zeros."""
+        """Mass profiles ``(1, X)``, ``(1, Y)`` and ``(1, Z)``: zeros."""
         x, y, z = (torch.zeros(self.shape[0], size, device=self.device) for size in self.shape[2:])
         return x, y, z
 
     def take(self, index: Tensor, view: str) -> Tensor:
-        """Planes of zeros."""
+        """Planes of zeros ``(1, P, R, H, W)`` for positions ``(1, P)``."""
         sides = [size for axis, size in enumerate(self.shape[2:]) if axis != VIEW_AXIS[view]]
         return torch.zeros(*index.shape, self.shape[1], *sides, device=self.device)
 
 
-def free_box(image: Tensor, regions: Tensor, task: Task = GLIOMA) -> Box:
-    """Bounding box of the brain (what is not air in an image), and of a reference should it reach out of it."""
+def free_box(image: Tensor, regions: Tensor, task: Task) -> Box:
+    """Bounding box of the brain (what is not air in an image), and of a reference should it reach out of it.
+
+    Args:
+        image: ``(1, C, X, Y, Z)``.
+        regions: of the reference, boolean ``(1, R, X, Y, Z)``.
+        task: says what is air.
+    """
     return tensor_box(shows(image, task).any(1, keepdim=True) | regions.any(1, keepdim=True), leading=2)
 
 
 def as_logits(regions: Tensor) -> Tensor:
-    """Boolean regions as the logits of a network that is sure of them."""
+    """Boolean regions of any shape as the logits of a network that is sure of them."""
     return CONFIDENCE * (2 * regions.float() - 1)
 
 
-def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task = GLIOMA) -> Mask:
+def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task) -> Mask:
     """The logits of a box as a mask of full size.
 
     Args:
@@ -72,7 +78,7 @@ def free_mask(logits: Tensor, box: Box, shape: torch.Size, task: Task = GLIOMA) 
 
 @torch.no_grad()
 def whole_mask(logits: Tensor, box: Box, shape: torch.Size) -> Tensor:
-    """The probabilities of a box as a volume of full size ``(1, R, X, Y, Z)``."""
+    """The probabilities of a box, from logits ``(1, R, ...)``, as a volume of full size ``(1, R, X, Y, Z)``."""
     volume = torch.zeros(shape, device=logits.device)
     volume[box] = logits.sigmoid()
     return volume

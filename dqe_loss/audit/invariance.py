@@ -10,7 +10,7 @@ from dqe_loss.audit.stars_and_dice import AuditSettings, Measured, Tick, mean_st
 from dqe_loss.core.boxes import box_around
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 SCALES = (0.5, 2.0)
 GAINS = (1.1, 0.9)
@@ -20,7 +20,7 @@ STRICT = ("scaled", "moved")
 """First words of the changes that a scaling of one's own and a whole-voxel grid should hardly notice."""
 
 
-def changed_exams(image: Tensor, regions: Tensor, task: Task = GLIOMA) -> Iterator[tuple[str, Tensor, Tensor]]:
+def changed_exams(image: Tensor, regions: Tensor, task: Task) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Changed copies of an exam.
 
     Args:

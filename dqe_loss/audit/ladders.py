@@ -7,7 +7,16 @@ import torch
 from scipy import stats
 
 from dqe_loss.audit.audited_exam import AuditedExam
-from dqe_loss.audit.stars_and_dice import CENTERS, AuditSettings, Measured, Numbers, Tick, mean, mean_stars, plane_dice
+from dqe_loss.audit.stars_and_dice import (
+    OWN_OR_REFERENCE,
+    AuditSettings,
+    Measured,
+    Numbers,
+    Tick,
+    mean,
+    mean_stars,
+    plane_dice,
+)
 from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.data.corruption import CORRUPTIONS, corrupt
 from dqe_loss.surrogate.network import Surrogate
@@ -63,7 +72,7 @@ def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSett
     for name in CORRUPTIONS:
         if name == "other" and case.other is None:
             continue
-        stars, dice = {c: [first] for c in CENTERS}, {c: [1.0] for c in CENTERS}
+        stars, dice = {c: [first] for c in OWN_OR_REFERENCE}, {c: [1.0] for c in OWN_OR_REFERENCE}
         for severity in SEVERITIES:
             rng = case.rng(settings.seed, name)
             labels = corrupt(
@@ -71,7 +80,7 @@ def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSett
             )
             mask = case.as_regions(labels)
             own = hard_center_of_mass(mask, case.task)
-            for which, at in zip(CENTERS, (own, center), strict=True):
+            for which, at in zip(OWN_OR_REFERENCE, (own, center), strict=True):
                 if which == "reference" and torch.equal(own, center):  # the very same planes
                     stars[which].append(stars["own"][-1])
                     dice[which].append(dice["own"][-1])
@@ -79,7 +88,7 @@ def measure_ladders(case: AuditedExam, surrogate: Surrogate, settings: AuditSett
                     stars[which].append(mean_stars(surrogate, case.image, mask, at))
                     dice[which].append(mean(plane_dice(mask, regions, at, case.task)))
                 tick(1)
-        ladders[name] = {which: _summary(severities, stars[which], dice[which]) for which in CENTERS}
+        ladders[name] = {which: _summary(severities, stars[which], dice[which]) for which in OWN_OR_REFERENCE}
     return Measured({"severities": list(severities), "ladders": ladders})
 
 

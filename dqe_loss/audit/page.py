@@ -7,7 +7,7 @@ from typing import Any
 
 from dqe_loss.audit.exploitation import GUARDS, JITTERS, STARTS, shift_of
 from dqe_loss.audit.parts import PARTS
-from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
+from dqe_loss.audit.stars_and_dice import OWN_OR_REFERENCE, Numbers, mean
 from dqe_loss.task import Task
 from dqe_loss.tasks.reading import task_from_dict
 from dqe_loss.viz.html import SURROGATE_TEXT, Table, TableCell, fill_template, format_number
@@ -95,13 +95,13 @@ def _ladder_tables(exams: Mapping[str, Numbers], unit: str, task: Task) -> list[
     rows: list[list[Any]] = []
     for name in names:
         row: list[Any] = [name.replace("_", " ")]
-        for which in CENTERS:
+        for which in OWN_OR_REFERENCE:
             rungs = [numbers["ladders"][name][which] for numbers in exams.values() if name in numbers["ladders"]]
             row += [
                 TableCell(format_number(mean([rung[key] for rung in rungs]))) for key in ("spearman", "rise", "visible")
             ]
         rows.append(row)
-    columns = ["", *(f"{what}, {which}" for which in CENTERS for what in ("ρ stars", "rise", "ρ Dice"))]
+    columns = ["", *(f"{what}, {which}" for which in OWN_OR_REFERENCE for what in ("ρ stars", "rise", "ρ Dice"))]
     caption = f"Mean over exams: Spearman's ρ of severity and {unit}, largest rise, and ρ of severity and Dice in the "
     return [Table(f"{caption}rated planes; through the mask's own and through the reference's center", columns, rows)]
 

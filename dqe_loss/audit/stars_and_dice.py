@@ -19,7 +19,7 @@ from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
 from dqe_loss.task import GLIOMA, Task
 
-CENTERS = ("own", "reference")
+OWN_OR_REFERENCE = ("own", "reference")
 """Whose center the rated planes go through: the mask's, as the loss and `dqe_loss.rate` look, or the reference's."""
 
 SURVEYED = ("absurd", "invariance")
@@ -110,11 +110,17 @@ def mean_stars(
 
 
 @torch.no_grad()
-def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task = GLIOMA) -> list[float]:
+def plane_dice(regions: Tensor, reference: Tensor, center: Tensor, task: Task) -> list[float]:
     """Dice of each region in the planes of the views through a center, counted together, binarized at 0.5.
 
     Planes that hold a region neither in the mask nor in the reference say nothing about it: an agreement on nothing,
     such as that of an empty mask, which has no center, is not to count as one. There it is the whole volume's Dice.
+
+    Args:
+        regions: of the mask, ``(1, R, X, Y, Z)`` in [0, 1].
+        reference: the same of the reference.
+        center: ``(1, 3)`` in voxels.
+        task: says which views there are.
     """
     pair = [flat_planes(volume, center, task) > 0.5 for volume in (regions, reference)]
     values: list[float] = region_dice(*pair)[0].tolist()
@@ -134,8 +140,12 @@ def soft_dice(probabilities: Tensor, reference: Tensor) -> list[float]:
     return values
 
 
-def flat_planes(volume: Tensor, center: Tensor, task: Task = GLIOMA) -> Tensor:
-    """The planes of the views through a center in one, ``(1, C, N, 1)``, differentiably."""
+def flat_planes(volume: Tensor, center: Tensor, task: Task) -> Tensor:
+    """The planes of the views of a volume ``(1, C, X, Y, Z)`` through a center ``(1, 3)``, differentiably.
+
+    Returns:
+        All their pixels in one, ``(1, C, N, 1)``.
+    """
     planes = [extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[:, 0].flatten(2) for view in task.views]
     return torch.cat(planes, 2)[..., None]
 

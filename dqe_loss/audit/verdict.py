@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from dqe_loss.audit.exploitation import GUARDS, JITTERS
-from dqe_loss.audit.stars_and_dice import CENTERS, Numbers, mean
+from dqe_loss.audit.stars_and_dice import OWN_OR_REFERENCE, Numbers, mean
 from dqe_loss.audit.thresholds import Thresholds
 
 Results = Mapping[str, Numbers]
@@ -84,7 +84,7 @@ def judge_ladders(results: Results, t: Thresholds) -> list[Check]:
     """The worst ladder that the rated planes show."""
     orders, rises = [], []
     for name in _common(numbers["ladders"] for numbers in results.values()):
-        for which in CENTERS:
+        for which in OWN_OR_REFERENCE:
             rungs = [numbers["ladders"][name][which] for numbers in results.values()]
             seen = [rung for rung in rungs if rung["visible"] <= t.ladder_visible]
             if seen:

@@ -48,7 +48,7 @@ def priority_order(study: Study, folder: Path, rated: pd.DataFrame, random_share
 
 
 def told_order(study: Study, stars: Path, rated: pd.DataFrame, random_share: float) -> Study:
-    """The study with a note of what its cases are ordered by from now on; arguments as of `priority_order`."""
+    """The study with a note of what its cases are ordered by from now on; for arguments see `priority_order`."""
     note = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "stars": written(os.path.abspath(stars)),

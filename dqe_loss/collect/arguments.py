@@ -21,7 +21,7 @@ _TASK = tyro.conf.arg(
 class CollectArguments:
     """Collect stars: serve a page where experts rate segmentations, and write their ratings as a table.
 
-    Begins a study in the folder --out, or goes on with the one that is there (then --out is enough). Each rater gets a
+    Begins a study in the folder --out, or continues the one that is there (then --out is enough). Each rater gets a
     link of their own. Every answer is on disk before the next case shows; the table is ratings.csv, or pairs.csv.
     "dqe collect import TABLE" reads ratings made elsewhere, "dqe collect report FOLDER" says what ratings are worth.
 
@@ -29,7 +29,7 @@ class CollectArguments:
         out: Folder of the study.
         data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation and
             the task's modalities.
-        predictions: Folders with a file for each exam of --data, called as the exam: shown instead of its own.
+        predictions: Folders with a file for each exam of --data, named like the exam: shown instead of its own.
         raters: Raters' names; more can join later.
         mode: Stars for each segmentation, or which of two segmentations of an exam is better.
         repeats: Share of the cases that each rater sees a second time, unannounced.

@@ -14,7 +14,7 @@ Arguments = CollectArguments | ImportArguments | ReportArguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit codes as of `run_command`."""
+    """Run the command; exit codes: see `run_command`."""
     return run_command("dqe collect", read_arguments, _run, argv)
 
 

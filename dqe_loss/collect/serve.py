@@ -96,7 +96,7 @@ def serve(study: Study, folder: Path, address: Address, reorder: Reorder | None 
     """Serve a study until a signal ends it; the table is written at the start, while it goes on, and at the end.
 
     Raises:
-        ValueError: as of `opened`, or the address cannot be used.
+        ValueError: see `opened`; or the address cannot be used.
         OSError: a file cannot be written.
     """
     with opened(study, folder, reorder) as app:

@@ -45,7 +45,7 @@ class Case:
         return hashlib.sha256(repr((self.exam, self.segmentation, self.stamp)).encode()).hexdigest()[:16]
 
     def stamp_now(self, like: str = BY_CONTENT, content: Callable[[Path], str] = content_of) -> str:
-        """The stamp of its files as they are now; arguments as of `dqe_loss.collect.stamps.stamp_of`."""
+        """The stamp of its files as they are now; for arguments see `dqe_loss.collect.stamps.stamp_of`."""
         return stamp_of([file_at(path) for path in self.images.values()], file_at(self.mask), like, content)
 
     def paths(self, task: Task) -> ExamPaths:

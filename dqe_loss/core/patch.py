@@ -114,7 +114,7 @@ class PatchMask:
         return self.surroundings.shape
 
     def profiles(self, region: str) -> Profiles:
-        """Mass profiles of a region: the surroundings', with the patch's own mass replaced by what is predicted."""
+        """Mass profiles of a region, three tensors ``(B, size)``: the surroundings', with the patch's as predicted."""
         around = self.surroundings.profiles(region)
         replaced, patch = self.replaced.profiles(region), self.patch.profiles(region)
 
@@ -126,7 +126,7 @@ class PatchMask:
         return along(0), along(1), along(2)
 
     def take(self, index: Tensor, view: str) -> Tensor:
-        """Region planes at integer positions of the full-size volume."""
+        """Region planes ``(B, P, R, H, W)`` at integer positions ``(B, P)`` of the full-size volume."""
         axis = VIEW_AXIS[view]
         (row, in_rows), (column, in_columns) = (self._places(a, index.device) for a in range(3) if a != axis)
         depth, in_depth = (places.gather(1, index) for places in self._places(axis, index.device))

@@ -13,10 +13,11 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, place_of
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
@@ -140,8 +141,26 @@ def cut_planes(config: PlaneFormat, inputs: RatingInput, sampling: Sampling = TH
     return torch.stack(views, 1)
 
 
+def voxels_with_gradient(config: PlaneFormat, inputs: RatingInput, sampling: Sampling = THREE_PLANES) -> Box | None:
+    """Rows and columns of what `cut_planes` gives that come from voxels, outside of which no gradient is needed.
+
+    The padding of a soft mask is 0, a constant. A hard mask and scans are padded with voxels of their own, which take
+    the padding's gradient: None then, for it is needed everywhere. Scans do not count where neither they nor the place
+    where they are cut have a gradient.
+    """
+    scans_have = inputs.center.requires_grad or (isinstance(inputs.image, Tensor) and inputs.image.requires_grad)
+    if scans_have or not inputs.center.is_floating_point():
+        return None
+    sizes = [[n for axis, n in enumerate(inputs.mask.shape[2:]) if axis != VIEW_AXIS[view]] for view in sampling.views]
+    return place_of(tuple(map(max, zip(*sizes, strict=True))), config.field_of_view)
+
+
 def rate_planes(
-    rater: Callable[..., Tensor], planes: Tensor, checkpointing: bool = False, ceiling: Tensor | None = None
+    rater: Callable[..., Tensor],
+    planes: Tensor,
+    checkpointing: bool = False,
+    ceiling: Tensor | None = None,
+    inside: Box | None = None,
 ) -> Tensor:
     """The third step: stars of each view, as many planes at a time as are fastest.
 
@@ -150,6 +169,7 @@ def rate_planes(
         planes: ``(B, V, P, C, H, W)`` on the rater's device.
         checkpointing: whether to recompute activations in the backward pass, plane by plane, instead of keeping them.
         ceiling: ``(B,)``, largest share of its stars that each mask keeps (`dqe_loss.surrogate.survey.ceiling_of`).
+        inside: see `voxels_with_gradient`; None asks for the gradient of whole planes.
 
     Returns:
         ``(B, V)``, mean over the planes of a view, float32 (float64 if the rater is).
@@ -158,9 +178,10 @@ def rate_planes(
     flat = rearrange(planes, "b v p c h w -> (b v p) c h w")
     size = 1 if checkpointing else CPU_BATCH if flat.device.type == "cpu" else flat.shape[0]
     chunks = torch.split(flat, size)
-    options: list[dict[str, Any]] = [{}] * len(chunks)
+    options: list[dict[str, Any]] = [{} if inside is None else {"inside": inside} for _ in chunks]
     if ceiling is not None:
-        options = [{"ceiling": part} for part in torch.split(ceiling.repeat_interleave(views * count), size)]
+        for option, part in zip(options, torch.split(ceiling.repeat_interleave(views * count), size), strict=True):
+            option["ceiling"] = part
     stars = [
         checkpoint(rater, chunk, use_reentrant=False, **more) if checkpointing else rater(chunk, **more)
         for chunk, more in zip(chunks, options, strict=True)

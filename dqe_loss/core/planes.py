@@ -99,6 +99,10 @@ def presented_scans(
     """The first half of `presented_planes`, for several masks of one image.
 
     Planes are taken first and scaled then, before they are padded: upstream's order, and the percentiles depend on it.
+    The arguments are those of `presented_planes`.
+
+    Returns:
+        Scans ``(B, P, C, H, W)`` in [0, 1].
     """
 
     def take(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
@@ -113,7 +117,11 @@ def presented_scans(
 
 
 def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: str) -> Tensor:
-    """The second half of `presented_planes`."""
+    """The second half of `presented_planes`, whose arguments it has.
+
+    Returns:
+        Regions ``(B, P, R, H, W)`` in the task's order, of the mask's own type.
+    """
     regions = interpolate_planes(lambda index: mask.take(index, view), positions, mask.shape[2 + VIEW_AXIS[view]])
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
     # pads with would hand the whole padding's gradient to one voxel of each row.
@@ -121,7 +129,11 @@ def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: 
 
 
 def join_planes(config: PlaneFormat, scans: Tensor, regions: Tensor) -> Tensor:
-    """Scans and encoded regions as one input of the network, ``(..., C + encoded, H, W)``, floating point."""
+    """Scans ``(..., C, H, W)`` and regions ``(..., R, H, W)`` as one input of the network.
+
+    Returns:
+        ``(..., C + E, H, W)``, floating point, with E channels of the encoded segmentation.
+    """
     encoded = encode_mask(at_least_float32(regions), config.encoding, config.task)
     return torch.cat((scans.to(encoded.dtype), encoded), -3)
 

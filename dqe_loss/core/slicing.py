@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.core.dtypes import as_signed
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
@@ -138,6 +139,12 @@ def pad_planes(
         ]
         planes = torch.cat((sides[0], planes, sides[1]), dim)
     return planes
+
+
+def place_of(size: tuple[int, ...], field: tuple[int, ...]) -> Box:
+    """Rows and columns where `pad_planes` puts a plane: of a height and width, in a field of view."""
+    starts = [(wanted - side) // 2 for side, wanted in zip(size, field, strict=True)]
+    return tuple(slice(start, start + side) for start, side in zip(starts, size, strict=True))
 
 
 def _usual(task: Task | None) -> str:

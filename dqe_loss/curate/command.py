@@ -11,7 +11,7 @@ import tyro
 from dqe_loss.command_line import run_command
 from dqe_loss.data.tables.warning_kinds import REVIEW, check_kinds
 from dqe_loss.extras import import_extra
-from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed, TaskOption
+from dqe_loss.options import OptionalCount, OptionalFile, OptionalName, OutFolder, Seed, TaskWithoutCheckpoint
 from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.task import find_task
 
@@ -28,36 +28,36 @@ class CurateArguments:
     chosen by a labeled subset so that few of what is kept is unacceptable (--labels). With none of them the worst
     rated tenth is put aside.
 
-    Segmentations with a warning that asks for a look are put aside, too: an affine that differs, voxels other than
+    Segmentations with a warning that needs a review are put aside, too: an affine that differs, voxels other than
     1 mm, one image given as two modalities, a file named as another modality, an empty region, tumor at the border or
     as large as a third of the head: in each, mask or stars may be wrong. Warnings about what is usual in good data
-    (another grid than BraTS's, a harmless header) are told, and stand in no way.
+    (another grid than BraTS's, a harmless header) are reported only.
 
     Writes the lists kept.csv, review.csv and dropped.csv (the table's columns, and why), numbers (curation.json),
     and a page with pictures (index.html).
 
     Attributes:
         table: Rated table (CSV or Parquet).
-        threshold: Keep what has as many stars or more.
-        quantile: Keep all but this share, the worst rated.
-        labels: Table with the columns exam, segmentation and a quality, of a random sample of the exams: choose the
-            threshold by it.
-        quality: Its quality's column, from 0 to 1. Default: acceptable (0 or 1).
-        acceptable_from: Quality from which on a segmentation is acceptable. Default: 1.
-        error_rate: Highest rate of unacceptable segmentations among the kept, to be shown by --labels.
-        confidence: Confidence to show it with.
-        start: First threshold that is tried with --labels. Default: by the stars of exams without a label.
-        stars: Stars that decide: mean of the views, lowest of them, or one view.
-        per_exam: Judge all segmentations by themselves, or keep at most the best one of each exam.
-        margin: How far below the threshold counts as near it, as a share of a step of the scale (a star from 1 to 6).
-        drop_below: Drop what has fewer stars, without a review.
-        accept_warnings: Keep segmentations with these warnings, too; without a name, with any. Names are those in
-            brackets in the table's column warnings.
-        budget: Keep at most so many of each center, the best ones.
+        threshold: Keep segmentations with at least so many stars.
+        quantile: Put aside this share of the segmentations, the worst rated.
+        labels: Choose the threshold from labels of a random sample of the exams: a table with the columns exam,
+            segmentation and a quality.
+        quality: Column of --labels that holds the quality, from 0 to 1. Default: acceptable (0 or 1).
+        acceptable_from: Minimum quality of an acceptable segmentation. Default: 1.
+        error_rate: With --labels, the highest share of unacceptable segmentations among the kept that is allowed.
+        confidence: Confidence of that guarantee.
+        start: First threshold to try with --labels. Default: chosen from the stars of exams without a label.
+        stars: Stars that decide: the mean of the views, the lowest of them, or one view's.
+        per_exam: Decide on each segmentation by itself (all), or keep at most the best one of each exam (best).
+        margin: Distance below the threshold that still counts as near it, in steps of the scale (a star, from 1 to 6).
+        drop_below: Drop segmentations with fewer stars without a review.
+        accept_warnings: Keep segmentations despite these warnings (names: in brackets in the table's column warnings);
+            without a name, despite any.
+        budget: Keep at most so many segmentations of each center (hospital), the best ones.
         center_column: The table's column that names the center.
         center_pattern: Regular expression whose first group is the center in an exam's name. Default: its first folder.
-        pictures: How many segmentations get pictures on the page at most: those not kept, the worst rated first, then
-            a random sample of the kept.
+        pictures: Maximum number of segmentations that are pictured on the page: those not kept, worst first, then a
+            random sample of the kept.
     """
 
     table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
@@ -82,11 +82,11 @@ class CurateArguments:
     center_column: OptionalName = None
     center_pattern: Annotated[str | None, tyro.conf.arg(metavar="REGEX", help_behavior_hint="")] = None
     pictures: int = 300
-    task: TaskOption = None
+    task: TaskWithoutCheckpoint = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 1 if ``--labels`` shows no threshold to do, else as of `run_command`."""
+    """Run the command; exit code 1 if ``--labels`` shows no threshold to do, else see `run_command`."""
     return run_command("dqe curate", CurateArguments, _run, argv)
 
 

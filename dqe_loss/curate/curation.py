@@ -17,7 +17,7 @@ from dqe_loss.curate.decide import (
     find_centers,
     quantile_threshold,
 )
-from dqe_loss.curate.guarantee import Trial, chosen_threshold, minimum_labels, order_thresholds, try_thresholds
+from dqe_loss.curate.guarantee import TriedThreshold, chosen_threshold, minimum_labels, order_thresholds, try_thresholds
 from dqe_loss.curate.labeled_sample import Labels, draw_judged, read_labels
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.data.tables.rated import read_rated
@@ -65,11 +65,11 @@ class Calibration:
 
     labels: Labels
     judged: pd.Index
-    trials: list[Trial]
+    trials: list[TriedThreshold]
     left_out: int
 
     @property
-    def chosen(self) -> Trial | None:
+    def chosen(self) -> TriedThreshold | None:
         """The threshold to use, or None if none could be shown to do."""
         return chosen_threshold(self.trials)
 
@@ -91,7 +91,7 @@ class Curation:
     task: Task = GLIOMA
 
 
-def curate(path: Path, settings: CurationSettings, task: Task = GLIOMA) -> Curation:
+def curate(path: Path, settings: CurationSettings, task: Task) -> Curation:
     """Read a rated table and decide on each row.
 
     Args:
@@ -144,7 +144,7 @@ def calibrate(
     candidates: pd.Series,
     labels: Labels,
     settings: CurationSettings,
-    task: Task = GLIOMA,
+    task: Task,
 ) -> Calibration:
     """Choose the laxest threshold whose kept masks can be shown to have no more than the error rate.
 

@@ -47,6 +47,9 @@ def deciding_stars(table: pd.DataFrame, column: StarsColumn = "mean") -> pd.Seri
     Args:
         table: rows as `dqe_loss.data.tables.rated.read_rated` returns them.
         column: ``"mean"`` of the views, their ``"lowest"``, or one view.
+
+    Raises:
+        ValueError: if the table has no such view.
     """
     views = [view for view in VIEWS if view in table]
     if column != "lowest" and column not in table:
@@ -144,6 +147,9 @@ def decide(
 
     Returns:
         ``decision``, one of `DECISIONS`, and ``reason`` (empty where there is nothing to say), in the table's order.
+
+    Raises:
+        ValueError: if the rule has a budget, and there are no centers.
     """
     candidate = find_candidates(table, stars, rule.per_exam, rule.accept_warnings)
     result = pd.DataFrame({"decision": KEEP, "reason": ""}, index=table.index)

@@ -30,7 +30,7 @@ STEPS = 20
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedThreshold:
     """What was found at one threshold.
 
     Attributes:
@@ -100,7 +100,7 @@ def order_thresholds(stars: ArrayLike, labeled: int, error_rate: float, confiden
 
 def try_thresholds(
     stars: ArrayLike, unacceptable: ArrayLike, thresholds: Sequence[float], error_rate: float, confidence: float
-) -> list[Trial]:
+) -> list[TriedThreshold]:
     """Test thresholds in their order until one fails.
 
     Args:
@@ -111,7 +111,7 @@ def try_thresholds(
         confidence: probability, over the draw of labeled exams, that no threshold passes wrongly.
 
     Returns:
-        The tests up to the first failure, it included. `Trial.passed` of the last but one (or the last) is the
+        The tests up to the first failure, it included. `TriedThreshold.passed` of the last but one (or the last) is the
         threshold to use.
 
     Raises:
@@ -136,15 +136,17 @@ def try_thresholds(
     return tests
 
 
-def chosen_threshold(tests: Sequence[Trial]) -> Trial | None:
+def chosen_threshold(tests: Sequence[TriedThreshold]) -> TriedThreshold | None:
     """The laxest threshold that passed, or None."""
     return next((test for test in reversed(tests) if test.passed), None)
 
 
-def _try(threshold: float, kept: NDArray[np.bool_], error_rate: float, confidence: float) -> Trial:
+def _try(threshold: float, kept: NDArray[np.bool_], error_rate: float, confidence: float) -> TriedThreshold:
     count, failures = len(kept), int(kept.sum())
     if not count:
-        return Trial(threshold, 0, 0, 1.0, 1.0, False)
+        return TriedThreshold(threshold, 0, 0, 1.0, 1.0, False)
     result = binomtest(failures, count, error_rate, alternative="less")
     upper = result.proportion_ci(confidence, method="exact").high
-    return Trial(threshold, count, failures, float(result.pvalue), float(upper), bool(result.pvalue <= 1 - confidence))
+    return TriedThreshold(
+        threshold, count, failures, float(result.pvalue), float(upper), bool(result.pvalue <= 1 - confidence)
+    )

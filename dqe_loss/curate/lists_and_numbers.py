@@ -16,7 +16,7 @@ from dqe_loss.data.tables.table import relative_path
 from dqe_loss.data.tables.warning_kinds import describe_aside
 from dqe_loss.metrics.failure import failure_detection
 from dqe_loss.outputs import encode
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 LISTS = {"keep": "kept.csv", "review": "review.csv", "drop": "dropped.csv"}
 """File of each decision."""
@@ -34,7 +34,7 @@ def lists(curation: Curation, folder: Path) -> dict[str, bytes]:
     return files
 
 
-def relative_paths(table: pd.DataFrame, folder: Path, task: Task = GLIOMA) -> pd.DataFrame:
+def relative_paths(table: pd.DataFrame, folder: Path, task: Task) -> pd.DataFrame:
     """The table with paths relative to a folder, as they survive a move of both."""
     columns = paths_of(task)
     return table.assign(**{column: [relative_path(value, folder) for value in table[column]] for column in columns})

@@ -113,7 +113,17 @@ def read_volume(path: str | Path) -> tuple[Volume, NDArray[np.float64]]:
 
 
 def open_volume(path: str | Path) -> StoredVolume:
-    """Open one 3D NIfTI file, or a 2D one as a volume of one plane; `read_volume` says what is checked."""
+    """Open one 3D NIfTI file, or a 2D one as a volume of one plane.
+
+    Args:
+        path: a .nii or .nii.gz file (told apart by content, not by name).
+
+    Returns:
+        The volume ``(X, Y, Z)`` as it is stored.
+
+    Raises:
+        ExamError: for the reasons of `read_volume`, but for a file of one plane.
+    """
     path = Path(path)
     content = _read(path)
     head = bytes(content[: nib.Nifti2Header.sizeof_hdr])

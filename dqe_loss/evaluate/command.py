@@ -53,7 +53,7 @@ class EvaluateArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit codes as of `run_command`."""
+    """Run the command; exit codes: see `run_command`."""
     return run_command("dqe evaluate", EvaluateArguments, _run, argv)
 
 

@@ -49,7 +49,7 @@ def fit_dice_map(
     level: float = 0.9,
     *,
     learned_from: str = "",
-    look: str = "mask",
+    center: str = "mask",
 ) -> DiceMap:
     """Fit a map from stars to mean Dice with a lower bound, as this module describes it.
 
@@ -63,7 +63,7 @@ def fit_dice_map(
         groups: each mask's source: three or more, with at least ``level / (1 - level)`` masks each (nine at 90 %).
         level: share of a group's masks whose Dice is to reach the bound.
         learned_from: what the masks are, in words.
-        look: where the rated planes lay, see `DiceMap`.
+        center: where the rated planes lay, see `DiceMap`.
 
     Returns:
         The map.
@@ -80,7 +80,7 @@ def fit_dice_map(
         own = masks.groups == name
         reached = masks.dice[own] >= _map_of(masks.where(~own), level).lower_bound(masks.stars[own]) - 10.0**-_DIGITS
         coverage[name] = round(float(reached.mean()), 4)
-    return replace(_map_of(masks, level), look=look, learned_from=learned_from, coverage=coverage)
+    return replace(_map_of(masks, level), center=center, learned_from=learned_from, coverage=coverage)
 
 
 def conformal_quantile(scores: ArrayLike, level: float) -> float:
@@ -105,9 +105,9 @@ def _map_of(masks: _Masks, level: float) -> DiceMap:
 
 
 def _fit(masks: _Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots of a monotone map, in stars and Dice: the look of isotonic regression's steps.
+    """Knots of a monotone map, in stars and Dice: the centers of isotonic regression's steps.
 
-    Lines between look fit better than its steps do (centered isotonic regression: Oron and Flournoy 2017,
+    Lines between centers fit better than its steps do (centered isotonic regression: Oron and Flournoy 2017,
     arXiv 1701.05964).
     """
     _, group, count = np.unique(masks.groups, return_inverse=True, return_counts=True)
@@ -115,8 +115,8 @@ def _fit(masks: _Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     isotonic = IsotonicRegression(y_min=0, y_max=1)
     fitted = isotonic.fit_transform(masks.stars, masks.dice, sample_weight=weight).round(_DIGITS)
     estimates, step = np.unique(fitted, return_inverse=True)
-    look = (np.bincount(step, weight * masks.stars) / np.bincount(step, weight)).round(_DIGITS)
-    knots, first = np.unique(look, return_index=True)
+    centers = (np.bincount(step, weight * masks.stars) / np.bincount(step, weight)).round(_DIGITS)
+    knots, first = np.unique(centers, return_index=True)
     kept = _bends(knots, estimates[first])
     return knots[kept], estimates[first][kept]
 

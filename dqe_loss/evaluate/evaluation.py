@@ -14,14 +14,14 @@ from dqe_loss.evaluate.referenced_exams import ReferencedExam
 from dqe_loss.evaluate.summary import Bootstrap, Numbers, compare_with_ratings, compare_with_references
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.describe import describe_ratings, star_unit, unit_of_kind
-from dqe_loss.task import GLIOMA, LabelScheme, Task
+from dqe_loss.task import LabelScheme, Task
 
 LIBRARIES = ("dqe_loss", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
 _Item = TypeVar("_Item")
 
 
 def evaluate_ratings(
-    part: RatedPart, rate: Rate, scheme: LabelScheme, bootstrap: Bootstrap, task: Task = GLIOMA
+    part: RatedPart, rate: Rate, scheme: LabelScheme, bootstrap: Bootstrap, task: Task
 ) -> tuple[Numbers, pd.DataFrame]:
     """Rate what raters have rated.
 
@@ -54,7 +54,7 @@ def evaluate_references(
     scheme: LabelScheme,
     tolerance: float,
     bootstrap: Bootstrap,
-    task: Task = GLIOMA,
+    task: Task,
 ) -> tuple[Numbers, pd.DataFrame]:
     """Rate what has a reference.
 

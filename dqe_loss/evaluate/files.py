@@ -12,7 +12,7 @@ from dqe_loss.evaluate.predictions import columns_of
 from dqe_loss.evaluate.report import render_report, report_tables
 from dqe_loss.evaluate.summary import Numbers
 from dqe_loss.outputs import encode, json_ready
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 from dqe_loss.tasks.reading import task_from_dict
 from dqe_loss.viz.agreement_plots import plot_against_range, plot_bland_altman, plot_predicted_against_rated
 from dqe_loss.viz.html import as_text
@@ -30,13 +30,13 @@ FIGURES = (
 
 
 def draw_figures(
-    evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None, task: Task = GLIOMA
+    evaluation: Numbers, rated: pd.DataFrame | None, referenced: pd.DataFrame | None, task: Task
 ) -> dict[str, Figure]:
     """All figures that there is data for, by the names of `FIGURES`."""
     predicted_label = (
-        f"predicted rating ({evaluation['unit']}, mean of {len(task.views)} views)"
+        f"predicted stars ({evaluation['unit']}, mean of {len(task.views)} views)"
         if len(task.views) > 1
-        else f"predicted rating ({evaluation['unit']})"
+        else f"predicted stars ({evaluation['unit']})"
     )
     figures = {}
     if rated is not None:

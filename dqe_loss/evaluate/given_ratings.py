@@ -8,7 +8,7 @@ import pandas as pd
 
 from dqe_loss.data.split import read_split
 from dqe_loss.data.tables.ratings import judgments_by_view, mean_ratings, read_ratings
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RatedPart:
     files: tuple[Path, ...]
 
 
-def read_rated_part(files: Sequence[Path], split: Path | None, part: str, task: Task = GLIOMA) -> RatedPart:
+def read_rated_part(files: Sequence[Path], split: Path | None, part: str, task: Task) -> RatedPart:
     """Read ratings tables, and choose the exams of one part of a split.
 
     Args:
@@ -59,7 +59,7 @@ def read_rated_part(files: Sequence[Path], split: Path | None, part: str, task: 
     return RatedPart(table[where == part], train, split, part, tuple(files))
 
 
-def wide_ratings(table: pd.DataFrame, task: Task = GLIOMA) -> pd.DataFrame:
+def wide_ratings(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Ratings with a row for each segmentation.
 
     Args:

@@ -30,9 +30,7 @@ class ReferencedExam:
     names: tuple[str, ...]
 
 
-def find_referenced_exams(
-    folders: Sequence[Path], references: Sequence[str], task: Task = GLIOMA
-) -> list[ReferencedExam]:
+def find_referenced_exams(folders: Sequence[Path], references: Sequence[str], task: Task) -> list[ReferencedExam]:
     """Find all exams, and leave out those with nothing to compare; see `find_referenced_exam`.
 
     Raises:
@@ -77,7 +75,7 @@ def find_referenced_exam(
     return exam
 
 
-def find_all_segmentations(folder: str | Path, references: Sequence[str], task: Task = GLIOMA) -> ReferencedExam:
+def find_all_segmentations(folder: str | Path, references: Sequence[str], task: Task) -> ReferencedExam:
     """Find an exam's segmentations, in its folder and the folders in it, and which of them is the reference.
 
     Args:

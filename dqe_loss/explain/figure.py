@@ -6,20 +6,24 @@ Needs matplotlib (``pip install "dqe_loss[report]"``), and leaves its global sta
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.core.boxes import Box, array_box
 from dqe_loss.explain.saliency import Saliency
+from dqe_loss.extras import needs_extra
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, told_axes, upright, write_sides
+
+with needs_extra("report"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from dqe_loss.viz.hanging import draw_outlines, hang, outline_handles, told_axes, upright, write_sides
 
 MISSED, EXTRA = "#56B4E9", "#E69F00"
 """Colors of Okabe and Ito's palette for what the mask lacks, and for what it has too much."""

@@ -125,7 +125,7 @@ def _as_json(
         "kind_of_ratings": surrogate.config.kind_of_ratings,
         "unit": star_unit(surrogate.config),
         "label_scheme": label_scheme,
-        "look": list(centers),
+        "center": list(centers),
         "reference": reference,
         "smoothing": SMOOTHING,
         "saliency": numbers,

@@ -22,7 +22,7 @@ from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import join_planes, presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, check_views
+from dqe_loss.core.slicing import VIEW_AXIS, check_views, place_of
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
@@ -144,9 +144,8 @@ def explain_labels(
 
 def crop_planes(planes: Tensor, size: torch.Size) -> Tensor:
     """Undo `dqe_loss.core.slicing.pad_planes`: the middle ``(..., *size)`` of padded planes."""
-    for dim, wanted in zip((-2, -1), size, strict=True):
-        planes = planes.narrow(dim, (planes.shape[dim] - wanted) // 2, wanted)
-    return planes
+    rows, columns = place_of(size, planes.shape[-2:])
+    return planes[..., rows, columns]
 
 
 def _gradients(surrogate: Surrogate, scans: Tensor, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,6 @@ from dqe_loss.core.checks import describe_spacing
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
-from dqe_loss.task import GLIOMA
 
 _TWO = (
     "Two networks give them together. The first has learned from {kind} ratings and is as it\nwas: {data}. The second,"
@@ -18,6 +17,12 @@ _HEAD_MEAN = (
     "matter; z-scores are recognized and brought back."
 )
 _WINDOW = "Intensities from {low:g} to {high:g} are what is seen; they have a unit."
+
+NOT_TOLD = (
+    "**Sources, licence and failures.** Not told: `dqe harden` knows neither where these exams come from, nor what\n"
+    "licence their data has, nor where the refiner fails. Say it here before you share this file."
+)
+"""What a card says of the real exams until a person who knows them has written it."""
 
 _CARD = """# {title}
 
@@ -39,7 +44,7 @@ more), and does not reach the position of the planes.
 other planes, absurd ones, none at all, soft ones, and masks that had been changed to please it. {steps} steps of
 {batch} planes. {weights}
 
-**Real exams.** {names}
+**Real exams.** {names}{told}
 
 **Limits.** {known} It judges planes of {spacing}, {where}. Where it is not sure it says
 nothing. Look at its audit before you rely on it.
@@ -100,7 +105,9 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         first=_ALONE if alone else _first(start),
         units=_HEAD_MEAN if window is None else _WINDOW.format(**window),
         spacing=describe_spacing(task.spacing),
-        where="skull-stripped, in BraTS's field of view" if task == GLIOMA else f"padded to {hardened.field_of_view}",
+        where="skull-stripped, in BraTS's field of view"
+        if task.source == "BraTS"
+        else f"padded to {hardened.field_of_view}",
         full_marks=hardened.refiner.full_marks,
         survey_full_marks=hardened.refiner.survey_full_marks,
         exponent=hardened.refiner.exponent,
@@ -110,6 +117,7 @@ def hardened_card(title: str, start: SurrogateConfig, hardened: SurrogateConfig,
         batch=config.batch,
         weights=_weights(lesson),
         names=f"{', '.join(real)}." if real else "None: it has seen synthetic exams only.",
+        told=f"\n\n{NOT_TOLD}" if real else "",
         known=f"It knows {len(real)} real exam{'s' * (len(real) != 1)}.",
         notice=f"\n**Notice.** {hardened.notice}\n" if hardened.notice else "",
     )

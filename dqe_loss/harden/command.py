@@ -8,7 +8,7 @@ from dqe_loss.harden.config import HardenConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
+    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else see `run_command`."""
     return run_command("dqe harden", HardenConfig, _run, argv)
 
 

@@ -29,36 +29,40 @@ class HardenConfig:
     The checkpoint itself is not changed, so that its judgment is kept; the refiner lowers its stars where the
     scans contradict the mask, and guards its gradient. On two CPU cores about half an hour.
 
-    A checkpoint that has a refiner already is taught on with --add-predictions: its refiner goes on from its weights,
-    and keeps its build and its marks.
+    With --add-predictions, the training of a refiner that the checkpoint already has is continued: from its weights,
+    with its architecture and its thresholds.
 
     Attributes:
-        add_predictions: Folders with a network's masks of --exams and --held-out, each file called as its exam. The
-            refiner is shown them beside the other masks, and so learns this network's errors.
-        predictions_share: Share of the masks shown that are predictions, of exams that have any.
-        held_out: Folders of exams that are not taught on. They are judged at each saved state, and the state that does
-            best on them becomes the checkpoint. They need references, too.
-        phantoms: Number of synthetic exams to teach on, too.
-        cache: Folder of prepared exams, which several runs may share; OUT/exams by default.
-        natural: Also show the exams' other segmentations, good or failed, also from subfolders.
+        add_predictions: Folders with a network's masks of --exams and --held-out, each file named like its exam. The
+            refiner is trained on them beside the other masks, and so learns this network's errors.
+        predictions_share: Share of predictions among the masks shown, for exams that have any.
+        held_out: Folders of exams with references that are kept out of the training. Each saved state is evaluated on
+            them, and the best one becomes the checkpoint.
+        phantoms: Number of synthetic exams to add to --exams.
+        cache: Folder of prepared exams, which several runs may share. Default: OUT/exams.
+        natural: Also train on the exams' other segmentations, good or failed, including those in subfolders.
         errors: Number of wrong masks to make from each exam's reference.
         steps: Steps of the optimizer.
         batch: Planes per step.
         learning_rate: Peak learning rate (AdamW).
         weight_decay: Weight decay (AdamW).
-        norm: Normalize activations by the statistics of the teaching (batch) or of each plane (instance, slower).
-        trust: How far the refiner believes the given mask: a number for each region, for each voxel, or none.
+        norm: Normalization layers of the refiner: batch, or instance (slower).
+        trust: Weight of the given mask in what the refiner draws: one number for each region (region), a map of them
+            (voxel), or none beyond what the network makes of it (none).
         features: Channels of the refiner's five levels and of its last layer.
-        attack_from: Share of the steps after which half of every second batch is attacked.
-        attack_rounds: Most rounds of an attack, reached at the end.
-        confidence: Probability from which on the refiner is sure; only then the stars' gradient may move a voxel.
-        full_marks: Agreement from which on a mask keeps all of its stars.
-        survey_full_marks: The same of the agreement over the whole head.
-        exponent: Exponent of the agreement below it, with which stars are multiplied.
-        workers: Processes that prepare batches; 0 prepares them in the training process. Any number gives the same
-            batches. By default a quarter of the processor cores, all but one if the training runs on a GPU.
-        save_every: Steps between saved states, rows of the log and judgments of held-out exams. To judge an exam
-            takes as long as four steps.
+        attack_from: Share of the steps after which attacks begin; half of every second batch is attacked.
+        attack_rounds: Maximum number of rounds of an attack; the limit grows from 1 to this over the training.
+        confidence: Minimum probability (0.5 to 1) at which the refiner counts as sure of a voxel. The gradient of the
+            stars passes only there.
+        full_marks: Minimum agreement (0 to 1) of mask and refined mask in the rated planes at which a mask keeps all
+            its stars.
+        survey_full_marks: The same threshold for the agreement over the whole head, in the survey.
+        exponent: Below the threshold, the stars above the lowest are multiplied by (agreement / threshold) to this
+            power.
+        workers: Processes that prepare batches; 0 prepares them in the training process. The batches do not depend on
+            the number. Default: a quarter of the processor cores; all but one if the training runs on a GPU.
+        save_every: Steps between saved states, rows of the log and evaluations on held-out exams. An evaluation takes
+            as long as four steps per exam.
     """
 
     exams: options.ExamFolders = ()

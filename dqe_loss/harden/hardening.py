@@ -88,7 +88,7 @@ def harden(config: HardenConfig) -> int:
         with StopRequest().listening() as stop:
             done = teacher.run(_fingerprint(config, task, exams, held_out), stop)
     if not done:
-        print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
+        print(f"stopped by signal {stop.signal}; the state is saved, --resume continues from it", file=sys.stderr)
         return 128 + (stop.signal or 0)
     lesson = Lesson(config, exams, held_out, teacher.conclude())
     teacher.refiner.requires_grad_(False).eval()

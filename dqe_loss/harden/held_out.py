@@ -14,10 +14,10 @@ from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes
 from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.harden.masks import as_regions, in_plane
-from dqe_loss.harden.objective import attack
+from dqe_loss.harden.objective import please_refiner, smooth_dice
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.refiner import Refiner, agreement
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 from dqe_loss.train.saved_state import Row
 
 WRONG_MASKS = 4
@@ -91,7 +91,7 @@ def _field(planes: Tensor, task: Task) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device, task: Task = GLIOMA) -> Row:
+def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device, task: Task) -> Row:
     """What the log says of a refiner.
 
     Args:
@@ -121,10 +121,10 @@ def judge(refiner: Refiner, planes: Sequence[JudgedPlane], device: torch.device,
         given.append(agreed)
         true.append(agreement(masks, truth.expand_as(masks)).cpu())
         right.append(agreed[0])
-        blind.append(_dice(refined[-1:], truth))
+        blind.append(smooth_dice(refined[-1:], truth, 0).cpu())
         if plane.rated:
             by_exam[plane.exam].append(float(agreed[0]))
-            left.append(_dice((attack(refiner, scans, truth, ROUNDS) > 0.5).float(), truth))
+            left.append(smooth_dice((please_refiner(refiner, scans, truth, ROUNDS) > 0.5).float(), truth, 0).cpu())
     agreed, wanted = torch.cat(given), torch.cat(true)
     row = {
         "held_out_right": float(torch.stack(right).mean()),
@@ -143,9 +143,3 @@ def _pearson(first: Tensor, second: Tensor) -> float:
     if min(first.std(), second.std()) < 1e-4:
         return 0.0
     return float(torch.corrcoef(torch.stack((first, second)))[0, 1])
-
-
-def _dice(masks: Tensor, truth: Tensor) -> Tensor:
-    """Dice of each region, flat; NaN where neither mask has it."""
-    both, total = (masks * truth).sum((-2, -1)), (masks + truth).sum((-2, -1))
-    return (2 * both / total).flatten().cpu()

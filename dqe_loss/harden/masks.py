@@ -13,7 +13,7 @@ from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.corruption import corrupt
 from dqe_loss.harden.scenes import Scene, blur, draw_grid, draw_plane, grow, warp_labels
 from dqe_loss.harden.taught_exams import TaughtExam, draw_errors, label_plane
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 SOFTENED = 0.5
 """Share of masks that are given as probabilities."""
@@ -58,7 +58,7 @@ def _maybe_soft(labels: Tensor, scene: Scene, rng: np.random.Generator) -> Tenso
     return _soften(regions, rng) if rng.random() < SOFTENED else regions
 
 
-def as_regions(labels: Tensor, task: Task = GLIOMA) -> Tensor:
+def as_regions(labels: Tensor, task: Task) -> Tensor:
     """Labels ``(..., H, W)`` in a task's canonical scheme as float regions ``(..., R, H, W)``."""
     planes = labels.reshape(1, 1, -1, *labels.shape[-2:])
     regions = regions_from_labels(planes, task.canonical)[0].transpose(0, 1).float()

@@ -17,7 +17,7 @@ ATTACK_SURE = 0.6
 
 
 @torch.no_grad()
-def attack(refiner: Refiner, scans: Tensor, masks: Tensor, rounds: int) -> Tensor:
+def please_refiner(refiner: Refiner, scans: Tensor, masks: Tensor, rounds: int) -> Tensor:
     """Masks as an optimizer of the stars would leave them.
 
     Stars move a voxel only where the refiner contradicts it, and until it no longer does. What Adam reaches in a
@@ -51,10 +51,7 @@ def attack_rounds(config: HardenConfig, step: int) -> int:
 
 def teaching_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Dice by plane and region, and cross entropy by voxel: a scalar."""
-    probabilities = logits.sigmoid()
-    both = (probabilities * truth).sum((-2, -1))
-    total = (probabilities + truth).sum((-2, -1))
-    dice = (2 * both + SMOOTHING) / (total + SMOOTHING)
+    dice = smooth_dice(logits.sigmoid(), truth)
     return 1 - dice.mean() + VOXEL_WEIGHT * F.binary_cross_entropy_with_logits(logits, truth)
 
 
@@ -68,6 +65,13 @@ def learning_rate(config: HardenConfig, step: int) -> float:
 
 def mean_dice(masks: Tensor, truth: Tensor) -> float:
     """Mean over planes and regions of Dice, cut at one half; regions of few voxels count as half right."""
-    masks = (masks > 0.5).float()
+    return float(smooth_dice((masks > 0.5).float(), truth).mean())
+
+
+def smooth_dice(masks: Tensor, truth: Tensor, smoothing: float = SMOOTHING) -> Tensor:
+    """Dice ``(N, R)`` of planes ``(N, R, H, W)``, probabilities or 0 and 1; without smoothing NaN where both are empty.
+
+    Unlike `dqe_loss.metrics.overlap.region_dice` it has a gradient, and stays on the device.
+    """
     both, total = (masks * truth).sum((-2, -1)), (masks + truth).sum((-2, -1))
-    return float(((2 * both + SMOOTHING) / (total + SMOOTHING)).mean())
+    return (2 * both + smoothing) / (total + smoothing)

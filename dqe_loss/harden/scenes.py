@@ -31,7 +31,7 @@ DILUTED, LARGEST_DILUTION = 0.4, 0.7
 """How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
 GAIN = 0.08
 """Standard deviation of the logarithm of a scan's brightness beside its plane's mean."""
-ROTATION, SCALE = 25.0, 0.25
+ROTATION, ZOOM = 25.0, 0.25
 """Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
 
 
@@ -82,7 +82,7 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     return exam, view, int(rng.integers(exam.reference.shape[axis]))
 
 
-def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task = GLIOMA) -> Tensor:
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
     """A sampling grid ``(1, S, S, 2)``: turned, scaled, mirrored, and cut out around some place in the brain.
 
     An organ is turned by no more than patients are, and not mirrored. A lesion is turned by quarters, too, but not
@@ -98,7 +98,7 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Tas
     tilt = rng.uniform(-ROTATION, ROTATION)
     quarters = rng.integers(4) if task.lesion and len(set(task.spacing)) == 1 else 0
     angle = np.deg2rad(tilt + 90 * quarters)
-    zoom = np.exp(rng.uniform(-SCALE, SCALE))
+    zoom = np.exp(rng.uniform(-ZOOM, ZOOM))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if task.lesion:
         turn[:, 0] *= rng.choice((-1, 1))
@@ -158,7 +158,7 @@ def _transplant(
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
 
 
-def _dilute(scans: Tensor, share: float, task: Task = GLIOMA) -> None:
+def _dilute(scans: Tensor, share: float, task: Task) -> None:
     """Take a share of what the contrast agent did away, in place: many tumors hardly enhance."""
     enhanced, plain = (scans[task.modalities.index(name)] for name in task.contrast)
     brain = (enhanced > 0) & (plain > 0)

@@ -14,7 +14,7 @@ from dqe_loss.data.phantom import PHANTOMS
 from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.taught_exams import TaughtExam, prepare_exam
-from dqe_loss.task import GLIOMA, LabelScheme, Task
+from dqe_loss.task import LabelScheme, Task
 
 FIRST_PHANTOM = 5000
 """Seed of the first phantom: far from those of simulations and audits."""
@@ -23,7 +23,7 @@ PHANTOM_ERRORS = 4
 
 
 def find_taught(
-    config: HardenConfig, task: Task = GLIOMA, field_of_view: tuple[int, int] | None = None
+    config: HardenConfig, task: Task, field_of_view: tuple[int, int] | None = None
 ) -> tuple[list[ExamSource], list[ExamSource]]:
     """Find the exams to teach on, phantoms last, and those that are held out.
 
@@ -38,7 +38,7 @@ def find_taught(
     if config.reference and not (config.exams or config.held_out):
         raise ValueError("--reference needs --exams: a refiner learns from the reference of that name")
     for option, folders in (("--exams", config.exams), ("--held-out", config.held_out)):
-        if folders and not config.reference and task == GLIOMA:
+        if folders and not config.reference and task.files.several:
             raise ValueError(f"{option} needs --reference: say which segmentation of an exam is its reference")
     if config.add_predictions and not config.exams:
         raise ValueError("--add-predictions needs --exams: a refiner learns from their references where they are wrong")
@@ -82,7 +82,7 @@ def prepare_exams(
     config: HardenConfig,
     sources: Sequence[ExamSource],
     survey: LabelSurvey,
-    task: Task = GLIOMA,
+    task: Task,
     predictions: Mapping[str, Sequence[Path]] | None = None,
 ) -> list[TaughtExam]:
     """Prepare each exam, or find what was prepared before.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dqe_loss.harden.objective import attack, mean_dice, teaching_loss
+from dqe_loss.harden.objective import mean_dice, please_refiner, teaching_loss
 from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.train.saved_state import Row
 
@@ -40,7 +40,7 @@ def teach(
     if rounds:
         half = len(masks) // 2
         refiner.eval()
-        attacked = attack(refiner, scans[:half], masks[:half], rounds)
+        attacked = please_refiner(refiner, scans[:half], masks[:half], rounds)
         row["attack_gain"] = mean_dice(attacked, truth[:half]) - mean_dice(masks[:half], truth[:half])
         masks = torch.cat((attacked, masks[half:]))
     refiner.train(statistics)

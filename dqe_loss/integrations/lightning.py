@@ -27,7 +27,7 @@ Callback: Any = _callback()
 class DQECallback(Callback):  # type: ignore[misc]
     """Logs what guard and cap did, step by step, and carries a warm-up over checkpoints.
 
-    After each backward pass it logs `LossSum.figures` by the module: each term's value, ``gradient_ratio``,
+    After each backward pass it logs `LossSum.figures` by the module: each term's value, ``stars``, ``gradient_ratio``,
     ``guard_kept``, ``skipped`` and, in a warm-up, ``stars_of_target``. They stay on the device until a logger reads
     them. The warm-up's steps are in the callback's state, too: a criterion that hides from ``state_dict`` (in a list,
     or handed over here) resumes its warm-up all the same, and a learning rate finder leaves it where it was.

@@ -37,7 +37,7 @@ class BoundLoss(nn.Module):
         """Hand over what the next call needs, in place of anything that waits.
 
         Args:
-            image: the image of the next call; only where all stars are known can it be left out.
+            image: the image ``(B, C, X, Y, Z)`` of the next call; only where all stars are known can it be left out.
             origin: where the patch lies in it, if it rates a patch.
             target: the full-size target that the patch lies in, where a loop calls the loss with the patch of it.
             stars: mean stars ``(B,)`` of the labels for a `StarWeighted`, where they are known.
@@ -56,6 +56,13 @@ class BoundLoss(nn.Module):
 
     def forward(self, input: Any, target: Any = None) -> Tensor:
         """The loss with what was bound, which is forgotten then.
+
+        Args:
+            input: prediction ``(B, R, X, Y, Z)``, or what else the loss takes, such as a list of them.
+            target: target ``(B, R, X, Y, Z)``, or label map ``(B, 1, X, Y, Z)``; what was bound counts before it.
+
+        Returns:
+            What the loss gives: a scalar, or ``(B,)`` without a reduction.
 
         Raises:
             ValueError: if nothing was bound since the last call.
@@ -86,7 +93,8 @@ class BoundLoss(nn.Module):
                 the label must be full-size where there is an ``origin_key``.
 
         Returns:
-            The function, called by the engine as ``prepare_batch(batch, device, non_blocking, **kwargs)``.
+            The function, called by the engine as ``prepare_batch(batch, device, non_blocking, **kwargs)``. It raises a
+            ValueError if the batch lacks one of the keys.
         """
 
         def prepare_and_bind(batch: Any, device: Any = None, non_blocking: bool = False, **options: Any) -> Any:

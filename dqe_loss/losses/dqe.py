@@ -20,7 +20,7 @@ from dqe_loss.losses.can_be_rated import can_be_rated, is_large_enough, is_occup
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
-from dqe_loss.losses.missing_stars import missing_stars, reduce_rated
+from dqe_loss.losses.missing_stars import mean_of_rated, missing_stars, reduce_rated
 from dqe_loss.losses.rated_batch import RatedBatch, read_batch
 from dqe_loss.losses.self_check import TargetStars
 from dqe_loss.losses.sum import Composable
@@ -41,7 +41,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its center of mass in three views, a frozen network rates each plane
-    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what the mean rating lacks to 6 stars. Planes
+    (1 to 6 stars; Kofler et al. 2022, arXiv 2205.10355), and the loss is what their mean lacks to 6 stars. Planes
     ``(B, R, H, W)``, as 2D networks predict them, are rated as they are. Use it
     beside an overlap loss, ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()``: alone it is research, for the surrogate
     can be fooled, which ``guard`` and the sum's cap on its gradient are there to prevent.
@@ -84,6 +84,13 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         reduction: ``"mean"`` over the exams that were rated, ``"sum"``, or ``"none"``: one value an exam.
         checkpointing: recompute the network's activations in the backward pass, plane by plane, to save memory.
 
+    Attributes:
+        stars: ``(B, V)``, of planes ``(B, 1)``, of each view of the last call's predictions, detached and on their
+            device; None before the first call. They are what the loss looked at, probabilities on the planes through
+            the center: `dqe_loss.DQEMetric` rates the binarized mask, and looks all over the head. NaN where an exam
+            was not rated, and in a step of a sum that goes without the term (``warmup``, ``every``; under
+            ``torch.compile`` these are rated, too). Part of no state. A CUDA graph writes them anew at each replay.
+
     Raises:
         ValueError: if an option is not as said.
         FileNotFoundError: if the checkpoint is not there.
@@ -96,7 +103,9 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         >>> target[..., 8:20, 8:20, 8:20] = 1
         >>> criterion(logits, target, image=torch.rand(1, 4, 32, 32, 32)).backward()
         >>> sorted(criterion.log)
-        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept', 'skipped']
+        ['DQELoss', 'DiceLoss', 'gradient_ratio', 'guard_kept', 'skipped', 'stars']
+        >>> criterion.terms[1].stars.shape
+        torch.Size([1, 3])
     """
 
     def __init__(
@@ -149,6 +158,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         self.on_small, self.reduction, self.checkpointing = on_small, reduction, checkpointing
         self.gradient_log = GradientLog()
         self.notes: dict[str, Tensor] = {}
+        self.stars: Tensor | None = None
         self._checked: set[bool] = set()
         self._target_stars = TargetStars(self.surrogate.config.stars)
 
@@ -169,7 +179,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
                 the head does.
 
         Returns:
-            ``relu(6 - mean rating)``, reduced: a scalar, or ``(B,)``.
+            ``relu(6 - mean stars)``, reduced: a scalar, or ``(B,)``.
 
         Raises:
             ValueError: if a shape is not as said, a label is unknown, a target is missing, values cannot be what they
@@ -220,14 +230,17 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         rated = self._can_be_rated(case)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
             missing = plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
+            self.stars = self._no_stars(input, flat)
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
-            missing = missing_stars(self._rate(rater, case, image, rated), self.surrogate)
+            stars = self._rate(rater, case, image, rated)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
-            missing = missing.masked_fill(plain(input).isnan().flatten(1).any(1), torch.nan)
+            broken = plain(input).isnan().flatten(1).any(1)
+            missing = missing_stars(stars, self.surrogate).masked_fill(broken, torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
+            self.stars = stars.detach().masked_fill((broken | ~rated)[:, None], torch.nan)
         if training:
-            self.notes = {"skipped": (~rated).sum()}
+            self.notes = {"skipped": (~rated).sum(), "stars": mean_of_rated(self.stars)}
         return reduce_rated(missing, rated, self.reduction)
 
     def rate(self, input: Prediction, *, image: Tensor, target: Tensor | None = None, origin: Any = None) -> Tensor:
@@ -258,18 +271,21 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """What the surrogate sees of a prediction, and the target in the same planes.
 
         Args:
-            input: as of `forward`.
-            target: as of `forward`.
-            image: as of `forward`.
-            origin: as of `forward`.
+            input: prediction, see `forward`.
+            target: target, see `forward`.
+            image: image ``(B, C, X, Y, Z)``, see `forward`.
+            origin: where a patch lies, see `forward`.
             activation: what the losses beside this one apply to the prediction, if they say so.
-            planes: planes a view, as of `DQELoss`; of planes by themselves, there is one.
-            jitter: as of `DQELoss`.
+            planes: planes a view, see `DQELoss`; of planes by themselves, there is one.
+            jitter: see `DQELoss`.
             seed: of the planes' places.
 
         Returns:
             Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
             ``(N, R, H, W)`` of the target, 0 or 1; of those exams that the loss rates.
+
+        Raises:
+            ValueError: if there is no target, or something is not as `forward` takes it.
         """
         prediction: Tensor = full_resolution(input)
         whole: Tensor | None = full_resolution(target)
@@ -286,6 +302,16 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             planes_of_all = cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling)
             shown.append(planes_of_all[rated.to(planes_of_all.device)].flatten(0, 2))
         return shown[0], (split_planes(self.surrogate.config, shown[1])[1] > 0.5).to(shown[0].dtype)
+
+    def rest(self, input: Tensor) -> None:
+        """`RatingTerm.rest`: the stars of the step are not numbers."""
+        super().rest(input)
+        self.stars = self._no_stars(input, input.ndim == 4)
+
+    def _no_stars(self, batch: Tensor, flat: bool) -> Tensor:
+        """NaN for each view of each exam of a batch."""
+        shape = (len(batch), 1 if flat else len(self.sampling.views))
+        return torch.full(shape, torch.nan, device=batch.device, dtype=self.surrogate.dtype)
 
     def use(self, surrogate: Surrogate) -> None:
         """Rate with another surrogate of the same task from now on.
@@ -318,9 +344,11 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """
         if image is None:
             raise ValueError(NO_IMAGE)
+        flat = isinstance(image, Tensor) and image.ndim == 4
+        self.stars = self._no_stars(image, flat)
         if target is None:
             return
-        if flat := isinstance(image, Tensor) and image.ndim == 4:
+        if flat:
             target, image = thicken(target), thicken(image)
         tissues = {SOFTMAX: True, SIGMOID: False}.get(self.activation or activation or "")  # as the prediction has them
         whole = read_target(plain(target), self.layout, hard=True, tissues=tissues)

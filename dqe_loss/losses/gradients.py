@@ -1,9 +1,9 @@
 """What is allowed to reach the prediction: the guard and the cap, on the way back.
 
-A gradient of the raw rating is a recipe for fooling the surrogate: 50 steps raise the stars from 5.3 to 8.4 while
+A gradient of the raw stars is a recipe for fooling the surrogate: 50 steps raise the stars from 5.3 to 8.4 while
 Dice falls from 1.0 to 0.2. The *guard* (contract C7) keeps the part of the gradient that moves a voxel toward the
 target, so the surrogate decides which errors matter and cannot invent new ones. The *cap* (contract C13) keeps the
-rating's share below that of the losses beside it, as VQGAN's adaptive weight balances its critic (Esser et al. 2021,
+stars' share below that of the losses beside it, as VQGAN's adaptive weight balances its critic (Esser et al. 2021,
 arXiv 2012.09841). Both change gradients only: values pass as they are.
 """
 
@@ -18,7 +18,7 @@ class GradientLog:
     """What guard and cap did in the last backward pass; tensors until they are read, so that nothing waits for them.
 
     Attributes:
-        gradient_ratio: the rating's gradient norm at the prediction over that of the other terms, before the cap,
+        gradient_ratio: the stars' gradient norm at the prediction over that of the other terms, before the cap,
             mean over the exams that have both.
     """
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.core.center_of_mass import Profiles
 from dqe_loss.core.labels import reorder_regions, tissues_from_regions
 from dqe_loss.core.mask import RegionMask, VolumeMask, profiles_of
@@ -93,20 +94,20 @@ class GuardedSurrogate:
         """Where planes must lie."""
         return self.surrogate.device
 
-    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None, inside: Box | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``, as `Surrogate.forward` gives them."""
         planes = planes.to(self.surrogate.dtype)
         refined = self.refine(planes)
         if refined is None:
-            return self._rate(planes, None, ceiling)
+            return self._rate(planes, None, ceiling, inside)
         scans, regions = split_planes(self.config, planes)
         toward = torch.where(refined.sure, refined.regions - regions.detach(), torch.zeros_like(regions))
-        return self._rate(torch.cat((scans, guard(regions, toward)), 1), refined, ceiling)
+        return self._rate(torch.cat((scans, guard(regions, toward)), 1), refined, ceiling, inside)
 
     def refine(self, planes: Tensor) -> RefinedMask | None:
         """The surrogate's own, see `Surrogate.refine`."""
         return self.surrogate.refine(planes)
 
-    def _rate(self, planes: Tensor, refined: RefinedMask | None, ceiling: Tensor | None) -> Tensor:
-        stars: Tensor = self.surrogate(planes, refined, ceiling)
+    def _rate(self, planes: Tensor, refined: RefinedMask | None, ceiling: Tensor | None, inside: Box | None) -> Tensor:
+        stars: Tensor = self.surrogate(planes, refined, ceiling, inside)
         return stars

@@ -9,7 +9,7 @@ from dqe_loss.surrogate.rating import rate_segmentation
 
 
 def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **options: Any) -> Tensor:
-    """Stars that each segmentation lacks: ``relu(6 - mean rating of the views)``, the loss without guard or options.
+    """Stars that each segmentation lacks: ``relu(6 - mean stars of the views)``, the loss without guard or options.
 
     Args:
         surrogate: the frozen network.
@@ -19,14 +19,23 @@ def dqe_loss(surrogate: Surrogate, image: Tensor, segmentation: Tensor, **option
 
     Returns:
         ``(B,)`` missing stars, at least 0.
+
+    Raises:
+        ValueError: if shapes, values or options are not as `rate_segmentation` takes them.
+        TypeError: if image or segmentation is no tensor.
     """
-    ratings = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
-    return missing_stars(ratings, surrogate)
+    stars = rate_segmentation(surrogate, image, segmentation, **{"slicing": "soft", **options})
+    return missing_stars(stars, surrogate)
 
 
-def missing_stars(ratings: Tensor, surrogate: Surrogate) -> Tensor:
-    """``relu(best - mean of views)`` of ratings ``(B, V)``, where best is the top of the surrogate's scale (6)."""
-    return (surrogate.config.stars[1] - ratings.mean(1)).relu()
+def missing_stars(stars: Tensor, surrogate: Surrogate) -> Tensor:
+    """``relu(best - mean of views)`` of stars ``(B, V)``, where best is the top of the surrogate's scale (6)."""
+    return (surrogate.config.stars[1] - stars.mean(1)).relu()
+
+
+def mean_of_rated(stars: Tensor) -> Tensor:
+    """Mean of stars ``(B, V)`` over the exams that have any, a scalar; NaN if none has. Waits for no device."""
+    return stars.mean(1).nanmean()
 
 
 def reduce_rated(values: Tensor, rated: Tensor, reduction: str) -> Tensor:

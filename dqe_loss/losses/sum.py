@@ -115,7 +115,7 @@ class LossSum(Composable):
 
     @property
     def activation(self) -> str | None:
-        """What the losses beside the ratings apply to the prediction, if they say so; see `common_activation`."""
+        """What the losses beside the stars apply to the prediction, if they say so; see `common_activation`."""
         return self._activation
 
     @property
@@ -142,7 +142,7 @@ class LossSum(Composable):
         for name, term in zip(self.names, self.terms, strict=True):
             if isinstance(term, RatingTerm) and "skipped" in term.notes:
                 suffix = self._suffix(name, RatingTerm)
-                keys = (name, *(key + suffix for key in ("gradient_ratio", "guard_kept", "stars_of_target")))
+                keys = (name, *(key + suffix for key in ("stars", "gradient_ratio", "guard_kept", "stars_of_target")))
                 rated |= dict.fromkeys(keys, exams - term.notes["skipped"])
         return rated
 
@@ -151,12 +151,13 @@ class LossSum(Composable):
         """What the last training step did; validation does not change it.
 
         Each term's value (unweighted; mean over exams under ``reduction="none"``), and for each `DQELoss` ``skipped``
-        (exams of the batch that were not rated) and, once ``backward`` has run, ``gradient_ratio`` (its weighted
-        gradient norm over the other terms', before the cap) and ``guard_kept`` (share of its gradient that the guard
-        kept). A term in warm-up has no value, but ``stars_of_target``, the mean stars of the target itself. A
-        `StarWeighted` adds ``stars_of_label`` and ``label_weight``, means over the batch. Under
-        ``torch.compile`` there are values and ``skipped`` alone, and a term that warms up or rests is computed all the
-        same (no time is saved) and has the value 0. Reading waits for the device.
+        (exams of the batch that were not rated), ``stars`` (mean of those that were, NaN where none was; see
+        `DQELoss`) and, once ``backward`` has run, ``gradient_ratio`` (its weighted gradient norm over the other terms',
+        before the cap) and ``guard_kept`` (share of its gradient that the guard kept). A term in warm-up has no value,
+        but ``stars_of_target``, the mean stars of the target itself. A `StarWeighted` adds ``stars_of_label`` and
+        ``label_weight``, means over the batch. Under ``torch.compile`` there are values, ``skipped`` and ``stars``
+        alone, and a term that warms up or rests is computed all the same (no time is saved) and has the value 0.
+        Reading waits for the device.
         """
         return {name: float(value) for name, value in self.figures.items()}
 
@@ -272,11 +273,11 @@ class LossSum(Composable):
         active = [term for term in self._rated if term not in waiting and (steps - term.warmup) % term.every == 0]
         for term in self._rated:
             if term not in active and term not in waiting:
-                term.notes = {}  # what it noted was another step's
+                term.rest(prediction)
         return active
 
     def _add(self, values: dict[str, Tensor], training: bool) -> Tensor:
-        if self._rated:  # a rating is one value an exam; unreduced losses of MONAI have one a channel, or a voxel
+        if self._rated:  # stars are one value an exam; unreduced losses of MONAI have one a channel, or a voxel
             values = {name: value.flatten(1).mean(1) if value.ndim > 1 else value for name, value in values.items()}
         if len({value.shape for value in values.values()}) > 1:
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
@@ -290,13 +291,13 @@ class LossSum(Composable):
         return reduce(operator.add, (weights[name] * value for name, value in values.items()))
 
     def _read_activation(self) -> str | None:
-        """What the other terms apply to the prediction, by which a rating reads it unless it was told otherwise.
+        """What the other terms apply to the prediction, by which a term of stars reads it unless it was told otherwise.
 
         Raises:
-            ValueError: if they do not agree, or it cannot be known, and a rating was not told.
+            ValueError: if they do not agree, or it cannot be known, and a term of stars was not told.
 
         Warns:
-            UserWarning: a rating was told something else than the others do.
+            UserWarning: a term of stars was told something else than the others do.
         """
         told = {term.activation for term in self._rated if term.activation is not None}
         try:

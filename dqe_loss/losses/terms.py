@@ -45,14 +45,27 @@ class RatingTerm(nn.Module):
         """The loss, as a sum calls it.
 
         Args:
-            input: prediction.
-            target: target, if there is one.
-            image: image, if there is one.
-            origin: where the prediction lies in target and image, if it is a patch.
+            input: prediction ``(B, R, X, Y, Z)``, or ``(B, 1 + T, X, Y, Z)`` of background and tissues; of a 2D network
+                without Z, as target and image are then.
+            target: regions ``(B, R, X, Y, Z)``, label map ``(B, 1, X, Y, Z)`` or ``(B, X, Y, Z)``, or one-hot tissues
+                ``(B, 1 + T, X, Y, Z)``, if there is one.
+            image: intensities ``(B, C, X, Y, Z)``, if there are any.
+            origin: where the prediction lies in target and image, if it is a patch: three integers or ``(B, 3)``.
             activation: what the other terms apply to the prediction, if they say so; see `common_activation`.
             alone: whether no other term stands beside it, so that there is neither cap nor warm-up.
+
+        Returns:
+            A scalar, or ``(B,)`` without a reduction.
         """
         raise NotImplementedError
+
+    def rest(self, input: Tensor) -> None:
+        """Forget what the last step noted: this one goes without the term, see ``every``.
+
+        Args:
+            input: its prediction.
+        """
+        self.notes = {}
 
     @property
     def checked(self) -> bool:
@@ -64,7 +77,8 @@ class RatingTerm(nn.Module):
     ) -> None:
         """Rate the target itself, while the term warms up: expert masks have many stars, or something is mixed up.
 
-        Its arguments are those of `evaluate`.
+        Its arguments are those of `evaluate`: target ``(B, R, X, Y, Z)``, or a label map ``(B, 1, X, Y, Z)``, and image
+        ``(B, C, X, Y, Z)``.
         """
         raise NotImplementedError
 
@@ -86,10 +100,10 @@ class LabelWeightedTerm(nn.Module):
         """The loss, as a sum calls it.
 
         Args:
-            input: prediction.
-            label: the target that the loss is given.
-            whole: the full-size target, which is rated.
-            image: the image of the full-size target.
+            input: prediction ``(B, R, X, Y, Z)``, or a list of them.
+            label: the target that the loss is given, of the prediction's size.
+            whole: the full-size target ``(B, R, X, Y, Z)`` or ``(B, 1, X, Y, Z)``, which is rated.
+            image: the image ``(B, C, X, Y, Z)`` of the full-size target.
             stars: ``(B,)``, where the targets have been rated already.
         """
         raise NotImplementedError

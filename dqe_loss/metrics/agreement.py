@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+
+from dqe_loss.extras import needs_extra
+
+with needs_extra("train"):
+    import pandas as pd
+    from scipy import stats
 
 METRICS = ("mae", "rmse", "pearson", "spearman", "kendall")
 """Mean absolute error and root mean square error in stars; Pearson's r, Spearman's rho and Kendall's tau-b."""

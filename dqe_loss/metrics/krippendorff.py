@@ -4,8 +4,12 @@ After K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011). Libr
 """
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from dqe_loss.extras import needs_extra
+
+with needs_extra("train"):
+    import pandas as pd
 
 Array = NDArray[np.float64]
 

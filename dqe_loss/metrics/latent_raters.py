@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
-from dqe_loss.metrics.rater_likelihood import GRID, STARS, TYPICAL_SPREAD, RaterLikelihood
+from dqe_loss.extras import needs_extra
+from dqe_loss.metrics.rater_likelihood import GRID, MODEL_SCALE, TYPICAL_SPREAD, RaterLikelihood
 from dqe_loss.tasks.scale import steps_given
+
+with needs_extra("train"):
+    import pandas as pd
+    from scipy import optimize, stats
 
 Array = NDArray[np.float64]
 
@@ -88,12 +91,12 @@ def fit_latent(
 
 def _on_scale(fit: LatentFit, scale: tuple[float, float]) -> LatentFit:
     """Estimates on the model's scale, as the raters' scale has them."""
-    star = (scale[1] - scale[0]) / (STARS[1] - STARS[0])
+    star = (scale[1] - scale[0]) / (MODEL_SCALE[1] - MODEL_SCALE[0])
     lengths = [name for name in fit.raters if name != "ratings"]
     raters = fit.raters.assign(**{name: star * fit.raters[name] for name in lengths})
-    place = scale[0] + star * (fit.items["quality"] - STARS[0])
+    place = scale[0] + star * (fit.items["quality"] - MODEL_SCALE[0])
     items = fit.items.assign(quality=place, sd=star * fit.items["sd"])
-    return LatentFit(raters, items, scale[0] + star * (fit.mean - STARS[0]), star * fit.deviation)
+    return LatentFit(raters, items, scale[0] + star * (fit.mean - MODEL_SCALE[0]), star * fit.deviation)
 
 
 def _describe(model: RaterLikelihood, parameters: Array) -> LatentFit:

@@ -19,9 +19,6 @@ from dqe_loss.core.slicing import VIEW_AXIS, extract_planes
 from dqe_loss.metrics.overlap import TOLERANCE, region_dice, region_surface_dice
 from dqe_loss.task import GLIOMA, Task
 
-STARS = GLIOMA.stars
-"""The built-in task's worst and best."""
-
 
 def metric_stars(
     prediction_regions: Tensor,
@@ -29,7 +26,7 @@ def metric_stars(
     *,
     tolerance: float = TOLERANCE,
     spacing: float | Sequence[float] = 1.0,
-    scale: tuple[float, float] = STARS,
+    scale: tuple[float, float] = GLIOMA.stars,
 ) -> Tensor:
     """Score segmentations, or planes of them, against a reference, on the raters' scale.
 

@@ -9,13 +9,17 @@ integrated out on a grid; biases add up to 0.
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, special, stats
+
+from dqe_loss.extras import needs_extra
+
+with needs_extra("train"):
+    import pandas as pd
+    from scipy import sparse, special, stats
 
 Array = NDArray[np.float64]
 
-STARS = (1.0, 6.0)
+MODEL_SCALE = (1.0, 6.0)
 """The scale on which the model works; ratings on another one are taken to it, and the estimates back."""
 GRID = np.linspace(-2.0, 9.0, 111)
 TYPICAL_SPREAD = 0.8
@@ -44,8 +48,8 @@ class RaterLikelihood:
         cls, items: ArrayLike, raters: ArrayLike, share: Array, groups: ArrayLike | None, steps: int
     ) -> "RaterLikelihood":
         """Count ratings, given as shares ``(N,)`` of a scale of so many steps."""
-        given = STARS[0] + share * (STARS[1] - STARS[0])
-        centers = np.linspace(*STARS, steps + 1)
+        given = MODEL_SCALE[0] + share * (MODEL_SCALE[1] - MODEL_SCALE[0])
+        centers = np.linspace(*MODEL_SCALE, steps + 1)
         step = centers[1] - centers[0]
         edges = np.stack([centers - step / 2, centers + step / 2], 1)
         edges[0, 0], edges[-1, 1] = -np.inf, np.inf

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from dqe_loss.extras import needs_extra
+
+with needs_extra("report"):
+    from scipy import special
 
 SHIFTS = (0.5, 1.0, 2.0)
 """Shifts of the mean that bets are placed on, in standard deviations of the reference."""

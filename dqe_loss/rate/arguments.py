@@ -21,13 +21,13 @@ class RateOptions:
     """Rate segmentations as the surrogate would, on its task's scale (1 to 6 stars): of one exam, or of a data set.
 
     One exam is a folder with BraTS file names (--exam) or a file for each modality. A data set (--data and --out) is a
-    tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again
-    to go on after a stop, and under torchrun or srun to share the work out. Exams are expected as the checkpoint's
-    task says (dqe task FILE shows it); of gliomas as in BraTS: skull-stripped, 240 x 240 x 155 voxels of 1 mm, LPS.
+    tree of such folders, a raw data set of nnU-Net, or a table of paths; run the same command again to resume after a
+    stop, and under torchrun or srun to distribute the work. Exams are expected as the checkpoint's task says
+    (dqe task FILE shows it); of gliomas as in BraTS: skull-stripped, 240 x 240 x 155 voxels of 1 mm, arrays in LPS.
 
     Where a checkpoint holds a map from stars to Dice, there are two more columns: dice, the mean Dice of the regions
     that masks of these mean stars have, and dice_low, which most of them reach (how many, the output says).
-    Both were learned from references, not from humans, and are valid for the kinds of masks learned from.
+    Both were learned from references, not from humans, and are valid for masks like those learned from.
 
     Exit code: 0; 1 if a segmentation of the data set could not be rated; 2 after an error; 128 + its number after a
     signal.
@@ -35,28 +35,30 @@ class RateOptions:
     Attributes:
         data: Folder of a data set, or a table (.csv, .parquet) with the columns exam, segmentation, and the task's
             modalities.
-        out: Table to write for --data, .csv or .parquet; its journal is kept beside it.
-        predictions: Folders with a file for each exam of --data, called as the exam: rated instead of its own.
+        out: Table of --data to write, .csv or .parquet; a journal of the run is kept beside it.
+        predictions: Folders with a file for each exam of --data, named like the exam: rated instead of its own.
         channels: Modality of each of nnU-Net's channels, if its dataset.json does not say.
-        workers: Threads that read ahead for --data. Default: one for each core, at most 8.
-        retry: Rate those exams of --data again that failed.
+        workers: Threads that read the exams of --data ahead. Default: one for each core, at most 8.
+        retry: Rate the failed exams of --data again.
         best: Of several segmentations of an exam, such as those of several --predictions, copy the one with the most
-            stars to this folder, called as the exam, and list all candidates there in candidates.csv. Of equal ones
+            stars to this folder, named like the exam, and list all candidates there in candidates.csv. Of equal ones
             the first is taken.
         exam: Folder of one exam.
         image: Files of one exam instead of --exam, for any task: MODALITY=FILE for each modality.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
-        center: Where planes lie: through the mask's center (as published), where the task's bright modality is
-            brightest, or through the brain's center; of several, each view's lowest stars count.
-        engine: What runs the network: openvino is faster on a CPU, and takes seconds to start.
-        json: Write the ratings as JSON.
-        csv: Write the ratings as CSV.
+        center: Where the planes lie: through the mask's center (mask, as published), where the task's bright modality
+            is brightest (such as flair), or through the brain's center (brain). With several, each view's lowest stars
+            count.
+        engine: What runs the network: torch, or openvino, which is faster on a CPU and takes seconds to start.
+        json: Write the stars as JSON.
+        csv: Write the stars as CSV.
         figure: Write the rated planes with outlines as .png, .pdf or .svg (needs matplotlib).
-        explain: Write where the stars of the planes by themselves would rise with another label, as .png, .pdf, .svg or
-            as numbers in .json; a picture for each segmentation, called FILE_SEGMENTATION if there are several.
-        reference: With --explain, the segmentation that is true: its name, the end of its name (seg for
-            CASE-seg.nii.gz) or a pattern ('*-seg'). The others' errors are shown, and what share of the explanation
-            falls on them.
+        explain: Write an explanation: in which voxels of the rated planes another label would raise the stars (the
+            survey is left out). A picture as .png, .pdf or .svg, or numbers as .json; with several segmentations, a
+            picture for each, named FILE_SEGMENTATION.
+        reference: With --explain, the reference among the segmentations: its name, the end of its name (seg for
+            CASE-seg.nii.gz) or a pattern ('*-seg'). The true errors of the others are shown, and what share of the
+            explanation falls on them.
     """
 
     data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE", help_behavior_hint="")] = None

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dqe_loss.data.discovery.cohort import NIFTI, FoundExam
-from dqe_loss.data.tables.rated import ORIGIN
+from dqe_loss.data.tables.rated import FORMER, ORIGIN
 from dqe_loss.metrics.best_of import MEAN, choose
 from dqe_loss.outputs import check_output_folder, encode, write_together
 from dqe_loss.resume import claim_folder
@@ -75,7 +75,8 @@ def begin(folder: Path, cases: Sequence[FoundExam], settings: Mapping[str, Any])
     check_output_folder(folder, "--best")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SETTINGS).exists():
         raise ValueError(f"{folder}: holds other files; give --best a new or empty folder")
-    claim_folder(folder / SETTINGS, settings, "best masks", "give another --best, or delete that folder to begin anew")
+    cure = "give another --best, or delete that folder to begin anew"
+    claim_folder(folder / SETTINGS, settings, "best masks", cure, FORMER)
 
 
 def targets(cases: Sequence[FoundExam]) -> dict[str, str]:

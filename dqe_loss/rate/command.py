@@ -15,7 +15,7 @@ TABLE_FORMATS = (".csv", ".parquet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 1 if a segmentation of a data set could not be rated, else as of `run_command`."""
+    """Run the command; exit code 1 if a segmentation of a data set could not be rated, else see `run_command`."""
     return run_command("dqe rate", RateArguments, _run, argv)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dqe_loss.data.tables.rated import FORMER
 from dqe_loss.rate.table_rows import Row
 from dqe_loss.resume import claim_folder, cut_torn_line, lock_journal
 
@@ -56,7 +57,7 @@ class Journal:
             ValueError: if the folder holds a rating with other settings, or they cannot be read.
         """
         cure = "give another --out, or delete that folder to begin anew"
-        claim_folder(folder / SETTINGS, settings, "a rating", cure)
+        claim_folder(folder / SETTINGS, settings, "a rating", cure, FORMER)
         return cls(folder)
 
     def read(self) -> dict[str, Entry]:

@@ -99,7 +99,7 @@ def origin_of(surrogate: Surrogate, checkpoint: str, scheme: LabelScheme, told: 
     return {
         "label_scheme": scheme.name,
         "unit": star_unit(surrogate.config),
-        "look": " ".join(told),
+        "center": " ".join(told),
         "checkpoint": printable(Path(checkpoint).name),
         "checkpoint_sha256": fingerprint(surrogate),
     }

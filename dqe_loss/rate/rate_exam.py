@@ -11,13 +11,14 @@ from dqe_loss.core.centers import image_centers
 from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, center_of_mask
-from dqe_loss.core.pipeline import Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.pipeline import Sampling
 from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import Exam, OpenExam, open_exam
 from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.surrogate.describe import Ratings
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.survey import SurveyPlanes, ceiling_of, is_surveyed, show, survey_planes, survey_scans
+from dqe_loss.surrogate.rating import cut_places, rate_places
+from dqe_loss.surrogate.survey import SurveyPlanes, is_surveyed, show, survey_planes, survey_scans
 
 CenterNames = tuple[str, ...]
 """Where the planes lie, see `dqe_loss.core.centers.CENTERS`."""
@@ -27,12 +28,12 @@ class PreparedPlanes(NamedTuple):
     """All that the network is shown of a segmentation.
 
     Attributes:
-        looks: ``(1, V, L, C, H, W)`` float32, a plane for each view and place: 4.8 MB with regions and one place.
+        rated: for each place ``(1, V, 1, C, H, W)`` float32, a plane for each view: 4.8 MB with regions.
         survey: planes all over the head, their scans shared by all segmentations of an exam (33 MB), their regions not
             (6 MB); None for none.
     """
 
-    rated: Tensor
+    rated: list[Tensor]
     survey: SurveyPlanes | None = None
 
 
@@ -58,7 +59,7 @@ def rate_exam(
         For each segmentation the stars of the views and their ``"mean"``. Not clamped to the scale.
 
     Raises:
-        ExamError: as of `dqe_loss.data.exams.read_exam`.
+        ExamError: see `dqe_loss.data.exams.read_exam`.
         ValueError: the label scheme or a place is not known, or a plane does not fit the field of view.
     """
     scheme = find_scheme(label_scheme, surrogate.config.task)
@@ -102,8 +103,7 @@ def prepare_planes(
             mask = LabelMask(torch.from_numpy(labels)[None, None], scheme)
             own = center_of_mask(mask, hard=True, regions=task.centers)
             through = [own if name == "mask" else found[name] for name in centers]
-            inputs = (read_inputs(rater.config, image, mask, center) for center in through)
-            rated = torch.cat([cut_planes(rater.config, one, sampling) for one in inputs], 2)
+            rated = cut_places(rater.config, image, mask, through, sampling)
             prepared[segmentation] = PreparedPlanes(rated, None if cut is None else show(rater.config, cut, mask))
     return prepared
 
@@ -130,7 +130,5 @@ def rate_prepared_planes(planes: Mapping[str, PreparedPlanes], rater: Rater) -> 
 def rate_prepared_stars(rater: Rater, prepared: PreparedPlanes) -> Tensor:
     """Stars ``(1, V)`` without gradient: each view's lowest of all places, under the ceiling of the survey."""
     with torch.no_grad():
-        rated = prepared.rated.to(rater.device)
-        ceiling = None if prepared.survey is None else ceiling_of(rater, survey_planes(rater, prepared.survey))
-        places = [rate_planes(rater, place, ceiling=ceiling) for place in torch.split(rated, 1, 2)]
-        return torch.stack(places).amin(0)
+        seen = None if prepared.survey is None else survey_planes(rater, prepared.survey)
+        return rate_places(rater, prepared.rated, seen).amin(0)

@@ -21,10 +21,10 @@ from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.exam_files import choose_reference
 from dqe_loss.data.label_sets import LabelSurvey
 from dqe_loss.extras import import_extra
-from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed, TaskOption
+from dqe_loss.options import ExamFolders, OutFolder, ReferenceNames, SchemeOption, Seed, TaskWithoutCheckpoint
 from dqe_loss.outputs import check_output_folder
 from dqe_loss.resume import claim_folder
-from dqe_loss.task import GLIOMA, Task, find_task
+from dqe_loss.task import Task, find_task
 from dqe_loss.tasks.scale import levels_of, nearest_level
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class SimulateArguments:
     """Make simulated ratings: graded segmentation errors, scored against a reference, judged by simulated raters.
 
     From phantoms (--phantoms) or exams with a reference (--exams and --reference). The table ratings.csv in
-    the folder --out is what the training takes. No human gave these stars. Run it again to continue.
+    the folder --out is what the training takes. No human gave these stars. Run the same command again to continue.
 
     Attributes:
         phantoms: Number of synthetic exams to draw.
         first_phantom: Seed of the first phantom; take higher ones for exams that a surrogate has not seen.
         segmentations: Segmentations of each exam, the reference among them.
         raters: Simulated raters; 0 writes metric stars, the overlap itself on the scale of stars.
-        workers: Processes; what comes out does not depend on it.
+        workers: Parallel processes. The result does not depend on the number.
     """
 
     out: Annotated[
@@ -60,12 +60,12 @@ class SimulateArguments:
     raters: int = 3
     seed: Seed = 0
     label_scheme: SchemeOption = None
-    task: TaskOption = None
+    task: TaskWithoutCheckpoint = None
     workers: int = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit codes as of `run_command`."""
+    """Run the command; exit codes: see `run_command`."""
     return run_command("dqe simulate", SimulateArguments, _run, argv)
 
 
@@ -113,7 +113,7 @@ def _run(arguments: SimulateArguments) -> None:
 def _check(arguments: SimulateArguments, task: Task) -> None:
     if (arguments.phantoms > 0) == bool(arguments.exams):
         raise ValueError("expected either --phantoms N (1 or more) or --exams FOLDER ..., found both or neither")
-    missing = not arguments.reference and task == GLIOMA  # whose folders hold several segmentations as a rule
+    missing = not arguments.reference and task.files.several
     if arguments.exams and (missing or not all(arguments.reference)):
         raise ValueError("expected --reference NAME with --exams: which file of an exam is its reference, such as seg")
     canonical = {tissue: (label,) for label, tissue in enumerate(task.tissues, 1)}

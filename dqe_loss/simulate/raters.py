@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from dqe_loss.task import GLIOMA
 from dqe_loss.tasks.scale import nearest_level
 
-SCALE = GLIOMA.stars
-"""Worst and best stars that the numbers below are of; on another scale they are as large a part of it."""
+# On another scale than the built-in task's, the numbers are as large a part of it.
 BIAS = 0.3
 """Stars; standard deviation of the raters' biases: how much more lenient or severe one is than another."""
 SPREAD_GOOD = 0.3
@@ -36,7 +35,7 @@ class SimulatedRater:
     bias: float
 
 
-def make_raters(count: int, seed: int = 0, scale: tuple[float, float] = SCALE) -> tuple[SimulatedRater, ...]:
+def make_raters(count: int, seed: int = 0, scale: tuple[float, float] = GLIOMA.stars) -> tuple[SimulatedRater, ...]:
     """Draw raters.
 
     Args:
@@ -57,11 +56,11 @@ def make_raters(count: int, seed: int = 0, scale: tuple[float, float] = SCALE) -
 
 
 def _unit(scale: tuple[float, float]) -> float:
-    """How large a star of `SCALE` is on another scale."""
-    return (scale[1] - scale[0]) / (SCALE[1] - SCALE[0])
+    """How large a star of the built-in task is on another scale."""
+    return (scale[1] - scale[0]) / (GLIOMA.stars[1] - GLIOMA.stars[0])
 
 
-def spread(metric_stars: ArrayLike, scale: tuple[float, float] = SCALE) -> NDArray[np.float64]:
+def spread(metric_stars: ArrayLike, scale: tuple[float, float] = GLIOMA.stars) -> NDArray[np.float64]:
     """Standard deviation of a rater's judgment in stars: from `SPREAD_GOOD` at the best to `SPREAD_BAD`, linearly."""
     goodness = (np.asarray(metric_stars, np.float64) - scale[0]) / (scale[1] - scale[0])
     deviation: NDArray[np.float64] = (SPREAD_BAD + (SPREAD_GOOD - SPREAD_BAD) * goodness) * _unit(scale)
@@ -72,7 +71,7 @@ def simulate_judgments(
     rater: SimulatedRater,
     metric_stars: ArrayLike,
     rng: np.random.Generator,
-    scale: tuple[float, float] = SCALE,
+    scale: tuple[float, float] = GLIOMA.stars,
 ) -> NDArray[np.int64] | NDArray[np.float64]:
     """Let a rater judge.
 

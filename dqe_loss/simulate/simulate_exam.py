@@ -140,9 +140,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     return present
 
 
-def draw_steps(
-    count: int, rng: np.random.Generator, *, with_other: bool = True, task: Task = GLIOMA
-) -> list[list[Step]]:
+def draw_steps(count: int, rng: np.random.Generator, *, with_other: bool = True, task: Task) -> list[list[Step]]:
     """Draw errors for segmentations from nearly good to failed.
 
     Args:

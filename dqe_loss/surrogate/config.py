@@ -99,7 +99,10 @@ class SurrogateConfig(PlaneFormat):
         if read["refiner"] is not None:
             read["refiner"] = RefinerConfig(**_with_tuples(read["refiner"]))
         if read.get("dice_map") is not None:
-            read["dice_map"] = DiceMap(**_with_tuples(read["dice_map"]))
+            dice_map = {
+                "center" if name == "look" else name: v for name, v in read["dice_map"].items()
+            }  # as once called
+            read["dice_map"] = DiceMap(**_with_tuples(dice_map))
         return cls(**read)
 
 

@@ -55,7 +55,7 @@ def describe_dice(config: SurrogateConfig, centers: Sequence[str]) -> list[str]:
     if config.dice_map is None:
         return []
     if map_for(config, centers) is None:
-        return [f"no dice: what the stars mean in Dice was learned with --center {config.dice_map.look}"]
+        return [f"no dice: what the stars mean in Dice was learned with --center {config.dice_map.center}"]
     return [config.dice_map.describe()]
 
 
@@ -88,7 +88,7 @@ def ratings_as_json(
         "unit": star_unit(config),
         "scale": list(config.stars),
         "label_scheme": label_scheme,
-        "look": list(centers),
+        "center": list(centers),
         "ratings": ratings,
     }
     if dice_map := map_for(config, centers):
@@ -103,7 +103,7 @@ def ratings_as_csv(
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     views = list(next(iter(ratings.values())))
-    writer.writerow(["exam", "segmentation", *views, "unit", "look", "checkpoint"])
+    writer.writerow(["exam", "segmentation", *views, "unit", "center", "checkpoint"])
     for segmentation, stars in ratings.items():
         values = (f"{stars[view]:.5f}" for view in views)
         writer.writerow([name, segmentation, *values, star_unit(config), " ".join(centers), checkpoint])

@@ -27,8 +27,8 @@ class DiceMap:
         dice: mean Dice at each knot, in [0, 1], never falling.
         width: how far below the estimate the bound lies, in [0, 1].
         level: the share of masks of a group, in (0, 1), whose Dice is to reach the bound.
-        look: where the rated planes lay, as the rated table's column ``look`` says it. Stars that were taken elsewhere
-            are other stars, and the map does not hold for them.
+        center: where the rated planes lay, as the rated table's column ``center`` says it. Stars that were taken
+            elsewhere are other stars, and the map does not hold for them.
         learned_from: the masks and exams that it was learned from, in words.
         coverage: the share of each group's masks whose Dice reached a bound that had seen nothing of the group.
     """
@@ -37,7 +37,7 @@ class DiceMap:
     dice: tuple[float, ...]
     width: float
     level: float = 0.9
-    look: str = "mask"
+    center: str = "mask"
     learned_from: str = ""
     coverage: dict[str, float] = field(default_factory=dict)
 
@@ -61,7 +61,7 @@ class DiceMap:
 
     def holds_for(self, centers: Sequence[str]) -> bool:
         """Whether it was learned from stars that were taken through these places."""
-        return self.look == " ".join(centers)
+        return self.center == " ".join(centers)
 
     def estimate(self, stars: ArrayLike) -> NDArray[np.float64]:
         """Mean Dice in [0, 1] that masks of these stars have, of any shape; NaN where stars are NaN."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.pipeline import Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.pipeline import Sampling
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.rating import named_centers
-from dqe_loss.surrogate.survey import ceiling_of, is_surveyed, survey
+from dqe_loss.surrogate.rating import cut_places, named_centers, rate_places
+from dqe_loss.surrogate.survey import is_surveyed, survey
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,9 @@ def lowest_planes(
     through = named_centers(image, mask, centers, True, modalities, rater.config.task)
     chosen = torch.zeros(len(views), image.shape[0], dtype=torch.int64)
     if len(through) > 1:
-        ceiling = None
-        if is_surveyed(rater.config, thorough):
-            ceiling = ceiling_of(rater, survey(rater, image, mask, modalities=modalities))
-        inputs = (read_inputs(rater.config, image, mask, center, modalities) for center in through)
-        planes = (cut_planes(rater.config, one, Sampling(views)).to(rater.device) for one in inputs)
-        stars = [rate_planes(rater, one, ceiling=ceiling) for one in planes]
-        chosen = torch.stack(stars).argmin(0).T.cpu()
+        places = cut_places(rater.config, image, mask, through, Sampling(views), modalities)
+        seen = survey(rater, image, mask, modalities=modalities) if is_surveyed(rater.config, thorough) else None
+        chosen = rate_places(rater, places, seen).argmin(0).T.cpu()
     center = through[0].clone()
     for view, row in zip(views, chosen.tolist(), strict=True):
         for exam, place in enumerate(row):

@@ -7,6 +7,7 @@ import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.core.planes import split_planes
 from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.frozen import FrozenTwin, may_run_by_hand
@@ -63,7 +64,13 @@ class Surrogate(nn.Module):
         """Stay in evaluation mode: batch statistics must not move (contract C8)."""
         return super().train(False)
 
-    def forward(self, planes: Tensor, refined: RefinedMask | None = None, ceiling: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        planes: Tensor,
+        refined: RefinedMask | None = None,
+        ceiling: Tensor | None = None,
+        inside: Box | None = None,
+    ) -> Tensor:
         """Rate planes.
 
         The gradient is that of the stars, with the refined mask held fixed (contract C14). To be optimized
@@ -75,6 +82,8 @@ class Surrogate(nn.Module):
             refined: what `refine` says of these planes, where it was asked already.
             ceiling: ``(N,)`` in [0, 1], largest share of its stars that each plane may keep: what the whole mask is
                 worth (`dqe_loss.surrogate.survey`). The refined mask of the plane can only lower it.
+            inside: rows and columns outside of which nobody asks for the planes' gradient, so that it need not be
+                made there; None for all.
 
         Returns:
             ``(N,)`` stars. Without a refiner they are unbounded: the published network can leave [1, 6], most of
@@ -84,7 +93,7 @@ class Surrogate(nn.Module):
             ValueError: there is a ceiling, and no refiner whose it could be.
         """
         planes = planes.to(self.dtype)
-        stars = stars_of_output(self.config, self._run(planes))
+        stars = stars_of_output(self.config, self._run(planes, inside))
         if self.config.refiner is None:
             if ceiling is not None:
                 raise ValueError("a ceiling is for stars that a refiner lowers; this surrogate has none")
@@ -134,10 +143,10 @@ class Surrogate(nn.Module):
         assert formed is not None  # there is a refiner where there is a configuration of one
         return gate(config, split_planes(self.config, planes)[1], formed.regions)
 
-    def _run(self, planes: Tensor) -> Tensor:
+    def _run(self, planes: Tensor, inside: Box | None = None) -> Tensor:
         planes = planes.contiguous(memory_format=torch.channels_last)
         fast = self._twin.of(self.network) if may_run_by_hand(planes) else None
-        output: Tensor = self.network(planes) if fast is None else fast(planes)
+        output: Tensor = self.network(planes) if fast is None else fast(planes, inside)
         return output
 
 

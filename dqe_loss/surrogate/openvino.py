@@ -8,12 +8,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from torch import Tensor, nn
 
+from dqe_loss.core.boxes import Box
+from dqe_loss.extras import needs_extra
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.refiner import RefinedMask
+
+with needs_extra("engine"):
+    import openvino
 
 _TOLERANCE = 1e-3  # stars; what is measured is 1e-5 and less
 
@@ -50,8 +54,8 @@ class OpenVINORater:
             self._refine = self._compile(_Refining(surrogate), (example,))
         self._check(surrogate, example)
 
-    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
-        """Rate planes ``(N, C, H, W)`` on the CPU, as `dqe_loss.Surrogate` does: ``(N,)`` stars."""
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None, inside: Box | None = None) -> Tensor:
+        """Rate planes ``(N, C, H, W)`` on the CPU, as `dqe_loss.Surrogate` does: ``(N,)`` stars, without gradient."""
         inputs = [planes]
         if self.config.refiner is not None:
             inputs.append(torch.ones(len(planes)) if ceiling is None else ceiling)

@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dqe_loss.core.boxes import Box
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.refiner import RefinedMask
 
@@ -20,7 +21,7 @@ class Rater(Protocol):
     def device(self) -> torch.device:
         """Where planes must lie."""
 
-    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None) -> Tensor:
+    def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None, inside: Box | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``; see `Surrogate.forward`."""
 
     def refine(self, planes: Tensor) -> RefinedMask | None:

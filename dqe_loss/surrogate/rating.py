@@ -1,5 +1,7 @@
 """Stars of whole segmentations: one path for what a user asks for, and for what the loss, metrics and commands do."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,10 +12,12 @@ from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.labels import SchemeLike, are_tissues
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
-from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs
+from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs, voxels_with_gradient
+from dqe_loss.core.slicing import PlaneSource
+from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.survey import PLANES, ceiling_of, survey
+from dqe_loss.surrogate.survey import PLANES, Survey, ceiling_of, survey
 from dqe_loss.task import GLIOMA, Task
 
 
@@ -102,13 +106,27 @@ def rate_segmentation(
         if isinstance(center, Tensor)
         else named_centers(image, mask, center, slicing == "hard", modalities, task)
     )
-    inputs = [read_inputs(surrogate.config, image, mask, center, modalities) for center in centers]
-    ceiling = None
-    if thorough:
-        found = survey(surrogate, image, mask, planes=survey_planes, modalities=modalities)
-        ceiling = ceiling_of(surrogate, found)
-    stars = [rate_planes(surrogate, cut_planes(surrogate.config, one, sampling), ceiling=ceiling) for one in inputs]
-    return torch.stack(stars).amin(0)
+    places = cut_places(surrogate.config, image, mask, centers, sampling, modalities)
+    seen = survey(surrogate, image, mask, planes=survey_planes, modalities=modalities) if thorough else None
+    return rate_places(surrogate, places, seen).amin(0)
+
+
+def cut_places(
+    config: SurrogateConfig,
+    image: Tensor | PlaneSource,
+    mask: Mask,
+    centers: Sequence[Tensor],
+    sampling: Sampling,
+    modalities: tuple[str, ...] | None = None,
+) -> list[Tensor]:
+    """Planes ``(B, V, P, C, H, W)`` through each of several centers; see `dqe_loss.core.pipeline`."""
+    return [cut_planes(config, read_inputs(config, image, mask, one, modalities), sampling) for one in centers]
+
+
+def rate_places(rater: Rater, places: Sequence[Tensor], seen: Survey | None = None) -> Tensor:
+    """Stars ``(L, B, V)`` of planes through several places, under the ceiling of a survey: a view's lowest count."""
+    ceiling = None if seen is None else ceiling_of(rater, seen)
+    return torch.stack([rate_planes(rater, place.to(rater.device), ceiling=ceiling) for place in places])
 
 
 def named_centers(
@@ -175,10 +193,11 @@ def rate_mask(
     check_devices(rater, image=image, segmentation=center)
     inputs = read_inputs(rater.config, image, mask, center, modalities)
     planes = cut_planes(rater.config, inputs, sampling)
+    inside = voxels_with_gradient(rater.config, inputs, sampling)
     if rated is None or planes.device.type != "cpu" or cannot_wait(planes) or bool(rated.all()):
-        return rate_planes(rater, planes, checkpointing, ceiling)
+        return rate_planes(rater, planes, checkpointing, ceiling, inside)
     which = rated.nonzero()[:, 0]
-    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which])
+    stars = rate_planes(rater, planes[which], checkpointing, None if ceiling is None else ceiling[which], inside)
     return stars.new_zeros((len(planes), stars.shape[1])).index_copy(0, which, stars)
 
 

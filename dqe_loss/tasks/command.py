@@ -39,7 +39,7 @@ class TaskArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit codes as of `run_command`."""
+    """Run the command; exit codes: see `run_command`."""
     return run_command("dqe task", TaskArguments, _run, argv)
 
 

@@ -35,6 +35,7 @@ class FileNames:
         channels: order of nnU-Net's channels where its ``dataset.json`` does not say; the task's order if empty.
         images: for each modality a path in the folder of a data set, with ``{exam}`` for the exam's name.
         reference: the same of the reference.
+        several: whether a folder holds several segmentations as a rule, so that the reference must be named.
     """
 
     endings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class FileNames:
     channels: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Task:
         spacing: size of a voxel in mm along X, Y, Z, as surrogates of this task know them.
         grid: usual number of voxels along X, Y, Z; another is told. None where exams differ.
         source: data set whose grid that is, in words.
+        lps: whether files run LPS, as BraTS's do: a header that says otherwise is careless more often than right.
         window: intensities that become 0 and 1, such as (-160, 240) for CT; None scales each image by itself.
         stars: lowest and highest rating of the scale.
         lesion: whether it may lie anywhere and more than once: training then mirrors planes, and hardening turns
@@ -96,6 +99,7 @@ class Task:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     grid: tuple[int, int, int] | None = None
     source: str = ""
+    lps: bool = False
     window: tuple[float, float] | None = None
     stars: tuple[float, float] = (1.0, 6.0)
     lesion: bool = False

@@ -44,6 +44,7 @@ GLIOMA = Task(
     },
     grid=(240, 240, 155),
     source="BraTS",
+    lps=True,
     lesion=True,
     smallest_crop=96,  # benchmarks/patches.py
     largest_share=1 / 3,  # of the head: a hemisphere is a half
@@ -77,6 +78,7 @@ GLIOMA = Task(
         },
         words={"t1w": "t1"},  # of the Medical Segmentation Decathlon
         channels=("t1", "t1c", "t2", "flair"),  # of nnU-Net's own conversions (Dataset137_BraTS21.py)
+        several=True,
     ),
 )
 """Gliomas as in BraTS: contrast-enhanced T1, native T1, T2, T2-FLAIR; tumor core, whole tumor, enhancing tumor.

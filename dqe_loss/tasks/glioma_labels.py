@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dqe_loss.tasks.definition import Task
 from dqe_loss.tasks.from_nnunet import named_labels
 from dqe_loss.tasks.glioma import GLIOMA
 from dqe_loss.tasks.label_scheme import LabelScheme
@@ -29,6 +30,11 @@ _PATTERNS = {
 }
 _ALONE = ("cavity", "o?edem", "necro")
 """Words of which a name with two means more than one tissue."""
+
+
+def has_glioma_labels(task: Task) -> bool:
+    """Whether a task, whatever its name, has the regions and label schemes of gliomas, whose names are known here."""
+    return task.parts == GLIOMA.parts and task.schemes == GLIOMA.schemes
 
 
 def settle_scheme(folder: Path, said: str) -> str:

@@ -34,10 +34,8 @@ def read_layout(
         as far as they are known, and what to know of them, a sentence each.
     """
     if ending not in (".nii.gz", ".nii"):
-        told = (
-            f"files that end in {ending} are not read: convert them to NIfTI, and say field_of_view, spacing and files"
-        )
-        return {}, {}, [told]
+        cure = "convert them to NIfTI, and say field_of_view, spacing and files"
+        return {}, {}, [f"files that end in {ending} are not read: {cure}"]
     numbered = {name: f"{IMAGES}/{{exam}}_{i:04}{ending}" for i, name in enumerate(modalities)}
     files = sorted(path for path in (folder / IMAGES).glob(f"*{ending}") if not path.name.startswith("."))
     first = [path for path in files if path.name.endswith(f"_0000{ending}")]

@@ -9,21 +9,8 @@ if TYPE_CHECKING:
 
 NO_NAMES = (
     *("mask", "brain", "survey", "mean", "spread", "lowest", "exam", "segmentation", "reference", "rater", "view"),
-    *(
-        "stars",
-        "kind",
-        "task",
-        "scale",
-        "warnings",
-        "error",
-        "label_scheme",
-        "unit",
-        "look",
-        "checkpoint",
-        "labels",
-        "dice",
-    ),
-    *("repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
+    *("stars", "kind", "task", "scale", "warnings", "error", "label_scheme", "unit", "center", "look", "checkpoint"),
+    *("labels", "dice", "repeat", "name", "tags", "comment", "seconds", "time", "stamp"),
 )
 """Words with a meaning of their own in tables and options."""
 

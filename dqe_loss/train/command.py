@@ -10,17 +10,17 @@ from dqe_loss.command_line import run_command
 from dqe_loss.extras import import_extra
 from dqe_loss.train.config import PRESETS, TrainConfig, from_yaml
 
-_USAGE = """usage: python -m dqe_loss.train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
+_USAGE = """usage: dqe train PRESET|CONFIG.yaml --ratings TABLE [TABLE ...] --out FOLDER [OPTIONS]
 
 {about} A preset or a YAML file says how; options change it.
 
 {presets}
 
-Options: python -m dqe_loss.train {first} --help"""
+Options: dqe train {first} --help"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else as of `run_command`."""
+    """Run the command; exit code 128 + signal after SIGTERM or Ctrl-C, the state saved, else see `run_command`."""
     return run_command("dqe train", read_arguments, _run, argv)
 
 

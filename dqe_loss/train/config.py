@@ -24,26 +24,29 @@ class TrainConfig:
         architecture: Name of a 2D classifier in monai.networks.nets, such as DenseNet121, DenseNet201, resnet18.
         head: Stars as one number (the paper), or a distribution over them by a cumulative link.
         pretrained: Checkpoint to start from, brainlesion or a file; it sets architecture, normalization and encoding.
-        encoding: The segmentation as regions (the paper's "BraTS labels") or as one channel of tissues.
-        normalization: Joint percentiles 0.5 to 99.5 of a plane, minimum and maximum of each channel, each channel's
-            mean over the head (its units do not matter then), or the task's window. Default: the window where the task
-            has one, else percentile.
-        field_of_view: Height and width in voxels that planes are padded to: the task's by default.
-        targets: The mean of a plane's raters (the paper), each rater's judgment by itself, or the mean corrected for
-            the bias and the precision that each rater shows in the training part.
+        encoding: How the network sees the segmentation: a channel for each region (the paper's "BraTS labels"), or one
+            channel of tissue labels.
+        normalization: How intensities are scaled: by the plane's joint percentiles 0.5 and 99.5 (percentile), by
+            minimum and maximum of each modality (minmax), by each modality's mean over the head, so that its unit does
+            not matter (head_mean), or by the task's window (window). Default: window where the task has one, else
+            percentile.
+        field_of_view: Height and width in voxels to which planes are padded. Default: the task's.
+        targets: What to learn: the mean over a plane's raters (mean, as in the paper), each rating by itself
+            (individual), or the mean corrected for each rater's bias and precision in the training part (latent).
         optimizer: SGD (momentum 0.95), AdamW, or Ranger21 with its own warm-up and warm-down.
-        learning_rate: The paper's 1e-3 for all optimizers.
-        weight_decay: Of AdamW and Ranger21 (their papers' defaults), 0 for SGD.
-        epochs: Passes over the training planes; the paper's 500.
-        batch: Planes per step of the optimizer, over all processes; the paper's 80.
-        micro_batch: Planes per forward pass, over which batch normalization counts; smaller takes less memory. The
-            number of processes does not change what is computed, this does.
-        validation: Share of the exams that training only watches. The paper had none.
-        test: Share of the exams that training never sees; the paper's 15 of 75.
-        split: A split to use instead of a new one: CSV with the columns exam, split.
-        cache: Folder of cached planes, which several runs may share; OUT/planes by default.
-        workers: Processes that augment planes, beside each training process; any number gives the same planes.
-        amp: bfloat16 autocast; on GPUs only, for most CPUs are slower with it.
+        learning_rate: Learning rate of the optimizer, before Ranger21's own schedule (the paper: 1e-3 for all).
+        weight_decay: Weight decay of the optimizer (the presets: the default of AdamW's or Ranger21's paper, 0 for
+            SGD).
+        epochs: Passes over the training planes (the paper: 500).
+        batch: Planes per step of the optimizer, over all processes (the paper: 80).
+        micro_batch: Planes per forward pass; fewer take less memory. Batch normalization takes its statistics over
+            them, so this number changes the result; the number of processes does not.
+        validation: Share of the exams on which the training is only monitored (the paper: none).
+        test: Share of the exams held out for the test (the paper: 15 of 75).
+        split: Split to use instead of drawing one: a CSV file with the columns exam and split.
+        cache: Folder of cached planes, which several runs may share. Default: OUT/planes.
+        workers: Processes that augment planes, for each training process. The planes do not depend on the number.
+        amp: Train in bfloat16 autocast; used on GPUs only.
         save_every: Epochs between saved states.
         augmentation: Probabilities and magnitudes of the augmentation.
     """
@@ -71,7 +74,7 @@ class TrainConfig:
     split: options.OptionalFile = None
     seed: Annotated[options.Seed, _SEED] = 0
     label_scheme: options.SchemeOption = None
-    task: options.TaskOption = None
+    task: options.TaskWithoutCheckpoint = None
     cache: options.OptionalFolder = None
     device: options.TrainingDevice = "auto"
     workers: int = 2

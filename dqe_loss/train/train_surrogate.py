@@ -59,7 +59,9 @@ def train_surrogate(config: TrainConfig) -> int:
             done = trainer.run(ready.fingerprint, stop)
         if not done:
             if where.first:
-                print(f"stopped by signal {stop.signal}; the state is saved, go on with --resume", file=sys.stderr)
+                print(
+                    f"stopped by signal {stop.signal}; the state is saved, --resume continues from it", file=sys.stderr
+                )
             return 128 + (stop.signal or 0)
         if where.first:
             _finish(config, folder, trainer, recorder, ready.planes)

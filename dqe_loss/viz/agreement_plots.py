@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from dqe_loss.task import GLIOMA
 from dqe_loss.viz.plots import (
     BLUE,
     GRAY,
     GREEN,
     ORANGE,
     RED,
-    SCALE,
     Scale,
     as_floats,
     draw_fit,
@@ -34,7 +34,7 @@ def plot_predicted_against_rated(
     predicted_label: str,
     rated_label: str,
     title: str = "",
-    scale: Scale = SCALE,
+    scale: Scale = GLIOMA.stars,
 ) -> Figure:
     """Figure 2: predicted against mean given rating, with the linear fit and Pearson's r.
 
@@ -68,7 +68,7 @@ def plot_bland_altman(
     predicted_label: str,
     rated_label: str,
     title: str = "",
-    scale: Scale = SCALE,
+    scale: Scale = GLIOMA.stars,
 ) -> Figure:
     """Figure 3: Bland and Altman's plot, the difference of prediction and rating against their mean.
 
@@ -114,7 +114,7 @@ def plot_against_range(
     predicted_label: str,
     rated_label: str,
     title: str = "",
-    scale: Scale = SCALE,
+    scale: Scale = GLIOMA.stars,
 ) -> Figure:
     """Figure 4: predictions against the lowest, the mean and the highest given rating of each segmentation.
 

@@ -54,7 +54,7 @@ def hang(plane: NDArray[Any], view: str) -> NDArray[Any]:
 def hung_plane(
     volume: NDArray[Any], view: str, center: Sequence[int], box: Box, codes: Sequence[str] | None = None
 ) -> NDArray[Any]:
-    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown; codes as of `told_axes`."""
+    """One plane of an (X, Y, Z) array through a center, cropped to a box, as it is shown; codes: see `told_axes`."""
     axis = VIEW_AXIS[view]
     plane = hang(volume[tuple(int(center[axis]) if a == axis else box[a] for a in range(3))], view)
     return upright(plane, view, codes)
@@ -63,8 +63,7 @@ def hung_plane(
 def told_axes(affine: NDArray[Any] | None, task: Task) -> tuple[str, ...] | None:
     """Where an exam's axes run to, such as ``("R", "A", "S")``; None where that is not known, and no side is named.
 
-    Files of the built-in task run LPS (contract C1): a header that says otherwise is careless more often than right.
-    Photographs have no sides.
+    Of tasks whose files run LPS (`Task.lps`, contract C1) no other header is believed. Photographs have no sides.
 
     Args:
         affine: of the exam's files; None for an array without a file, which runs LPS.
@@ -75,7 +74,7 @@ def told_axes(affine: NDArray[Any] | None, task: Task) -> tuple[str, ...] | None
         from nibabel.orientations import aff2axcodes  # not before: arrays without files do without it
 
         codes = aff2axcodes(affine)
-    told = not task.planar and (codes == _HUNG if task == GLIOMA else can_be_turned(codes))
+    told = not task.planar and (codes == _HUNG if task.lps else can_be_turned(codes))
     return codes if told else None
 
 
@@ -131,6 +130,32 @@ def draw_outlines(ax: Axes, masks: Mapping[str, NDArray[Any]], thinner: float = 
     """The outlines of regions, by name, in the colors and widths of `outlines_of`."""
     for region, (_, color, width) in outlines_of(task).items():
         draw_outline(ax, masks[region], color, thinner * width)
+
+
+def draw_plane(
+    ax: Axes,
+    plane: NDArray[Any],
+    black_white: tuple[float, float],
+    outlines: Mapping[str, NDArray[Any]],
+    thinner: float = 1.0,
+    task: Task = GLIOMA,
+    **style: Any,
+) -> None:
+    """A plane as it is shown, in gray, with the outlines of regions, if there are any, and without axes.
+
+    Args:
+        ax: where to draw.
+        plane: (height, width).
+        black_white: the intensities that are black and white, such as `window` gives.
+        outlines: masks of the plane's size by region, as `draw_outlines` takes them; empty for none.
+        thinner: factor of the lines' widths.
+        task: what is shown.
+        style: what else ``imshow`` is told.
+    """
+    ax.imshow(plane, "gray", vmin=black_white[0], vmax=black_white[1], **style)
+    if outlines:
+        draw_outlines(ax, outlines, thinner, task)
+    ax.set_axis_off()
 
 
 def outline_handles(letters: bool = True, task: Task = GLIOMA) -> list[Line2D]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from dqe_loss.metrics.agreement import agreement
 from dqe_loss.metrics.failure import failure_detection, risk_coverage
+from dqe_loss.task import GLIOMA
 from dqe_loss.viz.plots import (
     BLACK,
     BLUE,
@@ -22,7 +23,6 @@ from dqe_loss.viz.plots import (
     ORANGE,
     PURPLE,
     RED,
-    SCALE,
     SKY,
     Scale,
     as_floats,
@@ -51,9 +51,9 @@ def plot_stars_against_overlap(
     stars_label: str,
     overlap_label: str,
     title: str = "",
-    scale: Scale = SCALE,
+    scale: Scale = GLIOMA.stars,
 ) -> Figure:
-    """Figure 5: mean predicted rating against overlap with the reference, with the linear fit and Pearson's r.
+    """Figure 5: mean predicted stars against overlap with the reference, with the linear fit and Pearson's r.
 
     Args:
         stars: ``(N,)`` predicted stars.

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from dqe_loss.core.boxes import Box, array_box
@@ -20,9 +19,13 @@ from dqe_loss.core.labels import SchemeLike, regions_from_labels
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.data.exams import Exam
+from dqe_loss.extras import needs_extra
 from dqe_loss.surrogate.lowest import LowestPlanes
 from dqe_loss.task import GLIOMA, Task
-from dqe_loss.viz.hanging import draw_outlines, hung_plane, outline_handles, told_axes, window, write_sides
+from dqe_loss.viz.hanging import draw_plane, hung_plane, outline_handles, told_axes, window, write_sides
+
+with needs_extra("rate"):
+    from nibabel.affines import voxel_sizes
 
 SHOWN = 2
 """So many of the task's pictured modalities, side by side."""
@@ -118,10 +121,8 @@ def plot_planes(
                 bottom = 1 - (down + panel_height) / height
                 ax = figure.add_axes((left / width, bottom, panel_width / width, panel_height / height))
                 plane = hung_plane(exam.image[task.modalities.index(modality)], view, center, box, codes)
-                low, high = task.window or window(plane[plane > 0])
-                ax.imshow(plane, "gray", vmin=low, vmax=high, aspect="auto", interpolation="bilinear")
-                draw_outlines(ax, outlines, task=task)
-                ax.set_axis_off()
+                shades = task.window or window(plane[plane > 0])
+                draw_plane(ax, plane, shades, outlines, task=task, aspect="auto", interpolation="bilinear")
                 _annotate(ax, task.title(modality), view, codes is not None)
                 left += panel_width + _GAP
             left += _VIEW_GAP - _GAP

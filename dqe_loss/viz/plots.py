@@ -26,8 +26,6 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
 GRAY = "0.45"
 MARKERS = "osD^vPX"
 Scale = tuple[float, float]
-SCALE: Scale = (1.0, 6.0)
-"""Lowest and highest stars where no others are said."""
 _MANY = 3000  # points beyond which they are drawn as pixels in an SVG
 _DPI = 150
 

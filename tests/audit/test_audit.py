@@ -27,7 +27,7 @@ from dqe_loss.audit import command as audit
 from dqe_loss.audit import exploitation
 from dqe_loss.audit import whole_audit as audit_run
 from dqe_loss.audit.absurd import SHIFTS, absurd_masks, measure_absurd, shifted
-from dqe_loss.audit.attack import attack, missing_stars
+from dqe_loss.audit.attack import attack, negative_stars
 from dqe_loss.audit.audited_exam import (
     AuditedExam,
     ExamSource,
@@ -51,6 +51,7 @@ from dqe_loss.core.mask import center_of_mask
 from dqe_loss.data.corruption import CORRUPTIONS
 from dqe_loss.surrogate.rating import rate_mask
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE, RefinerConfig
+from dqe_loss.task import GLIOMA
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STEPS = 2
@@ -141,10 +142,10 @@ def test_dice_of_planes_and_of_probabilities():
     half[:, 0, 2:] = False
     center = torch.tensor([[1, 1, 1]])
     # Planes of the cube hold 4 voxels each; of its half 2, 2 and 4 (the sagittal one lies in what is left).
-    assert plane_dice(half, regions, center) == pytest.approx([2 * 8 / (8 + 12), 1, 1])
+    assert plane_dice(half, regions, center, GLIOMA) == pytest.approx([2 * 8 / (8 + 12), 1, 1])
     # Planes that hold neither of the two say nothing; the volumes have 4 of 8 voxels in common.
-    assert plane_dice(half, regions, torch.tensor([[3, 3, 3]])) == pytest.approx([2 * 4 / (4 + 8), 1, 1])
-    assert plane_dice(0 * half, regions, torch.tensor([[3, 3, 3]])) == [0, 0, 0]
+    assert plane_dice(half, regions, torch.tensor([[3, 3, 3]]), GLIOMA) == pytest.approx([2 * 4 / (4 + 8), 1, 1])
+    assert plane_dice(0 * half, regions, torch.tensor([[3, 3, 3]]), GLIOMA) == [0, 0, 0]
     assert soft_dice(0.5 * regions.float(), regions) == pytest.approx([2 * 4 / (4 + 8)] * 3)
     assert soft_dice(torch.zeros(1, 3, 2), torch.zeros(1, 3, 2)) == [1, 1, 1]
 
@@ -213,7 +214,7 @@ def test_absurd_masks_are_rated_through_both_centers():
     there = rate_segmentation(surrogate, case.image, moved, center=center).mean().item()
     assert numbers["reference"] == pytest.approx(there, abs=1e-5)
     assert abs(numbers["own"] - there) > 1e-4
-    assert numbers["dice"] == pytest.approx(np.mean(plane_dice(moved, case.regions, center)))
+    assert numbers["dice"] == pytest.approx(np.mean(plane_dice(moved, case.regions, center, GLIOMA)))
     assert measured.numbers["masks"]["empty"]["volume_dice"] == 0
     assert sum(map(len, measured.panels)) == 1 + len(measured.numbers["masks"])
 
@@ -243,11 +244,11 @@ def test_a_ladder_of_a_rater_that_measures_area():
 
 def test_the_free_mask_is_rated_as_the_whole_one():
     case = make_case()
-    box = free_box(case.image, case.regions)
+    box = free_box(case.image, case.regions, GLIOMA)
     inside = np.argwhere(case.brain)
     assert [(s.start, s.stop - 1) for s in box[2:]] == list(zip(inside.min(0), inside.max(0), strict=True))
     logits = start_logits(case, "noise", 3)[box]
-    mask = free_mask(logits, box, case.regions.shape)
+    mask = free_mask(logits, box, case.regions.shape, GLIOMA)
     whole = whole_mask(logits, box, case.regions.shape)
     center = center_of_mask(mask, hard=False)
     assert center == pytest.approx(soft_center_of_mass(whole).numpy(), abs=1e-3)
@@ -268,9 +269,9 @@ def test_starts_of_attacks():
 
 def test_the_first_step_of_an_attack_goes_up_the_ratings_gradient_in_each_voxel():
     case, surrogate = make_case(), tiny_surrogate()
-    box = free_box(case.image, case.regions)
+    box = free_box(case.image, case.regions, GLIOMA)
     first = start_logits(case, "reference")[box].contiguous()
-    after, _ = attack(missing_stars(surrogate, case.image, box, case.regions.shape), first, 1)
+    after, _ = attack(negative_stars(surrogate, case.image, box, case.regions.shape), first, 1)
     loss = make_loss(surrogate=surrogate, guard=None)
     origin = [side.start for side in box[2:]]
     gradient = gradient_of(loss.rate, first, image=case.image, target=case.regions, origin=origin)
@@ -281,13 +282,13 @@ def test_the_first_step_of_an_attack_goes_up_the_ratings_gradient_in_each_voxel(
 
 def test_an_attack_raises_the_stars_and_depends_on_the_seed_alone():
     case, surrogate = make_case(), tiny_surrogate()
-    box = free_box(case.image, case.regions)
+    box = free_box(case.image, case.regions, GLIOMA)
     first = start_logits(case, "reference")[box]
     before = first.clone()
     told = []
 
     def goal(**jitter):
-        return missing_stars(surrogate, case.image, box, case.regions.shape, **jitter)
+        return negative_stars(surrogate, case.image, box, case.regions.shape, **jitter)
 
     after, missing = attack(goal(), first, 8, watch=lambda step, logits: told.append((step, logits.clone())))
     assert torch.equal(first, before)
@@ -326,7 +327,7 @@ def test_soft_masks():
 
 def test_changed_exams():
     case = make_case()
-    changes = {name: (image, regions) for name, image, regions in changed_exams(case.image, case.regions)}
+    changes = {name: (image, regions) for name, image, regions in changed_exams(case.image, case.regions, GLIOMA)}
     assert len(changes) == PARTS["invariance"].count(AuditSettings()) - 1
     image, regions = changes["moved along Y by -1 voxel"]
     assert torch.equal(image[:, :, :, :-1], case.image[:, :, :, 1:])

@@ -1,13 +1,14 @@
 """Parts of the command for a GPU where something is missing, or has failed: told at once and by name."""
 
 import hashlib
+import io
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import dqe_loss
 
@@ -53,30 +54,42 @@ def test_who_waits_for_what_cannot_be_imported_is_told_at_once(parts, tmp_path, 
         parts.wait_for(make_part(parts, tmp_path, "training"), tmp_path / "planes")
 
 
+def test_without_a_gpu_a_part_says_so(parts, tmp_path, monkeypatch):
+    monkeypatch.setitem(parts.MODULES, "rate", "math")  # of which nothing is run
+    monkeypatch.setattr(sys, "stdin", io.StringIO("60\n"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "parts").mkdir()
+    assert parts.run_part("rate", tmp_path, False) == 1
+    noted = json.loads((tmp_path / "parts" / "rate.json").read_text())
+    assert "expected a CUDA device" in noted["failures"]["device"]
+
+
+def test_an_earlier_smoke_test_leaves_nothing_that_is_taken_for_a_phantom(parts, tmp_path):
+    import _gpu_prepare
+    import gpu
+
+    for name in ("blobs-1-ab", "phantom-1-cd"):
+        (tmp_path / "exams" / name).mkdir(parents=True)
+        for array in _gpu_prepare.ARRAYS:
+            (tmp_path / "exams" / name / f"{array}.npy").touch()
+    ready = tmp_path / "exams" / parts.READY
+    ready.touch()
+    assert [exam.name for exam in _gpu_prepare.taught_exams(make_part(parts, tmp_path, "hardening"))] == ["blobs-1-ab"]
+    gpu.main(gpu.GpuOptions(tmp_path, only=("tests",), limit_s=0))
+    assert not ready.exists()
+
+
 def test_what_tests_need_is_asked_for_and_told(parts, tmp_path, monkeypatch):
     import _gpu_tests
 
     monkeypatch.setattr(_gpu_tests, "_is_missing", lambda module: module == "pandera.pandas")
+    monkeypatch.setattr(_gpu_tests, "ROOT", tmp_path)  # no conftest.py
     monkeypatch.setattr(_gpu_tests, "FILES", ["tests/no_such_file.py"])
     monkeypatch.setattr(_gpu_tests, "NEEDING", {"tests/train/test_train.py": ("hypothesis", "pandera.pandas")})
     part = make_part(parts, tmp_path, "tests")
     _gpu_tests.tests(part)
     assert part.summary["left_out"] == "tests/train/test_train.py (no pandera.pandas)"
     assert "--continue-on-collection-errors" in _gpu_tests.OPTIONS
-
-
-def test_the_parts_need_no_pandera():
-    """The wheels of a GPU machine lack what it needs."""
-    blocked = "import sys; sys.modules['pandera'] = sys.modules['pydantic'] = None; "
-    modules = "_gpu_prepare, _gpu_hardening, _gpu_training, _gpu_inference, _gpu_loss, _gpu_rate"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{blocked}import {modules}"],
-        capture_output=True,
-        text=True,
-        cwd=BENCHMARKS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-1000:]
 
 
 def test_upstream_without_what_it_needs_is_left_out_by_name(parts, tmp_path, monkeypatch):

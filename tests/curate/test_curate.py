@@ -360,7 +360,7 @@ def test_bad_labels_are_told_with_their_rows(tmp_path):
                                                     "unterminated subpattern at position 1)"),
         (["--budget", 1, "--center-column", "site"],
          "--center-column site: the table has no such column; it has exam, segmentation, axial, coronal, sagittal, "
-         "mean, spread, tc_ml, wt_ml, et_ml, warnings, error, t1c, t1, t2, flair, mask, label_scheme, unit, look, "
+         "mean, spread, tc_ml, wt_ml, et_ml, warnings, error, t1c, t1, t2, flair, mask, label_scheme, unit, center, "
          "checkpoint, checkpoint_sha256"),
     ],
 )  # fmt: skip

@@ -209,7 +209,7 @@ def test_predictions_take_the_place_of_the_own_masks(tmp_path):
     assert b.masks["net-1"] == tmp_path / "net-1" / "b.nii"
     assert not b.masks["net-2"].exists()
     assert a.images == cases[0].images
-    with pytest.raises(ExamError, match=r"called as the exams, such as a.nii.gz; found none of them"):
+    with pytest.raises(ExamError, match=r"named like the exams, such as a.nii.gz; found none of them"):
         with_predictions(cases, [touch(tmp_path / "net-3" / "c.nii.gz")])
     with pytest.raises(ExamError, match="folder of predictions, found nothing there"):
         with_predictions(cases, [tmp_path / "net-4"])

@@ -25,6 +25,7 @@ from dqe_loss.rate import command as rate
 from dqe_loss.rate.plan import RatePlan
 from dqe_loss.rate.rate_data_set import rate_data_set
 from dqe_loss.simulate import command as simulate
+from dqe_loss.task import GLIOMA
 from dqe_loss.train.plane_cache import PlaneCache, fill_cache
 
 MIXED = r"'brats' takes 3 and 4 as enhancing tumor, and this data set mixes them: {} holds 3, {} holds 4.*brats24.*"
@@ -157,6 +158,6 @@ def test_an_audit_tells_it(sources, monkeypatch):
 def test_hardening_tells_it(sources, monkeypatch):
     monkeypatch.setattr(hardening, "prepare_exam", lambda *_, **__: SimpleNamespace(stock=[], predicted=0))
     survey, config = LabelSurvey("brats"), HardenConfig(natural=False)
-    hardening.prepare_exams(config, sources[:1], survey)
+    hardening.prepare_exams(config, sources[:1], survey, GLIOMA)
     with pytest.warns(UserWarning, match=MIXED.format("case-0", "case-1")):
-        hardening.prepare_exams(config, sources[1:2], survey)
+        hardening.prepare_exams(config, sources[1:2], survey, GLIOMA)

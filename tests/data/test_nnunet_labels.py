@@ -156,7 +156,9 @@ def test_labels_of_another_task_are_refused(tmp_path):
         ):
             with pytest.raises(ValueError, match=told):
                 find(task)
-            with pytest.raises(ValueError, match="expected (exams with the paths|images)"):  # the same task: none there
+            with pytest.raises(
+                ValueError, match=r"expected (exams with the paths|images)"
+            ):  # the same task: none there
                 find(replace(task, titles={"organ": name}))
     whole = {"background": 0, "whole organ": [1, 2], "inner": 2}
     task = Task("organ", ("ct",), ("whole organ",), ("a",), parts={"whole organ": ("a",)})

@@ -13,7 +13,7 @@ ROW = {
     "exam": "site/1", "segmentation": "failed/seg-x", **STARS, "tc_ml": 1.0, "wt_ml": 3.5, "et_ml": 0.0,
     "warnings": "empty region ET", "error": "", "t1c": "/data/1/a.nii.gz", "t1": "/data/1/b.nii.gz",
     "t2": "/data/1/c.nii.gz", "flair": "/data/1/d.nii.gz", "mask": "/data/1/failed/seg-x.nii.gz",
-    "label_scheme": "brats", "unit": "metric stars", "look": "mask flair", "checkpoint": "my.safetensors",
+    "label_scheme": "brats", "unit": "metric stars", "center": "mask flair", "checkpoint": "my.safetensors",
     "checkpoint_sha256": "0123456789",
 }  # fmt: skip
 FAILED = {**ROW, "exam": "site/2", **dict.fromkeys(STARS, np.nan), "wt_ml": np.nan, "error": "gone", "mask": ""}
@@ -24,26 +24,41 @@ def path(request, tmp_path):
     return tmp_path / f"stars.{request.param}"
 
 
+def save(table, path):
+    table.to_csv(path, index=False) if path.suffix == ".csv" else table.to_parquet(path, index=False)
+
+
 def problems(path, *rows):
     table = pd.DataFrame([{**ROW, "exam": str(number), **row} for number, row in enumerate(rows)])
-    table.to_csv(path, index=False) if path.suffix == ".csv" else table.to_parquet(path, index=False)
+    save(table, path)
     with pytest.raises(TableError) as caught:
         read_rated(path)
     return [problem.removeprefix(f"{path}, ") for problem in caught.value.problems]
 
 
 def test_round_trip_keeps_everything_and_moves_with_its_folder(path, tmp_path):
-    table = pd.DataFrame([{**ROW, "center": "A"}, {**FAILED, "center": "B"}])
+    table = pd.DataFrame([{**ROW, "site": "A"}, {**FAILED, "site": "B"}])
     local = tmp_path / "exams" / "m.nii.gz"
     table.loc[0, "mask"] = str(local)
     write_rated(table, path)
     again = read_rated(path)
-    assert list(again) == [*COLUMNS, "center"]
-    pd.testing.assert_frame_equal(again, table[[*COLUMNS, "center"]], check_dtype=False)
+    assert list(again) == [*COLUMNS, "site"]
+    pd.testing.assert_frame_equal(again, table[[*COLUMNS, "site"]], check_dtype=False)
     moved = tmp_path / "elsewhere" / path.name
     moved.parent.mkdir()
     path.rename(moved)
     assert read_rated(moved).loc[0, "mask"] == str(tmp_path / "elsewhere" / "exams" / "m.nii.gz")
+
+
+def test_a_table_written_when_center_was_called_look(path):
+    table = pd.DataFrame([ROW, {**FAILED, "exam": "site/2"}])
+    write_rated(table, path)
+    before = read_rated(path)
+    save(table.rename(columns={"center": "look"}), path)
+    pd.testing.assert_frame_equal(read_rated(path)[list(before)], before)
+    save(table.rename(columns={"center": "look"}).assign(center="a hospital"), path)
+    with pytest.raises(TableError, match="the columns look and center, and center is what look is called now; rename"):
+        read_rated(path)
 
 
 def test_each_problem_is_told_with_its_row(path):

@@ -26,7 +26,7 @@ from dqe_loss.evaluate.referenced_exams import find_referenced_exam
 from dqe_loss.evaluate.report import render_report
 from dqe_loss.evaluate.summary import Bootstrap, compare_with_ratings, compare_with_references
 from dqe_loss.rate.rate_exam import rate_exam
-from dqe_loss.task import BLOBS
+from dqe_loss.task import BLOBS, GLIOMA
 from dqe_loss.tasks.reading import task_to_dict
 from dqe_loss.viz import agreement_plots, overlap_plots
 from dqe_loss.viz.html import format_number
@@ -241,7 +241,7 @@ def test_baselines_are_fitted_to_the_training_exams():
 
 
 def test_ratings_of_all_views_and_of_single_views_are_put_together(table):
-    wide = wide_ratings(read_ratings([table])).loc["exam-0"]
+    wide = wide_ratings(read_ratings([table]), GLIOMA).loc["exam-0"]
     for row, (low, mean, high) in zip((0, 1), ((2, 2.5, 3), (4, 4.5, 5)), strict=True):
         expected = [*[mean] * 4, low, high, 2]
         assert wide.iloc[row].tolist() == expected  # sorted by path: failed/seg-b first
@@ -323,7 +323,7 @@ def test_other_than_human_ratings_are_called_so_everywhere(run, exam_folders, tm
     for name in RATED_FIGURES:
         texts = re.findall("<!-- (.*?) -->", (tmp_path / "out" / f"{name}.svg").read_text())
         assert any(f"{kind} rating ({kind} stars)" in text for text in texts), texts
-        assert any(f"predicted rating ({kind} stars, mean of 3 views)" in text for text in texts), texts
+        assert any(f"predicted stars ({kind} stars, mean of 3 views)" in text for text in texts), texts
         assert not any("human" in text for text in texts)
 
 

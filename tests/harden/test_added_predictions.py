@@ -17,6 +17,7 @@ from dqe_loss.harden.masks import as_regions, draw_mask
 from dqe_loss.harden.scenes import draw_scene, warp_labels
 from dqe_loss.harden.taught_exams import label_plane, prepare_exam
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
+from dqe_loss.task import GLIOMA
 
 FEATURES = ["--features", *"444444"]
 SMALL = ["--errors", "1", "--steps", "2", "--batch", "2", "--workers", "0", "--phantoms", "0", "--reference", "seg-a"]
@@ -55,7 +56,7 @@ def test_how_often_a_mask_is_a_prediction(predicted, share):
         mask = draw_mask(scene, [predicted], rng, share)
         shown = [warp_labels(label_plane(one, scene.view, scene.index), scene.grid) for one in predicted.predictions]
         # Softened ones are drawn, too: their order is what tells.
-        own += any(torch.equal(mask, as_regions(one)) for one in shown)
+        own += any(torch.equal(mask, as_regions(one, GLIOMA)) for one in shown)
     low, high = {0.0: (0, 6), 0.3: (4, 20), 1.0: (20, 60)}[share]  # half of all are softened
     assert low <= own <= high
 
@@ -135,7 +136,7 @@ def test_what_cannot_be_added(exams, capsys):
 
     assert "expected a folder of predictions, found nothing there" in refused("--add-predictions", exams / "none")
     (exams / "empty").mkdir()
-    assert "expected predictions called as the exams, such as one.nii.gz" in refused(
+    assert "expected predictions named like the exams, such as one.nii.gz" in refused(
         "--add-predictions", exams / "empty"
     )
     write(exams / "unet" / "one.nii.gz", np.zeros((8, 8, 8), np.uint8))

@@ -16,12 +16,14 @@ from dqe_loss.core.intensity import scale_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, take_planes
 from dqe_loss.harden import command as harden_command
 from dqe_loss.harden import taught_exams as preparing
+from dqe_loss.harden.card import NOT_TOLD
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.masks import KINDS, as_regions, draw_mask
 from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
 from dqe_loss.harden.start import hardened_surrogate
 from dqe_loss.harden.taught_exams import MARGIN, prepare_exam, scaled_plane
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
+from dqe_loss.task import GLIOMA
 
 
 @pytest.fixture(scope="module")
@@ -128,12 +130,12 @@ def test_less_contrast_agent_lets_t1c_become_like_t1():
     scans[0, 1:7, 1:7] = 0.4
     scans[0, 3, 3] = 1.0  # what enhances
     diluted = scans.clone()
-    _dilute(diluted, 0.5)
+    _dilute(diluted, 0.5, GLIOMA)
     assert diluted[0, 3, 3].item() == pytest.approx(0.7)
     scans[0, 3, 3] = 0.7
     torch.testing.assert_close(diluted, scans)
     nothing = torch.zeros(4, 8, 8)
-    _dilute(nothing, 0.5)
+    _dilute(nothing, 0.5, GLIOMA)
     assert not nothing.any()
 
 
@@ -160,7 +162,7 @@ def test_masks_are_probabilities_of_nested_regions(exam):
         regions = draw_mask(draw_scene([exam], rng), [exam], rng)
         assert regions.shape == (3, SIZE, SIZE)
         assert 0 <= regions.min() <= regions.max() <= 1
-    core, whole, enhancing = as_regions(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8))[:, 0].tolist()
+    core, whole, enhancing = as_regions(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8), GLIOMA)[:, 0].tolist()
     assert (core, whole, enhancing) == ([0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 1])
 
 
@@ -212,7 +214,7 @@ def test_from_the_command_to_a_checkpoint(tmp_path, capsys):
     assert load_surrogate(out / "surrogate.safetensors").config.kind_of_ratings == "hybrid"
     card = (out / "surrogate.md").read_text()
     assert "Kind of ratings: hybrid" in card
-    assert "None: it has seen synthetic exams only." in card
+    assert "None: it has seen synthetic exams only.\n\n**Limits.**" in card
     assert "those after step 2, the last" in card
     assert (out / "log.csv").read_text().startswith("step,")
     assert harden(tmp_path, "--phantoms", 1) == 2
@@ -225,7 +227,7 @@ def test_the_card_names_the_exams(tmp_path, capsys):
     assert harden(tmp_path, *options, "--exams", first, "--held-out", second) == 0
     assert "1 real and 0 synthetic exams with 2 masks besides their references; 1 held out" in capsys.readouterr().out
     card = (tmp_path / "run" / "surrogate.md").read_text()
-    assert "**Real exams.** one.\n" in card
+    assert f"**Real exams.** one.\n\n{NOT_TOLD}\n\n**Limits.**" in card
     assert "so that the units of a modality do not\nmatter" in card
     assert "where it did best on exams that were held out: two." in card
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()

@@ -14,9 +14,10 @@ from dqe_loss.harden.batches import batches_from, draw_batch, network_threads, w
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.held_out import judge, judged_planes
 from dqe_loss.harden.masks import as_regions
-from dqe_loss.harden.objective import attack, attack_rounds, learning_rate, teaching_loss
+from dqe_loss.harden.objective import attack_rounds, learning_rate, please_refiner, teaching_loss
 from dqe_loss.harden.teacher import Teacher
 from dqe_loss.processes import StopRequest
+from dqe_loss.task import GLIOMA
 
 CPU = torch.device("cpu")
 
@@ -82,7 +83,7 @@ def test_an_attack_gives_in_to_the_refiner():
         def forward(self, scans, regions):
             return torch.tensor([3.0, 0.1, -3.0]).view(1, 3, 1, 1).expand_as(regions)
 
-    attacked = attack(Sure(), torch.zeros(1, 4, 2, 2), torch.full((1, 3, 2, 2), 0.4), 2)
+    attacked = please_refiner(Sure(), torch.zeros(1, 4, 2, 2), torch.full((1, 3, 2, 2), 0.4), 2)
     assert attacked[0, :, 0, 0].tolist() == pytest.approx([0.95, 0.4, 0.05])
 
 
@@ -198,12 +199,12 @@ class Knows(torch.nn.Module):
         if self.believes:
             return 20 * regions - 10
         plane = next(plane for plane in self.planes if torch.equal(plane.scans, scans[0]))
-        return (20 * as_regions(plane.masks[:1]) - 10).expand(len(regions), -1, -1, -1)
+        return (20 * as_regions(plane.masks[:1], GLIOMA) - 10).expand(len(regions), -1, -1, -1)
 
 
 def test_a_perfect_refiner_has_no_distance(exam):
     planes = judged_planes([exam])
-    row = judge(Knows(planes, believes=False), planes, CPU)
+    row = judge(Knows(planes, believes=False), planes, CPU, GLIOMA)
     for name in ("right", "lowest", "blind", "attacked", "r"):
         assert row[f"held_out_{name}"] == pytest.approx(1), name
     assert row["held_out_error"] == pytest.approx(0, abs=1e-6)
@@ -212,7 +213,7 @@ def test_a_perfect_refiner_has_no_distance(exam):
 
 def test_a_refiner_that_believes_all_is_far_from_perfect(exam):
     planes = judged_planes([exam])
-    row = judge(Knows(planes, believes=True), planes, CPU)
+    row = judge(Knows(planes, believes=True), planes, CPU, GLIOMA)
     assert row["held_out_right"] == pytest.approx(1)
     assert row["held_out_attacked"] == pytest.approx(1)
     assert row["held_out_r"] == row["held_out_blind"] == 0

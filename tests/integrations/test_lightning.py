@@ -153,6 +153,7 @@ def test_each_step_is_logged_after_its_backward_pass(tmp_path):
     assert len(steps) == 6
     assert float(steps[-1]["train/gradient_ratio"]) == pytest.approx(module.criterion.log["gradient_ratio"], rel=1e-4)
     assert all(0 < float(row["train/guard_kept"]) <= 1 for row in steps[1:])
+    assert float(steps[-1]["train/stars"]) == pytest.approx(module.criterion.log["stars"], rel=1e-4)
     assert not steps[0]["train/DQELoss"]
 
 

@@ -69,7 +69,7 @@ def test_the_handler_hands_over_the_raw_image_and_tells_the_epochs_means(rows):
     trainer.run()
     for image, row in zip(seen, rows * 2, strict=True):
         assert torch.equal(torch.as_tensor(image[0]), torch.as_tensor(row["image"]))
-    for name in ("DiceLoss", "DQELoss", "gradient_ratio", "guard_kept", "skipped"):
+    for name in ("DiceLoss", "DQELoss", "stars", "gradient_ratio", "guard_kept", "skipped"):
         assert trainer.state.metrics[name] == pytest.approx((logs[2][name] + logs[3][name]) / 2, rel=1e-4), name
 
 
@@ -86,7 +86,7 @@ def test_means_are_of_what_was_rated_and_of_this_epoch(rows, monkeypatch):
     warming, rated = told
     assert warming["stars_of_target"] == pytest.approx(logs[0]["stars_of_target"])
     assert "stars_of_target" not in rated
-    for name in ("DQELoss", "gradient_ratio", "guard_kept"):
+    for name in ("DQELoss", "stars", "gradient_ratio", "guard_kept"):
         assert rated[name] == pytest.approx(logs[2][name], rel=1e-4), name
     assert rated["DiceLoss"] == pytest.approx((logs[2]["DiceLoss"] + logs[3]["DiceLoss"]) / 2, rel=1e-4)
     assert rated["skipped"] == 0.5

@@ -97,7 +97,8 @@ def check_sum(other, name, prediction, target, image):
     alone = quiet(lambda: other(prediction.detach(), target)), term(prediction.detach(), target, image=image)
     torch.testing.assert_close(value, alone[0] + 0.1 * alone[1], rtol=1e-4, atol=1e-5)
     values = {name: pytest.approx(float(alone[0]), abs=1e-5), "DQELoss": pytest.approx(float(alone[1]))}
-    assert criterion.log == values | {"skipped": 0}
+    values |= {"skipped": 0, "stars": pytest.approx(float(term.stars.mean()), abs=1e-4)}
+    assert criterion.log == values
     quiet(value.backward)
     assert prediction.grad.isfinite().all()
     assert {"gradient_ratio", "guard_kept"} <= set(criterion.log)
@@ -153,7 +154,7 @@ def test_three_losses_in_every_notation(exam):
     }
     for name, criterion in notations.items():
         assert values_of(criterion, exam) == pytest.approx(expected, abs=1e-6), name
-        assert set(criterion.log) == {"DiceLoss", "BCEWithLogitsLoss", "DQELoss", "skipped"}, name
+        assert set(criterion.log) == {"DiceLoss", "BCEWithLogitsLoss", "DQELoss", "skipped", "stars"}, name
 
 
 def test_weights_multiply(exam):
@@ -223,6 +224,7 @@ def test_two_ratings_in_one_sum_are_told_apart(exam):
     assert set(criterion.log) == {
         "DiceLoss", "DQELoss_1", "DQELoss_2", "gradient_ratio_DQELoss_1", "gradient_ratio_DQELoss_2",
         "guard_kept_DQELoss_1", "guard_kept_DQELoss_2", "skipped_DQELoss_1", "skipped_DQELoss_2",
+        "stars_DQELoss_1", "stars_DQELoss_2",
     }  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_harden(folders, tmp_path, name):
     (folder / "failed").mkdir()
     shutil.copy(folder / f"{folder.name}-seg-unet.nii.gz", folder / "failed" / "BraTS-GLI-9-seg.nii.gz")
     config = HardenConfig(exams=(folder,), reference=(name,), out=tmp_path / "run")
-    (source, *_), _ = hardening.find_taught(config)
+    (source, *_), _ = hardening.find_taught(config, GLIOMA)
     assert source.paths.segmentations == (folder / f"{folder.name}-seg.nii.gz",)
     truth = make_labels(center=(0.1, -0.1, 0.05))
     stock = hardening._natural(source, GLIOMA.scheme())
@@ -169,6 +169,6 @@ def test_benchmarks(folders, monkeypatch, name):
 def test_real_exams(exams):
     """Of the exams that have several masks, below their folder, too."""
     for exam, name in {"BraTS19_CBICA_AAB_1": "expert", "TCGA-FG-6692": "*fusion*", "BraTS-GLI-00001-000": "1"}.items():
-        found = find_all_segmentations(exams / exam, [name])
+        found = find_all_segmentations(exams / exam, [name], GLIOMA)
         assert found.names[0] in ("seg-expert", "seg-fusion_mav", "seg-BraTS23_1")
         assert len(found.names) > 3

@@ -91,3 +91,43 @@ runpy.run_module("{COMMANDS[name].module.removesuffix(".command")}", run_name="_
     expected = rf'dqe {name}: error: this needs \w+, which is missing; run: pip install "dqe_loss\[{extra}\]"'
     assert all(re.fullmatch(expected, line) for line in done.stderr.splitlines()), done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+LIBRARY = [
+    ("data.exams", "rate"),
+    ("data.tables.ratings", "rate"),
+    ("data.phantom", "train"),
+    ("data.corruption.chain", "train"),
+    ("data.augmentation.augment", "train"),
+    ("metrics.agreement", "train"),
+    ("metrics.krippendorff", "train"),
+    ("metrics.latent_raters", "train"),
+    ("monitor.drift", "report"),
+    ("surrogate.openvino", "engine"),
+    ("viz.planes", "report"),
+    ("explain.figure", "report"),
+]
+"""Modules that a user imports himself, and the extra that each needs."""
+
+
+@pytest.mark.parametrize("there", [set(), {"nibabel", "pandas"}], ids=["nothing", "rate"])
+def test_a_module_says_which_extra_it_needs(there):
+    """Without any optional library, where a room's need is told first, and with those of the extra ``rate``."""
+    program = f"""
+from importlib import import_module
+for name in {[name for name, _ in LIBRARY]}:
+    try:
+        import_module("dqe_loss." + name)
+    except ImportError as error:
+        print(name, "|", error)
+"""
+    done = run(program, modules_of_extras() - there)
+    said = dict(line.split(" | ") for line in done.stdout.splitlines() if " | " in line)
+    needs = {name: "rate" if name.startswith("data.") and not there else extra for name, extra in LIBRARY}
+    for name in ("metrics.krippendorff", "data.exams", "data.tables.ratings") if there else ():
+        del needs[name]
+    line = 'this needs {}, which is missing; run: pip install "dqe_loss[{}]"'
+    assert said == {
+        name: line.format(said.get(name, "this needs nothing").split()[2].rstrip(","), extra)
+        for name, extra in needs.items()
+    }, done.stderr

@@ -177,7 +177,7 @@ def test_what_cannot_be_is_refused_before_any_work(data, checkpoint, capsys):
     assert run(data, checkpoint) == 0
     (data / "stars.csv").unlink()
     shutil.rmtree(data / "stars.csv.journal")
-    assert "holds best masks with another look" in refused("--center", "mask", "brain")
+    assert "holds best masks with another center" in refused("--center", "mask", "brain")
     exams = [FoundExam(name, {}, {"a": data, "b": data}) for name in ("/tmp/x", "y/x")]
     with pytest.raises(ValueError, match="cannot write under the exam's name /tmp/x, which leads out of"):
         best.begin(data / "new", exams, {})

@@ -100,14 +100,19 @@ def test_command_as_a_user_runs_it(folder, tmp_path, surrogate):
         "unit": "stars",
         "scale": [1.0, 6.0],
         "label_scheme": "brats",
-        "look": ["mask"],
+        "center": ["mask"],
     }
     assert list(ratings) == [FIRST, SECOND]
     with outputs["csv"].open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["segmentation"] for row in table] == [FIRST, SECOND]
     for row in table:
-        assert (row["exam"], row["unit"], row["look"], row["checkpoint"]) == ("exam-1", "stars", "mask", "brainlesion")
+        assert (row["exam"], row["unit"], row["center"], row["checkpoint"]) == (
+            "exam-1",
+            "stars",
+            "mask",
+            "brainlesion",
+        )
         for column in NAMES:
             wanted = pytest.approx(expected[row["segmentation"]][column], abs=1e-4)
             assert float(row[column]) == wanted

@@ -101,10 +101,10 @@ def test_an_exam_has_them_in_text_json_and_csv(data, checkpoint, tmp_path, capsy
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_tables_keep_and_check_them(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
-    table = rated_table([4.0, np.nan], dice=[0.8, np.nan], dice_low=[0.55, np.nan], center="A")
+    table = rated_table([4.0, np.nan], dice=[0.8, np.nan], dice_low=[0.55, np.nan], site="A")
     write_rated(table, path)
     read = read_rated(path)
-    assert list(read) == [*WITH_DICE, "center"]
+    assert list(read) == [*WITH_DICE, "site"]
     assert read["dice"].tolist() == pytest.approx([0.8, np.nan], nan_ok=True)
     for wrong, told in (("1.4", "row 2: dice '1.4': expected a Dice from 0 to 1"), ("good", "expected a number, or")):
         write_rated(table.assign(dice=[wrong, ""]), path)

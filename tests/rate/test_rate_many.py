@@ -362,7 +362,7 @@ def test_a_journal_of_something_else_is_refused(command, checkpoint, tmp_path, c
     before = (tmp_path / "stars.csv").read_bytes()
     for changes, differing in (
         (["--label-scheme", "brats23"], "another label_scheme (label_scheme was 'brats', is 'brats23')"),
-        (["--center", "mask", "flair"], "another look (look was 'mask', is 'mask flair')"),
+        (["--center", "mask", "flair"], "another center (center was 'mask', is 'mask flair')"),
         (["--checkpoint", other_weights(checkpoint)], "another checkpoint_sha256 (checkpoint_sha256 was '"),
         (["--data", str(Path(command[1]) / "site-0")], "another data (data was '"),
     ):
@@ -400,6 +400,14 @@ def test_usage_errors_are_one_line_and_leave_nothing(case, tmp_path, checkpoint,
     assert err.startswith("dqe rate: error: ")
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_journal_begun_when_center_was_called_look_goes_on(tmp_path):
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "settings.json").write_text('{"look": "mask"}')
+    Journal.open(tmp_path / "journal", {"center": "mask"})
+    with pytest.raises(ValueError, match="a rating with another center"):
+        Journal.open(tmp_path / "journal", {"center": "mask flair"})
 
 
 def test_journal_keeps_whole_lines_and_the_last_word(tmp_path):

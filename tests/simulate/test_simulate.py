@@ -213,11 +213,11 @@ def test_other_exam_of_another_shape_is_passed_over(tmp_path):
 
 
 def test_drawn_errors_range_from_mild_to_failed():
-    plans = simulate_exam.draw_steps(4, np.random.default_rng(0), with_other=False)
+    plans = simulate_exam.draw_steps(4, np.random.default_rng(0), with_other=False, task=GLIOMA)
     for index, steps in enumerate(plans):
         assert 1 <= len({name for name, _ in steps}) == len(steps) <= 3
         assert all(0.6 * index / 4 <= severity <= (index + 1) / 4 for _, severity in steps)
-    many = simulate_exam.draw_steps(300, np.random.default_rng(0), with_other=False)
+    many = simulate_exam.draw_steps(300, np.random.default_rng(0), with_other=False, task=GLIOMA)
     assert {name for steps in many for name, _ in steps} == set(simulate_exam.CORRUPTIONS) - {"other"}
     assert {len(steps) for steps in many} == {1, 2, 3}
 

@@ -127,12 +127,19 @@ def test_a_group_of_many_masks_weighs_as_much_as_another():
 def test_knots_are_few_and_lie_where_dice_does():
     rng = np.random.default_rng(3)
     stars, _, groups = draw(rng, 3, 400)
-    fitted = fit_dice_map(stars, (stars - 1) / 5, groups, learned_from="lines", look="mask flair")
+    fitted = fit_dice_map(stars, (stars - 1) / 5, groups, learned_from="lines", center="mask flair")
     assert fitted.stars == pytest.approx((1, 6), abs=0.05)
     assert fitted.dice == pytest.approx((0, 1), abs=0.01)
     assert fitted.width < 0.01
-    assert (fitted.learned_from, fitted.look, fitted.level) == ("lines", "mask flair", 0.9)
+    assert (fitted.learned_from, fitted.center, fitted.level) == ("lines", "mask flair", 0.9)
     assert len(fit_dice_map(*draw(rng, 3, 400)).stars) <= 15
+
+
+def test_a_map_stored_when_center_was_called_look():
+    config = SurrogateConfig(dice_map=DiceMap((1, 6), (0, 1), 0.1, center="mask survey"))
+    stored = config.to_dict()
+    stored["dice_map"]["look"] = stored["dice_map"].pop("center")
+    assert SurrogateConfig.from_dict(stored) == config
 
 
 @pytest.mark.parametrize(

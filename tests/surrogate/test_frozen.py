@@ -2,15 +2,18 @@
 
 import copy
 import pickle
+import random
+from dataclasses import replace
 
 import pytest
 import torch
-from helpers import shrink, small_surrogate
+from helpers import make_exam, shrink, small_surrogate
 from monai.networks.nets import DenseNet, DenseNet121
 from torch.utils.checkpoint import checkpoint
 
-from dqe_loss import load_surrogate
+from dqe_loss import DQELoss, load_surrogate, regions_from_labels
 from dqe_loss.surrogate import network as surrogate_network
+from dqe_loss.surrogate import rating
 from dqe_loss.surrogate.frozen import FrozenDenseNet, FrozenTwin, may_run_by_hand
 
 
@@ -49,6 +52,81 @@ def test_value_and_gradient_are_those_of_the_network(size, options):
     assert gradient.abs().sum() > 0
     torch.testing.assert_close(by_hand, value, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(gradient_by_hand, gradient, rtol=1e-8, atol=1e-12)
+
+
+def padded(box, size, seed=0, dtype=torch.float64):
+    """A plane ``(1, 7, *size)`` that is not empty in a box."""
+    torch.manual_seed(seed)
+    plane = torch.zeros(1, 7, *size, dtype=dtype)
+    plane[:, :, box[0], box[1]] = torch.rand(plane[:, :, box[0], box[1]].shape, dtype=dtype)
+    return plane
+
+
+BOXES = {
+    "middle": (slice(72, 168), slice(80, 150)),
+    "corner": (slice(0, 40), slice(190, 240)),
+    "pixel": (slice(101, 102), slice(66, 67)),
+    "columns": (slice(0, 240), slice(100, 131)),
+    "whole": (slice(0, 240), slice(0, 240)),
+}
+
+
+@pytest.mark.parametrize("inside", BOXES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_around_a_box_nothing_changes(inside, dtype):
+    """Planes of which each is not empty somewhere else, one nowhere; the gradient is asked for in a box of its own."""
+    by_hand = FrozenDenseNet(make_network(blocks=(6, 3, 2)).to(dtype))
+    planes = torch.cat([padded(box, (240, 240), dtype=dtype) for box in BOXES.values()])
+    planes = torch.cat((planes, torch.zeros_like(planes[:1])))
+    rows, columns = BOXES[inside]
+    results = []
+    for asked in (None, (rows, columns)):
+        given = planes.clone().requires_grad_()
+        output = by_hand(given, asked)
+        results.append((output.detach(), *torch.autograd.grad(output.square().sum(), given)))
+    (value, gradient), (same, part) = results
+    close = {"rtol": 0, "atol": 1e-6 if dtype == torch.float32 else 1e-10}
+    torch.testing.assert_close(same, value, **close)
+    torch.testing.assert_close(by_hand(planes), value, **close)
+    assert (gradient[-1, :, rows, columns] != 0).any()  # of an empty plane, too
+    torch.testing.assert_close(
+        part[..., rows, columns] / gradient.abs().max(), gradient[..., rows, columns] / gradient.abs().max(), **close
+    )
+    outside = torch.ones_like(part)
+    outside[..., rows, columns] = 0
+    assert not (part * outside).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("size", [(61, 75), (96, 70)])
+def test_boxes_at_random_places(seed, size):
+    """Of planes with sides that do not halve, too."""
+    by_hand = FrozenDenseNet(make_network(seed).double())
+    draw = random.Random(seed)
+    box = tuple(slice(start := draw.randrange(side - 1), draw.randrange(start + 1, side + 1)) for side in size)
+    given = padded(box, size, seed).requires_grad_()
+    (expected,) = torch.autograd.grad((value := by_hand(given)).sum(), given)
+    (found,) = torch.autograd.grad((same := by_hand(given, box)).sum(), given)
+    torch.testing.assert_close(same, value, rtol=0, atol=1e-10)
+    torch.testing.assert_close(found[..., box[0], box[1]], expected[..., box[0], box[1]], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("slicing", ["soft", "hard"])
+@pytest.mark.parametrize("center_gradient", [True, False])
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_the_loss_asks_for_all_that_its_gradient_needs(monkeypatch, slicing, center_gradient, noise):
+    """Where the mask is 0, too, and where a crop has no air, so that its darkest voxels are what it is padded with."""
+    surrogate = shrink(small_surrogate(), 160)
+    surrogate.config = replace(surrogate.config, center_gradient=center_gradient)
+    image, labels = make_exam((40, 36, 44))
+    image = image + noise * image.amax() * torch.rand(image.shape)
+    mask = regions_from_labels(labels).float().requires_grad_()
+    loss = DQELoss(surrogate, sigmoid=False, guard=None, slicing=slicing)
+    (found,) = torch.autograd.grad(loss.rate(mask, image=image).sum(), mask)
+    monkeypatch.setattr(rating, "voxels_with_gradient", lambda *_: None)
+    (expected,) = torch.autograd.grad(loss.rate(mask, image=image).sum(), mask)
+    assert (expected[mask == 0] != 0).any()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
 def test_the_published_network(surrogate):

@@ -96,7 +96,7 @@ def test_the_command_shows_and_explains_what_it_rates(exam, batch, centers, tmp_
     ratings, explained = (json.loads(file.read_text()) for file in files.values())
     image, labels = batch
     planes = lowest_planes(small_surrogate(), image, LabelMask(labels, "brats"), centers)
-    assert explained["look"] == list(centers)
+    assert explained["center"] == list(centers)
     read = read_exam(exam)
     titles = iter([text.get_text() for text in drawn[0].figure.texts if ", " in text.get_text()][-6:])
     panels = iter(drawn[0].axes)

@@ -257,10 +257,10 @@ def test_the_command_surveys_unless_it_is_told_not_to(tmp_path, flags, thorough,
     base = ["--checkpoint", str(checkpoint), *flags]
     assert rate.main(["--exam", str(folder), "--json", str(tmp_path / "one.json"), *base]) == 0
     told = json.loads((tmp_path / "one.json").read_text())
-    assert told["look"] == centers.split()
+    assert told["center"] == centers.split()
     assert rate.main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "all.csv"), *base]) == 0
     table = read_rated(tmp_path / "all.csv")
-    assert set(table["look"]) == {centers}
+    assert set(table["center"]) == {centers}
     for (name, stars), row in zip(expected.items(), table.to_dict("records"), strict=True):
         assert told["ratings"][name] == pytest.approx(stars, abs=1e-4)
         assert [row[view] for view in (*VIEWS, "mean")] == pytest.approx(list(stars.values()), abs=1e-4)

@@ -17,8 +17,7 @@ from dqe_loss.task import GLIOMA
 from dqe_loss.train import command
 from dqe_loss.train.command import read_arguments
 from dqe_loss.train.config import TrainConfig
-from dqe_loss.train.dataset import rated_planes
-from dqe_loss.train.latent_targets import latent_ratings
+from dqe_loss.train.dataset import latent_ratings, rated_planes
 from dqe_loss.train.network_and_planes import prepare_training
 
 
@@ -39,7 +38,7 @@ def test_closer_to_the_truth_than_the_mean(seed):
     quality = np.clip(np.random.default_rng(seed).normal(4, 1.2, 80), 1, 6)
     table = table_of(quality, [-0.8, 0.0, 0.2, 0.6], [0.3, 0.4, 1.2, 1.6], seed)
     errors = {}
-    for name, rows in (("mean", mean_ratings(table)), ("latent", latent_ratings(table))):
+    for name, rows in (("mean", mean_ratings(table)), ("latent", latent_ratings(table, GLIOMA))):
         assert len(rows) == 80 * 3
         assert rows["stars"].between(1, 6).all()
         found = rows[rows["view"] == "axial"]["stars"].to_numpy()
@@ -49,12 +48,12 @@ def test_closer_to_the_truth_than_the_mean(seed):
 
 def test_order_and_columns_are_those_of_the_mean():
     table = table_of([2, 3, 5, 6], [0, 0.5], [0.5, 0.5])
-    assert latent_ratings(table).drop(columns="stars").equals(mean_ratings(table).drop(columns="stars"))
+    assert latent_ratings(table, GLIOMA).drop(columns="stars").equals(mean_ratings(table).drop(columns="stars"))
 
 
 def test_views_have_targets_of_their_own():
     good, bad = (table_of([q] * 8, [0, 0], [0.2, 0.2], view=v) for q, v in ((6, "axial"), (1, "coronal")))
-    rows = latent_ratings(pd.concat([good, bad], ignore_index=True))
+    rows = latent_ratings(pd.concat([good, bad], ignore_index=True), GLIOMA)
     means = rows.groupby("view")["stars"].mean()
     assert set(means.index) == {"axial", "coronal"}
     assert means["axial"] - means["coronal"] > 3

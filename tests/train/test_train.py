@@ -221,7 +221,7 @@ def test_killed_and_terminated_runs_go_on(options):
     process.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert "stopped by signal 15; the state is saved, go on with --resume" in errors
+    assert "stopped by signal 15; the state is saved, --resume continues from it" in errors
 
     assert command.main([*arguments_of(config), "--resume"]) == 0
     whole = replace(config, out=config.out.with_name("whole"))

@@ -168,13 +168,13 @@ def test_pictures_of_a_table(tmp_path):
     paths = {c: [str(tmp_path / p) for p in table[c]] for c in ("t1c", "t1", "t2", "flair", "mask")}
     absolute = table.assign(**paths)
     (tmp_path / "b" / "t2.nii.gz").unlink()
-    pictures = read_pictures(absolute)
+    pictures = read_pictures(absolute, GLIOMA)
     assert list(pictures) == [("a", "seg-0"), ("a", "seg-1"), ("b", "seg-0")]
     first, second = (pictures["a", f"seg-{i}"] for i in (0, 1))
     assert [view.index for view in first] != [view.index for view in second]
     assert [view.size for view in first] == [view.size for view in second]
     assert "t2.nii.gz: expected a NIfTI file, found nothing there" in pictures["b", "seg-0"]
-    assert read_pictures(absolute.iloc[[1]])["a", "seg-1"] == second
+    assert read_pictures(absolute.iloc[[1]], GLIOMA)["a", "seg-1"] == second
 
 
 def test_what_gets_pictures():
@@ -248,7 +248,7 @@ def test_the_page_without_decisions():
     ],
 )
 def test_the_page_says_where_the_planes_lie(centers, unit, said):
-    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, look=centers), {}, title="Stars")).words)
+    words = " ".join(Page(render_cases(rated_table([4.0], unit=unit, center=centers), {}, title="Stars")).words)
     assert said in " ".join(words.split())
     assert ("need not be those with the lowest stars" in words) == (
         not centers.startswith("mask") or "flair" in centers

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqe_loss.core.boxes import tensor_box
-from dqe_loss.data.augmentation.artifacts import bias_field, strike
 from dqe_loss.data.augmentation.config import TRANSFORMS, AugmentationConfig
-from dqe_loss.data.augmentation.contrast_and_noise import add_noise, change_contrast
 from dqe_loss.data.augmentation.geometry import move_planes
+from dqe_loss.extras import needs_extra
+
+with needs_extra("train"):
+    from dqe_loss.data.augmentation.artifacts import bias_field, strike
+    from dqe_loss.data.augmentation.contrast_and_noise import add_noise, change_contrast
 
 __all__ = ["TRANSFORMS", "AugmentationConfig", "augment"]
 

@@ -1,9 +1,9 @@
 """What augmentation does how often and how strongly: every number in one dataclass, each with its source.
 
-The paper names thirteen transforms and neither a probability nor a magnitude (section "Training"). *Library* below is
-the default of the library that the paper took the transform from; *nnU-Net* is what that pipeline, of the authors of
-batchgenerators, uses; *ours* was set by eye on planes of the phantom (``examples/plot_augmentation.py``), so that
-an artifact is plain to see and the tumor stays readable.
+The paper names thirteen transforms and neither a probability nor a magnitude (section "Training"). In brackets stands
+where a number comes from: MONAI, TorchIO or batchgenerators, whose default it is; nnU-Net, the pipeline of
+batchgenerators' authors; or *ours*, set by eye on planes of the phantom (``examples/plot_augmentation.py``), so that an
+artifact is plain to see and the tumor stays readable.
 """
 
 import math
@@ -69,89 +69,88 @@ class AugmentationConfig:
     """
 
     enabled: bool = True
-    """Off: planes stay as they are."""
+    """Augment the planes at all."""
     scan_probability: float = 0.5
-    """Motion, ghosting, spikes and low resolution strike each scan by itself with this probability, and at least one:
-    a patient moves during one sequence. TorchIO strikes all channels of an image; nnU-Net lowers resolution so."""
+    """Chance of each scan that motion, ghosting, spikes or low resolution strike it; one at least (TorchIO: all)."""
 
     flip_probability: float = 0.75
-    """Ours: along the first axis, the second, or both, equally likely, so that 3/4 makes all four alike."""
+    """Probability of mirroring along one axis, the other, or both (ours: at 3/4, four equal orientations)."""
     flip_axes: tuple[int, ...] = (0, 1)
-    """Ours: both. Axis 0 is left-right in axial and coronal planes, front-back in sagittal ones."""
+    """Axes to mirror: 0 is left-right in axial and coronal planes, front-back in sagittal ones (ours: 0 and 1)."""
 
     affine_probability: float = 0.3
-    """Ours; nnU-Net rotates and scales with 0.2 each."""
+    """Probability of rotation, scaling, shear and translation together (ours; nnU-Net: 0.2 for rotation)."""
     rotation: tuple[float, float] = (-15.0, 15.0)
-    """Degrees; ours, nnU-Net's for thick slices."""
+    """Angle of the rotation in degrees (ours: nnU-Net's for thick slices)."""
     scaling: tuple[float, float] = (0.9, 1.1)
-    """Factor of size, drawn for each axis; ours. Heads differ by about that, and none leaves the plane."""
+    """Factor of the head's size, drawn for each axis (ours: heads differ by about that, and none leaves the plane)."""
     shear: tuple[float, float] = (-0.05, 0.05)
-    """Ours."""
+    """Shear, in voxels per voxel along the other axis (ours)."""
     translation: tuple[float, float] = (-8.0, 8.0)
-    """Voxels; ours."""
+    """Shift in voxels, drawn for each axis (ours)."""
 
     elastic_probability: float = 0.2
-    """Ours, as nnU-Net's other deformations."""
+    """Probability of an elastic deformation (ours: that of nnU-Net's other deformations)."""
     elastic_spacing: int = 32
-    """Voxels between control points; ours: about a gyrus and its neighbors."""
+    """Distance of the deformation's control points in voxels (ours: about a gyrus and its neighbors)."""
     elastic_magnitude: tuple[float, float] = (1.0, 3.0)
-    """Standard deviation in voxels of a control point's move; ours: a tenth of the spacing does not fold."""
+    """Standard deviation of a control point's shift in voxels (ours: a tenth of the spacing does not fold it)."""
 
     bias_field_probability: float = 0.15
-    """Ours."""
+    """Probability of a bias field, the same for all scans (ours)."""
     bias_field_coefficients: tuple[float, float] = (-0.3, 0.3)
-    """Of the polynomial in the exponent; ours (library: -0.5 to 0.5, up to 20 times as bright in a corner)."""
+    """Coefficients of the polynomial whose exponential is the bias field (ours; TorchIO: -0.5 to 0.5)."""
     bias_field_order: int = 3
-    """Library."""
+    """Order of that polynomial (TorchIO)."""
 
     contrast_probability: float = 0.15
-    """nnU-Net."""
+    """Probability of a change of contrast (nnU-Net)."""
     contrast: tuple[float, float] = (0.75, 1.25)
-    """Factor of the distance from the scan's mean; library and nnU-Net."""
+    """Factor by which intensities move away from the scan's mean (batchgenerators and nnU-Net)."""
     brightness_probability: float = 0.15
-    """nnU-Net."""
+    """Probability of a change of brightness (nnU-Net)."""
     brightness: tuple[float, float] = (0.75, 1.25)
-    """Factor of intensity; nnU-Net (library: 0.5 to 2, which clips most of a bright scan)."""
+    """Factor of the scan's intensities (nnU-Net; batchgenerators: 0.5 to 2, which clips most of a bright scan)."""
     gamma_probability: float = 0.2
-    """Ours (nnU-Net: 0.3, and 0.1 of inverted images)."""
+    """Probability of a gamma correction (ours; nnU-Net: 0.3, and 0.1 for inverted images)."""
     gamma: tuple[float, float] = (0.7, 1.5)
-    """Exponent of intensity between a scan's minimum and maximum; nnU-Net (library: 0.5 to 2)."""
+    """Exponent of intensity between the scan's minimum and maximum (nnU-Net; batchgenerators: 0.5 to 2)."""
 
     motion_probability: float = 0.1
-    """Ours: the dearest transform of all."""
+    """Probability of motion during the acquisition (ours: the slowest of all to compute)."""
     motion_rotation: tuple[float, float] = (-5.0, 5.0)
-    """Degrees in the plane; ours (library: 10)."""
+    """Rotation of each movement in degrees, within the plane (ours; TorchIO: 10)."""
     motion_translation: tuple[float, float] = (-5.0, 5.0)
-    """Voxels in the plane; ours (library: 10)."""
+    """Shift of each movement in voxels, within the plane (ours; TorchIO: 10)."""
     motion_movements: int = 2
-    """Library."""
+    """Number of movements during a scan (TorchIO)."""
     ghosting_probability: float = 0.1
-    """Ours."""
+    """Probability of ghosts (ours)."""
     ghosting_count: tuple[int, int] = (4, 10)
-    """Ghosts; library."""
+    """Number of ghosts, lowest and highest (TorchIO)."""
     ghosting_intensity: tuple[float, float] = (0.5, 1.0)
-    """What is missing of every n-th line of k-space; library."""
+    """Share of the signal that is missing in every n-th line of k-space (TorchIO)."""
     ghosting_restore: float = 0.02
-    """Share of k-space around its middle that is kept; ours (library: the middle line alone)."""
+    """Share of k-space around its center that keeps its signal (ours; TorchIO: the central line alone)."""
     spike_probability: float = 0.1
-    """Ours."""
+    """Probability of spikes in k-space, which draw stripes (ours)."""
     spike_count: tuple[int, int] = (1, 1)
-    """Library."""
+    """Number of spikes, lowest and highest (TorchIO)."""
     spike_intensity: tuple[float, float] = (0.05, 0.25)
-    """Height of a spike over that of k-space's peak; ours (library: 1 to 3, and from 0.4 on stripes bury the tumor)."""
+    """Height of a spike as a share of k-space's peak (ours; TorchIO: 1 to 3, but from 0.4 stripes bury the tumor)."""
     low_resolution_probability: float = 0.2
-    """Ours (nnU-Net: 0.25)."""
+    """Probability of a lower resolution (ours; nnU-Net: 0.25)."""
     low_resolution_zoom: tuple[float, float] = (0.5, 1.0)
-    """Resolution that is left; library and nnU-Net."""
+    """Factor of the resolution, 1 for the full one (batchgenerators and nnU-Net)."""
 
     noise_probability: float = 0.15
-    """Ours (MONAI, nnU-Net: 0.1)."""
+    """Probability of Gaussian noise (ours; MONAI and nnU-Net: 0.1)."""
     noise_deviation: tuple[float, float] = (0.0, 0.15)
-    """Standard deviation over the scan's mean; ours (MONAI: up to 0.1 of the network's units)."""
+    """Standard deviation as a share of the scan's mean in the brain (ours; MONAI: up to 0.1 of the network's units)."""
     rician_probability: float = 0.15
-    """Ours (library: 1)."""
+    """Probability of Rician noise, that of magnitude images (ours; batchgenerators: 1)."""
     rician_deviation: tuple[float, float] = (0.0, 0.15)
-    """Standard deviation of either component over the scan's mean; ours (library: up to 0.1 of the network's units)."""
+    """Standard deviation of a component, as a share of the scan's mean in the brain (ours)."""
 
     def __post_init__(self) -> None:
         """Check every number, and take lists (of a YAML or JSON file) as tuples.

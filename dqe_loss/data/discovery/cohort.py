@@ -81,7 +81,7 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
 
     Args:
         cases: the cases.
-        folders: each holds a file for each case, called as the case, with its folders or without, and ``.nii.gz`` or
+        folders: each holds a file for each case, named like the case, with its folders or without, and ``.nii.gz`` or
             ``.nii``. The segmentation is named by its folder.
         some: leave those cases out that no folder has a segmentation of: where only test cases were predicted, or one
             fold.
@@ -108,7 +108,7 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
         wanted = [f"{case.name.rpartition('/')[2]}{NIFTI[0]}" for case in cases]
         if not any(found):
             raise ExamError(
-                f"{folder}: expected predictions called as the exams, such as {wanted[0]}; found none of them"
+                f"{folder}: expected predictions named like the exams, such as {wanted[0]}; found none of them"
             )
         for own, file, missing in zip(masks, found, wanted, strict=True):
             own[name] = file or folder / missing
@@ -122,7 +122,7 @@ def with_predictions(cases: Sequence[FoundExam], folders: Sequence[Path], *, som
 
 
 def _prediction(name: str, folder: Path, there: Mapping[str, Path]) -> Path | None:
-    """A folder's segmentation of an exam: called as the exam, below folders, too, or as the last part of its name."""
+    """A folder's segmentation of an exam: named like the exam, below folders, too, or as the last part of its name."""
     path = file_at(name)
     if len(path.parts) > 1 and not path.is_absolute() and ".." not in path.parts:
         for ending in NIFTI:

@@ -9,12 +9,12 @@ from dqe_loss.data.discovery.nnunet_labels import refuse_other_labels
 from dqe_loss.data.exam_files import ExamPaths, find_exam
 from dqe_loss.data.file_names import written
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 TABLES = (".csv", ".parquet")
 
 
-def find_named_exams(named: Sequence[Path], task: Task = GLIOMA) -> list[ExamPaths]:
+def find_named_exams(named: Sequence[Path], task: Task) -> list[ExamPaths]:
     """Find all exams.
 
     Args:
@@ -22,8 +22,12 @@ def find_named_exams(named: Sequence[Path], task: Task = GLIOMA) -> list[ExamPat
             `FileNames.images` say, or a table of paths (`find_in_table`).
         task: what an exam holds, and how its files are named.
 
+    Returns:
+        The files of each, in the order given.
+
     Raises:
-        ValueError: a folder or table cannot be used, or an exam lacks a modality.
+        TableError: a table cannot be used.
+        ExamError: a folder cannot be used, or an exam lacks a modality. Both are ValueErrors.
     """
     found: list[ExamPaths] = []
     for path in map(Path, named):

@@ -97,7 +97,7 @@ def _option(task: Task) -> str:
     return f"say the order with --channels, such as --channels {' '.join(_default_channels(task))}"
 
 
-def channels_of(content: Any, where: str, cure: str, task: Task = GLIOMA) -> tuple[str, ...]:
+def channels_of(content: Any, where: str, cure: str, task: Task) -> tuple[str, ...]:
     """The modality of each channel, as a ``dataset.json`` says.
 
     Args:
@@ -137,7 +137,7 @@ def _read_channels(path: Path, task: Task) -> tuple[str, ...]:
 def _check_channels(names: Sequence[str], where: str, cure: str, task: Task) -> tuple[str, ...]:
     words = {ending: modality for modality in task.modalities for ending in (modality.lower(), *task.endings(modality))}
     words |= {word.lower(): modality for word, modality in task.files.words.items()}
-    if task == GLIOMA:  # whose words are all known, and a sign beside one means another scan
+    if task.files == GLIOMA.files:  # whose words are all known, and a sign beside one means another scan
         known = tuple(words.get(str(name).lower(), "") for name in names)
     else:  # as `dqe_loss.tasks.from_nnunet` names them; several of one name are told apart by their number
         called = {identifier(word): modality for word, modality in words.items()}

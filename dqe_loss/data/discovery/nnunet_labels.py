@@ -22,7 +22,7 @@ def settle_scheme(folder: Path, said: str | None, task: Task = GLIOMA) -> str:
     Raises:
         ValueError: the file contradicts the scheme, or (of gliomas) nothing was said and the file does not tell it.
     """
-    if task == GLIOMA:
+    if glioma_labels.has_glioma_labels(task):
         return glioma_labels.settle_scheme(folder, said or task.default_scheme)
     scheme, path = task.scheme(said), folder / "dataset.json"
     named = refuse_other_labels(folder, task)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dqe_loss.data.exams import Exam
-from dqe_loss.data.phantom.blobs import make_blob
-from dqe_loss.data.phantom.exam import ENDINGS, SIZE, make_phantom
+from dqe_loss.extras import needs_extra
 from dqe_loss.task import BLOBS, GLIOMA, Task
+
+with needs_extra("train"):
+    from dqe_loss.data.phantom.blobs import make_blob
+    from dqe_loss.data.phantom.exam import ENDINGS, SIZE, make_phantom
 
 __all__ = ["PHANTOMS", "SIZE", "Phantom", "make_blob", "make_phantom", "phantom_of"]
 

@@ -13,8 +13,9 @@
 | each of the task's modalities, ``mask`` | paths, relative to the table's folder |
 | ``label_scheme`` | of the mask |
 | ``unit`` | what the stars are: ``stars``, or ``metric stars`` and the like (contract C12) |
-| ``look`` | where the rated planes lie: ``mask``, or several of `dqe_loss.core.centers.CENTERS` with a blank between;
-  ``survey`` at the end where the refiner has looked all over the head, too (`dqe_loss.surrogate.survey`) |
+| ``center`` | where the rated planes lie: ``mask``, or several of `dqe_loss.core.centers.CENTERS` with a blank between;
+  ``survey`` at the end where the refiner has looked all over the head, too (`dqe_loss.surrogate.survey`);
+  tables of former versions call it ``look``, and are read, too |
 | ``checkpoint``, ``checkpoint_sha256`` | name of the surrogate, and its `dqe_loss.surrogate.checkpoint.fingerprint` |
 | ``task``, ``scale`` | name of the task and its lowest and highest stars, such as ``1 to 6``; missing for the built-in
   task of the published surrogate |
@@ -35,8 +36,11 @@ from dqe_loss.task import GLIOMA, Task
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
-ORIGIN = ("label_scheme", "unit", "look", "checkpoint", "checkpoint_sha256")
+ORIGIN = ("label_scheme", "unit", "center", "checkpoint", "checkpoint_sha256")
 """Columns that say what the stars are: the same in all rows."""
+
+FORMER = {"look": "center"}
+"""What columns, and settings of a rating, were called before, to what they are called now."""
 
 
 def stars_of(task: Task) -> tuple[str, ...]:
@@ -102,7 +106,7 @@ def read_rated(path: str | Path, task: Task = GLIOMA) -> pd.DataFrame:
     path = Path(path)
     numeric, paths = (*stars_of(task), *volumes_of(task), *DICE_COLUMNS), paths_of(task)
     optional = ("warnings", "error", *paths, *DICE_COLUMNS)
-    given = read_table(path, columns_of(task), "table of rated segmentations", numeric, optional, task)
+    given = read_table(path, columns_of(task), "table of rated segmentations", numeric, optional, task, FORMER)
     numbers = {n: pd.to_numeric(given[n], errors="coerce").astype(float) for n in numeric if n in given}
     table = given.assign(**numbers)
     raise_problems(_check_rows(table, given, task) + check_table(_schema(task), table, given))

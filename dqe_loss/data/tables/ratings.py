@@ -53,9 +53,6 @@ JUDGED = ("exam", "segmentation", "view")
 
 SCHEME = "label_scheme"
 
-SCALE = GLIOMA.stars
-"""Of the built-in task."""
-
 KINDS = ("human", "simulated", "metric")
 
 

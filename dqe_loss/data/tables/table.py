@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,7 @@ def read_table(
     numbers: Sequence[str] = (),
     optional: Sequence[str] = (),
     task: Task | str = "",
+    former: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read a table as it stands.
 
@@ -68,12 +69,13 @@ def read_table(
             too. A name may be "NA".
         task: that it must be of, if it names one in a column ``task``; of a whole task, and not its name alone, its
             ``numbers`` must be on the scale, too, if it says one in a column ``scale``. Any if empty.
+        former: names that columns had before, to those that they have now and come out under.
 
     Returns:
         All its columns, and ``row``: where each row comes from, ``"FILE, row N"`` (the header is row 1).
 
     Raises:
-        TableError: no such file, no table, no rows, or columns that are missing.
+        TableError: no such file, no table, no rows, columns that are missing, or one under both of its names.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -93,6 +95,12 @@ def read_table(
         raise TableError(f"{path}: holds data of the task {others[0]!r}, and not of {name!r}; {cure}")
     if isinstance(task, Task) and numbers and SCALE in table:
         _check_scale(path, table[SCALE], task)
+    for old, new in (former or {}).items():
+        if {old, new} <= set(table):
+            raise TableError(
+                f"{path}: has the columns {old} and {new}, and {new} is what {old} is called now; rename {new}"
+            )
+        table = table.rename(columns={old: new})
     missing = [name for name in columns if name not in table]
     if missing:
         of = f" of the task {name!r}" if name not in ("", GLIOMA.name) else ""

@@ -15,14 +15,14 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from dqe_loss.integrations.nnunet import trainer as trainers
-from dqe_loss.integrations.nnunet.finding import Finding
+from dqe_loss.integrations.nnunet.checked import Checked
 from dqe_loss.integrations.nnunet.fit import fit, read_modalities
 from dqe_loss.integrations.nnunet.labels import read_labels
 from dqe_loss.integrations.nnunet.targets import rate_targets
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
 from dqe_loss.surrogate.checkpoint import load_surrogate
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 
 TRAINERS = Path(__file__).parent / "trainers"
 """The folder for ``nnUNet_extTrainer``."""
@@ -39,7 +39,7 @@ def check_data_set(
     patches: int,
     trainer_name: str = nnUNetTrainerDQE.__name__,
     checkpoint: str | Path | Surrogate | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[Checked]:
     """Look at a data set of nnU-Net's.
 
     Args:
@@ -62,20 +62,20 @@ def check_data_set(
     surrogate = given if isinstance(given, Surrogate) else load_surrogate(given)
     task, said = surrogate.config.task, trainer.dqe_known()
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    yield Finding("data set", str(folder))
+    yield Checked("data set", str(folder))
     sound = True
     for subject, read in (("channels", _modalities), ("labels", _labels)):
         try:
-            yield Finding(subject, read(dataset_json, task, said))
+            yield Checked(subject, read(dataset_json, task, said))
         except ValueError as error:
             sound = False
-            yield Finding(subject, str(error), fits=False)
+            yield Checked(subject, str(error), fits=False)
     yield looked_for
-    if task == GLIOMA:  # whose files have known axes
+    if task.lps:
         yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
-        yield Finding("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
+        yield Checked("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
         return
     plans = PlansManager(json.loads(path.read_text(encoding="utf-8")))
     if unknown := [one for one in configurations if one not in plans.available_configurations]:
@@ -86,7 +86,7 @@ def check_data_set(
     # Where nobody said which, those that do not fit are no error as long as there is one that does.
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
-        yield Finding(finding.subject, finding.text, finding.fits or forgiven)
+        yield Checked(finding.subject, finding.text, finding.fits or forgiven)
     for finding in found:
         if sound and finding.fits and patches:
             yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
@@ -113,7 +113,7 @@ def find_folder(name: str) -> Path:
     raise ValueError(f"{full}: no dataset.json in {' or '.join(str(root / full) for root in roots)}")
 
 
-def find_trainer(name: str) -> tuple[Finding, type[nnUNetTrainerDQE]]:
+def find_trainer(name: str) -> tuple[Checked, type[nnUNetTrainerDQE]]:
     """Whether nnU-Net finds a trainer, by its own way of looking for it, and the trainer.
 
     Returns:
@@ -123,19 +123,19 @@ def find_trainer(name: str) -> tuple[Finding, type[nnUNetTrainerDQE]]:
     own = next((one for one in ours if one.__name__ == name), nnUNetTrainerDQE)
     named = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part.strip()]
     if not any(part.exists() and part.samefile(TRAINERS) for part in named):
-        return Finding("trainer", f"{VARIABLE} does not name {TRAINERS}; say {EXPORT}", False), own
+        return Checked("trainer", f"{VARIABLE} does not name {TRAINERS}; say {EXPORT}", False), own
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             found = recursive_find_trainer_class_by_name(name)
     except Exception as error:  # whatever a module of nnU-Net's, or one of the user's own, raises when it is imported
         told = " ".join(str(error).split())
-        return Finding("trainer", f"nnU-Net cannot import {name} ({type(error).__name__}: {told})", False), own
+        return Checked("trainer", f"nnU-Net cannot import {name} ({type(error).__name__}: {told})", False), own
     if not issubclass(found, nnUNetTrainerDQE):
-        return Finding("trainer", f"{name} is no nnUNetTrainerDQE: it would train without stars", False), own
-    return Finding("trainer", f"nnU-Net finds {name}"), found
+        return Checked("trainer", f"{name} is no nnUNetTrainerDQE: it would train without stars", False), own
+    return Checked("trainer", f"nnU-Net finds {name}"), found
 
 
-def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
+def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Checked]:
     """How the arrays of the first raw image run; nothing where there is none, or it is no NIfTI file."""
     if not nnUNet_raw.is_set() or not str(dataset_json.get("file_ending", "")).startswith(".nii"):
         return
@@ -144,7 +144,7 @@ def _look_at_axes(name: str, dataset_json: dict[str, Any]) -> Iterator[Finding]:
         return
     axes = "".join(code or "?" for code in nibabel.aff2axcodes(nibabel.load(images[0]).affine))
     if axes != BRATS_AXES:
-        yield Finding(
+        yield Checked(
             "axes",
             f"{images[0].name} runs {axes}, BraTS files run {BRATS_AXES}, and nothing is reoriented: stars of "
             "mirrored exams are a little lower, of turned ones worth nothing. Set overwrite_image_reader_writer to "
@@ -162,8 +162,8 @@ def _labels(dataset_json: dict[str, Any], task: Task, known: dict[str, Any]) -> 
 
 def _check_configuration(
     plans: PlansManager, name: str, dataset_json: dict[str, Any], task: Task, known: dict[str, Any]
-) -> Finding:
+) -> Checked:
     try:
-        return Finding(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task, **known)}")
+        return Checked(name, f"fits: {fit(dataset_json, plans, plans.get_configuration(name), task, **known)}")
     except ValueError as error:
-        return Finding(name, f"does not fit: {error}", fits=False)
+        return Checked(name, f"does not fit: {error}", fits=False)

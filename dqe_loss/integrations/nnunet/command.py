@@ -46,7 +46,7 @@ Check_ = Annotated[CheckArguments, tyro.conf.subcommand("check")]
 
 @dataclass(frozen=True)
 class NnunetArguments:
-    """Train nnU-Net with the term: print where its trainers are, or check a data set.
+    """Print where the trainers for nnU-Net are, or check whether a data set fits them.
 
     Attributes:
         action: What to do.
@@ -56,7 +56,7 @@ class NnunetArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; exit code 1 if something does not fit, else as of `run_command`."""
+    """Run the command; exit code 1 if something does not fit, else see `run_command`."""
     return run_command("dqe nnunet", NnunetArguments, _run, argv)
 
 

@@ -85,7 +85,7 @@ def fit(
     )
 
 
-def read_modalities(dataset_json: Mapping[str, Any], task: Task = GLIOMA) -> tuple[str, ...]:
+def read_modalities(dataset_json: Mapping[str, Any], task: Task) -> tuple[str, ...]:
     """The modality of each channel.
 
     Raises:
@@ -96,7 +96,7 @@ def read_modalities(dataset_json: Mapping[str, Any], task: Task = GLIOMA) -> tup
     return channels_of(dataset_json, "dataset.json", own_trainer, task)
 
 
-def check_configuration(plans: Any, configuration: Any, task: Task = GLIOMA, pad: bool = False) -> Orientation:
+def check_configuration(plans: Any, configuration: Any, task: Task, pad: bool = False) -> Orientation:
     """Check that a configuration's patches can be rated.
 
     Args:
@@ -144,7 +144,7 @@ def check_configuration(plans: Any, configuration: Any, task: Task = GLIOMA, pad
 def _orientation(plans: Any, dimensions: int, task: Task) -> Orientation:
     """How batches lie, where a surrogate knows them so."""
     reader = plans.plans["image_reader_writer"]
-    if task != GLIOMA and FLIPPED.get(reader):
+    if not task.lps and FLIPPED.get(reader):
         raise ValueError(
             f"the plans read images by {reader}, which turns them, but surrogates of the task {task.name!r} know them "
             "as they lie in their files; set overwrite_image_reader_writer to NibabelIO in dataset.json, and plan and "

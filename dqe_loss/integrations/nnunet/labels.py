@@ -11,6 +11,7 @@ from dqe_loss.core.labels import check_region_order
 from dqe_loss.task import GLIOMA, LabelScheme, Task
 from dqe_loss.tasks import glioma_nnunet
 from dqe_loss.tasks.from_nnunet import identifier, identifiers, numbers_of
+from dqe_loss.tasks.glioma_labels import has_glioma_labels
 
 Labels = Mapping[str, Set[int]]
 """Name to numbers, of background, too."""
@@ -134,14 +135,14 @@ def _read_tissues(labels: Labels, said: str, task: Task) -> NnunetLabels:
 
 def _region_named(name: str, task: Task) -> str | None:
     """The task's region that a name means."""
-    if task == GLIOMA:
+    if has_glioma_labels(task):
         return glioma_nnunet.region_named(name)
     return next((region for region in task.regions if identifier(name) in _words(region, task)), None)
 
 
 def _scheme_named(labels: Labels, task: Task) -> str | None:
     """The first label scheme with the tissues that the names mean."""
-    if task == GLIOMA:
+    if has_glioma_labels(task):
         return glioma_nnunet.scheme_named(labels)
     try:
         said = {name: labels[own] for own, name in identifiers(labels).items()}

@@ -12,7 +12,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from dqe_loss.integrations.nnunet.finding import Finding
+from dqe_loss.integrations.nnunet.checked import Checked
 from dqe_loss.integrations.nnunet.fit import fit
 from dqe_loss.integrations.nnunet.term import NnunetTerm
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
@@ -31,7 +31,7 @@ def rate_targets(
     patches: int,
     surrogate: Surrogate,
     known: dict[str, Any],
-) -> Finding:
+) -> Checked:
     """Rate the targets of patches as a training draws them, but for its augmentation; ``known`` is for `fit`."""
     configuration = plans.get_configuration(name)
     config = surrogate.config
@@ -39,7 +39,7 @@ def rate_targets(
     subject = f"{name}, targets"
     data = folder / configuration.data_identifier
     if not data.is_dir():
-        return Finding(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
+        return Checked(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
     np.random.seed(0)  # nnU-Net's loader draws from it
     term = NnunetTerm(found, surrogate, on_small="pad" if known["pad"] else "skip")
     measured = [*_figures(term, plans, configuration, dataset_json, data, patches)]
@@ -47,19 +47,19 @@ def rate_targets(
     stars = [one["target_stars"] for one in measured if not math.isnan(one["target_stars"])]
     told = f"{100 * rated:.0f} % of {patches} patches hold {config.task.subject} and can be rated"
     if not stars:
-        return Finding(subject, f"{told}; no target could be rated", fits=False)
+        return Checked(subject, f"{told}; no target could be rated", fits=False)
     mean = sum(stars) / len(stars)
     told += f"; the targets themselves get {mean:.1f} stars"
     low = low_stars(config.stars)
     if min(found.patch) < config.task.smallest_crop:
-        return Finding(subject, f"{told}, padded; where they are not, expert masks get more than {low:g}")
+        return Checked(subject, f"{told}, padded; where they are not, expert masks get more than {low:g}")
     if mean < low and config.refiner is not None:  # the network alone likes wrong masks as much
-        return Finding(
+        return Checked(
             subject,
             f"{told}, where expert masks get more than {low:g}: channels, labels or axes are probably mixed up",
             fits=False,
         )
-    return Finding(subject, told)
+    return Checked(subject, told)
 
 
 def _figures(

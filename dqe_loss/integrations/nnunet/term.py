@@ -10,6 +10,7 @@ from torch import Tensor
 from dqe_loss.integrations.nnunet.fit import Fit
 from dqe_loss.losses.can_be_rated import is_occupied
 from dqe_loss.losses.dqe import DQELoss
+from dqe_loss.losses.missing_stars import mean_of_rated
 from dqe_loss.losses.rated_batch import RatedBatch
 from dqe_loss.surrogate.network import Surrogate
 
@@ -65,7 +66,8 @@ class NnunetTerm(DQELoss):
             activation=activation,
             alone=alone,
         )
-        self._noted["stars"] = self.surrogate.config.stars[1] - missing.detach()
+        if self.stars is not None:
+            self._noted["stars"] = mean_of_rated(self.stars)
         return missing
 
     def check_target(

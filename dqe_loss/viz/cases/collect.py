@@ -9,11 +9,11 @@ from dqe_loss.data.exam_files import ExamPaths
 from dqe_loss.data.exams import read_exam
 from dqe_loss.data.file_names import file_at
 from dqe_loss.data.nifti import ExamError
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import Task
 from dqe_loss.viz.cases.pictures import Pictures, ViewPicture, draw_cases
 
 
-def read_pictures(rows: pd.DataFrame, task: Task = GLIOMA) -> Pictures:
+def read_pictures(rows: pd.DataFrame, task: Task) -> Pictures:
     """Draw segmentations; each exam is read once, one at a time.
 
     Args:

@@ -69,7 +69,7 @@ def render_cases(
     unit = str(table["unit"].iloc[0])
     kind = "human" if unit == "stars" else unit.removesuffix(" stars")
     decided = "decision" in table
-    centers = str(table["look"].iloc[0])
+    centers = str(table["center"].iloc[0])
     return fill_template(
         "cases.html.jinja",
         title=title,

@@ -195,7 +195,7 @@ def prepared(tmp_path, monkeypatch):
         (tmp_path / name / "Dataset137_Small").mkdir(parents=True)
     # Whether nnU-Net finds trainers depends on all that its own modules import.
     monkeypatch.setattr(
-        check, "find_trainer", lambda name: (check.Finding("trainer", "not looked for"), getattr(module, name))
+        check, "find_trainer", lambda name: (check.Checked("trainer", "not looked for"), getattr(module, name))
     )
     folder = tmp_path / "preprocessed" / "Dataset137_Small"
     (folder / "dataset.json").write_text(json.dumps(BLOB))

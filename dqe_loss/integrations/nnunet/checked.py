@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Finding:
+class Checked:
     """A thing that was looked at.
 
     Attributes:
