@@ -39,9 +39,9 @@ PARTS = {
         "Absurd masks",
         "Masks that no one would accept: nothing, the whole {around} as one tissue, random labels, the {subject} on "
         "the wrong side, another patient's {subject}, the right {subject} in the wrong place. A rating that can be "
-        "trusted puts all of them far below the reference. Each is rated twice: through its own center, as loss and "
-        "the command rate look, and through the reference's, where its failure is in plain sight. Only the latter is "
-        "judged: through its own center a mask can hide from view what it missed.",
+        "trusted puts all of them far below the reference. Each is rated twice: through its own center, as the loss "
+        "and the command rate look, and through the reference's, where its failure is in plain sight. Only the latter "
+        "is judged: through its own center a mask can hide from view what it missed.",
         measure_absurd,
         count_absurd,
     ),

@@ -223,7 +223,9 @@ def _check_extent(path: Path, shape: tuple[int, ...], field_of_view: tuple[int, 
 
 def _odd_units(volumes: Mapping[str, StoredVolume], task: Task) -> str:
     """What is said where intensities seem to have a unit, as those of CT, and the task no window; empty if not."""
-    if task.window is not None or not (odd := [name for name, one in volumes.items() if one.bounds()[0] < _BELOW_AIR]):
+    if task == GLIOMA or task.window is not None:  # scans of gliomas are MR, whatever their numbers
+        return ""
+    if not (odd := [name for name, one in volumes.items() if one.bounds()[0] < _BELOW_AIR]):
         return ""
     cure = "write window: [-160, 240], or another, in the task's file"
     if len(volumes) > 1:

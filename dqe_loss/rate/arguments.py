@@ -47,7 +47,7 @@ class RateOptions:
         image: Files of one exam instead of --exam, for any task: MODALITY=FILE for each modality.
         segmentation: Label maps to rate. Default: all in the exam's folder with "seg" in the name.
         center: Where the planes lie: through the mask's center (mask, as published), where the task's bright modality
-            is brightest (such as flair), or through the brain's center (brain). With several, each view's lowest stars
+            is brightest, or through the brain's center (brain). With several, each view's lowest stars
             count.
         engine: What runs the network: torch, or openvino, which is faster on a CPU and takes seconds to start.
         json: Write the stars as JSON.

@@ -9,12 +9,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 _EXAMPLES = {
     "name": "hippocampus",
-    "modalities": "[t1, t2]",
+    "modalities": "[scan, adc]",
     "regions": "[whole, left]",
     "tissues": "[left, right]",
     "centers": "[whole]",
     "views": "[axial, coronal]",
-    "contrast": "[t1c, t1]",
+    "contrast": "[late, early]",
     "field_of_view": "[64, 64]",
     "grid": "[240, 240, 155]",
     "spacing": "[1, 1, 3]",
@@ -23,14 +23,14 @@ _EXAMPLES = {
     "error_size": "0.35",
     "parts": "{whole: [left, right]}",
     "schemes": "{mine: {left: 1, right: 2}}",
-    "titles": "{t1: T1 weighted}",
+    "titles": "{scan: MR scan}",
     "colors": '{left: "#E69F00"}',
     "spurious": "{left: 0.5, right: 0.5}",
     "taken_for": "{left: right}",
-    "files": '{images: {t1: "images/{exam}.nii.gz"}, reference: "labels/{exam}.nii.gz"}',
-    "files.images": '{t1: "images/{exam}.nii.gz"}',
-    "files.endings": "{t1: [t1, t1w]}",
-    "files.words": "{T1 weighted: t1}",
+    "files": '{images: {scan: "images/{exam}.nii.gz"}, reference: "labels/{exam}.nii.gz"}',
+    "files.images": '{scan: "images/{exam}.nii.gz"}',
+    "files.endings": "{scan: [scan, mr]}",
+    "files.words": "{MR image: scan}",
 }
 """How a file has a field, where its form does not tell."""
 

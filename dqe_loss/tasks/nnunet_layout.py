@@ -62,7 +62,7 @@ def read_layout(
     flat = bool((shapes[:, 2] == 1).all())
     sides = (largest[0], largest[1]) if flat else (max(largest[0], largest[1]), max(largest[1], largest[2]))
     spacing = np.median(voxels, axis=0)
-    told: dict[str, Any] = {
+    seen: dict[str, Any] = {
         "field_of_view": [max(SMALLEST_SIDE, int(side + side % 2)) for side in sides],
         "spacing": [float(f"{mm:.4g}") for mm in spacing],
     }
@@ -76,7 +76,7 @@ def read_layout(
             f"voxels differ from exam to exam, from {lowest} to {highest} mm: resample images and labels to one size, "
             "for stars are learned at one"
         )
-    return layout, told | ({"views": ["axial"]} if flat else {}), notes
+    return layout, seen | ({"views": ["axial"]} if flat else {}), notes
 
 
 def _size_of(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:

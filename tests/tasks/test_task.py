@@ -100,7 +100,7 @@ def test_there_and_back(task):
         ({"files": {"images": {"t1": "images/x.nii.gz"}}}, r"must hold \{exam\}"),
         ({"files": {"image": {}}}, "files: unknown fields image"),
         ({"modalities": []}, "lacks modalities"),
-        ({"modalities": "t1"}, r"modalities must be a list of names, as in \[t1, t2\], got 't1'"),
+        ({"modalities": "t1"}, r"modalities must be a list of names, as in \[scan, adc\], got 't1'"),
         ({"field_of_view": 64}, r"field_of_view must be a list of 2 whole numbers, as in \[64, 64\], got 64"),
         (
             {"window": ["low", "high"]},
@@ -136,7 +136,7 @@ def test_there_and_back(task):
         ({"regions": {"hippocampus": 1}}, "region hippocampus must name tissues such as anterior, posterior; got 1$"),
         ({"regions": {"hippocampus": [1, 2]}}, "must name tissues such as anterior, posterior; got 1, 2$"),
         ({"regions": {"hippocampus": ["anterior", "postrior"]}}, "tissues such as anterior, posterior; got postrior$"),
-        ({"files": {"images": "x"}}, "files.images must map names to values, as in {t1: .*, got 'x'"),
+        ({"files": {"images": "x"}}, "files.images must map names to values, as in {scan: .*, got 'x'"),
         ({"files": {"images": {"t1": 1}}}, "files.images: t1 must be text, got 1"),
         ({"smallest_crop": "x"}, "smallest_crop must be a whole number without quotes, got 'x'"),
         ({"bright": ["t1"]}, r"bright must be text, got \['t1'\]"),
