@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +19,7 @@ SHAPE = (100, 98, 96)
 """Voxels of an exam: a patch of 96 fits in."""
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NAME = "Dataset137_Small"
+TRAIN = "nnunetv2.run.run_training:run_training_entry"
 CHANNELS = {"0": "T1", "1": "T1ce", "2": "T2", "3": "Flair"}
 REGIONS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
 
@@ -32,6 +35,7 @@ class nnUNetTrainerDQE_tiny(nnUNetTrainerDQE):
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 2, 2, 1
+        self.save_every = 1
 """
 """What a user writes for a trainer of their own."""
 
@@ -112,18 +116,26 @@ class Commands:
 
     def run(self, entry: str, *arguments: str, **environment: str) -> str:
         """Run ``module:function`` as the command that it is; returns what it printed."""
+        with self.start(entry, *arguments, **environment) as process:
+            try:
+                out, errors = process.communicate(timeout=1200)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert process.returncode == 0, f"{out[-2000:]}\n{errors[-4000:]}"
+        return out
+
+    def start(self, entry: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start ``module:function`` as the command that it is."""
         module, function = entry.split(":")
         program = f"import sys; from {module} import {function}; sys.exit({function}())"
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             env={**self.environment, **environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=1200,
-            check=False,
         )
-        assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return done.stdout
 
     def prepare(self) -> None:
         """``nnUNetv2_plan_and_preprocess``, with plans that are shrunk in between."""
@@ -134,5 +146,20 @@ class Commands:
 
     def train(self, configuration: str, trainer: str, *more: str) -> str:
         """``nnUNetv2_train`` of fold 0 on the CPU, without workers."""
-        options = ("137", configuration, "0", "-tr", trainer, "-device", "cpu", *more)
-        return self.run("nnunetv2.run.run_training:run_training_entry", *options, nnUNet_n_proc_DA="0")
+        return self.run(TRAIN, *_training(configuration, trainer), *more, nnUNet_n_proc_DA="0")
+
+    def train_until(self, file: Path, configuration: str, trainer: str) -> None:
+        """The same, stopped as a machine that goes down stops it, as soon as a file is there."""
+        with self.start(TRAIN, *_training(configuration, trainer), nnUNet_n_proc_DA="0") as process:
+            try:
+                ends = time.monotonic() + 1200
+                while not file.exists() and process.poll() is None and time.monotonic() < ends:
+                    time.sleep(0.02)
+            finally:
+                process.terminate()
+                out, errors = process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGTERM, f"{out[-2000:]}\n{errors[-4000:]}"
+
+
+def _training(configuration: str, trainer: str) -> tuple[str, ...]:
+    return ("137", configuration, "0", "-tr", trainer, "-device", "cpu")

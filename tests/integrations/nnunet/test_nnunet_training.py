@@ -3,6 +3,8 @@
 import json
 import math
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -37,23 +39,21 @@ def variables(commands, monkeypatch):
 @pytest.mark.filterwarnings("always::UserWarning")  # a command prints them
 @pytest.mark.parametrize("configuration", ["3d_fullres", "2d"])
 def test_from_training_to_stars_of_the_predictions(commands, variables, configuration, tmp_path, capsys):
-    """Two epochs, of which the second is trained after a stop; prediction without the trainers; stars."""
+    """Two epochs, stopped after the first and gone on with; prediction without the trainers; stars."""
     trained = commands.root / "results" / NAME / f"nnUNetTrainerDQE_tiny__nnUNetPlans__{configuration}"
-    commands.train(configuration, "nnUNetTrainerDQE_tiny")
-    checkpoint = torch.load(trained / "fold_0" / "checkpoint_best.pth", weights_only=False)
+    latest = trained / "fold_0" / "checkpoint_latest.pth"
+    commands.train_until(latest, configuration, "nnUNetTrainerDQE_tiny")
+    checkpoint = torch.load(latest, weights_only=False)
     assert checkpoint["trainer_name"] == "nnUNetTrainer"
-
-    # Stopped after the first epoch: what nnU-Net goes on with is a checkpoint of that epoch.
-    first = {name: values[:1] for name, values in checkpoint["logging"].items()}
-    stopped = {**checkpoint, "logging": first, "current_epoch": 1}
-    torch.save(stopped, trained / "fold_0" / "checkpoint_latest.pth")
-    (trained / "fold_0" / "checkpoint_final.pth").unlink()
+    assert checkpoint["current_epoch"] == 1
+    first = checkpoint["logging"]["dqe_target_stars"]
     commands.train(configuration, "nnUNetTrainerDQE_tiny", "--c")
     log = torch.load(trained / "fold_0" / "checkpoint_final.pth", weights_only=False)["logging"]
     assert {len(log[name]) for name in SERIES} == {2}
     target_stars, ratio = log["dqe_target_stars"], log["dqe_gradient_ratio"]
     assert math.isnan(ratio[0])
-    assert not math.isnan(target_stars[0])  # the warm-up's epoch
+    assert target_stars[0] == first[0]  # the warm-up's epoch, of the process that was stopped
+    assert not math.isnan(first[0])
     assert not math.isnan(ratio[1])  # 0 is possible: of what a toy predicts, nothing may move the stars
     assert math.isnan(target_stars[1])  # it was over when the training went on
     assert log["dqe_rated"][1] > 0
@@ -77,7 +77,10 @@ def test_from_training_to_stars_of_the_predictions(commands, variables, configur
     table = pd.read_csv(tmp_path / "stars.csv")
     assert table["exam"].tolist() == ["c"], told.err
     assert table["label_scheme"].tolist() == ["nnunet"]
-    assert code == int(table["error"].notna().any())
+    assert code == 0, told.err
+    assert np.asarray(nib.load(predicted / "c.nii.gz").dataobj).any()
+    assert table["mean"].between(1, 6).all()
+    assert table["error"].isna().all()
     assert "2 of 3 exams have no prediction" in told.err
 
 
