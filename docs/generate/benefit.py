@@ -30,8 +30,6 @@ _TOLD = {
     "both_over_a": ("same", 3, "e", "a"),
     "few_over_pseudo": ("same", 3, "d0", "b"),
     "few_over_half": ("same", 3, "d0", "a6"),
-    "added_over_a_6": ("same", 6, "ad", "a"),
-    "added_over_a_12": ("same", 12, "ad", "a"),
     "other_over_half": ("other", 3, "d", "a6"),
     "other_taught_over_a": ("other", 3, "t", "a"),
     "other_added_over_a": ("other", 3, "ad", "a"),
