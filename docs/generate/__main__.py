@@ -20,7 +20,7 @@ from pathlib import Path
 import attacks
 import audits
 import benefit
-import exams
+import exam_by_exam
 import gates
 import hardening
 import safety
@@ -35,7 +35,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
     for function in (
         hardening.hardening,
         hardening.shipped,
-        exams.exams,
+        exam_by_exam.exams,
         gates.gates,
         attacks.attacks,
         safety.safety,

@@ -53,7 +53,7 @@ def benefit() -> Figures:
     if not (RESULTS / "benefit.json").is_file():
         return {}
     stored = load("benefit.json")
-    places = {(row["setting"], row["labelled"]) for row in stored["arms"]}
+    places = {(row["setting"], row["labelled"]) for row in stored["arms"] if row["arm"] in ("a", "s")}
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
     pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
     others = [row for row in pairs if _key(row) not in named]
