@@ -6,6 +6,7 @@ Run: ``python benchmarks/benefit/plot.py`` (reads the stored figures, writes ``d
 
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from design import ARMS, SAME
@@ -65,10 +66,10 @@ def plot_gains(stored: dict[str, Any]) -> Figure:
                 axes.errorbar(value, arms.index(arm), xerr=spread, fmt="o", color=color, capsize=2.5, ms=5)
         axes.axvline(0, color="0.5", lw=1, zorder=0)
         axes.set_xlabel("mean Dice less that of a")
-        axes.set_title(f"surrogate of the {place[0]} source, {place[1]} labelled", size=10, loc="left")
+        axes.set_title(f"{place[0]} source, {place[1]} labelled", size=10, loc="left")
         axes.grid(axis="x", color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks(range(len(arms)), [f"{arm}: {ARMS[arm]}" for arm in arms])
+    panels[0].set_yticks(range(len(arms)), [fill(f"{arm}: {ARMS[arm]}", 50) for arm in arms])
     panels[0].invert_yaxis()
     marks = [panels[0].plot([], [], "o", color=color, label=kind)[0] for kind, (color, _) in KINDS.items()]
     figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
