@@ -303,7 +303,7 @@ def test_real_exam_gz_and_plain(exams, tmp_path, surrogate):
     planes = [prepare_planes(open_exam(folder), surrogate) for folder in (source, tmp_path)]
     assert list(planes[0]) == list(planes[1])
     assert len(planes[0]) == 4
-    assert all(torch.equal(planes[0][name].rated, planes[1][name].rated) for name in planes[0])
+    assert all(torch.equal(*map(torch.stack, (planes[0][name].rated, planes[1][name].rated))) for name in planes[0])
     whole = read_exam(source)
     opened = open_exam(tmp_path).image.read()
     np.testing.assert_array_equal(whole.image, opened)
