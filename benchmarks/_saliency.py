@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from dqe_loss import Surrogate, load_surrogate
-from dqe_loss.core.boxes import Box
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.planes import join_planes
 from dqe_loss.core.slicing import pad_planes
@@ -68,21 +67,14 @@ class SmoothGrad(Surrogate):
         super().__init__(surrogate.config, surrogate.refiner)
         self.surrogate = surrogate
 
-    def forward(
-        self,
-        planes: Tensor,
-        refined: RefinedMask | None = None,
-        ceiling: Tensor | None = None,
-        inside: Box | None = None,
-    ) -> Tensor:
+    def forward(self, planes: Tensor, refined: RefinedMask | None = None, *more: Any, **options: Any) -> Tensor:
         """Rate planes ``(1, C, H, W)``; the air stays 0. A refiner sees each copy's own noise."""
         modalities = len(self.config.modalities)
         generator = torch.Generator().manual_seed(0)
         noise = torch.zeros(SMOOTHGRAD, *planes.shape[1:])
         noise[:, :modalities] = SCAN_NOISE * torch.randn(noise[:, :modalities].shape, generator=generator)
-        noisy = planes + noise * (planes.detach() != 0)
-        stars: Tensor = self.surrogate(noisy, ceiling=ceiling, inside=inside).mean(0, keepdim=True)
-        return stars
+        stars: Tensor = self.surrogate(planes + noise * (planes.detach() != 0), None, *more, **options)
+        return stars.mean(0, keepdim=True)
 
 
 def measure_exam(cell: SaliencyCell, tick: Tick) -> Result:

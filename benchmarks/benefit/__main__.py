@@ -18,7 +18,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _results import write_json
-from design import GLIOMA, HIPPOCAMPUS, SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run
+from design import GLIOMA_STUDY, HIPPOCAMPUS_STUDY, SAME, TUNING_SEEDS, TUNING_STEPS, WEIGHTS, Run
 from exams import ROOT
 from gliomas import read_gliomas
 from hippocampi import read_hippocampi
@@ -86,11 +86,11 @@ def main(options: BenefitOptions) -> None:
     torch.set_num_threads(1)
     out = options.out / "benefit.json"
     if options.task == "hippocampus":
-        study = Study(read_hippocampi(options.data), HIPPOCAMPUS, options.work)
+        study = Study(read_hippocampi(options.data), HIPPOCAMPUS_STUDY, options.work)
         weights = tune(study, options)
     else:
         weights, out = json.loads(out.read_text())["weights"], out.with_stem("benefit_glioma")
-        study = Study(read_gliomas(options.data), GLIOMA, options.work)
+        study = Study(read_gliomas(options.data), GLIOMA_STUDY, options.work)
     print(weights["chosen"])
     run_all(study, weights["chosen"], options)
     print(summarize(finished_runs(study.design, options.work), weights, study.design, out))

@@ -53,7 +53,7 @@ ARMS = {
     "s": "taught on the teaching persons, no label of the user's",
     "sd": "s + DQELoss on the unlabelled",
 }
-HIPPOCAMPI: dict[tuple[str, int], tuple[str, ...]] = {
+HIPPOCAMPUS_PLAN: dict[tuple[str, int], tuple[str, ...]] = {
     (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad", "ab", "ar"),
     (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad", "ab", "ar"),
     (OTHER, 0): ("s", "sd"),
@@ -68,7 +68,7 @@ were known, too.
 """
 BESIDE = ("ab", "ad", "ar")
 """Arms whose unlabelled planes come beside all labelled ones, and not in the place of half of them."""
-GLIOMAS: dict[tuple[str, int], tuple[str, ...]] = {
+GLIOMA_PLAN: dict[tuple[str, int], tuple[str, ...]] = {
     (rotation, 3): ("a", "ad", "d", "b", "h", "r", "t") for rotation in ROTATIONS
 }
 PRIMARY = (SAME, 3, "d", "b")
@@ -129,5 +129,7 @@ class Design:
         ]
 
 
-HIPPOCAMPUS = Design(HIPPOCAMPI, (0, 1, 2, 3, 4), 200, 600, 12, 20, (PRIMARY, *SECOND))
-GLIOMA = Design(GLIOMAS, (0, 1, 2), 200, 400, 6, 80, ((ALL_ROTATIONS, 3, "ad", "a"), (ALL_ROTATIONS, 3, "d", "b")))
+NAMED = ((ALL_ROTATIONS, 3, "ad", "a"), (ALL_ROTATIONS, 3, "d", "b"))
+"""What the gliomas are asked, named before their first run."""
+HIPPOCAMPUS_STUDY = Design(HIPPOCAMPUS_PLAN, (0, 1, 2, 3, 4), 200, 600, 12, 20, (PRIMARY, *SECOND))
+GLIOMA_STUDY = Design(GLIOMA_PLAN, (0, 1, 2), 200, 400, 6, 80, NAMED)

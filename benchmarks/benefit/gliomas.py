@@ -1,17 +1,14 @@
 """The real case: gliomas of 24 persons from five sources, in three rotations."""
 
-import sys
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
-from design import ROTATIONS
-from exams import ROOT, Cohort, Parts, read_paths
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
 from _hardening_groups import GROUPS
 from _references import REFERENCES, find_reference
+from design import ROTATIONS
+from exams import Cohort, Parts, read_paths
 
 from dqe_loss.data.exam_files import ExamPaths, find_exam, unique_names
 from dqe_loss.tasks.glioma import GLIOMA

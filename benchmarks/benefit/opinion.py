@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _report import machine
 from _results import markdown_table, write_json
 from arms import own, refine
-from design import HIPPOCAMPUS, OTHER, SAME, Run
+from design import HIPPOCAMPUS_STUDY, OTHER, SAME, Run
 from exams import ROOT, Cohort, Exam
 from hippocampi import read_hippocampi
 from network import load_network, stored_at
@@ -88,7 +88,7 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
 def main(options: OpinionOptions) -> None:
     """Looks, prints the table and writes the figures."""
     torch.set_num_threads(1)
-    rows = rows_of(Study(read_hippocampi(options.data), HIPPOCAMPUS, options.work))
+    rows = rows_of(Study(read_hippocampi(options.data), HIPPOCAMPUS_STUDY, options.work))
     write_json(options.out, {"rows": rows, "machine": machine()})
     print(markdown_table(rows))
 

@@ -13,7 +13,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from analysis import table_of, values_of
-from design import HIPPOCAMPUS, SAME, Run
+from design import HIPPOCAMPUS_STUDY, SAME, Run
 from exams import Exam
 from hippocampi import read_hippocampi
 from network import load_network, segment
@@ -56,7 +56,7 @@ def label_map(regions: Tensor, judged: list[int]) -> np.ndarray:
 
 def chosen(options: PictureOptions) -> dict[int, float]:
     """Persons who lose and gain most, with their mean difference."""
-    table = table_of(finished_runs(HIPPOCAMPUS, options.work))
+    table = table_of(finished_runs(HIPPOCAMPUS_STUDY, options.work))
     one, two = (values_of(table, options.setting, options.labelled, arm, "dice") for arm in options.arms)
     apart = (one - two).dropna().mean().sort_values()
     return {**apart.head(options.count).to_dict(), **apart.tail(options.count).to_dict()}
@@ -71,7 +71,7 @@ def segmentation(study: Study, options: PictureOptions, arm: str, exam: Exam) ->
 def main(options: PictureOptions) -> None:
     """Draws and writes the pictures."""
     cohort = read_hippocampi(options.data)
-    study = Study(cohort, HIPPOCAMPUS, options.work)
+    study = Study(cohort, HIPPOCAMPUS_STUDY, options.work)
     surrogate = load_surrogate(loss_checkpoint(options.setting, cohort, options.work))  # taught already
     options.out.mkdir(parents=True, exist_ok=True)
     for person, gain in chosen(options).items():

@@ -1,7 +1,6 @@
-"""The figures of the study: what each arm gains over labelled planes alone, and curves over the number of labels.
+"""The figure of the study: what each arm gains over labelled planes alone.
 
-Run: ``python benchmarks/benefit/plot.py`` (reads the stored figures, writes ``docs/benefit.png`` and
-``docs/benefit_labels.png``).
+Run: ``python benchmarks/benefit/plot.py`` (reads the stored figures, writes ``docs/benefit.png``).
 """
 
 import json
@@ -9,24 +8,15 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from design import ARMS, SAME
+from design import ARMS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "benchmarks" / "results" / "benefit.json"
+OUT = ROOT / "docs" / "benefit.png"
 FEWEST = 3
 """Labelled persons of the gains that are drawn."""
-CURVES = {
-    "h": ("#777777", "s"),
-    "t": ("#009E73", "D"),
-    "ad": ("#0072B2", "o"),
-    "r": ("#56B4E9", "^"),
-    "d": ("#0072B2", "v"),
-    "a": ("#000000", "x"),
-    "b": ("#E69F00", "P"),
-}
-"""Color and mark of the arms of the curves."""
 KINDS = {
     "with stars": ("#0072B2", ("d", "ad", "e", "c", "i", "d0", "sd")),
     "the same surrogate, or those who taught it, without stars": ("#009E73", ("r", "ar", "t")),
@@ -76,36 +66,6 @@ def plot_gains(stored: dict[str, Any]) -> Figure:
     return figure
 
 
-def plot_labels(stored: dict[str, Any], setting: str) -> Figure:
-    """Mean Dice of each arm that has run with more than one number of labelled persons."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained", facecolor="white")
-    axes: Axes = figure.subplots()
-    counts: set[int] = set()
-    for arm, (color, mark) in CURVES.items():
-        points = {
-            row["labelled"]: row["dice"] for row in stored["arms"] if (row["setting"], row["arm"]) == (setting, arm)
-        }
-        if len(points) > 1:
-            counts |= set(points)
-            axes.plot(list(points), list(points.values()), mark, ls="-", color=color, ms=6, label=f"{arm}: {ARMS[arm]}")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sorted(counts), map(str, sorted(counts)))
-    axes.set_xlabel("labelled persons")
-    axes.set_ylabel("mean Dice")
-    axes.grid(axis="y", color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
-    return figure
-
-
-def main() -> None:
-    """Draws and writes both."""
-    stored = json.loads(STORED.read_text())
-    for name, figure in (("benefit", plot_gains(stored)), ("benefit_labels", plot_labels(stored, SAME))):
-        file = ROOT / "docs" / f"{name}.png"
-        figure.savefig(file, dpi=140)
-        print(file)
-
-
 if __name__ == "__main__":
-    main()
+    plot_gains(json.loads(STORED.read_text())).savefig(OUT, dpi=140)
+    print(OUT)

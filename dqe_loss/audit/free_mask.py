@@ -14,7 +14,7 @@ from dqe_loss.core.center_of_mass import Profiles
 from dqe_loss.core.intensity import shows
 from dqe_loss.core.mask import Mask, RegionMask
 from dqe_loss.core.patch import PatchMask
-from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import in_plane
 from dqe_loss.task import Task
 
 CONFIDENCE = 3.0
@@ -40,8 +40,7 @@ class Nothing:
 
     def take(self, index: Tensor, view: str) -> Tensor:
         """Planes of zeros ``(1, P, R, H, W)`` for positions ``(1, P)``."""
-        sides = [size for axis, size in enumerate(self.shape[2:]) if axis != VIEW_AXIS[view]]
-        return torch.zeros(*index.shape, self.shape[1], *sides, device=self.device)
+        return torch.zeros(*index.shape, self.shape[1], *in_plane(self.shape[2:], view), device=self.device)
 
 
 def free_box(image: Tensor, regions: Tensor, task: Task) -> Box:

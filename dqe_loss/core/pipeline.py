@@ -17,7 +17,7 @@ from dqe_loss.core.boxes import Box
 from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, place_of
+from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
@@ -151,7 +151,7 @@ def voxels_with_gradient(config: PlaneFormat, inputs: RatingInput, sampling: Sam
     scans_have = inputs.center.requires_grad or (isinstance(inputs.image, Tensor) and inputs.image.requires_grad)
     if scans_have or not inputs.center.is_floating_point():
         return None
-    sizes = [[n for axis, n in enumerate(inputs.mask.shape[2:]) if axis != VIEW_AXIS[view]] for view in sampling.views]
+    sizes = [in_plane(inputs.mask.shape[2:], view) for view in sampling.views]
     return place_of(tuple(map(max, zip(*sizes, strict=True))), config.field_of_view)
 
 

@@ -1,7 +1,7 @@
 """Planes of volumes: the three views, planes cut between voxels if need be, and padded to the field of view."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from dqe_loss.core.boxes import Box
 from dqe_loss.core.dtypes import as_signed
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
+
+_T = TypeVar("_T")
 
 VIEW_AXIS = {"axial": 2, "coronal": 1, "sagittal": 0}
 """Spatial axis that each view's planes are perpendicular to."""
@@ -139,6 +141,11 @@ def pad_planes(
         ]
         planes = torch.cat((sides[0], planes, sides[1]), dim)
     return planes
+
+
+def in_plane(along: Iterable[_T], view: str) -> list[_T]:
+    """Of what is said of the axes X, Y and Z, that of the two in a view's planes, in the same order."""
+    return [value for axis, value in enumerate(along) if axis != VIEW_AXIS[view]]
 
 
 def place_of(size: tuple[int, ...], field: tuple[int, ...]) -> Box:

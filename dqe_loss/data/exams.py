@@ -20,6 +20,7 @@ from dqe_loss.core.checks import VOXEL_TOLERANCE, describe_spacing
 from dqe_loss.core.intensity import shows
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.core.slicing import in_plane
 from dqe_loss.data.alignment import Misalignment, misalignment
 from dqe_loss.data.exam_files import ExamPaths, find_exam, unique_names
 from dqe_loss.data.file_names import written
@@ -92,7 +93,7 @@ def read_exam(
         label_scheme: that every segmentation must fit; the task's default if None.
         warn: whether to warn; threads do not, for whose warnings would be mixed, and ask ``misaligned``.
         task: what an exam of this folder holds.
-        field_of_view: height and width in voxels that each plane must fit; not asked if None.
+        field_of_view: height and width in voxels that each plane must fit; not asked of gliomas, nor if None.
 
     Returns:
         The exam; each modality of its image is contiguous in the order of the file (Fortran order).
@@ -166,7 +167,8 @@ def _open(
                 f"{path}: shape {volume.stored.shape}, expected {shape} as in {images[0]}; "
                 "all files of an exam must lie on one voxel grid, resample the file or take the right one"
             )
-    if field_of_view is not None:
+    # The built-in task has no file whose field of view a lab could widen: it says another with dqe train.
+    if field_of_view is not None and task != GLIOMA:
         _check_extent(images[0], shape, field_of_view, task)
     headers = {path: volume.odd for path, volume in files.items() if volume.odd}
     reference = next((path for path, volume in files.items() if volume.oriented), images[0])
@@ -207,17 +209,14 @@ def odd_voxels(affine: NDArray[np.float64], task: Task) -> str:
 
 def _check_extent(path: Path, shape: tuple[int, ...], field_of_view: tuple[int, int], task: Task) -> None:
     """Refuse a volume of which a plane does not fit the field of view."""
-    x, y, z = shape
-    sides = {"axial": (x, y), "coronal": (x, z), "sagittal": (y, z)}
-    planes = [sides[view] for view in task.views]
-    needed = [max(plane[axis] for plane in planes) for axis in (0, 1)]
+    needed = list(map(max, zip(*(in_plane(shape, view) for view in task.views), strict=True)))
     if needed[0] > field_of_view[0] or needed[1] > field_of_view[1]:
         even = [max(own, size + size % 2) for own, size in zip(field_of_view, needed, strict=True)]
+        told = " x ".join(map(str, shape[:2] if shape[2] == 1 else shape))
         raise ExamError(
-            f"{path}: {' x '.join(map(str, shape if z > 1 else shape[:2]))} voxels do not fit the field of view of "
-            f"{field_of_view[0]} x {field_of_view[1]}; crop image and segmentation, or resample them to voxels of "
-            f"{describe_spacing(task.spacing)}, or write field_of_view: {even} or more in the task's file before "
-            "anything is trained"
+            f"{path}: {told} voxels do not fit the field of view of {field_of_view[0]} x {field_of_view[1]}; "
+            f"crop image and segmentation, or resample them to voxels of {describe_spacing(task.spacing)}, or write "
+            f"field_of_view: {even} or more in the task's file before anything is trained"
         )
 
 

@@ -22,7 +22,7 @@ from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import join_planes, presented_planes
-from dqe_loss.core.slicing import VIEW_AXIS, check_views, place_of
+from dqe_loss.core.slicing import VIEW_AXIS, check_views, in_plane, place_of
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate
@@ -134,7 +134,7 @@ def explain_labels(
     for view in views:
         index = center[:, VIEW_AXIS[view]]
         planes = presented_planes(surrogate.config, image, mask, index[:, None], view, channels)
-        size = torch.Size(n for axis, n in enumerate(labels.shape[2:]) if axis != VIEW_AXIS[view])
+        size = torch.Size(in_plane(labels.shape[2:], view))
         stars, *gradients = _gradients(surrogate, *(one[:, 0] for one in planes))
         shown, regions = (crop_planes(one[:, 0], size) for one in planes)
         raw = Saliency(index, stars, shown, regions.bool(), *(crop_planes(one, size) for one in gradients))

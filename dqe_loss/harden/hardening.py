@@ -66,9 +66,7 @@ def harden(config: HardenConfig) -> int:
     task = start.config.task
     config = replace(config, label_scheme=task.scheme(config.label_scheme).name, checkpoint=config.start)
     config = as_the_refiner(config, start)
-    # The built-in task has no file whose field of view a lab could widen.
-    within = None if task == GLIOMA else start.config.field_of_view
-    sources, left_out = find_taught(config, task, within)
+    sources, left_out = find_taught(config, task, start.config.field_of_view)
     predictions = find_predictions(config, [*sources, *left_out])
     check_output_folder(config.prepared, "--cache")
     folder.begin(config.resume)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.center_of_mass import hard_center_of_mass
-from dqe_loss.core.slicing import VIEW_AXIS, extract_planes
+from dqe_loss.core.slicing import VIEW_AXIS, extract_planes, in_plane
 from dqe_loss.metrics.overlap import TOLERANCE, region_dice, region_surface_dice
 from dqe_loss.task import GLIOMA, Task
 
@@ -82,7 +82,7 @@ def metric_stars_of_views(
         positions = center[:, VIEW_AXIS[view], None]
         prediction = extract_planes(prediction_regions, positions, view)[:, 0]
         reference = extract_planes(reference_regions, positions, view)[:, 0]
-        sizes = [mm for axis, mm in enumerate(task.spacing) if axis != VIEW_AXIS[view]]
+        sizes = in_plane(task.spacing, view)
         columns.append(metric_stars(prediction, reference, tolerance=tolerance, spacing=sizes, scale=task.stars))
         blank.append(~(prediction.flatten(1).any(1) | reference.flatten(1).any(1)))
     nothing = ~prediction_regions.flatten(1).any(1)

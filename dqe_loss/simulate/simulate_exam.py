@@ -108,9 +108,7 @@ def simulate_exam(exam: SimulatedExam, settings: SimulationSettings, out: Path) 
     if all(path.is_file() for path in (*paths, part)):
         return ()
     task, scheme = settings.task, settings.scheme
-    # The built-in task has no file whose field of view a lab could widen: it says one with dqe train.
-    within = None if task == GLIOMA else task.field_of_view
-    loaded = read_exam(exam.paths, label_scheme=scheme, task=task, field_of_view=within)
+    loaded = read_exam(exam.paths, label_scheme=scheme, task=task, field_of_view=task.field_of_view)
     (stored,), (present,) = loaded.segmentations.values(), loaded.present.values()
     reference = as_canonical(stored, scheme)
     if not reference.any():

@@ -99,9 +99,9 @@ class SurrogateConfig(PlaneFormat):
         if read["refiner"] is not None:
             read["refiner"] = RefinerConfig(**_with_tuples(read["refiner"]))
         if read.get("dice_map") is not None:
-            dice_map = {
-                "center" if name == "look" else name: v for name, v in read["dice_map"].items()
-            }  # as once called
+            dice_map = dict(read["dice_map"])
+            if "look" in dice_map:  # as it was once called
+                dice_map["center"] = dice_map.pop("look")
             read["dice_map"] = DiceMap(**_with_tuples(dice_map))
         return cls(**read)
 

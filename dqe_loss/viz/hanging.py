@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS, in_plane
 from dqe_loss.task import GLIOMA, Task
 
 _WIDTHS = (1.2, 1.9, 0.7)
@@ -88,7 +88,7 @@ def upright(plane: NDArray[Any], view: str, codes: Sequence[str] | None) -> NDAr
     """
     if codes is None:
         return plane
-    columns, rows = (axis for axis in range(3) if axis != VIEW_AXIS[view])
+    columns, rows = in_plane(range(3), view)
     against = [code != usual for code, usual in zip(codes, _HUNG, strict=True)]
     return plane[:: -1 if against[rows] else 1, :: -1 if against[columns] else 1]
 

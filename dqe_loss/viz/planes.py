@@ -17,7 +17,7 @@ from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.centers import plane_title
 from dqe_loss.core.labels import SchemeLike, regions_from_labels
 from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS, in_plane
 from dqe_loss.data.exams import Exam
 from dqe_loss.extras import needs_extra
 from dqe_loss.surrogate.lowest import LowestPlanes
@@ -73,7 +73,7 @@ def plot_planes(
     box = bounding_box(exam, ratings)
     spacing = voxel_sizes(exam.affine)
     extent = [(s.stop - s.start) * mm * _INCHES_PER_MM for s, mm in zip(box, spacing, strict=True)]
-    sizes = {view: [e for axis, e in enumerate(extent) if axis != VIEW_AXIS[view]] for view in views}
+    sizes = {view: in_plane(extent, view) for view in views}
     # Small organs are drawn larger, so that the titles of neighboring views fit.
     room = _LETTER * len(f"sagittal, X = 100: 1.00 {unit}")
     scale = max(1.0, *((room - _GAP * (len(shown) - 1)) / (len(shown) * size[0]) for size in sizes.values()))

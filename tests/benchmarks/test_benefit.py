@@ -63,7 +63,7 @@ def test_fewer_labelled_persons_are_among_more(study, sides):
 
 def test_every_run_has_a_name_of_its_own_and_every_readout_its_arms(study):
     design, pooled = study("design"), study("analysis").pooled
-    for part in (design.HIPPOCAMPUS, design.GLIOMA):
+    for part in (design.HIPPOCAMPUS_STUDY, design.GLIOMA_STUDY):
         names = [run.name for run in part.planned()]
         assert len(names) == len(set(names))
         plan = {(pooled(setting), labelled): arms for (setting, labelled), arms in part.plan.items()}
