@@ -232,7 +232,7 @@ def _odd_units(volumes: Mapping[str, StoredVolume], task: Task) -> str:
             "a window in the task is of all modalities, so clip this one to a window of yours, and add a constant by "
             "which air is 0"
         )
-    return f"{' and '.join(odd)} has values below {_BELOW_AIR:g}, as CT has, and the task no window: {cure}"
+    return f"{', '.join(odd)}: values below {_BELOW_AIR:g}, as in CT, but the task has no window; {cure}"
 
 
 def _compare_affines(

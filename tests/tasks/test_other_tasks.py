@@ -248,7 +248,7 @@ def test_voxels_of_another_size_are_told_once(tmp_path):
 
 def test_intensities_with_a_unit_ask_for_a_window(tmp_path):
     (told,) = odd_words(write_data_set(tmp_path, CT, 2), replace(CT, window=None))
-    assert told.startswith("ct has values below -500, as CT has, and the task no window: write window: [-160, 240]")
+    assert told.startswith("ct: values below -500, as in CT, but the task has no window; write window: [-160, 240]")
 
 
 def test_exams_beyond_the_field_of_view_are_refused_before_anything_is_made(tmp_path, capsys):
