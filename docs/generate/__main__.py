@@ -43,6 +43,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         safety.real_exams,
         use.patches,
         use.nnunet,
+        use.nnunet_real,
         use.curation,
         use.federated,
         use.drift,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stored import Figures, load, number, percent, rows_of, select, stored_tables, table
+from stored import Figures, load, median, number, percent, rows_of, select, stored_tables, table
 
 _ERROR = {"other": "another exam's mask", "whole_brain": "whole brain"}
 GOOD, FAILED = 0.9, 0.7
@@ -47,6 +47,35 @@ def nnunet() -> Figures:
         "table": table(["step", *header], rows),
         "exams": str(len({record["exam"] for record in stored["stars"]})),
         "draws": str(stored["settings"]["draws"]),
+    }
+
+
+def nnunet_real() -> Figures:
+    """A short training of nnU-Net's on real exams, as its log tells it."""
+    stored = load("nnunet_real.json")
+    columns = {
+        "stars_train": "stars, training",
+        "stars_val": "stars, validation",
+        "target_stars": "stars of the targets",
+        "gradient_ratio": "gradient ratio",
+        "guard_kept": "kept by the guard",
+        "rated": "patches rated",
+        "train_loss": "train_loss",
+        "val_loss": "val_loss",
+    }
+    rows = [[str(row["epoch"]), *(number(row[name]) for name in columns)] for row in stored["epochs"]]
+    seconds, memory = stored["cpu_seconds"], stored["largest_memory_gib"]
+    validation = seconds["validation_step"]
+    return {
+        "table": table(["epoch", *columns.values()], rows),
+        "iterations": str(stored["settings"]["iterations"]),
+        "without": median(seconds["step_in_warm_up"], 0),
+        "with": median(seconds["step_with_term"], 0),
+        "validation": f"{number(validation[0], 0)} to {number(validation[-1], 0)}",
+        "term": median(seconds["term"], 1),
+        "memory": f"{number(memory['in_warm_up'], 1)} and {number(memory['with_term'], 1)}",
+        "targets": number(stored["check"]["target_stars"], 1),
+        "test": number(stored["test"]["stars_mean"], 1),
     }
 
 

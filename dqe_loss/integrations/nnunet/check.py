@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from dqe_loss.integrations.nnunet import trainer as trainers
 from dqe_loss.integrations.nnunet.checked import Checked
 from dqe_loss.integrations.nnunet.fit import fit, read_modalities
-from dqe_loss.integrations.nnunet.labels import read_labels
+from dqe_loss.integrations.nnunet.labels import check_class_order, read_labels
 from dqe_loss.integrations.nnunet.targets import rate_targets
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
 from dqe_loss.surrogate.checkpoint import load_surrogate
@@ -75,7 +75,7 @@ def check_data_set(
         yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
-        yield Checked("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
+        yield _without_plans(folder.name, path.name)
         return
     plans = PlansManager(json.loads(path.read_text(encoding="utf-8")))
     if unknown := [one for one in configurations if one not in plans.available_configurations]:
@@ -87,9 +87,15 @@ def check_data_set(
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Checked(finding.subject, finding.text, finding.fits or forgiven)
-    for finding in found:
-        if sound and finding.fits and patches:
+    if not sound or not patches:
+        return
+    there = [one.fits and (folder / plans.get_configuration(one.subject).data_identifier).is_dir() for one in found]
+    for finding, is_there in zip(found, there, strict=True):
+        if is_there:
             yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
+        elif finding.fits:  # nobody preprocesses more than is trained
+            text = "not preprocessed: run nnUNetv2_preprocess, and check again, if you want to train it"
+            yield Checked(f"{finding.subject}, targets", text, not configurations and any(there))
 
 
 def find_folder(name: str) -> Path:
@@ -111,6 +117,14 @@ def find_folder(name: str) -> Path:
         if (root / full / "dataset.json").is_file():
             return root / full
     raise ValueError(f"{full}: no dataset.json in {' or '.join(str(root / full) for root in roots)}")
+
+
+def _without_plans(name: str, file: str) -> Checked:
+    """That there are no plans where nnU-Net would look for them."""
+    if not nnUNet_preprocessed.is_set():
+        return Checked("plans", "expected their folder in nnUNet_preprocessed, found none; export it", False)
+    path = Path(nnUNet_preprocessed.get()) / name / file
+    return Checked("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
 
 
 def find_trainer(name: str) -> tuple[Checked, type[nnUNetTrainerDQE]]:
@@ -157,7 +171,9 @@ def _modalities(dataset_json: dict[str, Any], task: Task, known: dict[str, Any])
 
 
 def _labels(dataset_json: dict[str, Any], task: Task, known: dict[str, Any]) -> str:
-    return str(read_labels(dataset_json, task, known["regions"], known["scheme"]))
+    found = read_labels(dataset_json, task, known["regions"], known["scheme"])
+    check_class_order(dataset_json)
+    return str(found)
 
 
 def _check_configuration(

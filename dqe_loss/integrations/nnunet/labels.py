@@ -1,6 +1,6 @@
 """What an nnU-Net's output channels are: a task's regions or tissues, as ``dataset.json`` names them."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,40 @@ def read_labels(
     if any(len(numbers) > 1 for numbers in numbered.values()):
         return _read_regions(numbered, regions, task)
     return _read_tissues(numbered, scheme, task)
+
+
+def check_class_order(dataset_json: Mapping[str, Any]) -> None:
+    """Check that nnU-Net makes the labels of predicted regions again; nothing where there are no regions.
+
+    It paints region over region, in the order of ``dataset.json``, each with its label of ``regions_class_order``.
+
+    Args:
+        dataset_json: content of the file.
+
+    Raises:
+        ValueError: if there is no such order, or another label than the true one would be painted.
+    """
+    numbered = [set(numbers_of(value)) for name, value in dataset_json["labels"].items() if name != "ignore"]
+    regions = [numbers for numbers in numbered if numbers != {0}]
+    if all(len(numbers) == 1 for numbers in numbered):
+        return
+    order = dataset_json.get("regions_class_order") or []
+    fitting = [min(region - set().union(*regions[i + 1 :]) or region) for i, region in enumerate(regions)]
+    cure = f"set it to {fitting}" if _paints(fitting, regions) else "name regions that hold others before these"
+    if len(order) != len(regions):
+        told = f"expected a label for each of the {len(regions)} regions in regions_class_order"
+        raise ValueError(f"dataset.json: {told}, found {len(order)}; {cure}")
+    if not _paints(order, regions):
+        raise ValueError(
+            f"dataset.json: with regions_class_order {list(order)} nnU-Net would give what it predicts wrong labels, "
+            f"for it paints one region over the other; {cure}"
+        )
+
+
+def _paints(order: Sequence[int], regions: Sequence[Set[int]]) -> bool:
+    """Whether each label lies in the same regions as the label that it is painted with."""
+    within = {label: [i for i, region in enumerate(regions) if label in region] for label in set().union(*regions)}
+    return all(within.get(order[inside[-1]]) == inside for inside in within.values())
 
 
 def _read_regions(labels: Labels, said: tuple[str, ...], task: Task) -> NnunetLabels:

@@ -70,6 +70,7 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
         above.set(xlabel="epoch", ylabel="stars", ylim=(low - margin, high + margin))
         measured = [value for value in self.my_fantastic_logging["dqe_gradient_ratio"] if value > 0]
         ratio.set(ylabel="gradient ratio", yscale="log", ylim=(min([0.1, *measured]) / 2, max([10, *measured]) * 2))
+        ratio.yaxis.set_major_formatter("{x:g}")
         ratio.grid(visible=False)
         below.set(xlabel="epoch", ylabel="share", ylim=(-0.02, 1.02))
         above.legend(loc="lower left", bbox_to_anchor=(0, 1))

@@ -38,8 +38,6 @@ def rate_targets(
     found = fit(dataset_json, plans, configuration, config.task, **known)
     subject = f"{name}, targets"
     data = folder / configuration.data_identifier
-    if not data.is_dir():
-        return Checked(subject, f"{data} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
     np.random.seed(0)  # nnU-Net's loader draws from it
     term = NnunetTerm(found, surrogate, on_small="pad" if known["pad"] else "skip")
     measured = [*_figures(term, plans, configuration, dataset_json, data, patches)]

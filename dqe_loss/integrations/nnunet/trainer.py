@@ -112,9 +112,12 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         # The sum goes around nnU-Net's loss, whose wrapper for deep supervision takes nothing but lists.
         self.criterion = LossSum(super()._build_loss(), (self.dqe_weight, self.term)).to(self.device)
         joins = self.term.warmup / self.num_iterations_per_epoch
+        cap, given = self.term.max_gradient_ratio, self.dqe_checkpoint
         self.print_to_log_file(
-            f"DQE: {self.dqe_weight:g} x {self.term!r} rates {found} of the task {self.term.task.name}; channels "
-            f"{', '.join(found.modalities)}, {found.labels}; it joins in epoch {joins:g}"
+            f"DQE: {self.dqe_weight:g} x {self.term!r} of {'a surrogate' if isinstance(given, Surrogate) else given} "
+            f"rates {found} of the task {self.term.task.name}; channels {', '.join(found.modalities)}, {found.labels}; "
+            f"its gradient is {'not capped' if cap is None else f'capped at {cap:g} of the loss beside it'}; it joins "
+            f"in epoch {joins:g}, when train_loss rises by what it adds; val_loss holds it from the start"
         )
         if joins >= self.num_epochs:
             self.print_to_log_file("DQE: WARNING, the term warms up longer than this training lasts: it has no effect")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dqe_loss.integrations.nnunet.fit import fit
-from dqe_loss.integrations.nnunet.labels import read_labels
+from dqe_loss.integrations.nnunet.labels import check_class_order, read_labels
 from dqe_loss.integrations.nnunet.orientation import orientation_of
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": [3]}
@@ -86,6 +86,26 @@ def test_regions_are_read_by_name_in_the_order_of_the_channels():
 def test_what_is_not_understood_is_refused(labels, told):
     with pytest.raises(ValueError, match=told):
         read_labels({"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "told"),
+    [
+        (BRATS, [1, 2, 3], ""),
+        (BRATS, [3, 2, 1], r"regions_class_order \[3, 2, 1\] .* wrong labels, .*; set it to \[1, 2, 3\]"),
+        (BRATS, None, r"a label for each of the 3 regions in regions_class_order, found 0; set it to \[1, 2, 3\]"),
+        ({"background": 0, "ET": [3], "TC": [2, 3], "WT": [1, 2, 3]}, [3, 2, 1], "name regions that hold others"),
+        ({"background": 0, "WT": [1, 2, 3, 4], "ET": 1, "RC": [5]}, [4, 1, 5], ""),  # 2, 3 and 4 are of one kind
+        (BRATS24, None, ""),  # labels, no regions
+    ],
+)
+def test_the_order_in_which_regions_become_labels_again(labels, order, told):
+    content = {"labels": labels, **({"regions_class_order": order} if order else {})}
+    if not told:
+        check_class_order(content)
+    else:
+        with pytest.raises(ValueError, match=told):
+            check_class_order(content)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from nnunet_plans import make_plans
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetNumpy
 from small_tasks import CT, FLAT, PARTS, as_tensors, make_surrogate
 
 from dqe_loss import DQELoss, save_surrogate
 from dqe_loss.cli import main as dqe
+from dqe_loss.data.phantom import make_blob
 from dqe_loss.integrations.nnunet import check
 from dqe_loss.integrations.nnunet import trainer as module
 from dqe_loss.integrations.nnunet.fit import fit
@@ -242,6 +244,46 @@ def test_check_takes_what_the_trainer_says(prepared, capsys, monkeypatch):
     assert code == 0, told
     assert "channels: scan\n" in told
     assert "3d_fullres: fits: patches of 8 x 8 x 8 voxels (Z, Y, X)\n" in told
+
+
+def test_a_configuration_that_nobody_named_need_not_be_preprocessed(prepared, capsys):
+    """Who trains ``3d_fullres`` preprocesses that alone."""
+    folder = prepared / "preprocessed" / "Dataset137_Small"
+    made = make_plans(40, normalization=("ZScoreNormalization",))
+    only = made["configurations"]["3d_fullres"]
+    made["configurations"]["3d_other"] = {**only, "data_identifier": "nnUNetPlans_other"}
+    (folder / "nnUNetPlans.json").write_text(json.dumps(made))
+    line = ["nnunet", "check", "137", "--patches", "1", "--checkpoint", str(prepared / "blobs.safetensors")]
+    assert dqe(line) == 1
+    told = capsys.readouterr().out
+    assert "3d_fullres, targets: PROBLEM, not preprocessed" in told
+    assert "3d_other, targets: PROBLEM, not preprocessed" in told
+
+    (folder / only["data_identifier"]).mkdir()
+    exam = make_blob(0)
+    labels = exam.segmentations["reference"][None]
+    places = {1: [(0, *place) for place in zip(*labels[0].nonzero(), strict=True)]}
+    case = str(folder / only["data_identifier"] / "a")
+    nnUNetDatasetNumpy.save_case(exam.image, labels, {"class_locations": places}, case)
+    dqe(line)
+    told = capsys.readouterr().out
+    assert "% of 1 patches hold blob and can be rated; the targets" in told
+    assert "3d_other, targets: not preprocessed" in told
+    assert dqe([*line, "--configuration", "3d_other"]) == 1
+    assert "3d_other, targets: PROBLEM, not preprocessed" in capsys.readouterr().out
+
+
+def test_plans_are_looked_for_where_nnunet_writes_them(prepared, capsys, monkeypatch):
+    """Before anything is planned the data set is in the raw folder alone."""
+    folder = prepared / "preprocessed" / "Dataset137_Small"
+    (folder / "dataset.json").rename(prepared / "raw" / "Dataset137_Small" / "dataset.json")
+    (folder / "nnUNetPlans.json").unlink()
+    line = ["nnunet", "check", "137", "--checkpoint", str(prepared / "blobs.safetensors")]
+    assert dqe(line) == 1
+    assert f"plans: PROBLEM, {folder / 'nnUNetPlans.json'} is not there yet" in capsys.readouterr().out
+    monkeypatch.delenv("nnUNet_preprocessed")
+    assert dqe(line) == 1
+    assert "plans: PROBLEM, expected their folder in nnUNet_preprocessed" in capsys.readouterr().out
 
 
 def test_a_trainer_without_the_term_is_told(monkeypatch):

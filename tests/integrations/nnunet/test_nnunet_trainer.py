@@ -231,7 +231,8 @@ def test_of_small_patches_those_with_a_tumor_are_rated_in_the_warm_up_too(make, 
 def test_a_warm_up_in_steps_is_what_the_log_tells(make):
     long = type("Long", (nnUNetTrainerDQE,), {"dqe_options": {"warmup": 100_000}})
     told = Path(make(long).log_file).read_text()
-    assert "it joins in epoch 50000" in told
+    assert "it joins in epoch 50000, when train_loss rises" in told
+    assert "its gradient is capped at 0.3 of the loss beside it" in told
     assert "WARNING, the term warms up longer than this training lasts" in told
 
 
