@@ -235,7 +235,7 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
             stars = self._rate(rater, batch, rated)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
-            broken = values.isnan().any(1)
+            broken = values.amax(1).isnan()  # a maximum passes it on, in one look and without a copy
             missing = missing_stars(stars, self.surrogate).masked_fill(broken, torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
             self.stars = stars.detach().masked_fill((broken | ~rated)[:, None], torch.nan)
@@ -325,12 +325,11 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
 
     def _rate(self, rater: Rater, batch: RatedBatch, rated: Tensor | None = None) -> Tensor:
         """Stars of each view ``(B, V)`` of those that are asked for, see `rate_mask`."""
-        center = self.center_of(batch)
         return rate_mask(
             rater,
             batch.image,
             batch.predicted,
-            center if self.center_grad else center.detach(),
+            self.center_of(batch),
             FLAT if batch.flat else self.sampling,
             modalities=self.layout.modalities,
             checkpointing=self.checkpointing,

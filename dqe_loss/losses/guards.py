@@ -45,6 +45,8 @@ class GuardedMask:
     def profiles(self, region: str) -> Profiles:
         """Mass profiles of a region."""
         mask = self.predicted
+        if not torch.is_grad_enabled():
+            return mask.profiles(region)
         if mask.tissues:
             target = self._as_tissues(torch.stack([self.target.volume(name) for name in mask.scheme.regions], 1))
         else:

@@ -32,6 +32,7 @@ class ReadsBatches(HoldsSurrogate):
         activation: ``"sigmoid"``, ``"softmax"``, ``"none"``, or None: what the losses beside it say.
         slicing: ``"soft"`` or ``"hard"``.
         center: ``"prediction"`` or ``"target"``.
+        center_grad: whether gradient flows through where the planes lie, if the checkpoint allows it.
         on_small: ``"skip"``, ``"pad"`` or ``"error"``.
         training: of the module.
     """
@@ -41,6 +42,7 @@ class ReadsBatches(HoldsSurrogate):
     activation: str | None
     slicing: str
     center: str
+    center_grad: bool
     on_small: str
     training: bool
     _checked: set[bool]
@@ -96,9 +98,11 @@ class ReadsBatches(HoldsSurrogate):
         return batch
 
     def center_of(self, batch: RatedBatch) -> Tensor:
-        """Where planes are cut, ``(B, 3)``."""
+        """Where planes are cut, ``(B, 3)``; with a gradient where one is to be followed."""
         seen = batch.predicted if self.center == "prediction" or batch.target is None else batch.target
-        return center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
+        followed = self.center_grad and self.surrogate.config.center_gradient
+        with torch.set_grad_enabled(followed and torch.is_grad_enabled()):
+            return center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
 
     def can_be_rated(self, batch: RatedBatch) -> Tensor:
         """Which exams are rated, boolean ``(B,)``.
