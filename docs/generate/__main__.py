@@ -54,6 +54,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         speed.rating,
         speed.loss,
         speed.training,
+        speed.install,
         speed.cases,
         speed.collect,
         speed.many,

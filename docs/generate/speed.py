@@ -86,6 +86,25 @@ def training() -> Figures:
     }
 
 
+def install() -> Figures:
+    """What each extra takes to install, beside PyTorch."""
+    stored = load("install.json")
+    rows = [
+        [
+            "none" if row["extra"] == "none" else ", ".join(f"`{extra}`" for extra in row["extra"].split(",")),
+            str(row["packages"]),
+            f"{row['MB']:.0f} MB",
+            f"{row['s']:.0f} s",
+        ]
+        for row in stored["rows"]
+    ]
+    return {
+        "table": table(["extras", "packages", "size", "time"], rows),
+        "torch": f"{stored['torch_megabytes']:.0f} MB",
+        "torch_seconds": f"{stored['torch_seconds']:.0f} s",
+    }
+
+
 def cases() -> Figures:
     """The page of cases in a browser."""
     steps = {"load (ms)": "load", "filter (ms)": "filter", "sort (ms)": "sort", "open a case (ms)": "open a case"}
