@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 MINIMUM_MASS = 0.5

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import modality_index, shows
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 

@@ -15,7 +15,6 @@ from torch.nn.functional import pad
 
 from dqe_loss.core.boxes import tensor_box
 from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_profiles, sharpen
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.labels import (
     SchemeLike,
     region_from_labels,
@@ -24,6 +23,7 @@ from dqe_loss.core.labels import (
     reorder_regions,
 )
 from dqe_loss.core.slicing import take_planes
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
 
 _GLIOMA_SCHEME = GLIOMA.scheme()

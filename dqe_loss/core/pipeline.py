@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
+from dqe_loss.core.tensors import at_least_float32
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
@@ -88,6 +88,9 @@ class Sampling:
 
 THREE_PLANES = Sampling()
 """A plane of each view through the center, as published."""
+
+FLAT = Sampling(("axial",))
+"""The one plane of a volume ``(B, C, H, W, 1)``."""
 
 
 def read_inputs(

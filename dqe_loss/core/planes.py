@@ -6,11 +6,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import NORMALIZATIONS, modality_index, scale_planes
 from dqe_loss.core.labels import tissue_planes
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource, interpolate_planes, pad_planes, take_planes
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 ENCODINGS = ("regions", "tissue")

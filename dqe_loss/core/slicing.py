@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.dtypes import as_signed
+from dqe_loss.core.tensors import as_signed
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
 

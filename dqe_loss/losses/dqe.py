@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import cannot_wait, check_image, says_something
-from dqe_loss.core.dtypes import plain
-from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
+from dqe_loss.core.checks import check_image, says_something
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.core.origin import check_origin
-from dqe_loss.core.pipeline import Sampling, cut_planes, read_inputs
+from dqe_loss.core.pipeline import FLAT, Sampling, cut_planes, read_inputs
 from dqe_loss.core.planes import split_planes
+from dqe_loss.core.tensors import cannot_wait, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.can_be_rated import can_be_rated, is_large_enough, is_occupied, told_of_small
 from dqe_loss.losses.gradients import GradientLog

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_probabilities, tell
-from dqe_loss.core.flat import shape_of
 from dqe_loss.core.labels import SUM_TOLERANCE, are_tissues, check_labels
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import LabelMask, RegionMask
+from dqe_loss.core.tensors import shape_of
 from dqe_loss.surrogate.rating import is_label_map
 from dqe_loss.task import LabelScheme
 
