@@ -92,7 +92,7 @@ def brain_center(image: Tensor, task: Task = GLIOMA) -> Tensor:
         ``(B, 3)`` int64 voxel coordinates; the volume's middle where there is no brain.
     """
     brain = mass_profiles(shows(image, task).any(1))
-    return center_of_profiles(brain, hard=True)
+    return center_of_profiles(lambda _: brain, ("brain",), hard=True)
 
 
 def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None, task: Task = GLIOMA) -> Tensor:

@@ -6,7 +6,6 @@ plane (`dqe_loss.core.patch`): full-size copies would cost more than the network
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -169,5 +168,4 @@ def profiles_of(volume: Tensor, hard: bool) -> Profiles:
 
 def center_of_mask(mask: Mask, *, hard: bool, regions: tuple[str, ...] = GLIOMA.centers) -> Tensor:
     """Center of the first of some regions that a mask has, else of the volume: ``(B, 3)``; see `center_of_profiles`."""
-    first, *others = regions
-    return center_of_profiles(mask.profiles(first), *(partial(mask.profiles, other) for other in others), hard=hard)
+    return center_of_profiles(mask.profiles, regions, hard=hard)

@@ -145,7 +145,7 @@ class FrozenTwin:
         if not isinstance(network, DenseNet):
             return None
         tensors = [*network.parameters(), *network.buffers()]
-        if any(tensor.is_inference() or tensor.is_meta for tensor in tensors[:1]):
+        if tensors[0].is_inference() or tensors[0].is_meta:
             return None
         now = (id(network), *[(tensor.data_ptr(), tensor._version) for tensor in tensors])
         if self._made is None or now != self._of:

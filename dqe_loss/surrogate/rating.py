@@ -215,11 +215,12 @@ def check_devices(rater: Rater, **tensors: Tensor) -> None:
         TypeError: if something is no tensor.
         ValueError: naming what lies where.
     """
+    device = rater.device
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use torch.from_numpy")
-        if tensor.device != rater.device:
+        if tensor.device != device:
             raise ValueError(
-                f"the {name} is on {tensor.device}, the surrogate on {rater.device}; move the loss with "
+                f"the {name} is on {tensor.device}, the surrogate on {device}; move the loss with "
                 f"criterion.to({str(tensor.device)!r}), or the {name} to the surrogate's device"
             )
