@@ -13,9 +13,10 @@ from dqe_loss.core.checks import tell
 from dqe_loss.core.planes import split_planes
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.online_round import teach_round
-from dqe_loss.harden.shown import ShownPlanes
+from dqe_loss.harden.shown import ShownPlanes, show
 from dqe_loss.losses.bound import BoundLoss
-from dqe_loss.losses.dqe import DQELoss, Prediction
+from dqe_loss.losses.dqe import DQELoss
+from dqe_loss.losses.reads_batches import Prediction
 from dqe_loss.losses.sum import LossSum
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.network import Surrogate
@@ -134,7 +135,8 @@ class OnlineHardening:
         term = self._terms[0]
         flat = image.ndim == 4
         with torch.autocast(image.device.type, enabled=False):
-            planes, truth = term.show(
+            planes, truth = show(
+                term,
                 input,
                 target,
                 image=image,

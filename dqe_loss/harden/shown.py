@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dqe_loss.core.pipeline import FLAT, Sampling, cut_planes, read_inputs
+from dqe_loss.core.planes import split_planes
 from dqe_loss.harden.batches import Batch
 from dqe_loss.harden.masks import as_labels, as_regions, draw_mask_in_plane
 from dqe_loss.harden.scenes import Scene, draw_grid, rescan, warp_labels, warp_scans
 from dqe_loss.harden.taught_exams import TaughtExam
+from dqe_loss.losses.dqe import DQELoss
+from dqe_loss.losses.reads_batches import Prediction
 from dqe_loss.surrogate.refiner import Refiner, agreement
 from dqe_loss.task import Task
 
@@ -143,3 +147,49 @@ def judge_shown(refiner: Refiner, planes: Sequence[ShownPlane], task: Task) -> V
         errors.append((agreed[0] - networks[-1]).abs())
         rights.append(agreed[1])
     return Verdict(*(float(torch.stack(values).mean()) for values in (networks, errors, rights)))
+
+
+@torch.no_grad()
+def show(
+    term: DQELoss,
+    input: Prediction,
+    target: Any,
+    *,
+    image: Tensor,
+    origin: Any = None,
+    activation: str | None = None,
+    planes: int = 1,
+    jitter: float = 0.0,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """What the surrogate of a loss sees of a prediction, and the target in the same planes.
+
+    Args:
+        term: the loss.
+        input: prediction, see `DQELoss.forward`, as are target, image and origin.
+        target: target.
+        image: image ``(B, C, X, Y, Z)``.
+        origin: where a patch lies.
+        activation: what the losses beside this one apply to the prediction, if they say so.
+        planes: planes a view, see `DQELoss`; of planes by themselves, there is one.
+        jitter: see `DQELoss`.
+        seed: of the planes' places.
+
+    Returns:
+        Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
+        ``(N, R, H, W)`` of the target, 0 or 1; of those exams that the loss rates.
+
+    Raises:
+        ValueError: if there is no target, or something is not as `DQELoss.forward` takes it.
+    """
+    batch = term.read(input, target, image, origin, activation=activation)
+    if batch.target is None:
+        raise ValueError("expected a target beside the prediction, got none")
+    config, center, rated = term.surrogate.config, term.center_of(batch), term.can_be_rated(batch)
+    shown = []
+    for mask in (batch.predicted, batch.target):
+        drawn = Sampling(term.sampling.views, planes, jitter, torch.Generator().manual_seed(seed))
+        inputs = read_inputs(config, batch.image, mask, center, term.layout.modalities)
+        cut = cut_planes(config, inputs, FLAT if batch.flat else drawn)
+        shown.append(cut[rated.to(cut.device)].flatten(0, 2))
+    return shown[0], (split_planes(config, shown[1])[1] > 0.5).to(shown[0].dtype)

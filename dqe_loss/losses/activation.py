@@ -4,8 +4,43 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from dqe_loss.core.checks import tell
+
 SIGMOID, SOFTMAX, NONE = "sigmoid", "softmax", "none"
 """The activation between what a loss is given and probabilities."""
+MEANING = {SIGMOID: "logits of regions", SOFTMAX: "logits of tissues", NONE: "probabilities"}
+"""What a prediction is before each activation."""
+
+
+def settle_activation(told: Sequence[str | None], others: Sequence[nn.Module]) -> str | None:
+    """What the losses beside terms of stars apply to the prediction.
+
+    Args:
+        told: what each term of stars was told that it is given, or None.
+        others: the other losses.
+
+    Returns:
+        See `common_activation`; None, too, where it cannot be known and every term of stars was told.
+
+    Raises:
+        ValueError: if the others do not agree, or it cannot be known, and a term of stars was not told.
+
+    Warns:
+        UserWarning: a term of stars was told something else than the others do.
+    """
+    try:
+        common = common_activation(others)
+    except ValueError:
+        if None in told:
+            raise
+        return None
+    said = {one for one in told if one is not None}
+    if common is not None and said - {common}:
+        tell(
+            f"a DQELoss was told that the prediction is {' and '.join(MEANING[one] for one in sorted(said))}, but "
+            f"the losses beside it take {MEANING[common]}: one of them reads it wrongly"
+        )
+    return common
 
 
 def common_activation(losses: Sequence[nn.Module]) -> str | None:
@@ -32,10 +67,6 @@ def common_activation(losses: Sequence[nn.Module]) -> str | None:
             "DQELoss(sigmoid=True), DQELoss(softmax=True), or both False for probabilities"
         )
     return next(iter(said), None)
-
-
-MEANING = {SIGMOID: "logits of regions", SOFTMAX: "logits of tissues", NONE: "probabilities"}
-"""What a prediction is before each activation."""
 
 
 def activation_of(loss: nn.Module) -> str | None:

@@ -1,26 +1,26 @@
 """The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import check_image, says_something
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import center_of_mask
-from dqe_loss.core.origin import check_origin
-from dqe_loss.core.pipeline import FLAT, Sampling, cut_planes, read_inputs
-from dqe_loss.core.planes import split_planes
-from dqe_loss.core.tensors import cannot_wait, is_flat, plain, refuse_origin, thicken
+from dqe_loss.core.pipeline import FLAT, Sampling
+from dqe_loss.core.tensors import plain, thicken
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
-from dqe_loss.losses.can_be_rated import can_be_rated, is_large_enough, is_occupied, told_of_small
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate
-from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.missing_stars import mean_of_rated, missing_stars, reduce_rated
-from dqe_loss.losses.rated_batch import RatedBatch, read_batch
+from dqe_loss.losses.rated_batch import (
+    RatedBatch,
+    is_large_enough,
+    is_occupied,
+)
+from dqe_loss.losses.reads_batches import Prediction, ReadsBatches
 from dqe_loss.losses.self_check import TargetStars
 from dqe_loss.losses.sum import Composable
 from dqe_loss.losses.target import read_target
@@ -28,15 +28,12 @@ from dqe_loss.losses.terms import RatingTerm, full_resolution
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.rating import check_devices, rate_mask
-
-Prediction = Tensor | Sequence[Tensor]
-"""What a network puts out; with deep supervision a sequence, full resolution first."""
+from dqe_loss.surrogate.rating import rate_mask
 
 NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
 
 
-class DQELoss(HoldsSurrogate, Composable, RatingTerm):
+class DQELoss(ReadsBatches, Composable, RatingTerm):
     """A frozen surrogate of neuroradiologists' ratings as a loss.
 
     The prediction is cut at its center of mass in three views, a frozen network rates each plane
@@ -133,11 +130,15 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check_choice("slicing", slicing, ("soft", "hard"))
-        _check_choice("center", center, ("prediction", "target"))
-        _check_choice("guard", guard, ("target", None))
-        _check_choice("on_small", on_small, ("skip", "pad", "error"))
-        _check_choice("reduction", reduction, ("mean", "sum", "none"))
+        for option, value, choices in (
+            ("slicing", slicing, ("soft", "hard")),
+            ("center", center, ("prediction", "target")),
+            ("guard", guard, ("target", None)),
+            ("on_small", on_small, ("skip", "pad", "error")),
+            ("reduction", reduction, ("mean", "sum", "none")),
+        ):
+            if value not in choices:
+                raise ValueError(f"{option} must be one of {choices}, got {value!r}")
         if sigmoid and softmax:
             raise ValueError("sigmoid=True and softmax=True exclude each other")
         if max_gradient_ratio is not None and not max_gradient_ratio > 0:
@@ -158,7 +159,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         self.gradient_log = GradientLog()
         self.notes: dict[str, Tensor] = {}
         self.stars: Tensor | None = None
-        self._checked: set[bool] = set()
+        self._checked = set()
         self._target_stars = TargetStars(self.surrogate.config.stars)
 
     def forward(self, input: Prediction, target: Tensor | None = None, *, image: Tensor, origin: Any = None) -> Tensor:
@@ -197,7 +198,7 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             >>> criterion(planes, target, image=image).shape
             torch.Size([2])
         """
-        return self.evaluate(full_resolution(input), full_resolution(target), image, origin, alone=True)
+        return self.evaluate(full_resolution(input), target, image, origin, alone=True)
 
     def evaluate(
         self,
@@ -223,18 +224,17 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             self._check_alone(training and input.requires_grad)
         log = self.gradient_log if training else GradientLog()  # validation leaves what training noted alone
         log.clear()
-        if flat := is_flat(image, input):
-            input, target, image = self._thicken(input, target, image, origin)
-        case = self._read(input, target, image, origin, log, activation, flat=flat)
-        rated = self._can_be_rated(case)
+        batch = self.read(input, target, image, origin, log if self.guard else None, activation)
+        rated = self.can_be_rated(batch)
+        values = plain(input).flatten(1)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
-            missing = plain(input).flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
-            self.stars = self._no_stars(input, flat)
+            missing = values[:, :0].float().sum(1)  # zeros, but with a gradient
+            self.stars = self._no_stars(input)
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
-            stars = self._rate(rater, case, image, rated)
+            stars = self._rate(rater, batch, rated)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
-            broken = plain(input).isnan().flatten(1).any(1)
+            broken = values.isnan().any(1)
             missing = missing_stars(stars, self.surrogate).masked_fill(broken, torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
             self.stars = stars.detach().masked_fill((broken | ~rated)[:, None], torch.nan)
@@ -248,69 +248,12 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         The gradient is that of the stars, without any guard (contract C14). The target is needed only for
         ``center="target"``. Values are looked at in each call.
         """
-        prediction: Tensor = full_resolution(input)
-        if flat := is_flat(image, prediction):
-            prediction, target, image = self._thicken(prediction, target, image, origin)
-        case = self._read(prediction, target, image, origin, None, None, check=True, flat=flat)
-        return self._rate(self.surrogate, case, image)
-
-    @torch.no_grad()
-    def show(
-        self,
-        input: Prediction,
-        target: Tensor,
-        *,
-        image: Tensor,
-        origin: Any = None,
-        activation: str | None = None,
-        planes: int = 1,
-        jitter: float = 0.0,
-        seed: int = 0,
-    ) -> tuple[Tensor, Tensor]:
-        """What the surrogate sees of a prediction, and the target in the same planes.
-
-        Args:
-            input: prediction, see `forward`.
-            target: target, see `forward`.
-            image: image ``(B, C, X, Y, Z)``, see `forward`.
-            origin: where a patch lies, see `forward`.
-            activation: what the losses beside this one apply to the prediction, if they say so.
-            planes: planes a view, see `DQELoss`; of planes by themselves, there is one.
-            jitter: see `DQELoss`.
-            seed: of the planes' places.
-
-        Returns:
-            Planes ``(N, C, H, W)`` as `Surrogate.forward` takes them, exam by exam and view by view, and regions
-            ``(N, R, H, W)`` of the target, 0 or 1; of those exams that the loss rates.
-
-        Raises:
-            ValueError: if there is no target, or something is not as `forward` takes it.
-        """
-        prediction: Tensor = full_resolution(input)
-        whole: Tensor | None = full_resolution(target)
-        if flat := is_flat(image, prediction):
-            prediction, whole, image = self._thicken(prediction, whole, image, origin)
-        case = self._read(prediction, whole, image, origin, None, activation, flat=flat)
-        if case.target is None:
-            raise ValueError("expected a target beside the prediction, got none")
-        center, rated = self._center(case), self._can_be_rated(case)
-        shown = []
-        for mask in (case.predicted, case.target):
-            sampling = Sampling(self.sampling.views, planes, jitter, torch.Generator().manual_seed(seed))
-            inputs = read_inputs(self.surrogate.config, plain(image), mask, center, self.layout.modalities)
-            planes_of_all = cut_planes(self.surrogate.config, inputs, FLAT if flat else sampling)
-            shown.append(planes_of_all[rated.to(planes_of_all.device)].flatten(0, 2))
-        return shown[0], (split_planes(self.surrogate.config, shown[1])[1] > 0.5).to(shown[0].dtype)
+        return self._rate(self.surrogate, self.read(input, target, image, origin, check=True))
 
     def rest(self, input: Tensor) -> None:
         """`RatingTerm.rest`: the stars of the step are not numbers."""
         super().rest(input)
-        self.stars = self._no_stars(input, input.ndim == 4)
-
-    def _no_stars(self, batch: Tensor, flat: bool) -> Tensor:
-        """NaN for each view of each exam of a batch."""
-        shape = (len(batch), 1 if flat else len(self.sampling.views))
-        return torch.full(shape, torch.nan, device=batch.device, dtype=self.surrogate.dtype)
+        self.stars = self._no_stars(input)
 
     def use(self, surrogate: Surrogate) -> None:
         """Rate with another surrogate of the same task from now on.
@@ -321,11 +264,6 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         if surrogate.config.task != self.task:
             raise ValueError(f"this loss rates {self.task.name!r}, and the surrogate {surrogate.config.task.name!r}")
         self._frozen = (surrogate,)
-
-    @property
-    def checked(self) -> bool:
-        """Whether values were looked at in this mode, training or evaluation, in a batch that could tell."""
-        return self.training in self._checked
 
     def check_target(
         self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None
@@ -343,45 +281,26 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
         """
         if image is None:
             raise ValueError(NO_IMAGE)
-        flat = isinstance(image, Tensor) and image.ndim == 4
-        self.stars = self._no_stars(image, flat)
+        self.stars = self._no_stars(image)
         if target is None:
             return
-        if flat:
-            target, image = thicken(target), thicken(image)
+        flat = image.ndim == 4
+        target, image = (thicken(x) if flat else plain(x) for x in (target, image))
         tissues = {SOFTMAX: True, SIGMOID: False}.get(self.activation or activation or "")  # as the prediction has them
-        whole = read_target(plain(target), self.layout, hard=True, tissues=tissues)
-        case = RatedBatch(whole, whole, in_place=origin is not None, flat=flat)
-        large = is_large_enough(case, self.smallest_crop)
+        whole = read_target(target, self.layout, hard=True, tissues=tissues)
+        batch = RatedBatch(image, whole, whole, in_place=origin is not None, flat=flat)
+        large = is_large_enough(batch, self.smallest_crop)
         sound = is_occupied(whole, self.task) & (large or self.on_small == "pad")
-        self.notes = {"skipped": (~self._can_be_rated(case)).sum()}
+        self.notes = {"skipped": (~self.can_be_rated(batch)).sum()}
         if sound.device.type == "cpu" and not sound.any():
             return
         with torch.no_grad():
             center = center_of_mask(whole, hard=True, regions=self.task.centers)
             views = FLAT if flat else Sampling(self.sampling.views)
-            stars = rate_mask(
-                self.surrogate, plain(image), whole, center, views, modalities=self.layout.modalities
-            ).mean(1)
+            stars = rate_mask(self.surrogate, image, whole, center, views, modalities=self.layout.modalities).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if large and self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)
-
-    def _thicken(
-        self, input: Tensor, target: Tensor | None, image: Tensor, origin: Any
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Planes as volumes one voxel thick.
-
-        Raises:
-            ValueError: if something was asked for that planes cannot give.
-        """
-        refuse_origin(origin)
-        if self.sampling.planes > 1 or self.sampling.jitter > 0:
-            raise ValueError(
-                f"planes={self.sampling.planes}, jitter={self.sampling.jitter} move planes through a volume, but the "
-                "prediction (B, R, H, W) is planes already: leave both out"
-            )
-        return thicken(input), thicken(target), thicken(image)
 
     def _check_alone(self, trains: bool) -> None:
         """What holds outside a sum alone.
@@ -403,76 +322,19 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
                 "If it is meant to stand alone, say DQELoss(max_gradient_ratio=None)",
             )
 
-    def _read(
-        self,
-        input: Tensor,
-        target: Tensor | None,
-        image: Tensor,
-        origin: Any,
-        log: GradientLog | None,
-        activation: str | None,
-        check: bool = False,
-        flat: bool = False,
-    ) -> RatedBatch:
-        if self.center == "target" and target is None:
-            raise ValueError("center='target' looks where the target's tumor is: pass target=")
-        check_devices(self.surrogate, prediction=input, image=image)
-        first = not cannot_wait(input) and (check or not self.checked)
-        if first and origin is not None:
-            check_origin(origin, input, image)
-        case = read_batch(
-            plain(input),
-            None if target is None else plain(target),
-            origin,
-            activation=self.activation or activation,
-            size=image.shape[2:],
-            layout=self.layout,
-            hard=self.slicing == "hard",
-            guarded=log if self.guard else None,
-            check=first,
-            flat=flat,
-        )
-        if first:
-            check_image(image, self.layout.modalities, self.task.spacing)
-            # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
-            if bool(image.any()) and says_something(input) and (target is None or bool(target.any())):
-                self._checked.add(self.training)
-        return case
-
-    def _rate(self, rater: Rater, case: RatedBatch, image: Tensor, rated: Tensor | None = None) -> Tensor:
-        center = self._center(case)
+    def _rate(self, rater: Rater, batch: RatedBatch, rated: Tensor | None = None) -> Tensor:
+        """Stars of each view ``(B, V)`` of those that are asked for, see `rate_mask`."""
+        center = self.center_of(batch)
         return rate_mask(
             rater,
-            plain(image),
-            case.predicted,
+            batch.image,
+            batch.predicted,
             center if self.center_grad else center.detach(),
-            FLAT if case.flat else self.sampling,
+            FLAT if batch.flat else self.sampling,
             modalities=self.layout.modalities,
             checkpointing=self.checkpointing,
             rated=rated,
         )
-
-    def _center(self, case: RatedBatch) -> Tensor:
-        """Where planes are cut, ``(B, 3)``."""
-        seen = case.predicted if self.center == "prediction" or case.target is None else case.target
-        return center_of_mask(seen, hard=self.slicing == "hard", regions=self.task.centers)
-
-    def _can_be_rated(self, case: RatedBatch) -> Tensor:
-        """Which exams are rated, boolean ``(B,)``.
-
-        Raises:
-            ValueError: if there is one that cannot be, and ``on_small="error"``.
-        """
-        if self.on_small == "pad":
-            return torch.ones(case.predicted.shape[0], dtype=torch.bool, device=self.surrogate.device)
-        if self.on_small == "skip" and not is_large_enough(case, self.smallest_crop):
-            self._tell_once("small", told_of_small(case, self.smallest_crop))
-        return can_be_rated(case, self.task, self.smallest_crop, self.surrogate.device, self.on_small == "error")
-
-    @property
-    def smallest_crop(self) -> int:
-        """Smallest side in voxels of a crop, or of a plane, that is rated without its surroundings."""
-        return self.task.smallest_crop
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DQELoss":
         """Follow the parent module to its device, and to double precision, but not to half precision.
@@ -492,8 +354,3 @@ class DQELoss(HoldsSurrogate, Composable, RatingTerm):
             f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
             f"center={self.center!r}, views={sampling.views}, planes={sampling.planes}, jitter={sampling.jitter}"
         )
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}")

@@ -17,9 +17,7 @@ from dqe_loss.core.mask import RegionMask, VolumeMask, profiles_of
 from dqe_loss.core.planes import split_planes
 from dqe_loss.core.slicing import take_planes
 from dqe_loss.losses.gradients import GradientLog, guard
-from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
-from dqe_loss.surrogate.refiner import RefinedMask
 
 
 @dataclass(frozen=True)
@@ -72,42 +70,23 @@ class GuardedMask:
         return guard(values, target.to(predicted.dtype) - predicted, self.log)
 
 
-@dataclass(frozen=True, eq=False)  # torch.compile hashes what it builds: by identity, for its fields come later
 class GuardedSurrogate:
-    """A surrogate whose gradient may move a voxel only to where its refiner is sure that it belongs.
+    """A surrogate whose gradient may move a voxel only to where its refiner is sure that it belongs, as a `Rater`.
 
     The stars are the surrogate's own. Without a refiner it is the surrogate as it is.
-
-    Attributes:
-        surrogate: the network.
     """
 
-    surrogate: Surrogate
-
-    @property
-    def config(self) -> SurrogateConfig:
-        """How planes are made."""
-        return self.surrogate.config
-
-    @property
-    def device(self) -> torch.device:
-        """Where planes must lie."""
-        return self.surrogate.device
+    def __init__(self, surrogate: Surrogate) -> None:
+        self.surrogate, self.config, self.device = surrogate, surrogate.config, surrogate.device
+        self.refine = surrogate.refine
 
     def __call__(self, planes: Tensor, *, ceiling: Tensor | None = None, inside: Box | None = None) -> Tensor:
         """Stars ``(N,)`` of planes ``(N, C, H, W)``, as `Surrogate.forward` gives them."""
         planes = planes.to(self.surrogate.dtype)
         refined = self.refine(planes)
-        if refined is None:
-            return self._rate(planes, None, ceiling, inside)
-        scans, regions = split_planes(self.config, planes)
-        toward = torch.where(refined.sure, refined.regions - regions.detach(), torch.zeros_like(regions))
-        return self._rate(torch.cat((scans, guard(regions, toward)), 1), refined, ceiling, inside)
-
-    def refine(self, planes: Tensor) -> RefinedMask | None:
-        """The surrogate's own, see `Surrogate.refine`."""
-        return self.surrogate.refine(planes)
-
-    def _rate(self, planes: Tensor, refined: RefinedMask | None, ceiling: Tensor | None, inside: Box | None) -> Tensor:
+        if refined is not None:
+            scans, regions = split_planes(self.config, planes)
+            toward = torch.where(refined.sure, refined.regions - regions.detach(), torch.zeros_like(regions))
+            planes = torch.cat((scans, guard(regions, toward)), 1)
         stars: Tensor = self.surrogate(planes, refined, ceiling, inside)
         return stars

@@ -1,6 +1,5 @@
-"""Prediction and target of a batch, read as the masks that are rated, with the guard between them."""
+"""A batch, read: the masks of prediction and target with the guard between them, and which exams can be rated."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
 from dqe_loss.losses.prediction import read_prediction
 from dqe_loss.losses.target import read_target
+from dqe_loss.task import Task
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class RatedBatch:
     """A batch to be rated.
 
     Attributes:
+        image: intensities ``(B, C, X, Y, Z)``.
         predicted: what is rated.
         target: what it is compared with, if there is a target.
         in_place: whether the prediction is a patch inside the full-size target.
         flat: whether it is planes, ``(B, C, H, W, 1)``.
     """
 
+    image: Tensor
     predicted: Mask
     target: VolumeMask | None
     in_place: bool = False
@@ -42,10 +44,10 @@ class RatedBatch:
 def read_batch(
     input: Tensor,
     target: Tensor | None,
+    image: Tensor,
     origin: Any,
     *,
     activation: str | None,
-    size: Sequence[int],
     layout: Layout,
     hard: bool,
     guarded: GradientLog | None,
@@ -57,9 +59,9 @@ def read_batch(
     Args:
         input: prediction, see `read_prediction`.
         target: target, see `read_target`; full-size if there is an origin.
+        image: intensities ``(B, C, X, Y, Z)``, full-size if there is an origin.
         origin: first voxel of the patch that ``input`` is, or None if it is no patch.
         activation: see `read_prediction`.
-        size: voxels of the full-size image, in which a patch without a target lies.
         layout: what channels and labels are in both.
         hard: whether mass is counted on binarized masks.
         guarded: guard the prediction's gradient by the target, where there is one, and note here what it kept.
@@ -75,13 +77,15 @@ def read_batch(
     predicted = read_prediction(input, activation, layout, hard=hard, check=check)
     if target is None:
         if origin is None:
-            return RatedBatch(predicted, None, flat=flat)
+            return RatedBatch(image, predicted, None, flat=flat)
         origins = read_origins(origin, input.shape[0])
-        empty = input.new_zeros((), dtype=torch.uint8).expand(input.shape[0], 1, *size)
+        empty = input.new_zeros((), dtype=torch.uint8).expand(input.shape[0], 1, *image.shape[2:])
         within, around = (
             read_target(mask, layout, hard=hard) for mask in (crop(empty, origins, input.shape[2:]), empty)
         )
-        return RatedBatch(PatchMask(predicted, within, around, origins_beside(origins, input)), None, in_place=True)
+        return RatedBatch(
+            image, PatchMask(predicted, within, around, origins_beside(origins, input)), None, in_place=True
+        )
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
@@ -95,6 +99,59 @@ def read_batch(
     reference = read_target(local, layout, hard=hard, tissues=predicted.tissues, check=check)
     mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
-        return RatedBatch(mask, reference, flat=flat)
+        return RatedBatch(image, mask, reference, flat=flat)
     around = read_target(target, layout, hard=hard, tissues=predicted.tissues, check=check)
-    return RatedBatch(PatchMask(mask, reference, around, origins_beside(origins, input)), around, in_place=True)
+    return RatedBatch(image, PatchMask(mask, reference, around, origins_beside(origins, input)), around, in_place=True)
+
+
+def can_be_rated(case: RatedBatch, task: Task, smallest: int, device: torch.device, refuse: bool = False) -> Tensor:
+    """Which exams are neither too small nor without a tumor in their target.
+
+    Args:
+        case: the batch.
+        task: what is rated.
+        smallest: smallest side in voxels of a crop, or of a plane, that is rated without its surroundings.
+        device: where the answer is needed.
+        refuse: whether an exam that is not so is an error.
+
+    Returns:
+        Boolean ``(B,)``.
+
+    Raises:
+        ValueError: if there is such an exam, and it is refused.
+    """
+    large = is_large_enough(case, smallest)
+    rated = torch.full(case.predicted.shape[:1], large, device=device)
+    if case.target is not None:
+        rated = rated & is_occupied(case.target, task)
+    if refuse and not rated.all():
+        fault = f"holds no {task.subject} in its target" if large else f"is smaller than {smallest}"
+        place = "" if case.flat else "rate it in its place with origin=, or "
+        raise ValueError(
+            f"a {'plane' if case.flat else 'crop'} of {case.sides} voxels {fault}: {place}let DQELoss(on_small='skip' "
+            "or 'pad') deal with it"
+        )
+    return rated
+
+
+def is_large_enough(case: RatedBatch, smallest: int) -> bool:
+    """Whether what is rated has the size to be, or lies in its place."""
+    return case.in_place or min(case.sides) >= smallest
+
+
+def is_occupied(target: VolumeMask, task: Task) -> Tensor:
+    """Which targets hold anything, boolean ``(B,)``."""
+    return torch.stack([(target.volume(region) > 0).flatten(1).any(1) for region in task.covering]).any(0)
+
+
+def told_of_small(case: RatedBatch, smallest: int) -> str:
+    """What is said once where everything is too small, so that a loss of 0 surprises nobody."""
+    cure = (
+        "Train on larger ones"
+        if case.flat
+        else "Give it the full-size target and image with origin=, train on larger ones"
+    )
+    return (
+        f"{'planes' if case.flat else 'crops'} of {case.sides} voxels are smaller than {smallest} along an axis: "
+        f"DQELoss skips every one of them, and its value is 0. {cure}, or say DQELoss(on_small='pad')"
+    )

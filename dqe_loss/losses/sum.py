@@ -1,10 +1,8 @@
 """Losses that add up: ``DiceLoss(sigmoid=True) + 0.1 * DQELoss()`` (contracts C9 and C13)."""
 
-import math
 import operator
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from numbers import Real
 from typing import Any
 
 import torch
@@ -13,11 +11,12 @@ from torch import Tensor, nn
 from dqe_loss.core.checks import tell
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.core.tensors import cannot_wait, refuse_origin
-from dqe_loss.losses.activation import MEANING, common_activation
+from dqe_loss.losses.activation import settle_activation
 from dqe_loss.losses.bound import BoundLoss
 from dqe_loss.losses.gradients import fork
 from dqe_loss.losses.steps import StepCounter
 from dqe_loss.losses.terms import LabelWeightedTerm, RatingTerm, full_resolution
+from dqe_loss.losses.weight import is_no_weight, read_weight
 
 STEPS = "steps_done"
 """The one key of a sum's ``state_dict``, where a term warms up."""
@@ -45,7 +44,7 @@ class Composable(nn.Module):
         Raises:
             ValueError: if the weight is negative, not finite, not a single number, or to be learned.
         """
-        return NotImplemented if _is_no_weight(weight) else LossSum((weight, self))
+        return NotImplemented if is_no_weight(weight) else LossSum((weight, self))
 
     __rmul__ = __mul__
 
@@ -85,7 +84,7 @@ class LossSum(Composable):
                     "the terms of a LossSum are torch modules, or pairs of a weight and one (bind the sum, not its "
                     f"terms), got {type(term).__name__}"
                 )
-            factor = _read_weight(weight)
+            factor = read_weight(weight)
             parts = term.weighted_terms if isinstance(term, LossSum) else [(1.0, term)]
             weighted += [(factor * w, part) for w, part in parts]
             counters += [term._counter] if isinstance(term, LossSum) else []
@@ -97,7 +96,11 @@ class LossSum(Composable):
         self._counter: StepCounter = max(counters, key=lambda one: int(one.steps)) if counters else StepCounter()
         self._values: dict[str, Tensor] = {}
         self._validation: dict[str, Tensor] = {}
-        self._activation = self._read_activation()
+        # By which a term of stars reads the prediction, unless it was told otherwise.
+        self._activation = settle_activation(
+            [term.activation for term in self._rated],
+            [term for term in self.terms if not isinstance(term, RatingTerm)],
+        )
 
     @property
     def weighted_terms(self) -> list[tuple[float, nn.Module]]:
@@ -115,7 +118,7 @@ class LossSum(Composable):
 
     @property
     def activation(self) -> str | None:
-        """What the losses beside the stars apply to the prediction, if they say so; see `common_activation`."""
+        """What the losses beside the stars apply to the prediction, if they say so; see `settle_activation`."""
         return self._activation
 
     @property
@@ -290,29 +293,6 @@ class LossSum(Composable):
         weights = dict(zip(self.names, self.weights, strict=True))
         return reduce(operator.add, (weights[name] * value for name, value in values.items()))
 
-    def _read_activation(self) -> str | None:
-        """What the other terms apply to the prediction, by which a term of stars reads it unless it was told otherwise.
-
-        Raises:
-            ValueError: if they do not agree, or it cannot be known, and a term of stars was not told.
-
-        Warns:
-            UserWarning: a term of stars was told something else than the others do.
-        """
-        told = {term.activation for term in self._rated if term.activation is not None}
-        try:
-            common = common_activation([term for term in self.terms if not isinstance(term, RatingTerm)])
-        except ValueError:
-            if any(term.activation is None for term in self._rated):
-                raise
-            return None
-        if common is not None and told - {common}:
-            tell(
-                f"a DQELoss was told that the prediction is {' and '.join(MEANING[one] for one in sorted(told))}, but "
-                f"the losses beside it take {MEANING[common]}: one of them reads it wrongly"
-            )
-        return common
-
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if any(term.warmup for term in self._rated):
@@ -328,27 +308,3 @@ class LossSum(Composable):
                 f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
                 f"{self.steps_done}; set criterion.steps_done to the steps that training has taken"
             )
-
-
-def _is_no_weight(weight: object) -> bool:
-    return isinstance(weight, bool) or not isinstance(weight, Real | Tensor)
-
-
-def _read_weight(weight: object) -> float:
-    """A loss's weight as a number.
-
-    Raises:
-        TypeError: if it is none.
-        ValueError: if it is negative, not finite, or a tensor that is to be learned or has several elements.
-    """
-    if isinstance(weight, Tensor) and (weight.requires_grad or weight.numel() != 1):
-        raise ValueError(
-            "the weight of a loss must be one number that is not learned (a learned one would go to 0), got a tensor "
-            f"of shape {tuple(weight.shape)}" + (" that requires gradient" if weight.requires_grad else "")
-        )
-    if _is_no_weight(weight):
-        raise TypeError(f"the weight of a loss must be a number, got {type(weight).__name__}")
-    number = float(weight)  # type: ignore[arg-type]
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"the weight of a loss must be a finite number >= 0, got {number:g}")
-    return number

@@ -12,9 +12,9 @@ from torch import nn
 
 from dqe_loss import BLOBS, DQELoss, DQEMetric, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.data.phantom import make_blob
-from dqe_loss.harden import online_round
+from dqe_loss.harden import online, online_round
 from dqe_loss.harden.online import TAUGHT, OnlineHardening
-from dqe_loss.harden.shown import ShownPlanes, draw_shown
+from dqe_loss.harden.shown import ShownPlanes, draw_shown, show
 from dqe_loss.surrogate.checkpoint import fingerprint
 from dqe_loss.surrogate.config import NO_NETWORK
 from dqe_loss.surrogate.refiner import Refiner, RefinerConfig
@@ -94,8 +94,7 @@ def test_the_judge_learns_what_the_network_does(batch):
 def test_a_round_comes_every_few_epochs_and_only_then_is_looked(batch, monkeypatch):
     keep_up = OnlineHardening(make_criterion(), **SMALL)
     looked = []
-    show = DQELoss.show
-    monkeypatch.setattr(DQELoss, "show", lambda self, *a, **o: looked.append(keep_up.epoch) or show(self, *a, **o))
+    monkeypatch.setattr(online, "show", lambda *a, **o: looked.append(keep_up.epoch) or show(*a, **o))
     before = weights_of(keep_up)
     image, regions, logits = batch
     keep_up.step(logits, regions, image=image)
@@ -180,11 +179,11 @@ def test_only_what_the_loss_rates_is_shown(batch):
     term = DQELoss(make_surrogate())
     half = regions.clone()
     half[1] = 0
-    planes, truth = term.show(logits, half, image=image)
-    assert len(planes) == len(truth) == len(term.show(logits[:1], half[:1], image=image[:1])[0])
+    planes, truth = show(term, logits, half, image=image)
+    assert len(planes) == len(truth) == len(show(term, logits[:1], half[:1], image=image[:1])[0])
     apart = torch.roll(logits, 8, 2)
-    at_target = DQELoss(make_surrogate(), center="target").show(apart, regions, image=image)
-    assert at_target[1].sum() > term.show(apart, regions, image=image)[1].sum()
+    at_target = show(DQELoss(make_surrogate(), center="target"), apart, regions, image=image)
+    assert at_target[1].sum() > show(term, apart, regions, image=image)[1].sum()
 
 
 def test_the_same_seed_gives_the_same_judge(batch):

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from dqe_loss.integrations.nnunet.fit import Fit
-from dqe_loss.losses.can_be_rated import is_occupied
 from dqe_loss.losses.dqe import DQELoss
 from dqe_loss.losses.missing_stars import mean_of_rated
-from dqe_loss.losses.rated_batch import RatedBatch
+from dqe_loss.losses.rated_batch import RatedBatch, is_occupied
 from dqe_loss.surrogate.network import Surrogate
 
 FIGURES = ("stars", "target_stars", "gradient_ratio", "guard_kept", "rated")
@@ -93,9 +92,10 @@ class NnunetTerm(DQELoss):
             known = {"rated": known.get("rated", math.nan)}
         return {name: known.get(name, math.nan) for name in FIGURES}
 
-    def _can_be_rated(self, case: RatedBatch) -> Tensor:
-        rated = super()._can_be_rated(case)
-        if self.on_small == "pad" and case.target is not None:  # one without a tumor has no stars all the same
-            rated = rated & is_occupied(case.target, self.task).to(rated.device)
+    def can_be_rated(self, batch: RatedBatch) -> Tensor:
+        """`DQELoss.can_be_rated`, and noted; a target without a tumor has no stars here whatever ``on_small`` says."""
+        rated = super().can_be_rated(batch)
+        if self.on_small == "pad" and batch.target is not None:
+            rated = rated & is_occupied(batch.target, self.task).to(rated.device)
         self._noted["rated"] = rated.to(torch.float32).mean()
         return rated
