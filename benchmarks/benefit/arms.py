@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqe_loss import DQELoss, StarWeighted, Surrogate, rate_segmentation
-from dqe_loss.core.flat import FLAT, thicken
 from dqe_loss.core.mask import RegionMask, center_of_mask
-from dqe_loss.core.pipeline import cut_planes, read_inputs
+from dqe_loss.core.pipeline import FLAT, cut_planes, read_inputs
+from dqe_loss.core.tensors import thicken
 from dqe_loss.surrogate.refiner import RefinedMask
 
 Term = Callable[[nn.Module, Planes], Tensor]

@@ -94,9 +94,6 @@ def _flat_planes(mask: Mask, center: Tensor, task: Task) -> Tensor:
     planes = []
     for view in task.views:
         axis = VIEW_AXIS[view]
-
-        def take(index: Tensor, view: str = view) -> Tensor:
-            return mask.take(index, view)
-
-        planes.append(interpolate_planes(take, center[:, axis, None], mask.shape[2 + axis])[:, 0].flatten(2))
+        cut = interpolate_planes(mask.take, center[:, axis, None], view, mask.shape[2 + axis])
+        planes.append(cut[:, 0].flatten(2))
     return torch.cat(planes, 2)[..., None]

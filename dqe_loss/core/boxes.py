@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqe_loss.core.dtypes import as_signed
+from dqe_loss.core.tensors import as_signed
 
 Box = tuple[slice, ...]
 """Index of a part of a volume."""

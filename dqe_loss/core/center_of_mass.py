@@ -5,12 +5,11 @@ center needs, and that add up when a mask is put together from parts (see `dqe_l
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 MINIMUM_MASS = 0.5
@@ -43,25 +42,27 @@ def mass_profiles(weights: Tensor) -> Profiles:
     return weights.sum((2, 3)), weights.sum((1, 3)), weights.sum((1, 2))
 
 
-def center_of_profiles(first: Profiles, *others: Callable[[], Profiles], hard: bool) -> Tensor:
+def center_of_profiles(profiles: Callable[[str], Profiles], regions: tuple[str, ...], *, hard: bool) -> Tensor:
     """Center of the first region that has any mass, else of the volume.
 
     Args:
-        first: mass profiles of the region that is asked first.
-        others: give those of the next ones; not called where the mass before them is known to suffice.
+        profiles: gives the mass profiles of a region.
+        regions: those that are asked, one at least; not the next ones where the mass before them is known to suffice.
         hard: whether to count in integers and truncate, as upstream does, or to stay fractional and differentiable.
 
     Returns:
         ``(B, 3)`` voxel coordinates X, Y, Z: int64 if hard, else floating point.
     """
-    moments = [_moment(first, hard)]
-    for other in others:
+    moments = []
+    for region in regions:
+        mass = profiles(region)
+        center, found = _moment(mass, hard)
+        moments.append((center, found))
         # Asking an accelerator would stall its stream and break graph capture: there all are always computed.
-        if first[0].device.type == "cpu" and not torch.compiler.is_compiling() and bool(moments[-1][1].all()):
+        if found.device.type == "cpu" and not torch.compiler.is_compiling() and bool(found.all()):
             break
-        moments.append(_moment(other(), hard))
-    last = [profile.shape[1] - 1 for profile in first]
-    center = torch.stack([torch.full_like(moments[0][0][0, 0], n // 2 if hard else n / 2) for n in last])
+    last = [profile.shape[1] - 1 for profile in mass]
+    center = torch.stack([torch.full_like(center[0, 0], n // 2 if hard else n / 2) for n in last])
     for fallback, found in reversed(moments):
         center = torch.where(found, fallback, center)
     return center
@@ -119,5 +120,4 @@ def soft_center_of_mass(regions: Tensor, task: Task = GLIOMA) -> Tensor:
 
 
 def _center(regions: Tensor, task: Task, profiles: Callable[[Tensor], Profiles], *, hard: bool) -> Tensor:
-    first, *others = (regions[:, task.regions.index(name)] for name in task.centers)
-    return center_of_profiles(profiles(first), *(partial(profiles, other) for other in others), hard=hard)
+    return center_of_profiles(lambda name: profiles(regions[:, task.regions.index(name)]), task.centers, hard=hard)

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.core.center_of_mass import center_of_profiles, mass_profiles
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import modality_index, shows
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 
@@ -92,7 +92,7 @@ def brain_center(image: Tensor, task: Task = GLIOMA) -> Tensor:
         ``(B, 3)`` int64 voxel coordinates; the volume's middle where there is no brain.
     """
     brain = mass_profiles(shows(image, task).any(1))
-    return center_of_profiles(brain, hard=True)
+    return center_of_profiles(lambda _: brain, ("brain",), hard=True)
 
 
 def bright_center(image: Tensor, modalities: tuple[str, ...] | None = None, task: Task = GLIOMA) -> Tensor:

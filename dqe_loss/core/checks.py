@@ -11,7 +11,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import as_signed
+from dqe_loss.core.tensors import as_signed
 from dqe_loss.task import GLIOMA
 
 ROUNDING = 1e-3
@@ -23,11 +23,6 @@ LARGEST_LABEL = 10
 
 VOXEL_TOLERANCE = 0.01
 """How far in mm the size of a voxel may be from that of the voxels that surrogates know."""
-
-
-def cannot_wait(x: Tensor) -> bool:
-    """Whether values must not be looked at: under ``torch.compile``, and while a CUDA graph is captured."""
-    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def check_probabilities(values: Tensor, what: str, cure: str) -> None:

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import as_signed
+from dqe_loss.core.tensors import as_signed
 from dqe_loss.task import GLIOMA, LabelScheme, Task
 
 SchemeLike = str | LabelScheme

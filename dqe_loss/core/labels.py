@@ -10,9 +10,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import cannot_wait
-from dqe_loss.core.dtypes import as_signed
 from dqe_loss.core.label_schemes import LABEL_SCHEMES, SchemeLike, check_labels, label_scheme
+from dqe_loss.core.tensors import as_signed, cannot_wait
 from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
 
 __all__ = [

@@ -6,7 +6,6 @@ plane (`dqe_loss.core.patch`): full-size copies would cost more than the network
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,7 +14,6 @@ from torch.nn.functional import pad
 
 from dqe_loss.core.boxes import tensor_box
 from dqe_loss.core.center_of_mass import Profiles, center_of_profiles, mass_profiles, sharpen
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.labels import (
     SchemeLike,
     region_from_labels,
@@ -24,6 +22,7 @@ from dqe_loss.core.labels import (
     reorder_regions,
 )
 from dqe_loss.core.slicing import take_planes
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, REGIONS, LabelScheme
 
 _GLIOMA_SCHEME = GLIOMA.scheme()
@@ -148,7 +147,8 @@ class RegionMask:
         """All rated regions ``(B, R, ...)`` of values ``(B, C, ...)``, in the task's order."""
         if self.tissues:
             return regions_from_tissues(self.activate(values), self.scheme)
-        return reorder_regions(self.activate(values), self.region_order, self.scheme.regions)
+        regions, wanted = self.activate(values), self.scheme.regions
+        return regions if self.region_order == wanted else reorder_regions(regions, self.region_order, wanted)
 
     def activate(self, values: Tensor) -> Tensor:
         """Probabilities of values: ``(B, C, ...)``, or one region's channel."""
@@ -168,5 +168,4 @@ def profiles_of(volume: Tensor, hard: bool) -> Profiles:
 
 def center_of_mask(mask: Mask, *, hard: bool, regions: tuple[str, ...] = GLIOMA.centers) -> Tensor:
     """Center of the first of some regions that a mask has, else of the volume: ``(B, 3)``; see `center_of_profiles`."""
-    first, *others = regions
-    return center_of_profiles(mask.profiles(first), *(partial(mask.profiles, other) for other in others), hard=hard)
+    return center_of_profiles(mask.profiles, regions, hard=hard)

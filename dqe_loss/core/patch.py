@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.center_of_mass import Profiles
-from dqe_loss.core.checks import cannot_wait
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.tensors import cannot_wait
 
 
 def read_origins(origin: Sequence[int] | Sequence[Sequence[int]] | Tensor, batch: int) -> Tensor:

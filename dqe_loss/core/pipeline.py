@@ -6,6 +6,7 @@ of no network: whatever takes planes and gives stars can be the last step.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.dtypes import at_least_float32
+from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
+from dqe_loss.core.planes import PlaneFormat, join_planes, presented_regions, presented_scans
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
+from dqe_loss.core.tensors import at_least_float32
 
 CPU_BATCH = 12
 """Planes per network call on a CPU: larger batches fall out of its caches and get slower per plane."""
@@ -89,6 +91,9 @@ class Sampling:
 THREE_PLANES = Sampling()
 """A plane of each view through the center, as published."""
 
+FLAT = Sampling(("axial",))
+"""The one plane of a volume ``(B, C, H, W, 1)``."""
+
 
 def read_inputs(
     config: PlaneFormat,
@@ -114,12 +119,12 @@ def read_inputs(
         raise ValueError(
             f"expected an image (B, {len(names)}, X, Y, Z) with channels {tuple(names)}, got {tuple(image.shape)}"
         )
-    if image.shape[:1] + image.shape[2:] != mask.shape[:1] + mask.shape[2:]:
+    size = mask.shape
+    if image.shape[:1] + image.shape[2:] != size[:1] + size[2:]:
         raise ValueError(
-            f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and "
-            f"{tuple(mask.shape)}"
+            f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and {tuple(size)}"
         )
-    channels = config.channels(modalities)
+    channels = modality_index(names, config.modalities)
     return RatingInput(image, mask, center if config.center_gradient else center.detach(), channels)
 
 
@@ -136,8 +141,8 @@ def cut_planes(config: PlaneFormat, inputs: RatingInput, sampling: Sampling = TH
     views = []
     for i, view in enumerate(sampling.views):
         positions = inputs.center[:, VIEW_AXIS[view], None] + moves[:, i]
-        planes = presented_planes(config, inputs.image, inputs.mask, positions, view, inputs.channels)
-        views.append(join_planes(config, *planes))
+        scans = presented_scans(config, inputs.image, positions, view, inputs.channels)
+        views.append(join_planes(config, scans, presented_regions(config, inputs.mask, positions, view)))
     return torch.stack(views, 1)
 
 
@@ -151,7 +156,7 @@ def voxels_with_gradient(config: PlaneFormat, inputs: RatingInput, sampling: Sam
     scans_have = inputs.center.requires_grad or (isinstance(inputs.image, Tensor) and inputs.image.requires_grad)
     if scans_have or not inputs.center.is_floating_point():
         return None
-    sizes = [in_plane(inputs.mask.shape[2:], view) for view in sampling.views]
+    sizes = [in_plane(inputs.image.shape[2:], view) for view in sampling.views]
     return place_of(tuple(map(max, zip(*sizes, strict=True))), config.field_of_view)
 
 
@@ -177,13 +182,10 @@ def rate_planes(
     views, count = planes.shape[1:3]
     flat = rearrange(planes, "b v p c h w -> (b v p) c h w")
     size = 1 if checkpointing else CPU_BATCH if flat.device.type == "cpu" else flat.shape[0]
-    chunks = torch.split(flat, size)
-    options: list[dict[str, Any]] = [{} if inside is None else {"inside": inside} for _ in chunks]
-    if ceiling is not None:
-        for option, part in zip(options, torch.split(ceiling.repeat_interleave(views * count), size), strict=True):
-            option["ceiling"] = part
-    stars = [
-        checkpoint(rater, chunk, use_reentrant=False, **more) if checkpointing else rater(chunk, **more)
-        for chunk, more in zip(chunks, options, strict=True)
-    ]
+    call = partial(checkpoint, rater, use_reentrant=False) if checkpointing else rater
+    options: dict[str, Any] = {} if inside is None else {"inside": inside}
+    shares = None if ceiling is None else torch.split(ceiling.repeat_interleave(views * count), size)
+    stars = []
+    for i, chunk in enumerate(torch.split(flat, size)):
+        stars.append(call(chunk, **options) if shares is None else call(chunk, ceiling=shares[i], **options))
     return rearrange(at_least_float32(torch.cat(stars)), "(b v p) -> b v p", v=views, p=count).mean(-1)

@@ -6,11 +6,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import NORMALIZATIONS, modality_index, scale_planes
 from dqe_loss.core.labels import tissue_planes
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource, interpolate_planes, pad_planes, take_planes
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.task import GLIOMA, Task
 
 ENCODINGS = ("regions", "tissue")
@@ -105,11 +105,12 @@ def presented_scans(
         Scans ``(B, P, C, H, W)`` in [0, 1].
     """
 
-    def take(index: Tensor) -> Tensor:  # finite before they are interpolated, or the position's gradient is not
-        # Contiguous, so that sums over a plane come out the same wherever it was taken from.
+    def take(index: Tensor, view: str) -> Tensor:
+        # Finite before they are interpolated, or the position's gradient is not; and contiguous, so that sums over a
+        # plane come out the same wherever it was taken from.
         return at_least_float32(take_planes(image, index, view)).nan_to_num(0, 0, 0).contiguous()
 
-    scans = interpolate_planes(take, positions, image.shape[2 + VIEW_AXIS[view]])
+    scans = interpolate_planes(take, positions, view, image.shape[2 + VIEW_AXIS[view]])
     if channels != sorted(channels):
         scans = torch.stack([scans[:, :, channel] for channel in channels], 2)
     scaled = scale_planes(scans, config.normalization, *config.percentiles, config.task.window)
@@ -122,7 +123,7 @@ def presented_regions(config: PlaneFormat, mask: Mask, positions: Tensor, view: 
     Returns:
         Regions ``(B, P, R, H, W)`` in the task's order, of the mask's own type.
     """
-    regions = interpolate_planes(lambda index: mask.take(index, view), positions, mask.shape[2 + VIEW_AXIS[view]])
+    regions = interpolate_planes(mask.take, positions, view, mask.shape[2 + VIEW_AXIS[view]])
     # A soft mask is padded with zeros, for outside the volume nothing can be predicted: the minimum that upstream
     # pads with would hand the whole padding's gradient to one voxel of each row.
     return pad_planes(regions, config.field_of_view, 0.0 if positions.is_floating_point() else None, config.task)

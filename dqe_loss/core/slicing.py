@@ -1,13 +1,14 @@
 """Planes of volumes: the three views, planes cut between voxels if need be, and padded to the field of view."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.dtypes import as_signed
+from dqe_loss.core.tensors import as_signed
 from dqe_loss.task import GLIOMA, Task
 from dqe_loss.tasks.definition import VIEWS as VIEWS  # every room takes it from here
 
@@ -58,14 +59,15 @@ def take_planes(volume: Tensor | PlaneSource, index: Tensor, view: str) -> Tenso
     return volume.movedim(2 + VIEW_AXIS[view], 1)[batch, index]
 
 
-def interpolate_planes(take: Callable[[Tensor], Tensor], positions: Tensor, depth: int) -> Tensor:
+def interpolate_planes(take: Callable[[Tensor, str], Tensor], positions: Tensor, view: str, depth: int) -> Tensor:
     """Planes at positions that may lie between voxels.
 
     Args:
-        take: gives the planes at integer positions ``(B, P)``.
+        take: gives the planes at integer positions ``(B, P)`` of a view.
         positions: ``(B, P)``, clamped to the volume: integers take planes as they are, fractions interpolate
             linearly between the two neighbors, with a gradient for the planes and for the position.
-        depth: number of planes along the axis.
+        view: ``"axial"``, ``"coronal"`` or ``"sagittal"``.
+        depth: number of planes along the view's axis.
 
     Returns:
         Planes ``(B, P, C, H, W)``: in their own dtype for integer positions, and of a volume one voxel thick; else
@@ -73,9 +75,9 @@ def interpolate_planes(take: Callable[[Tensor], Tensor], positions: Tensor, dept
     """
     positions = positions.clamp(0, depth - 1)
     if not positions.is_floating_point() or depth == 1:
-        return take(positions.long())
+        return take(positions.long(), view)
     lower = positions.detach().floor().long().clamp(max=max(depth - 2, 0))
-    below, above = take(torch.cat((lower, (lower + 1).clamp(max=depth - 1)), 1)).chunk(2, 1)
+    below, above = take(torch.cat((lower, (lower + 1).clamp(max=depth - 1)), 1), view).chunk(2, 1)
     dtype = torch.promote_types(below.dtype, positions.dtype)
     fraction = (positions - lower)[..., None, None, None].to(dtype)
     return below.to(dtype) + fraction * (above.to(dtype) - below.to(dtype))
@@ -97,8 +99,7 @@ def extract_planes(volume: Tensor, positions: Tensor, view: str) -> Tensor:
         ValueError: if the view is unknown.
     """
     check_views((view,))
-    depth = volume.shape[2 + VIEW_AXIS[view]]
-    return interpolate_planes(lambda index: take_planes(volume, index, view), positions, depth)
+    return interpolate_planes(partial(take_planes, volume), positions, view, volume.shape[2 + VIEW_AXIS[view]])
 
 
 def pad_planes(
@@ -132,14 +133,9 @@ def pad_planes(
         missing = wanted - planes.shape[dim]
         if missing == 0:
             continue
-        edge = planes.amin(dim, keepdim=True)
-        if value is not None:
-            edge = torch.full_like(edge, value)
-        sides = [
-            edge.expand_as(planes.narrow(dim, 0, 1)).repeat_interleave(n, dim)
-            for n in (missing // 2, missing - missing // 2)
-        ]
-        planes = torch.cat((sides[0], planes, sides[1]), dim)
+        edge = planes.amin(dim, keepdim=True) if value is None else torch.full_like(planes.narrow(dim, 0, 1), value)
+        before = edge.repeat_interleave(missing // 2, dim)
+        planes = torch.cat((before, planes, edge.repeat_interleave(missing - missing // 2, dim)), dim)
     return planes
 
 
@@ -150,8 +146,8 @@ def in_plane(along: Iterable[_T], view: str) -> list[_T]:
 
 def place_of(size: tuple[int, ...], field: tuple[int, ...]) -> Box:
     """Rows and columns where `pad_planes` puts a plane: of a height and width, in a field of view."""
-    starts = [(wanted - side) // 2 for side, wanted in zip(size, field, strict=True)]
-    return tuple(slice(start, start + side) for start, side in zip(starts, size, strict=True))
+    (height, width), top, left = size, (field[0] - size[0]) // 2, (field[1] - size[1]) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _usual(task: Task | None) -> str:

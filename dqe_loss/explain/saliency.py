@@ -17,12 +17,12 @@ import torch
 from monai.networks.layers import GaussianFilter
 from torch import Tensor
 
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.labels import SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.planes import join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, check_views, in_plane, place_of
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.losses.guards import GuardedSurrogate
 from dqe_loss.surrogate.lowest import lowest_planes
 from dqe_loss.surrogate.network import Surrogate

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqe_loss.core.flat import FLAT
-from dqe_loss.core.pipeline import Sampling, cut_planes, read_inputs
+from dqe_loss.core.pipeline import FLAT, Sampling, cut_planes, read_inputs
 from dqe_loss.core.planes import split_planes
 from dqe_loss.harden.batches import Batch
 from dqe_loss.harden.masks import as_labels, as_regions, draw_mask_in_plane

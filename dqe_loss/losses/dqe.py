@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import plain
-from dqe_loss.core.flat import FLAT, thicken
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import center_of_mask
-from dqe_loss.core.pipeline import Sampling
+from dqe_loss.core.pipeline import FLAT, Sampling
+from dqe_loss.core.tensors import plain, thicken
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedSurrogate

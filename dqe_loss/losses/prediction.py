@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_logits, check_probabilities
-from dqe_loss.core.flat import shape_of
 from dqe_loss.core.labels import are_tissues
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import RegionMask
+from dqe_loss.core.tensors import shape_of
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.flat import shape_of
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import Mask, VolumeMask
 from dqe_loss.core.patch import PatchMask, crop, origins_beside, read_origins
+from dqe_loss.core.tensors import shape_of
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
 from dqe_loss.losses.prediction import read_prediction

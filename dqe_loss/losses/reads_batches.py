@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import cannot_wait, check_image, says_something
-from dqe_loss.core.dtypes import plain
-from dqe_loss.core.flat import is_flat, refuse_origin, thicken
+from dqe_loss.core.checks import check_image, says_something
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import center_of_mask
 from dqe_loss.core.origin import check_origin
 from dqe_loss.core.pipeline import Sampling
+from dqe_loss.core.tensors import cannot_wait, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.rated_batch import RatedBatch, can_be_rated, is_large_enough, read_batch, told_of_small

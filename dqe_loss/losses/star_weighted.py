@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from dqe_loss.core.checks import check_image, says_something
-from dqe_loss.core.dtypes import at_least_float32, plain
-from dqe_loss.core.flat import FLAT, is_flat, refuse_origin, thicken
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
+from dqe_loss.core.pipeline import FLAT
+from dqe_loss.core.tensors import at_least_float32, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.sum import Composable
 from dqe_loss.losses.target import read_target

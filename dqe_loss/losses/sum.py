@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.core.checks import cannot_wait, tell
-from dqe_loss.core.flat import refuse_origin
+from dqe_loss.core.checks import tell
 from dqe_loss.core.patch import crop, read_origins
+from dqe_loss.core.tensors import cannot_wait, refuse_origin
 from dqe_loss.losses.activation import settle_activation
 from dqe_loss.losses.bound import BoundLoss
 from dqe_loss.losses.gradients import fork

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_probabilities, tell
-from dqe_loss.core.flat import shape_of
 from dqe_loss.core.labels import SUM_TOLERANCE, are_tissues, check_labels
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import LabelMask, RegionMask
+from dqe_loss.core.tensors import shape_of
 from dqe_loss.surrogate.rating import is_label_map
 from dqe_loss.task import LabelScheme
 
@@ -60,8 +60,9 @@ def read_target(
         if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
             check_labels(target, label_scheme)
         return LabelMask(target, label_scheme)
-    either = target.shape[1] == len(region_order) == tissue_channels
-    if tissues is None or not either:
+    if not target.shape[1] == len(region_order) == tissue_channels:
+        tissues = target.shape[1] != len(region_order)
+    elif tissues is None:
         tissues = are_tissues(target, region_order, label_scheme)
     mask = RegionMask(target, hard, region_order=region_order, scheme=label_scheme, tissues=tissues)
     if check:

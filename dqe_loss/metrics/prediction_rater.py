@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
-from dqe_loss.core.dtypes import plain
-from dqe_loss.core.flat import FLAT, is_flat, thicken
 from dqe_loss.core.labels import are_tissues, check_labels, regions_from_tissues, reorder_regions
 from dqe_loss.core.layout import settle_layout
+from dqe_loss.core.pipeline import FLAT
+from dqe_loss.core.tensors import is_flat, plain, thicken
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rating import is_label_map, rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.surrogate.dense_block import dense_block, dense_block_gradient, image, pixels
-from dqe_loss.surrogate.folded import Layer, affine, channels_last
-from dqe_loss.surrogate.windows import Size, Sliding, clipped, grown, patch, whole, within
+from dqe_loss.surrogate.dense_block import Layer, affine, channels_last, dense_block, dense_block_gradient
+from dqe_loss.surrogate.windows import Size, Sliding, grown, patch, whole, within
 
 _STEM, _POOL = Sliding(7, 2, 3), Sliding(3, 2, 1)
 
@@ -48,7 +47,7 @@ class FirstBlock:
         size = planes.shape[2:]
         h, w = _POOL.size(_STEM.size(size))
         start = len(self.weight)
-        features = planes.new_empty((len(planes), h, w, start + sum(len(layer.second) for layer in self.layers)))
+        features = planes.new_empty((len(planes), h, w, start + len(self.layers) * len(self.layers[0].second)))
         for plane, of_plane, window in zip(planes[:, None], features[:, None], windows, strict=True):
             if window != whole(size):
                 of_plane.copy_(self._of_empty(plane))
@@ -58,7 +57,7 @@ class FirstBlock:
             x = F.conv2d(patch(plane, _STEM.inputs(stem)), self.weight, self.bias, stride=2).relu_()
             keep(x)
             rows, columns = pooled
-            of_plane[:, rows, columns, :start] = pixels(F.max_pool2d(_before_pooling(x, pooled, stem), 3, 2))
+            of_plane[:, rows, columns, :start] = F.max_pool2d(_before_pooling(x, pooled, stem), 3, 2).movedim(1, -1)
             dense_block(self.layers, of_plane, pooled, keep)
         return features
 
@@ -91,7 +90,7 @@ class FirstBlock:
             pooled_window, stem_window = self._reached(window, size)
             one = slice(i, i + 1)
             dense_block_gradient(self.layers, features[one], gradient[one], kept, pooled_window, asked=pooled)
-            of_pooled = channels_last(image(gradient[one, rows, columns, : len(self.weight)]))
+            of_pooled = channels_last(gradient[one, rows, columns, : len(self.weight)].movedim(-1, 1))
             x = channels_last(_before_pooling(kept.pop(), pooled, stem_window))
             _, places = F.max_pool2d(x, 3, 2, return_indices=True)
             back = torch.ops.aten.max_pool2d_with_indices_backward(
@@ -120,7 +119,7 @@ class FirstBlock:
         """Where pooling sees anything of a window, and all that it sees there of the convolution's output."""
         convolved = _STEM.size(size)
         pooled = _POOL.outputs(_STEM.outputs(window, size), convolved)
-        return pooled, clipped(_POOL.inputs(pooled), convolved)
+        return pooled, grown(_POOL.inputs(pooled), 0, convolved)
 
     def _of_empty(self, plane: Tensor) -> Tensor:
         """Features ``(1, h, w, C)`` of an empty plane like ``(1, C, H, W)``."""

@@ -3,7 +3,7 @@
 MONAI's network spends a third of its time outside of convolutions: it normalizes, copies what it has for each of its 58
 layers, and keeps it for the backward pass. Of a network that is frozen for good less is needed:
 
-- Normalizations are folded away (`dqe_loss.surrogate.folded`).
+- Normalizations are folded away (`dqe_loss.surrogate.dense_block`).
 - A block's features are written beside each other once, and their gradients summed in place.
 - A transition averages squares of four pixels after its 1 x 1 convolution. The two commute: the other way round, the
   convolution has a quarter of the pixels.
@@ -23,9 +23,8 @@ from torch.jit._trace import is_tracing
 from torch.nn import functional as F
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.surrogate.dense_block import dense_block, dense_block_gradient, image, part, pixels
+from dqe_loss.surrogate.dense_block import dense_block, dense_block_gradient, dense_layer, pointwise
 from dqe_loss.surrogate.first_block import FirstBlock
-from dqe_loss.surrogate.folded import dense_layer, pointwise
 from dqe_loss.surrogate.windows import Size, Sliding, box_of_values, grown, hull, whole
 
 _HALVING = Sliding(2, 2, 0)
@@ -81,13 +80,13 @@ class FrozenDenseNet:
         features = self.first.forward(planes, windows, keep)
         keep(features)
         for transition, block in zip(self.transitions, self.blocks, strict=True):
-            x = pixels(F.avg_pool2d(image(transition.bound.cut(features, torch.empty_like(features))), 2))
-            x = transition.after_cut(x)
-            features = x.new_empty((*x.shape[:3], x.shape[3] + sum(len(layer.second) for layer in block)))
+            x = transition.cut(features, torch.empty_like(features)).movedim(-1, 1)
+            x = transition.after_cut(F.avg_pool2d(x, 2).movedim(1, -1))
+            features = x.new_empty((*x.shape[:3], x.shape[3] + len(block) * len(block[0].second)))
             features[..., : x.shape[3]] = x
             dense_block(block, features, whole(x.shape[1:3]), keep)
             keep(features)
-        return self.head.after_cut(self.head.bound.cut(features, torch.empty_like(features)).mean((1, 2)))
+        return self.head.after_cut(self.head.cut(features, torch.empty_like(features)).mean((1, 2)))
 
     def backward(
         self, gradient: Tensor, planes: Tensor, windows: list[Box | None], asked: Box, kept: list[Tensor]
@@ -97,20 +96,21 @@ class FrozenDenseNet:
         n, h, w, channels = features.shape
         back = ((gradient @ self.head.weight.t()) / (h * w))[:, None, None].expand(n, h, w, channels).contiguous()
         total = torch.zeros_like(features)
-        self.head.bound.add_back_(total, back, features, torch.empty_like(features))
+        self.head.add_back_(total, back, features, torch.empty_like(features))
         needed = self._needed(asked, planes.shape[2:])
         for transition, block in reversed(list(zip(self.transitions, self.blocks, strict=True))):
-            averaged = needed.pop()
+            rows, columns = averaged = needed.pop()
             dense_block_gradient(block, features, total, kept, whole(features.shape[1:3]), averaged)
-            of_average = part(total, averaged)[..., : transition.weight.shape[1]]
+            of_average = total[:, rows, columns, : transition.weight.shape[1]]
             features = kept.pop()
             total = torch.zeros_like(features)
-            x, of_x = (part(one, _HALVING.inputs(averaged)) for one in (features, total))
+            rows, columns = _HALVING.inputs(averaged)
+            x, of_x = (one[:, rows, columns] for one in (features, total))
             pooled = transition.gradient_of_cut(of_average / 4, x.new_empty((*of_average.shape[:3], x.shape[3])))
             back = torch.empty_like(x)
             for row, column in product(range(2), range(2)):
                 back[:, row::2, column::2] = pooled
-            transition.bound.add_back_(of_x, back, x, torch.empty_like(x))
+            transition.add_back_(of_x, back, x, torch.empty_like(x))
         return self.first.backward(total, features, planes, windows, asked, kept)
 
     def _needed(self, asked: Box, size: Size) -> list[Box]:
@@ -145,9 +145,9 @@ class FrozenTwin:
         if not isinstance(network, DenseNet):
             return None
         tensors = [*network.parameters(), *network.buffers()]
-        if any(tensor.is_inference() or tensor.is_meta for tensor in tensors[:1]):
+        if tensors[0].is_inference() or tensors[0].is_meta:
             return None
-        now = (id(network), *((tensor.data_ptr(), tensor._version) for tensor in tensors))
+        now = (id(network), *[(tensor.data_ptr(), tensor._version) for tensor in tensors])
         if self._made is None or now != self._of:
             with torch.no_grad():
                 self._made, self._of = FrozenDenseNet(network), now

@@ -12,7 +12,7 @@ from dqe_loss.core.planes import split_planes
 from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.frozen import FrozenTwin, may_run_by_hand
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
-from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, gate, refine_mask
+from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, agreement, gate_of, refine_mask
 
 # MONAI's classifiers call their numbers of channels by these names.
 _ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))
@@ -141,7 +141,8 @@ class Surrogate(nn.Module):
     def _gate(self, config: RefinerConfig, planes: Tensor, refined: RefinedMask | None) -> Tensor:
         formed = self.refine(planes) if refined is None else refined
         assert formed is not None  # there is a refiner where there is a configuration of one
-        return gate(config, split_planes(self.config, planes)[1], formed.regions)
+        agreed = agreement(split_planes(self.config, planes)[1], formed.regions)
+        return gate_of(agreed, config.full_marks, config.exponent)
 
     def _run(self, planes: Tensor, inside: Box | None = None) -> Tensor:
         planes = planes.contiguous(memory_format=torch.channels_last)

@@ -6,14 +6,21 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.centers import image_centers
-from dqe_loss.core.checks import cannot_wait, check_probabilities
-from dqe_loss.core.dtypes import at_least_float32
-from dqe_loss.core.flat import FLAT, is_flat, thicken
+from dqe_loss.core.checks import check_probabilities
 from dqe_loss.core.labels import SchemeLike, are_tissues
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
-from dqe_loss.core.pipeline import THREE_PLANES, Sampling, cut_planes, rate_planes, read_inputs, voxels_with_gradient
+from dqe_loss.core.pipeline import (
+    FLAT,
+    THREE_PLANES,
+    Sampling,
+    cut_planes,
+    rate_planes,
+    read_inputs,
+    voxels_with_gradient,
+)
 from dqe_loss.core.slicing import PlaneSource
+from dqe_loss.core.tensors import at_least_float32, cannot_wait, is_flat, thicken
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
@@ -208,11 +215,12 @@ def check_devices(rater: Rater, **tensors: Tensor) -> None:
         TypeError: if something is no tensor.
         ValueError: naming what lies where.
     """
+    device = rater.device
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use torch.from_numpy")
-        if tensor.device != rater.device:
+        if tensor.device != device:
             raise ValueError(
-                f"the {name} is on {tensor.device}, the surrogate on {rater.device}; move the loss with "
+                f"the {name} is on {tensor.device}, the surrogate on {device}; move the loss with "
                 f"criterion.to({str(tensor.device)!r}), or the {name} to the surrogate's device"
             )

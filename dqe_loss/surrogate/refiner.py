@@ -234,11 +234,6 @@ def refine_mask(refiner: Refiner, config: RefinerConfig, scans: Tensor, regions:
         return RefinedMask((estimate > 0.5).to(regions.dtype), sure)
 
 
-def gate(config: RefinerConfig, regions: Tensor, refined: Tensor) -> Tensor:
-    """What share of its stars a mask keeps, given a refined mask: ``(N,)`` in [0, 1], differentiable by the mask."""
-    return gate_of(agreement(regions, refined), config.full_marks, config.exponent)
-
-
 def gate_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
     """What share of its stars an agreement leaves to a mask, in [0, 1]."""
     return (agreement / full_marks).clamp(max=1) ** exponent

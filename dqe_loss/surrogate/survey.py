@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.center_of_mass import mass_profiles
-from dqe_loss.core.dtypes import at_least_float32
 from dqe_loss.core.intensity import air_of, has_offset
 from dqe_loss.core.mask import Mask
 from dqe_loss.core.pipeline import CPU_BATCH
 from dqe_loss.core.planes import join_planes, presented_regions, presented_scans, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource
+from dqe_loss.core.tensors import at_least_float32
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.refiner import Overlap, RefinerConfig, agreement_of, gate_of, overlap

@@ -3,7 +3,6 @@
 All are whole numbers on the host. A box may go beyond the plane where what lies there counts as 0.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -31,51 +30,61 @@ class Sliding:
 
     def size(self, size: Size) -> Size:
         """Height and width of its output."""
-        return tuple((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in size)
+        height, width = size
+        more = 2 * self.padding - self.kernel
+        return (height + more) // self.stride + 1, (width + more) // self.stride + 1
 
     def outputs(self, box: Box, size: Size) -> Box:
         """Outputs that see any of a box, of a plane of a size."""
-        first = (-((self.kernel - 1 - self.padding - one.start) // self.stride) for one in box)
-        last = ((one.stop - 1 + self.padding) // self.stride for one in box)
-        return clipped((slice(a, b + 1) for a, b in zip(first, last, strict=True)), self.size(size))
+        stride, padding = self.stride, self.padding
+        before = self.kernel - 1 - padding
+        rows, columns = box
+        seen = (
+            slice(-((before - rows.start) // stride), (rows.stop - 1 + padding) // stride + 1),
+            slice(-((before - columns.start) // stride), (columns.stop - 1 + padding) // stride + 1),
+        )
+        return grown(seen, 0, self.size(size))
 
     def inputs(self, box: Box) -> Box:
         """Inputs that a box of its outputs sees, those of the padding among them."""
-        return tuple(
-            slice(one.start * self.stride - self.padding, (one.stop - 1) * self.stride - self.padding + self.kernel)
-            for one in box
+        stride, padding = self.stride, self.padding
+        beyond = self.kernel - stride - padding
+        rows, columns = box
+        return (
+            slice(rows.start * stride - padding, rows.stop * stride + beyond),
+            slice(columns.start * stride - padding, columns.stop * stride + beyond),
         )
 
 
 def whole(size: Size) -> Box:
     """All of a plane."""
-    return tuple(slice(0, side) for side in size)
-
-
-def clipped(box: Iterable[slice], size: Size) -> Box:
-    """The part of a box that lies on a plane."""
-    return tuple(slice(max(one.start, 0), min(one.stop, side)) for one, side in zip(box, size, strict=True))
+    return slice(0, size[0]), slice(0, size[1])
 
 
 def grown(box: Box, by: int, size: Size) -> Box:
-    """A box with so many more rows and columns on each side, as far as the plane goes."""
-    return clipped((slice(one.start - by, one.stop + by) for one in box), size)
+    """A box with so many more rows and columns on each side (0: itself), as far as the plane goes."""
+    rows, columns = box
+    return (
+        slice(max(rows.start - by, 0), min(rows.stop + by, size[0])),
+        slice(max(columns.start - by, 0), min(columns.stop + by, size[1])),
+    )
 
 
 def hull(box: Box, other: Box) -> Box:
     """Smallest box around two."""
-    pairs = zip(box, other, strict=True)
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
+    (a, b), (c, d) = box, other
+    return slice(min(a.start, c.start), max(a.stop, c.stop)), slice(min(b.start, d.start), max(b.stop, d.stop))
 
 
 def within(box: Box, outer: Box) -> Box:
     """A box, counted from the first row and column of another."""
-    return tuple(slice(one.start - out.start, one.stop - out.start) for one, out in zip(box, outer, strict=True))
+    (rows, columns), top, left = box, outer[0].start, outer[1].start
+    return slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
 
 
 def patch(x: Tensor, box: Box) -> Tensor:
     """A box of ``(N, C, H, W)``, with zeros where it goes beyond."""
-    rows, columns = clipped(box, x.shape[2:])
+    rows, columns = grown(box, 0, x.shape[2:])
     part = x[:, :, rows, columns]
     beyond = [columns.start - box[1].start, box[1].stop - columns.stop]
     beyond += [rows.start - box[0].start, box[0].stop - rows.stop]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 from dqe_loss.tasks.forms import form_problems
 from dqe_loss.tasks.label_scheme import LabelScheme
@@ -138,8 +139,9 @@ class Task:
         if not self.whole:
             holding = [name for name, tissues in parts.items() if set(tissues) == set(self.tissues)]
             object.__setattr__(self, "whole", holding[0] if holding else "")
+        covering = self.covering  # from now on at hand: compiled code asks for it
         if not self.centers:
-            object.__setattr__(self, "centers", self.covering)
+            object.__setattr__(self, "centers", covering)
         if problems := problems_of(self, VIEWS):
             raise TaskError(*problems)
         family: dict[str, LabelScheme] = {}
@@ -186,17 +188,17 @@ class Task:
             raise ValueError(f"unknown label scheme {name!r}; expected one of {known}")
         return self.label_schemes[name]
 
-    @property
+    @cached_property
     def covering(self) -> tuple[str, ...]:
         """Regions that together hold all that is segmented: the whole, or those that lie in no other."""
         return (self.whole,) if self.whole else outermost(self.parts)
 
-    @property
+    @cached_property
     def painting(self) -> tuple[tuple[str, int], ...]:
         """Regions from the largest to the smallest, and the canonical label that each is painted with."""
         return painting_of(self.parts, self.tissues)
 
-    @property
+    @cached_property
     def layers(self) -> tuple[tuple[tuple[str, ...], int], ...]:
         """What makes canonical labels of regions, in order: regions, and the label of where all of them are."""
         return layers_of(self.parts, self.tissues)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 Coefficients = dict[str, int]
 """Region to how often it counts in a sum."""
@@ -20,7 +21,6 @@ class LabelScheme:
         either_title: that tissue for readers.
         note: what to say where one map holds one of these labels, and another one another.
         family: all schemes of the task by name, this one among them.
-        sums: each tissue as a sum of regions, as far as the regions tell it (`tissues_by_regions`).
     """
 
     name: str
@@ -31,18 +31,17 @@ class LabelScheme:
     either_title: str = ""
     note: str = ""
     family: Mapping[str, "LabelScheme"] = field(default_factory=dict, repr=False)
-    sums: Mapping[str, Coefficients] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Solve the sums once: compiled code must not do it in every step."""
-        object.__setattr__(self, "sums", tissues_by_regions(self.parts))
+        """Work out now what compiled code asks for: it must not do so in every step, and cannot keep what it has."""
+        _ = self.regions, self.channels, self.outside, self.sums
 
-    @property
+    @cached_property
     def regions(self) -> tuple[str, ...]:
         """The task's regions, in their order."""
         return tuple(self.parts)
 
-    @property
+    @cached_property
     def nesting(self) -> tuple[tuple[str, str], ...]:
         """Pairs of a region and the smallest that holds it, the innermost first."""
         pairs = []
@@ -52,25 +51,30 @@ class LabelScheme:
                 pairs.append((name, min(holding, key=lambda region: len(self.parts[region]))))
         return tuple(pairs)
 
-    @property
+    @cached_property
     def values(self) -> tuple[int, ...]:
         """Every label the scheme allows in ascending order, background included."""
         return (0, *sorted(label for labels in self.labels.values() for label in labels))
 
-    @property
+    @cached_property
     def channels(self) -> tuple[str, ...]:
         """Order of tissue channels behind the background: by the lowest label of each."""
         return tuple(sorted(self.tissues, key=lambda tissue: min(self.labels[tissue])))
 
-    @property
+    @cached_property
     def outside(self) -> tuple[int, ...]:
         """Labels that are in no region."""
         return tuple(label for name, labels in self.labels.items() if name not in self.tissues for label in labels)
 
-    @property
+    @cached_property
     def alternatives(self) -> tuple[int, ...]:
         """Labels of which a map may hold only one; none for most schemes."""
         return self.labels[self.either] if self.either else ()
+
+    @cached_property
+    def sums(self) -> Mapping[str, Coefficients]:
+        """Each tissue as a sum of regions, as far as the regions tell it (`tissues_by_regions`)."""
+        return tissues_by_regions(self.parts)
 
     def region(self, name: str) -> tuple[int, ...]:
         """The labels of a region."""

@@ -20,12 +20,17 @@ from dqe_loss.surrogate.refiner import (
     Refiner,
     RefinerConfig,
     agreement,
-    gate,
+    gate_of,
     refine_mask,
 )
 
 SIDE = SMALLEST_PLANE
 FEATURES = (4, 4, 4, 4, 4, 4)
+
+
+def gate(config, regions, refined):
+    """What share of its stars a mask keeps beside a refined mask."""
+    return gate_of(agreement(regions, refined), config.full_marks, config.exponent)
 
 
 class Known(nn.Module):

@@ -1,16 +1,36 @@
-"""Planes by themselves, as 2D networks see them (contract C6): volumes one voxel thick, so that one path rates both."""
+"""Tensors as they are given, made what the core computes with: plain, signed, precise enough, and volumes.
+
+Planes by themselves, as 2D networks see them (contract C6), are volumes one voxel thick, so that one path rates both.
+"""
 
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
-from dqe_loss.core.dtypes import plain
-from dqe_loss.core.pipeline import Sampling
-
-FLAT = Sampling(("axial",))
-"""The one plane of a volume ``(B, C, H, W, 1)``."""
-
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Integers, booleans and half precision as float32; float32 and float64 as they are (contract C10)."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def as_signed(x: Tensor) -> Tensor:
+    """Integers of the larger unsigned types, for which torch has few operations, as signed ones; others as they are."""
+    if x.dtype == torch.uint16:
+        return x.int()
+    return x.long() if x.dtype in (torch.uint32, torch.uint64) else x
+
+
+def plain(x: Tensor) -> Tensor:
+    """Without a subclass such as MONAI's MetaTensor, whose bookkeeping costs time and breaks compilation."""
+    return x if type(x) is Tensor else x.as_subclass(Tensor)
+
+
+def cannot_wait(x: Tensor) -> bool:
+    """Whether values must not be looked at: under ``torch.compile``, and while a CUDA graph is captured."""
+    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def is_flat(image: Any, mask: Any) -> bool:
