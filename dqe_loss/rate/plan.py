@@ -11,6 +11,7 @@ from typing import Any
 from dqe_loss.core.centers import told_centers
 from dqe_loss.data.discovery.cohort import FoundExam
 from dqe_loss.data.discovery.data_set import find_data_set
+from dqe_loss.data.discovery.nnunet import is_nnunet, leave_out_unlabeled
 from dqe_loss.data.file_names import printable, written
 from dqe_loss.data.tables.table import origin_columns, relative_path
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -108,12 +109,14 @@ def origin_of(surrogate: Surrogate, checkpoint: str, scheme: LabelScheme, told: 
 def find_planned_exams(plan: RatePlan) -> list[FoundExam]:
     """Find the exams of a plan, in the order of names: the same in every process.
 
-    Of nnU-Net's data sets with predictions, those exams that were predicted: its test cases, or a fold.
+    Of nnU-Net's data sets with predictions, those exams that were predicted: its test cases, or a fold. Without, those
+    that have a segmentation.
 
     Raises:
         ValueError: if there are none, or nnU-Net's labels could be of either order, or are of another than said.
     """
-    return find_data_set(plan.data, plan.label_scheme, plan.predictions, plan.channels, plan.task)
+    cases = find_data_set(plan.data, plan.label_scheme, plan.predictions, plan.channels, plan.task)
+    return leave_out_unlabeled(cases, plan.data) if is_nnunet(plan.data) and not plan.predictions else cases
 
 
 def stamp(case: FoundExam, folder: Path) -> str:

@@ -122,8 +122,8 @@ def test_rate_takes_the_scheme_from_the_file_and_says_so(tmp_path, capsys):
         find_planned_exams(RatePlan(root, tmp_path / "b.csv", "small", "brats23"))
 
 
-@pytest.mark.filterwarnings("always:1 of 3 exams")
-def test_of_predictions_for_the_test_cases_only_these_are_rated(tmp_path, capsys):
+@pytest.mark.filterwarnings("always:. of 3 exams")
+def test_of_a_data_set_with_test_cases_those_are_rated_that_have_a_segmentation(tmp_path, capsys):
     checkpoint = tmp_path / "small.safetensors"
     save_surrogate(small_surrogate(), checkpoint)
     root, names = tmp_path / "Dataset137", ("t1", "t1c", "t2", "flair")
@@ -134,13 +134,27 @@ def test_of_predictions_for_the_test_cases_only_these_are_rated(tmp_path, capsys
             (folder / f"{exam}_{name}.nii.gz").rename(root / f"images{part}" / f"{exam}_{number:04}.nii.gz")
     describe(root, OWN)
     predictions = tmp_path / "predicted"
-    predictions.mkdir()
-    for exam in ("test_1", "test_2"):
-        write(predictions / f"{exam}.nii.gz", np.choose(make_labels(), [0, 2, 1, 3]).astype(np.uint8))
-    command = ["--data", str(root), "--predictions", str(predictions), "--out", str(tmp_path / "a.csv")]
-    assert rate.main([*command, "--checkpoint", str(checkpoint)]) == 0
+    own = np.choose(make_labels(), [0, 2, 1, 3]).astype(np.uint8)
+    for folder, exams in ((predictions, ("test_1", "test_2")), (root / "labelsTr", ("train_1",))):
+        folder.mkdir()
+        for exam in exams:
+            write(folder / f"{exam}.nii.gz", own)
+
+    def command(out, *more):
+        return rate.main(["--data", str(root), "--out", str(tmp_path / out), "--checkpoint", str(checkpoint), *more])
+
+    assert command("a.csv", "--predictions", str(predictions)) == 0
     assert "warning: 1 of 3 exams have no prediction" in capsys.readouterr().err
     assert read_rated(tmp_path / "a.csv")["exam"].tolist() == ["test_1", "test_2"]
+    assert command("b.csv") == 0
+    told = capsys.readouterr().err
+    assert "warning: 2 of 3 exams have no segmentation" in told
+    assert "--predictions" in told
+    assert read_rated(tmp_path / "b.csv")["exam"].tolist() == ["train_1"]
+    (root / "labelsTr" / "train_1.nii.gz").unlink()
+    (root / "labelsTr").rmdir()
+    assert command("c.csv") == 2
+    assert "none of its 3 exams has a segmentation; name the folder of their predictions" in capsys.readouterr().err
 
 
 def test_labels_of_another_task_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Find the exams of nnU-Net's folders: imagesTr with ``CASE_0000.nii.gz`` and so on, labelsTr with ``CASE``."""
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,32 @@ def find_nnunet(folder: Path, channels: Sequence[str] = (), task: Task = GLIOMA)
     if not cases:
         raise ExamError(f"{folder}: expected images such as imagesTr/case-7_0000.nii.gz, found none")
     return [cases[name] for name in sorted(cases)]
+
+
+def leave_out_unlabeled(cases: Sequence[FoundExam], folder: Path) -> list[FoundExam]:
+    """Those exams of a data set of nnU-Net's that have a segmentation: test images come without.
+
+    Args:
+        cases: what `find_nnunet` found.
+        folder: of the data set.
+
+    Returns:
+        Those that have one, or should have one beside them.
+
+    Warns:
+        UserWarning: how many were left out.
+
+    Raises:
+        ExamError: if none has one.
+    """
+    labeled = [case for case in cases if case.masks]
+    cure = "name the folder of their predictions with --predictions"
+    if not labeled:
+        raise ExamError(f"{folder}: none of its {len(cases)} exams has a segmentation; {cure}")
+    if left := len(cases) - len(labeled):
+        told = f"{left} of {len(cases)} exams have no segmentation, for their images lie in a folder without labels"
+        warnings.warn(f"{told}: they are not rated; {cure}", stacklevel=2)
+    return labeled
 
 
 def _case(name: str, found: dict[int, Path], order: Sequence[str], images: Path, labels: Path, task: Task) -> FoundExam:

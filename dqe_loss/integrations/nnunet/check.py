@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -18,6 +19,7 @@ from dqe_loss.integrations.nnunet import trainer as trainers
 from dqe_loss.integrations.nnunet.checked import Checked
 from dqe_loss.integrations.nnunet.fit import fit, read_modalities
 from dqe_loss.integrations.nnunet.labels import check_class_order, read_labels
+from dqe_loss.integrations.nnunet.splits import check_split
 from dqe_loss.integrations.nnunet.targets import rate_targets
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE
 from dqe_loss.surrogate.checkpoint import load_surrogate
@@ -39,6 +41,7 @@ def check_data_set(
     patches: int,
     trainer_name: str = nnUNetTrainerDQE.__name__,
     checkpoint: str | Path | Surrogate | None = None,
+    fold: str = "0",
 ) -> Iterator[Checked]:
     """Look at a data set of nnU-Net's.
 
@@ -49,12 +52,13 @@ def check_data_set(
         patches: how many training patches to rate the targets of; 0 for none.
         trainer_name: of the trainer; what it says of the data set holds.
         checkpoint: of the surrogate, whose task says what fits; the trainer's if None.
+        fold: that is to be trained, a number or ``all``.
 
     Yields:
         What was found.
 
     Raises:
-        ValueError: if there is no such data set, or no such configuration.
+        ValueError: if there is no such data set, or no such configuration, or the fold is none.
     """
     folder = find_folder(name)
     looked_for, trainer = find_trainer(trainer_name)
@@ -75,7 +79,7 @@ def check_data_set(
         yield from _look_at_axes(folder.name, dataset_json)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
-        yield _without_plans(folder.name, path.name)
+        yield _without_plans(folder, path.name)
         return
     plans = PlansManager(json.loads(path.read_text(encoding="utf-8")))
     if unknown := [one for one in configurations if one not in plans.available_configurations]:
@@ -87,9 +91,12 @@ def check_data_set(
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Checked(finding.subject, finding.text, finding.fits or forgiven)
+    there = [one.fits and (folder / plans.get_configuration(one.subject).data_identifier).is_dir() for one in found]
+    if any(there):
+        data = str(folder / plans.get_configuration(found[there.index(True)].subject).data_identifier)
+        yield check_split(folder, sorted(infer_dataset_class(data).get_identifiers(data)), fold)
     if not sound or not patches:
         return
-    there = [one.fits and (folder / plans.get_configuration(one.subject).data_identifier).is_dir() for one in found]
     for finding, is_there in zip(found, there, strict=True):
         if is_there:
             yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
@@ -119,12 +126,21 @@ def find_folder(name: str) -> Path:
     raise ValueError(f"{full}: no dataset.json in {' or '.join(str(root / full) for root in roots)}")
 
 
-def _without_plans(name: str, file: str) -> Checked:
-    """That there are no plans where nnU-Net would look for them."""
+def _without_plans(folder: Path, file: str) -> Checked:
+    """That there are no plans where nnU-Net would look for them, and which there are."""
     if not nnUNet_preprocessed.is_set():
         return Checked("plans", "expected their folder in nnUNet_preprocessed, found none; export it", False)
-    path = Path(nnUNet_preprocessed.get()) / name / file
+    path = Path(nnUNet_preprocessed.get()) / folder.name / file
+    if others := sorted(other.stem for other in path.parent.glob("*.json") if _holds_plans(other)):
+        return Checked("plans", f"{path} is not there, but {', '.join(others)}: say --plans {others[0]}", False)
     return Checked("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)
+
+
+def _holds_plans(path: Path) -> bool:
+    try:
+        return "plans_name" in json.loads(path.read_bytes())
+    except ValueError:
+        return False
 
 
 def find_trainer(name: str) -> tuple[Checked, type[nnUNetTrainerDQE]]:

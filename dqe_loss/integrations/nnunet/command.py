@@ -30,12 +30,14 @@ class CheckArguments:
         trainer: The trainer of -tr: what it says of channels, labels and small patches holds.
         checkpoint: The surrogate, whose task says which channels and labels fit. Default: the trainer's dqe_checkpoint.
         patches: Training patches whose targets are rated; 0 for none.
+        fold: The fold to be trained, a number or all; whether it can be made of the cases that are preprocessed.
     """
 
     data_set: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATASET")]]
     configuration: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")] = ()
     plans: Annotated[str, tyro.conf.arg(metavar="NAME")] = "nnUNetPlans"
     patches: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    fold: Annotated[str, tyro.conf.arg(metavar="N|all")] = "0"
     trainer: Annotated[str, tyro.conf.arg(metavar="NAME")] = "nnUNetTrainerDQE"
     checkpoint: Annotated[str | None, tyro.conf.arg(metavar="hardened|brainlesion|FILE", help_behavior_hint="")] = None
 
@@ -70,7 +72,13 @@ def _run(arguments: NnunetArguments) -> int:
     check = import_extra("dqe_loss.integrations.nnunet.check", "nnunet")
     fits = True
     findings = check.check_data_set(
-        action.data_set, action.plans, action.configuration, action.patches, action.trainer, action.checkpoint
+        action.data_set,
+        action.plans,
+        action.configuration,
+        action.patches,
+        action.trainer,
+        action.checkpoint,
+        action.fold,
     )
     for finding in findings:
         print(f"{finding.subject}: {'' if finding.fits else 'PROBLEM, '}{finding.text}", flush=True)

@@ -121,10 +121,12 @@ def check_configuration(plans: Any, configuration: Any, task: Task, pad: bool = 
     known = [task.spacing["XYZ".index(axis)] for axis in orientation.axes]
     if any(abs(a - b) > VOXEL_TOLERANCE for a, b in zip(configuration.spacing, known, strict=True)):
         target = " ".join(f"{mm:g}" for mm in reversed(task.spacing))  # nnU-Net counts from Z
+        cure = f"plan with -overwrite_target_spacing {target}, and preprocess again"
+        if configuration.next_stage_names:  # it is coarser than the target whatever that is
+            cure = "it is the first stage of a cascade: take 3d_fullres or 2d"
         raise ValueError(
             f"its voxels are {_by(configuration.spacing)} mm ({', '.join(orientation.axes)}), but surrogates know "
-            f"voxels of {describe_spacing(task.spacing)}; plan with -overwrite_target_spacing {target}, and preprocess "
-            "again"
+            f"voxels of {describe_spacing(task.spacing)}; {cure}"
         )
     patch, smallest = configuration.patch_size, task.smallest_crop
     if min(patch) < smallest and not pad:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
+from PIL import Image
 
 SERIES = {
     "dqe_stars_train": "stars of the predictions, training",
@@ -40,10 +41,14 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
         """Write nnU-Net's plot, and add the term's panels below."""
         super().plot_progress_png(output_folder)
         path = Path(output_folder) / "progress.png"
-        upper = pyplot.imread(path)[..., :3]
-        lower = _as_array(self._draw(upper.shape[1]))
+        with Image.open(path) as stored:
+            upper = stored.convert("RGB")
+        lower = _as_image(self._draw(upper.width))
+        both = Image.new("RGB", (upper.width, upper.height + lower.height))
+        both.paste(upper)
+        both.paste(lower, (0, upper.height))
         content = io.BytesIO()
-        pyplot.imsave(content, np.vstack((upper, lower)), format="png")
+        both.save(content, "png", compress_level=1)  # all processes wait for it, once an epoch
         path.write_bytes(content.getvalue())
 
     def _complete(self) -> None:
@@ -80,10 +85,8 @@ class ProgressLogger(LocalLogger):  # type: ignore[misc]
         return figure
 
 
-def _as_array(figure: Figure) -> np.ndarray[Any, Any]:
-    """A figure as colors ``(H, W, 3)`` in [0, 1]."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    content.seek(0)
-    pixels: np.ndarray[Any, Any] = pyplot.imread(content)[..., :3]
-    return pixels
+def _as_image(figure: Figure) -> Image.Image:
+    """A figure as a picture."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -5,21 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+from dqe_loss.integrations.nnunet.figures import FIGURES
 from dqe_loss.integrations.nnunet.fit import Fit
 from dqe_loss.losses.dqe import DQELoss
 from dqe_loss.losses.missing_stars import mean_of_rated
 from dqe_loss.losses.rated_batch import RatedBatch, is_occupied
 from dqe_loss.surrogate.network import Surrogate
-
-FIGURES = ("stars", "target_stars", "gradient_ratio", "guard_kept", "rated")
-"""What is known after a step; not a number where it was not measured.
-
-``stars`` are those of the predictions that were rated, ``target_stars`` those of the targets, while the term warms up,
-``gradient_ratio`` is the term's gradient norm over the other losses', before the cap, ``guard_kept`` the share of its
-gradient that the guard kept, ``rated`` the share of patches that could be rated.
-"""
 
 
 class NnunetTerm(DQELoss):
@@ -29,6 +22,10 @@ class NnunetTerm(DQELoss):
         fit: what the loss has to know of the data set.
         checkpoint: what `load_surrogate` takes.
         **options: those of `DQELoss`, except for what ``fit`` says.
+
+    Attributes:
+        shared: whether the next call rates this process's part of a batch that all processes of the group rate
+            together: then its mean is one over the patches of all of them. All have to say the same.
     """
 
     def __init__(self, fit: Fit, checkpoint: str | Path | Surrogate, **options: Any) -> None:
@@ -43,6 +40,7 @@ class NnunetTerm(DQELoss):
             **options,
         )
         self.fit = fit
+        self.shared = False
         self._noted: dict[str, Tensor] = {}
 
     def evaluate(
@@ -67,7 +65,17 @@ class NnunetTerm(DQELoss):
         )
         if self.stars is not None:
             self._noted["stars"] = mean_of_rated(self.stars)
-        return missing
+        return missing * self._weight_of_part(len(input)) if self.shared and self.reduction == "mean" else missing
+
+    def _weight_of_part(self, patches: int) -> Tensor:
+        """What a mean over this process's rated patches counts, so that processes' mean is one over all rated ones.
+
+        Without it, a process that can rate one of its two patches would weigh it as much as another weighs two.
+        """
+        own = self._noted["rated"] * patches
+        total = own.clone()
+        distributed.all_reduce(total)
+        return own.clamp(min=1) * distributed.get_world_size() / total.clamp(min=1)
 
     def check_target(
         self, target: Tensor | None, image: Tensor | None, origin: Any = None, *, activation: str | None = None

@@ -6,19 +6,19 @@ nothing of this package.
 """
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import distributed
 
+from dqe_loss.integrations.nnunet.figures import PATCHES, mean_figures
 from dqe_loss.integrations.nnunet.fit import Fit, fit
+from dqe_loss.integrations.nnunet.prediction import finish_checkpoint
 from dqe_loss.integrations.nnunet.progress import SERIES, ProgressLogger
-from dqe_loss.integrations.nnunet.term import FIGURES, NnunetTerm
+from dqe_loss.integrations.nnunet.term import NnunetTerm
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
 from dqe_loss.losses.sum import LossSum
 from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT, load_surrogate
@@ -111,17 +111,25 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         self.logger.local_logger.scale = self.dqe_surrogate.config.stars
         # The sum goes around nnU-Net's loss, whose wrapper for deep supervision takes nothing but lists.
         self.criterion = LossSum(super()._build_loss(), (self.dqe_weight, self.term)).to(self.device)
-        joins = self.term.warmup / self.num_iterations_per_epoch
         cap, given = self.term.max_gradient_ratio, self.dqe_checkpoint
         self.print_to_log_file(
             f"DQE: {self.dqe_weight:g} x {self.term!r} of {'a surrogate' if isinstance(given, Surrogate) else given} "
             f"rates {found} of the task {self.term.task.name}; channels {', '.join(found.modalities)}, {found.labels}; "
-            f"its gradient is {'not capped' if cap is None else f'capped at {cap:g} of the loss beside it'}; it joins "
-            f"in epoch {joins:g}, when train_loss rises by what it adds; val_loss holds it from the start"
+            f"its gradient is {'not capped' if cap is None else f'capped at {cap:g} of the loss beside it'}"
         )
-        if joins >= self.num_epochs:
-            self.print_to_log_file("DQE: WARNING, the term warms up longer than this training lasts: it has no effect")
         return self.criterion.bound()
+
+    def on_train_start(self) -> None:
+        """Begin as nnU-Net does, and log when the term joins, or that it takes part already."""
+        super().on_train_start()
+        joins = self.term.warmup / self.num_iterations_per_epoch
+        if joins >= self.num_epochs:
+            told = "WARNING, the term warms up longer than this training lasts: it has no effect"
+        elif self.current_epoch > 0 and self.current_epoch >= joins:
+            told = f"the term takes part already: its warm-up was over in epoch {joins:g}"
+        else:
+            told = f"the term joins in epoch {joins:g}, when train_loss rises by what it adds"
+        self.print_to_log_file(f"DQE: {told}; val_loss holds it from the start")
 
     def get_training_transforms(self, *arguments: Any, **options: Any) -> Any:
         """nnU-Net's augmentation, with the image kept that is rated."""
@@ -134,29 +142,32 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step, with the batch's image bound to the loss."""
         result: dict[str, Any] = super().train_step(self._bind(batch))
-        return result | self.term.figures()
+        return result | self.term.figures() | {PATCHES: len(batch["data"])}
 
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step, with the batch's image bound to the loss."""
         result: dict[str, Any] = super().validation_step(self._bind(batch))
-        return result | self.term.figures()
+        return result | self.term.figures() | {PATCHES: len(batch["data"])}
 
     def _bind(self, batch: dict[str, Any]) -> dict[str, Any]:
         data, image = split_kept(batch["data"], len(self.dqe_fit.masked))
         self.term.forget()
+        # Not in the warm-up: then predictions are rated to check them, if at all, and not by all processes alike.
+        joined = self.criterion.steps_done >= self.term.warmup
+        self.term.shared = self.is_ddp and (joined or not torch.is_grad_enabled())
         self.loss.bind(image=image.to(self.device, non_blocking=True))
         return {**batch, "data": data}
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
         """Log what nnU-Net logs, and what the term did."""
         super().on_train_epoch_end(train_outputs)
-        figures = self._mean_figures(train_outputs)
+        figures = mean_figures(train_outputs, self.is_ddp)
         self._log(figures | {"stars_train": figures["stars"]})
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
         """Log what nnU-Net logs, and the predictions' stars."""
         super().on_validation_epoch_end(val_outputs)
-        self._log({"stars_val": self._mean_figures(val_outputs)["stars"]})
+        self._log({"stars_val": mean_figures(val_outputs, self.is_ddp)["stars"]})
         values = {name: self.logger.get_value(name, step=-1) for name in SERIES}
         told = [f"{words} {values[name]:.3g}" for name, words in SERIES.items() if not math.isnan(values[name])]
         self.print_to_log_file(f"DQE: {'; '.join(told)}")
@@ -166,29 +177,14 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
             if f"dqe_{name}" in SERIES:
                 self.logger.log(f"dqe_{name}", value, self.current_epoch)
 
-    def _mean_figures(self, outputs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Each figure's mean over the steps in which it was measured, on all processes."""
-        measured = {name: [o[name] for o in outputs if not math.isnan(o[name])] for name in FIGURES}
-        if self.is_ddp:
-            parts: list[dict[str, list[float]]] = [{}] * distributed.get_world_size()
-            distributed.all_gather_object(parts, measured)
-            measured = {name: [value for part in parts for value in part[name]] for name in FIGURES}
-        return {name: sum(values) / len(values) if values else math.nan for name, values in measured.items()}
-
     def save_checkpoint(self, filename: str) -> None:
-        """Save as nnU-Net does, whole or not at all, under the name of the trainer whose network it is.
-
-        `nnUNetv2_predict` looks for the trainer by this name; with nnU-Net's own it needs no ``nnUNet_extTrainer``.
-        """
+        """Save as nnU-Net does, whole or not at all, under the name of the trainer whose network it is."""
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
         temporary = f"{filename}.part"
         super().save_checkpoint(temporary)
-        if type(self).build_network_architecture is nnUNetTrainer.build_network_architecture:
-            checkpoint = torch.load(temporary, map_location="cpu", weights_only=False)  # written a moment ago
-            torch.save({**checkpoint, "trainer_name": nnUNetTrainer.__name__}, temporary)
-        os.replace(temporary, filename)
+        finish_checkpoint(temporary, filename, type(self))
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
         """Load as nnU-Net does, and go on with the warm-up where it stood."""

@@ -20,10 +20,14 @@ def plans(reader="SimpleITKIO", forward=(0, 1, 2)):
     return SimpleNamespace(plans={"image_reader_writer": reader}, transpose_forward=list(forward))
 
 
-def configuration(patch=(128, 128, 128), spacing=None, previous=None):
+def configuration(patch=(128, 128, 128), spacing=None, previous=None, following=None):
     spacing = spacing or [1.0] * len(patch)
     return SimpleNamespace(
-        patch_size=list(patch), spacing=list(spacing), previous_stage_name=previous, use_mask_for_norm=[True] * 4
+        patch_size=list(patch),
+        spacing=list(spacing),
+        previous_stage_name=previous,
+        next_stage_names=following,
+        use_mask_for_norm=[True] * 4,
     )
 
 
@@ -141,6 +145,7 @@ def test_what_fits_is_told_in_words():
             {"spacing": (1.6, 1.6, 1.6)},
             r"voxels are 1.6 x 1.6 x 1.6 mm \(Z, Y, X\), .* -overwrite_target_spacing 1 1 1",
         ),
+        ({"spacing": (2, 2, 2), "following": ["3d_cascade"]}, "first stage of a cascade: take 3d_fullres or 2d"),
         ({"patch": (64, 128, 128)}, "64 x 128 x 128 voxels are smaller than 96 along an axis, so none of them"),
         ({"patch": (96, 256, 128)}, "larger than the 240 x 240"),
         ({"previous": "3d_lowres"}, r"second stage of a cascade, whose first \(3d_lowres\)"),

@@ -42,6 +42,7 @@ def configuration(patch=(40, 40, 40), spacing=(1.0, 1.0, 1.0), scheme="ZScoreNor
         patch_size=list(patch),
         spacing=list(spacing),
         previous_stage_name=None,
+        next_stage_names=None,
         use_mask_for_norm=[False],
         normalization_schemes=[scheme],
     )
@@ -267,10 +268,15 @@ def test_a_configuration_that_nobody_named_need_not_be_preprocessed(prepared, ca
     nnUNetDatasetNumpy.save_case(exam.image, labels, {"class_locations": places}, case)
     dqe(line)
     told = capsys.readouterr().out
+    assert "split: PROBLEM, nnU-Net makes 5 folds, for which 1 cases are too few, and stops: train the fold all" in told
     assert "% of 1 patches hold blob and can be rated; the targets" in told
     assert "3d_other, targets: not preprocessed" in told
     assert dqe([*line, "--configuration", "3d_other"]) == 1
     assert "3d_other, targets: PROBLEM, not preprocessed" in capsys.readouterr().out
+    dqe([*line, "--fold", "all"])
+    assert "split: fold all: 1 cases are trained with" in capsys.readouterr().out
+    assert dqe([*line, "--fold", "first"]) == 2
+    assert "--fold must be a number or all, got first" in capsys.readouterr().err
 
 
 def test_plans_are_looked_for_where_nnunet_writes_them(prepared, capsys, monkeypatch):
@@ -281,6 +287,11 @@ def test_plans_are_looked_for_where_nnunet_writes_them(prepared, capsys, monkeyp
     line = ["nnunet", "check", "137", "--checkpoint", str(prepared / "blobs.safetensors")]
     assert dqe(line) == 1
     assert f"plans: PROBLEM, {folder / 'nnUNetPlans.json'} is not there yet" in capsys.readouterr().out
+    (folder / "nnUNetResEncUNetLPlans.json").write_text(json.dumps(make_plans(40)))
+    (folder / "dataset_fingerprint.json").write_text("{}")
+    assert dqe(line) == 1
+    told = capsys.readouterr().out
+    assert "nnUNetPlans.json is not there, but nnUNetResEncUNetLPlans: say --plans nnUNetResEncUNetLPlans\n" in told
     monkeypatch.delenv("nnUNet_preprocessed")
     assert dqe(line) == 1
     assert "plans: PROBLEM, expected their folder in nnUNet_preprocessed" in capsys.readouterr().out

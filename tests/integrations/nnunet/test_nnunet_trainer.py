@@ -12,10 +12,17 @@ from helpers import make_exam, small_surrogate
 from nnunet_plans import make_plans
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import nnUNetTrainerNoDA
+from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerCELoss import nnUNetTrainerCELoss
+from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerBN import nnUNetTrainerBN
+from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerNoDeepSupervision import (
+    nnUNetTrainerNoDeepSupervision,
+)
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from dqe_loss import DQELoss, regions_from_labels
 from dqe_loss.integrations.nnunet import trainer as module
+from dqe_loss.integrations.nnunet.figures import FIGURES, mean_figures
+from dqe_loss.integrations.nnunet.prediction import trainer_to_predict_with
 from dqe_loss.integrations.nnunet.progress import SERIES, ProgressLogger
 from dqe_loss.integrations.nnunet.trainer import nnUNetTrainerDQE, nnUNetTrainerDQE_noGuard
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
@@ -76,7 +83,8 @@ def as_step(batch, trainer, labels=REGIONS, dimensions=3):
         image, target = image[:, :, SIDE // 2], target[:, :, SIDE // 2]
     if labels is REGIONS:
         target = torch.cat([torch.isin(target, torch.tensor(numbers)) for numbers in list(labels.values())[1:]], 1)
-    scales = trainer._get_deep_supervision_scales()
+    if (scales := trainer._get_deep_supervision_scales()) is None:
+        return {"data": torch.cat((image + 1, image), 1), "target": target, "keys": ["a", "b"]}
     sizes = [[round(s * n) for s, n in zip(scale, target.shape[2:], strict=True)] for scale in scales]
     targets = [torch.nn.functional.interpolate(target.float(), size).to(target.dtype) for size in sizes]
     return {"data": torch.cat((image + 1, image), 1), "target": targets, "keys": ["a", "b"]}
@@ -171,19 +179,13 @@ def test_mixed_precision_as_nnunet_has_it(make, batch, dimensions, compiled, mon
     assert trainer.grad_scaler.get_scale() > 1
 
 
-def test_figures_of_all_processes_are_averaged_over_the_steps_that_measured(make, monkeypatch):
-    trainer = make()
-    trainer.is_ddp = True
-    others = {"stars": [4.0], "rated": [0.5]}
-    monkeypatch.setattr(module.distributed, "get_world_size", lambda: 2)
-
-    def gather(parts, own):
-        parts[:] = [own, {name: others.get(name, []) for name in own}]
-
-    monkeypatch.setattr(module.distributed, "all_gather_object", gather)
-    nothing = dict.fromkeys(module.FIGURES, math.nan)
-    mean = trainer._mean_figures([{**nothing, "stars": 2.0, "rated": 1.0}, {**nothing, "rated": 0.0}])
-    assert (mean["stars"], mean["rated"]) == (3, 0.5)
+def test_figures_are_means_over_the_patches_that_were_measured():
+    nothing = dict.fromkeys(FIGURES, math.nan)
+    three = {**nothing, "stars": 2.0, "rated": 2 / 3, "patches": 3}
+    one = {**nothing, "stars": 5.0, "rated": 1.0, "patches": 1}
+    mean = mean_figures([three, one, {**nothing, "rated": 0.0, "patches": 1}, {**nothing, "patches": 2}], False)
+    assert mean["stars"] == pytest.approx(3)
+    assert mean["rated"] == pytest.approx(3 / 5)
     assert math.isnan(mean["gradient_ratio"])
 
 
@@ -228,12 +230,28 @@ def test_of_small_patches_those_with_a_tumor_are_rated_in_the_warm_up_too(make, 
     assert math.isnan(nothing["stars"])
 
 
-def test_a_warm_up_in_steps_is_what_the_log_tells(make):
-    long = type("Long", (nnUNetTrainerDQE,), {"dqe_options": {"warmup": 100_000}})
-    told = Path(make(long).log_file).read_text()
-    assert "it joins in epoch 50000, when train_loss rises" in told
-    assert "its gradient is capped at 0.3 of the loss beside it" in told
-    assert "WARNING, the term warms up longer than this training lasts" in told
+def told_at_start(trainer, monkeypatch):
+    """The last line of the log when a training starts."""
+    monkeypatch.setattr(nnUNetTrainer, "on_train_start", lambda self: None)
+    trainer.on_train_start()
+    return Path(trainer.log_file).read_text().splitlines()[-1]
+
+
+def test_a_warm_up_in_steps_is_what_the_log_tells(make, monkeypatch):
+    long = make(type("Long", (nnUNetTrainerDQE,), {"dqe_options": {"warmup": 100_000}}))
+    assert "its gradient is capped at 0.3 of the loss beside it" in Path(long.log_file).read_text()
+    assert "WARNING, the term warms up longer than this training lasts" in told_at_start(long, monkeypatch)
+
+
+def test_a_training_that_goes_on_is_told_what_is_past(make, monkeypatch):
+    trainer = make(warmup=10)
+    assert "the term joins in epoch 10, when train_loss rises" in told_at_start(trainer, monkeypatch)
+    trainer.current_epoch = 9  # as a checkpoint says
+    assert "the term joins in epoch 10" in told_at_start(trainer, monkeypatch)
+    trainer.current_epoch = 10
+    told = told_at_start(trainer, monkeypatch)
+    assert "takes part already: its warm-up was over in epoch 10" in told
+    assert "joins" not in told
 
 
 def test_the_warm_up_rates_targets_and_goes_on_where_a_checkpoint_stood(make, batch, tmp_path):
@@ -275,6 +293,23 @@ def test_prediction_needs_nothing_of_ours_unless_the_network_is_another(make, tm
     own = make(Other)
     own.save_checkpoint(path)
     assert torch.load(path, weights_only=False)["trainer_name"] == "Small"
+
+
+def test_prediction_finds_the_trainer_of_nnunets_that_made_the_network(make, tmp_path):
+    """A second trainer of nnU-Net's may build another network; it is found without our folder as well."""
+    path = str(tmp_path / "checkpoint_final.pth")
+    make(type("Batch", (nnUNetTrainerDQE, nnUNetTrainerBN), {})).save_checkpoint(path)
+    assert torch.load(path, weights_only=False)["trainer_name"] == "nnUNetTrainerBN"
+    assert trainer_to_predict_with(type("Plain", (nnUNetTrainerDQE, nnUNetTrainerNoDA), {})) == "nnUNetTrainer"
+
+
+@pytest.mark.parametrize("second", [nnUNetTrainerNoDeepSupervision, nnUNetTrainerBN, nnUNetTrainerCELoss])
+def test_a_second_trainer_of_nnunets_trains_with_the_term(make, batch, second):
+    labels = TISSUES if second is nnUNetTrainerCELoss else REGIONS
+    trainer = make(type("Both", (nnUNetTrainerDQE, second), {}), labels=labels)
+    result = trainer.train_step(as_step(batch, trainer, labels))
+    assert result["gradient_ratio"] > 0
+    assert 0 < result["stars"] <= 6
 
 
 def test_an_epoch_is_logged_and_drawn(make, batch, tmp_path):

@@ -60,6 +60,7 @@ def test_from_training_to_stars_of_the_predictions(commands, variables, configur
     assert (trained / "fold_0" / "progress.png").stat().st_size > 0
     *_, text = sorted((trained / "fold_0").glob("training_log*.txt"))
     assert "DQE: stars of the predictions, training" in text.read_text()
+    assert "DQE: the term takes part already: its warm-up was over in epoch 1; val_loss" in text.read_text()
     assert (trained / "fold_0" / "validation" / "summary.json").exists()
 
     predicted = tmp_path / "predicted"
@@ -82,6 +83,8 @@ def test_from_training_to_stars_of_the_predictions(commands, variables, configur
     assert table["mean"].between(1, 6).all()
     assert table["error"].isna().all()
     assert "2 of 3 exams have no prediction" in told.err
+    assert dqe(["rate", *data[:2], "--out", str(tmp_path / "labels.csv")]) == 0
+    assert "1 of 3 exams have no segmentation" in capsys.readouterr().err
 
 
 def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypatch, capsys):
@@ -99,6 +102,7 @@ def test_check_says_that_it_fits_and_what_does_not(commands, variables, monkeypa
     assert "% of 2 patches hold tumor and can be rated; the targets themselves get " in told
 
     assert "axes:" not in told
+    assert "split: fold 0: 1 cases to train with, 1 to validate on\n" in told
 
     path = commands.root / "preprocessed" / NAME / "nnUNetPlans.json"
     small = json.loads(path.read_text())
