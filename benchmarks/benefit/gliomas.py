@@ -37,7 +37,7 @@ def read_gliomas(data: Path) -> Cohort:
         every=2,
         halvings=2,
         judged=GLIOMA.regions,
-        harden=(),
+        harden=("--reference", *REFERENCES),
         steps=1000,
         lesions=True,
     )
