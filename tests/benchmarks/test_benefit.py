@@ -144,3 +144,19 @@ def test_a_difference_is_taken_person_by_person(study):
     assert (found["seeds"], found["persons"]) == (2, 4)
     assert analysis.closed(table, "same", 3, "d") == pytest.approx(0.25)
     assert isinstance(table, pd.DataFrame)
+
+
+def test_curves_are_drawn_once_labelled_planes_alone_have_run_with_more_persons(study):
+    plot = study("plot")
+
+    def stored(*places):
+        return {
+            "arms": [
+                {"setting": "same", "labelled": n, "arm": arm, "what": arm, "dice": 0.8 + n / 100} for n, arm in places
+            ]
+        }
+
+    assert plot.plot_labels(stored((3, "a"), (3, "ad"), (6, "ad")), "same") is None
+    (axes,) = plot.plot_labels(stored((3, "a"), (12, "a"), (3, "d"), (3, "ad"), (6, "ad"), (12, "ad")), "same").axes
+    assert [line.get_label() for line in axes.lines] == ["ad: ad", "a: a"]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[3, 12], [3, 12]]

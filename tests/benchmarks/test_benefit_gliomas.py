@@ -108,3 +108,14 @@ def test_a_rotation_that_has_begun_changes_nothing_in_those_that_are_complete(st
     beside, _ = told(study, tmp_path, begun)
     for key in ("arms", "readouts", "pairs", "rotations"):
         assert alone[key] == beside[key]
+
+
+def test_gliomas_are_drawn_once_a_rotation_is_complete(study, tmp_path):
+    plot, rotations = study("plot"), study("design").ROTATIONS
+    stored, _ = told(study, tmp_path, made_up(study, rotations[:1])[:-1])
+    assert plot.plot_gliomas(stored) is None
+    for count in (1, 2):
+        stored, _ = told(study, tmp_path, made_up(study, rotations[:count]))
+        (axes,) = plot.plot_gliomas(stored).axes
+        assert f"{count} rotation" in axes.get_title("left")
+        assert [text.get_text() for text in axes.texts] == (["1"] * 6 + ["2"] * 6 if count == 2 else [])
