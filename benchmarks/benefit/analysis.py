@@ -49,7 +49,7 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
     """Mean difference of two arms over the seeds that both have, with its 95 % interval.
 
     Differences are taken person by person within a seed; then 10,000 draws of persons and of seeds, independently.
-    ``above`` counts the persons whose mean over seeds is above 0.
+    ``above`` and ``below`` count the persons whose mean over seeds is above and below 0.
     """
     one, two = (values_of(table, setting, labelled, name, measure) for name in (arm, other))
     seeds = one.index.intersection(two.index)
@@ -64,6 +64,7 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
         "seeds": len(seeds),
         "persons": values.shape[1],
         "above": int((values.mean(0) > 0).sum()),
+        "below": int((values.mean(0) < 0).sum()),
         "by_seed": values.mean(1),
     }
 
