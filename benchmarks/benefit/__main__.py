@@ -3,7 +3,8 @@
 Run: ``python benchmarks/benefit --data FOLDER`` (the hippocampi of the Medical Segmentation Decathlon), and then
 ``python benchmarks/benefit --task glioma --data FOLDER`` (exams named as in BraTS), which takes over the weights that
 the first has chosen. Refiners, warm-ups and runs that are there are kept, so that a study that was stopped goes on.
-``--shard 0/2`` and ``--shard 1/2`` share the runs among two processes, once weights and refiners are there.
+``--shard 0/2`` and ``--shard 1/2`` share the runs among two processes, once weights and refiners are there. Without
+``--data`` nothing is run, and what has run so far is told.
 """
 
 import json
@@ -11,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import tyro
@@ -35,8 +36,8 @@ TUNED_ON = 20
 class BenefitOptions:
     """Options of the command line."""
 
-    data: Path
-    """Folder with ``images`` and ``labels``, or of the gliomas' exams."""
+    data: Path | None = None
+    """Folder with ``images`` and ``labels``, or of the gliomas' exams; without it nothing is run."""
     task: Literal["hippocampus", "glioma"] = "hippocampus"
     """Which part of the study."""
     work: Path = Path("runs/benefit")
@@ -47,10 +48,15 @@ class BenefitOptions:
     """Which of how many processes this is; they share the runs."""
 
 
-def tune(study: Study, options: BenefitOptions) -> dict[str, Any]:
-    """The weight of each unlabelled term, by the mean Dice of persons who are not tested, and what was tried."""
-    file = options.work / "tuned.json"
-    found: dict[str, dict[str, list[float]]] = json.loads(file.read_text()) if file.is_file() else {}
+def tried(work: Path) -> dict[str, dict[str, list[float]]]:
+    """Mean Dice of each seed by arm and weight, as far as it is there."""
+    file = work / "tuned.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def tune(study: Study, work: Path) -> None:
+    """Try the weights of each unlabelled term, on persons who are not tested."""
+    found = tried(work)
     for arm, weights in WEIGHTS.items():
         for weight in weights:
             scores = found.setdefault(arm, {}).setdefault(str(weight), [])
@@ -58,10 +64,13 @@ def tune(study: Study, options: BenefitOptions) -> dict[str, Any]:
                 network = train(study, Run(SAME, 3, arm, seed), {arm: weight}, TUNING_STEPS)
                 rows = judge(study, SAME, network, study.cohort.parts[SAME].unlabelled[:TUNED_ON])
                 scores.append(sum(row["dice"] for row in rows) / len(rows))
-                write_json(file, found)
+                write_json(work / "tuned.json", found)
                 print(f"tuned {arm} {weight:g} seed {seed}: Dice {scores[-1]:.4f}", flush=True)
-    best = {arm: float(max(tried, key=lambda weight, tried=tried: sum(tried[weight]))) for arm, tried in found.items()}
-    return {"tried": found, "chosen": best}
+
+
+def chosen(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    """The best weight of each term."""
+    return {arm: float(max(scores, key=lambda weight: sum(scores[weight]))) for arm, scores in found.items()}
 
 
 def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) -> None:
@@ -84,16 +93,25 @@ def run_all(study: Study, weights: dict[str, float], options: BenefitOptions) ->
 def main(options: BenefitOptions) -> None:
     """Runs what is missing, prints the table and writes the figures."""
     torch.set_num_threads(1)
-    out = options.out / "benefit.json"
-    if options.task == "hippocampus":
-        study = Study(read_hippocampi(options.data), HIPPOCAMPUS_STUDY, options.work)
-        weights = tune(study, options)
+    gliomas = options.task == "glioma"
+    design = GLIOMA_STUDY if gliomas else HIPPOCAMPUS_STUDY
+    out = options.out / ("benefit_glioma.json" if gliomas else "benefit.json")
+    study = None
+    if options.data is not None:
+        study = Study((read_gliomas if gliomas else read_hippocampi)(options.data), design, options.work)
+    if gliomas:
+        weights = json.loads((options.out / "benefit.json").read_text())["weights"]
     else:
-        weights, out = json.loads(out.read_text())["weights"], out.with_stem("benefit_glioma")
-        study = Study(read_gliomas(options.data), GLIOMA_STUDY, options.work)
-    print(weights["chosen"])
-    run_all(study, weights["chosen"], options)
-    print(summarize(finished_runs(study.design, options.work), weights, study.design, out))
+        if study is not None:
+            tune(study, options.work)
+        weights = {"tried": tried(options.work), "chosen": chosen(tried(options.work))}
+    if study is not None:
+        print(weights["chosen"])
+        run_all(study, weights["chosen"], options)
+    runs = finished_runs(design, options.work)
+    if not runs:
+        raise SystemExit(f"no run in {options.work} yet; give --data")
+    print(summarize(runs, weights, design, out))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 from _intervals import resampled
-from design import ALL_ROTATIONS, ROTATIONS
+from design import ALL_ROTATIONS, ROTATIONS, Design
 
 from dqe_loss.metrics.agreement import middle
 
@@ -15,20 +15,23 @@ LESIONS = "lesion_dice"
 
 
 def table_of(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """A row for each run and person: both sides of a person are averaged; rotations of gliomas are put together."""
-    rows = [
-        {key: run[key] for key in ("labelled", "arm", "seed")} | {"setting": pooled(run["setting"])} | exam
-        for run in runs
-        for exam in run["exams"]
-    ]
+    """A row for each run and person: both sides of a person are averaged."""
     keys = ["setting", "labelled", "arm", "seed", "person"]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([{key: run[key] for key in keys[:4]} | exam for run in runs for exam in run["exams"]])
     return table.groupby(keys, as_index=False)[measures_of(table)].mean()
 
 
-def pooled(setting: str) -> str:
-    """The setting that is reported: nobody is tested in two rotations."""
-    return ALL_ROTATIONS if setting in ROTATIONS else setting
+def complete_rotations(runs: Sequence[dict[str, Any]], design: Design) -> list[str]:
+    """The rotations of a design all of whose runs are there."""
+    there = {(run["setting"], run["labelled"], run["arm"], run["seed"]) for run in runs}
+    missing = {run.setting for run in design.planned() if (run.setting, run.labelled, run.arm, run.seed) not in there}
+    settings = dict.fromkeys(setting for setting, _ in design.plan)
+    return [setting for setting in settings if setting in ROTATIONS and setting not in missing]
+
+
+def pooled(runs: Sequence[dict[str, Any]], rotations: Sequence[str]) -> list[dict[str, Any]]:
+    """Runs of some rotations as those of one setting: nobody is tested in two of them."""
+    return [run | {"setting": ALL_ROTATIONS} for run in runs if run["setting"] in rotations]
 
 
 def measures_of(table: pd.DataFrame) -> list[str]:
@@ -46,6 +49,7 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
     """Mean difference of two arms over the seeds that both have, with its 95 % interval.
 
     Differences are taken person by person within a seed; then 10,000 draws of persons and of seeds, independently.
+    ``above`` and ``below`` count the persons whose mean over seeds is above and below 0.
     """
     one, two = (values_of(table, setting, labelled, name, measure) for name in (arm, other))
     seeds = one.index.intersection(two.index)
@@ -59,6 +63,8 @@ def difference(table: pd.DataFrame, setting: str, labelled: int, arm: str, other
         "interval": middle(resampled(values)),
         "seeds": len(seeds),
         "persons": values.shape[1],
+        "above": int((values.mean(0) > 0).sum()),
+        "below": int((values.mean(0) < 0).sum()),
         "by_seed": values.mean(1),
     }
 

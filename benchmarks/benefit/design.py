@@ -12,7 +12,7 @@ SAME, OTHER = "same", "other"
 ROTATIONS = ("rotation-1", "rotation-2", "rotation-3")
 """Settings of the gliomas."""
 ALL_ROTATIONS = "gliomas"
-"""Their persons together."""
+"""The persons of all rotations that are complete, together."""
 
 TUNING_STEPS = 300
 LEARNING_RATE = 3e-3
@@ -36,9 +36,9 @@ ARMS = {
     "a6": "a with 6 planes a step",
     "a18": "a with 18 planes a step",
     "aa": "a for as many steps as t",
-    "ad": "a, and DQELoss on 6 unlabelled planes more a step",
-    "ab": "a, and confident pseudo-labels on 6 unlabelled planes more a step",
-    "ar": "a, and the refiner's opinion as pseudo-label on 6 unlabelled planes more a step",
+    "ad": "a, and DQELoss on {half} unlabelled planes more a step",
+    "ab": "a, and confident pseudo-labels on {half} unlabelled planes more a step",
+    "ar": "a, and the refiner's opinion as pseudo-label on {half} unlabelled planes more a step",
     "b": "a + confident pseudo-labels",
     "c": "a + star-weighted pseudo-labels",
     "d": "a + DQELoss on the unlabelled",
@@ -53,6 +53,7 @@ ARMS = {
     "s": "taught on the teaching persons, no label of the user's",
     "sd": "s + DQELoss on the unlabelled",
 }
+"""What each arm is; half of a batch is of another size in each study (`Design.what`)."""
 HIPPOCAMPUS_PLAN: dict[tuple[str, int], tuple[str, ...]] = {
     (SAME, 3): ("a", "b", "d", "r", "t", "h", "c", "e", "f", "g", "i", "d0", "a6", "a18", "aa", "ad", "ab", "ar"),
     (OTHER, 3): ("a", "b", "d", "r", "t", "h", "f", "a6", "a18", "ad", "ab", "ar"),
@@ -127,6 +128,10 @@ class Design:
             for seed in self.seeds
             for arm in arms
         ]
+
+    def what(self, arm: str) -> str:
+        """An arm in words."""
+        return ARMS[arm].format(half=self.batch // 2)
 
 
 NAMED = ((ALL_ROTATIONS, 3, "ad", "a"), (ALL_ROTATIONS, 3, "d", "b"))

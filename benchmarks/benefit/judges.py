@@ -44,7 +44,8 @@ def compare(exam: Exam, regions: Tensor, surrogates: dict[str, Surrogate], cohor
 
 
 def hausdorff(found: Tensor, truth: Tensor) -> Tensor:
-    """HD95 of each region in mm, voxels being of 1 mm; the volume's diagonal where one of two is empty."""
+    """HD95 of each region in mm, voxels being of 1 mm; where one of two is empty, the diagonal; where both are, 0."""
     distances = compute_hausdorff_distance(found.float(), truth.float(), include_background=True, percentile=95)[0]
     diagonal = torch.tensor(found.shape[2:]).float().norm()
-    return torch.where(distances.isfinite(), distances.float(), diagonal)
+    distances = torch.where(distances.isfinite(), distances.float(), diagonal)
+    return torch.where((found | truth)[0].flatten(1).any(1), distances, 0)

@@ -8,27 +8,41 @@ from typing import Any
 import pandas as pd
 from _report import machine
 from _results import markdown_table, write_json
-from analysis import closed, difference, measures_of, pooled, table_of, values_of
-from design import ARMS, Design
+from analysis import closed, complete_rotations, difference, measures_of, pooled, table_of, values_of
+from design import ALL_ROTATIONS, Design
 
 
 def summarize(runs: list[dict[str, Any]], weights: dict[str, Any], design: Design, out: Path) -> str:
-    """Write what is known so far; returns the table of arms."""
-    table = table_of(runs)
-    plan = {(pooled(setting), labelled): arms for (setting, labelled), arms in design.plan.items()}
+    """Write what is known so far; returns the table of arms.
+
+    An arm counts once all of its seeds have run. Rotations of gliomas are told one by one and, those that are complete,
+    together.
+
+    Args:
+        runs: what has run, at least one.
+        weights: those of the unlabelled terms, and what was tried.
+        design: of the study.
+        out: where the figures go.
+    """
+    rotations = complete_rotations(runs, design)
+    table = table_of([*runs, *pooled(runs, rotations)])
+    plan = {(ALL_ROTATIONS, n): arms for (setting, n), arms in design.plan.items() if setting in rotations}
+    plan |= design.plan
     finished = {place: [arm for arm in arms if has(table, design, *place, arm)] for place, arms in plan.items()}
-    rows = [arm_row(table, finished[place], *place, arm) for place, arms in finished.items() for arm in arms]
+    rows = [arm_row(table, finished[place], design, *place, arm) for place, arms in finished.items() for arm in arms]
     pairs = [
         difference(table, *place, *pair, "dice") for place, arms in finished.items() for pair in combinations(arms, 2)
     ]
     readouts = [
         difference(table, setting, labelled, one, other, measure)
         for setting, labelled, one, other in design.readouts
-        if {one, other} <= set(finished[setting, labelled])
+        if {one, other} <= set(finished.get((setting, labelled), ()))
         for measure in measures_of(table)
     ]
     result = {"weights": weights, "arms": rows, "readouts": readouts, "pairs": pairs, "runs": runs}
     result["planned"] = len(design.planned())
+    result["plan"] = [{"setting": s, "labelled": n, "arms": arms} for (s, n), arms in design.plan.items()]
+    result["rotations"] = rotations
     write_json(out, result | {"machine": machine()})
     return markdown_table(rows)
 
@@ -46,10 +60,12 @@ def has(table: pd.DataFrame, design: Design, setting: str, labelled: int, arm: s
     return found.shape == (len(design.seeds), persons) and not found.isna().any(axis=None)
 
 
-def arm_row(table: pd.DataFrame, finished: list[str], setting: str, labelled: int, arm: str) -> dict[str, Any]:
+def arm_row(
+    table: pd.DataFrame, finished: list[str], design: Design, setting: str, labelled: int, arm: str
+) -> dict[str, Any]:
     """Means of an arm over seeds and persons, beside the other finished arms of its setting."""
     values = {measure: values_of(table, setting, labelled, arm, measure) for measure in measures_of(table)}
-    row: dict[str, Any] = {"setting": setting, "labelled": labelled, "arm": arm, "what": ARMS[arm]}
+    row: dict[str, Any] = {"setting": setting, "labelled": labelled, "arm": arm, "what": design.what(arm)}
     row["seeds"] = len(values["dice"])
     row |= {measure: float(found.to_numpy().mean()) for measure, found in values.items()}
     if {"a", "h"} <= set(finished):

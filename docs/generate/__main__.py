@@ -20,6 +20,7 @@ from pathlib import Path
 import attacks
 import audits
 import benefit
+import benefit_gliomas
 import exam_by_exam
 import gates
 import hardening
@@ -62,6 +63,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         tasks.hippocampus,
         tasks.hippocampus_training,
         benefit.benefit,
+        benefit_gliomas.benefit_gliomas,
     )
 }
 _FIGURE = re.compile(r"<!--=(\w+)\.(\w+)-->(.*?)<!--/-->", re.DOTALL)

@@ -2,14 +2,9 @@
 
 from typing import Any
 
-from stored import RESULTS, Figures, load, number, percent, table
-
-_MEASURES = {
-    "dice": ("Dice", 3),
-    "surface_dice": ("surface Dice at 1 mm", 3),
-    "hd95": ("HD95, mm", 2),
-    "second": ("second surrogate's stars", 2),
-}
+from benefit_labels import labels
+from benefit_pairs import MEASURES, arms_table, excluding_zero, find, key, over, readouts, with_interval
+from stored import Figures, load, number, percent, table
 
 _TOLD = {
     "over_a": ("same", 3, "d", "a"),
@@ -20,6 +15,8 @@ _TOLD = {
     "taught_over_a": ("same", 3, "t", "a"),
     "taught_over_long": ("same", 3, "t", "aa"),
     "added_over_a": ("same", 3, "ad", "a"),
+    "added_over_a_6": ("same", 6, "ad", "a"),
+    "added_over_a_12": ("same", 12, "ad", "a"),
     "added_over_more": ("same", 3, "ad", "a18"),
     "added_over_pseudo": ("same", 3, "ad", "ab"),
     "added_over_opinion": ("same", 3, "ad", "ar"),
@@ -38,7 +35,10 @@ _TOLD = {
     "other_added_over_opinion": ("other", 3, "ad", "ar"),
     "adapted": ("other", 0, "sd", "s"),
 }
-"""Differences in mean Dice that pages tell in their sentences: setting, labelled persons, an arm, and another."""
+"""Differences in mean Dice that pages tell in their sentences: setting, labelled persons, an arm, and another.
+
+One that has not run with all seeds is no figure yet.
+"""
 _DICE = {
     "dice_s": ("other", 0, "s"),
     "dice_a": ("other", 3, "a"),
@@ -49,96 +49,59 @@ _DICE = {
 
 
 def benefit() -> Figures:
-    """The hippocampus part of the study; nothing before it has been run."""
-    if not (RESULTS / "benefit.json").is_file():
-        return {}
+    """The hippocampus part of the study."""
     stored = load("benefit.json")
-    places = {(row["setting"], row["labelled"]) for row in stored["arms"] if row["arm"] in ("a", "s")}
+    pairs, named = stored["pairs"], {key(row) for row in stored["readouts"]}
+    others = [row for row in pairs if key(row) not in named]
     primary = next(row for row in stored["readouts"] if row["measure"] == "dice")
-    pairs, named = stored["pairs"], {_key(row) for row in stored["readouts"]}
-    others = [row for row in pairs if _key(row) not in named]
-    run = {_key(row) for row in pairs}
-    told = {
-        name: _difference(pairs, *which) for name, which in _TOLD.items() if (*which[:2], *sorted(which[2:])) in run
-    }
+    told = {name: find(pairs, *which) for name, which in _TOLD.items()}
     dice = {name: number(_row(stored["arms"], *which)["dice"], 3) for name, which in _DICE.items()}
+    places = {(row["setting"], row["labelled"]) for row in stored["arms"] if row["arm"] in ("a", "s")}
     return {
-        **{f"arms_{setting}_{count}": _arms(stored["arms"], setting, count) for setting, count in places},
-        **told,
+        **{f"arms_{setting}_{count}": arms_table(_of(stored["arms"], setting, count)) for setting, count in places},
+        **{name: with_interval(row) for name, row in told.items() if row is not None},
         **dice,
         "readouts": _readouts(stored["readouts"]),
-        "primary": _with_interval(primary, 3),
+        "primary": with_interval(primary),
         "tuning": _tuning(stored["weights"]),
         "closed": percent(_row(stored["arms"], "same", 3, "d")["closed"]),
         "added_closed": percent(_row(stored["arms"], "other", 3, "ad")["closed"]),
         "explored": str(len(others)),
-        "explored_clear": str(sum(row["interval"][0] * row["interval"][1] > 0 for row in others)),
+        "explored_clear": str(excluding_zero(others)),
         "against_a": _against(pairs),
-        "runs": str(len(stored["runs"])),
-        "planned": str(stored["planned"]),
+        "done": _done(stored),
+        "labels": labels(stored),
         "opinion": _opinion(load("benefit_opinion.json")["rows"]),
     }
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["setting"], row["labelled"], *sorted(row["arms"])
+def _of(rows: list[dict[str, Any]], setting: str, labelled: int) -> list[dict[str, Any]]:
+    return [row for row in rows if (row["setting"], row["labelled"]) == (setting, labelled)]
 
 
 def _row(arms: list[dict[str, Any]], setting: str, labelled: int, arm: str) -> dict[str, Any]:
-    return next(row for row in arms if (row["setting"], row["labelled"], row["arm"]) == (setting, labelled, arm))
+    return next(row for row in _of(arms, setting, labelled) if row["arm"] == arm)
 
 
-def _with_interval(row: dict[str, Any], digits: int) -> str:
-    low, high = (number(value, digits, sign=True) for value in row["interval"])
-    return f"{number(row['difference'], digits, sign=True)} ({low} to {high})"
+def _done(stored: dict[str, Any]) -> str:
+    """How many runs there are of those that are planned, and which arms are complete."""
+    runs, planned = len(stored["runs"]), stored["planned"]
+    if runs == planned:
+        return f"all {planned} runs are done"
+    complete = []
+    for place in stored["plan"]:
+        arms = [row["arm"] for row in _of(stored["arms"], place["setting"], place["labelled"])]
+        some = f" ({', '.join(arms)})" if 0 < len(arms) < len(place["arms"]) else ""
+        complete.append(f"*{place['setting']}*, {place['labelled']}: {len(arms)} of {len(place['arms'])}{some}")
+    return f"{runs} of {planned} runs are done. Complete arms by setting and labelled persons: {'; '.join(complete)}"
 
 
-def _difference(pairs: list[dict[str, Any]], setting: str, labelled: int, arm: str, base: str) -> str:
-    (row,) = (r for r in pairs if _key(r) == (setting, labelled, *sorted((arm, base))))
-    return _with_interval(_over(row, base)[1], 3)
-
-
-def _arms(arms: list[dict[str, Any]], setting: str, labelled: int) -> str:
-    rows = [
-        [
-            row["arm"],
-            row["what"].replace("DQELoss", "`DQELoss`"),
-            str(row["seeds"]),
-            number(row["dice"], 3),
-            number(row["surface_dice"], 3),
-            number(row["hd95"], 2),
-            number(row["second"]),
-            percent(row["closed"]) if "closed" in row else "–",
-            number(row.get("hacking_gap"), 2, sign=True),
-        ]
-        for row in arms
-        if (row["setting"], row["labelled"]) == (setting, labelled)
+def _readouts(rows: list[dict[str, Any]]) -> str:
+    body = [
+        [f"{one} − {other}", setting, str(labelled), *cells]
+        for (setting, labelled, one, other), cells in readouts(rows, MEASURES).items()
     ]
-    header = ["arm", "what", "seeds", "Dice", "surface Dice", "HD95", "second's stars", "of the gap a–h", "hacking gap"]
-    return table(header, rows)
-
-
-def _readouts(readouts: list[dict[str, Any]]) -> str:
-    places = list(dict.fromkeys((row["setting"], row["labelled"], *row["arms"]) for row in readouts))
-    rows = []
-    for setting, labelled, one, other in places:
-        row = [f"{one} − {other}", setting, str(labelled)]
-        for measure, (_, digits) in _MEASURES.items():
-            found = next(
-                r
-                for r in readouts
-                if (r["setting"], r["labelled"], *r["arms"], r["measure"]) == (setting, labelled, one, other, measure)
-            )
-            row.append(_with_interval(found, digits))
-        rows.append(row)
-    return table(["arms", "setting", "labelled", *(name for name, _ in _MEASURES.values())], rows)
-
-
-def _over(row: dict[str, Any], base: str) -> tuple[str, dict[str, Any]]:
-    """The other arm of a pair, and its difference from the base, whichever stands first."""
-    sign = 1 if row["arms"][1] == base else -1
-    low, high = sorted(sign * value for value in row["interval"])
-    return row["arms"][0 if sign == 1 else 1], {"difference": sign * row["difference"], "interval": [low, high]}
+    return table(["arms", "setting", "labelled", *(name for name, _ in MEASURES.values())], body)
 
 
 def _against(pairs: list[dict[str, Any]]) -> str:
@@ -146,11 +109,11 @@ def _against(pairs: list[dict[str, Any]]) -> str:
     places = dict.fromkeys((row["setting"], row["labelled"]) for row in pairs if row["labelled"])
     rows = []
     for place in places:
-        here = [row for row in pairs if (row["setting"], row["labelled"]) == place]
-        over_a, over_half = (dict(_over(row, base) for row in here if base in row["arms"]) for base in ("a", "a6"))
+        here = _of(pairs, *place)
+        over_a, over_half = (dict(over(row, base) for row in here if base in row["arms"]) for base in ("a", "a6"))
         for arm, found in over_a.items():
-            half = _with_interval(over_half[arm], 3) if arm in over_half else "–"
-            rows.append([place[0], str(place[1]), arm, _with_interval(found, 3), half])
+            half = with_interval(over_half[arm]) if arm in over_half else "–"
+            rows.append([place[0], str(place[1]), arm, with_interval(found), half])
     return table(["setting", "labelled", "arm", "Dice − that of a", "Dice − that of a6"], rows)
 
 

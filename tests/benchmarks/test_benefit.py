@@ -1,29 +1,11 @@
 """The study of the loss's benefit: who is in which part, what its losses count, and its intervals."""
 
-import importlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def study(monkeypatch):
-    """Imports a module of the study; their names are plain ones, which other modules may have, too."""
-    names = [path.stem for path in (ROOT / "benchmarks" / "benefit").glob("*.py")]
-    for name in names:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "benefit"))
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -62,55 +44,13 @@ def test_fewer_labelled_persons_are_among_more(study, sides):
 
 
 def test_every_run_has_a_name_of_its_own_and_every_readout_its_arms(study):
-    design, pooled = study("design"), study("analysis").pooled
+    design = study("design")
     for part in (design.HIPPOCAMPUS_STUDY, design.GLIOMA_STUDY):
         names = [run.name for run in part.planned()]
         assert len(names) == len(set(names))
-        plan = {(pooled(setting), labelled): arms for (setting, labelled), arms in part.plan.items()}
+        plan = part.plan | {(design.ALL_ROTATIONS, labelled): arms for (_, labelled), arms in part.plan.items()}
         for setting, labelled, *arms in part.readouts:
             assert set(arms) <= set(plan[setting, labelled]) <= set(design.ARMS)
-
-
-def test_gliomas_change_sides_and_nobody_is_tested_twice(study):
-    gliomas = study("gliomas")
-    of_sources = {
-        "BraTS-GLI-{}": 3,
-        "BraTS19_CBICA_{}": 4,
-        "BraTS19_2013_{}": 5,
-        "BraTS19_TCIA01_{}": 8,
-        "BraTS2021_{}": 4,
-    }
-    names = [shape.format(i) for shape, count in of_sources.items() for i in range(count)]
-    found = gliomas.rotations(names)
-    assert found == gliomas.rotations(names)
-    assert len(found) == 3
-    for parts in found.values():
-        assert [len(part) for part in vars(parts).values()] == [12, 0, 3, 5, 4]
-        assert sorted(p for part in vars(parts).values() for p in part) == list(range(24))
-        taught = {gliomas.source_of(names[place]) for place in parts.teaching}
-        assert taught == {"first", "CBICA", "2013", "TCIA01", "BraTS2021"}
-    tested = [place for parts in found.values() for place in parts.test]
-    assert len(set(tested)) == 12
-    first, second, _ = found.values()
-    assert not set(first.teaching) & set(second.teaching)
-
-
-def test_lesions_are_matched_one_by_one(study):
-    lesion_dice = study("lesions").lesion_dice
-    truth = torch.zeros(1, 20, 20, 20, dtype=torch.bool)
-    truth[0, 2:6, 2:6, 2:6] = truth[0, 12:14, 12:14, 12:14] = True  # 64 and 8 voxels
-    assert lesion_dice(truth, truth).tolist() == [1]
-    missed = truth.clone()
-    missed[0, 12:14] = False
-    assert lesion_dice(missed, truth).tolist() == [0.5]  # by volume it would be .94
-    half = missed.clone()
-    half[0, 4:6] = False  # 2 * 32 / 96
-    assert lesion_dice(half, truth).item() == pytest.approx(2 / 3 / 2)
-    invented = truth.clone()
-    invented[0, 18:, 18:, 18:] = True
-    assert lesion_dice(invented, truth).item() == pytest.approx(2 / 3)
-    nothing = torch.zeros_like(truth)
-    assert [lesion_dice(*pair).item() for pair in ((nothing, nothing), (nothing, truth), (truth, nothing))] == [1, 0, 0]
 
 
 def test_channels_are_normalized_one_by_one_and_within_the_head_where_there_is_air(study):
@@ -204,3 +144,19 @@ def test_a_difference_is_taken_person_by_person(study):
     assert (found["seeds"], found["persons"]) == (2, 4)
     assert analysis.closed(table, "same", 3, "d") == pytest.approx(0.25)
     assert isinstance(table, pd.DataFrame)
+
+
+def test_curves_are_drawn_once_labelled_planes_alone_have_run_with_more_persons(study):
+    plot = study("plot")
+
+    def stored(*places):
+        return {
+            "arms": [
+                {"setting": "same", "labelled": n, "arm": arm, "what": arm, "dice": 0.8 + n / 100} for n, arm in places
+            ]
+        }
+
+    assert plot.plot_labels(stored((3, "a"), (3, "ad"), (6, "ad")), "same") is None
+    (axes,) = plot.plot_labels(stored((3, "a"), (12, "a"), (3, "d"), (3, "ad"), (6, "ad"), (12, "ad")), "same").axes
+    assert [line.get_label() for line in axes.lines] == ["ad: ad", "a: a"]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[3, 12], [3, 12]]

@@ -1,0 +1,122 @@
+"""The glioma part of the benefit study: the section that stands in the page, however many rotations are complete."""
+
+from typing import Any
+
+from benefit_pairs import arms_table, excluding_zero, find, key, over, readouts, with_interval
+from stored import RESULTS, ROOT, Figures, load, number, table
+
+PICTURE = "benefit_glioma.png"
+LABELLED, TOGETHER = 3, "gliomas"
+"""Labelled persons, and the setting of all complete rotations together."""
+MEASURES = {
+    "dice": ("Dice", 3),
+    "surface_dice": ("surface Dice at 1 mm", 3),
+    "hd95": ("HD95, mm", 2),
+    "lesion_dice": ("lesion-wise Dice", 3),
+    "second": ("second judge's stars", 2),
+}
+NAMED = (("ad", "a"), ("d", "b"))
+"""Differences that were named before the first run."""
+BESIDE = """In mean Dice, with the rotations one by one where there are several, and beside them the hippocampi
+(*same*, 3 labelled persons):"""
+CAVEATS = """Intervals are over exams and seeds. The labelled exams and the refiner of a rotation are the same for all
+of its seeds: their luck is in no interval. Where an exam's reference has no enhancing tumor, the Dice of that region
+is 1 if the network finds none either, and else 0, so that such an exam sways the means."""
+
+
+def benefit_gliomas() -> Figures:
+    """The section as a whole."""
+    stored = load("benefit_glioma.json") if (RESULTS / "benefit_glioma.json").is_file() else None
+    return {"section": section(stored, load("benefit.json")["pairs"], (ROOT / "docs" / PICTURE).is_file())}
+
+
+def section(stored: dict[str, Any] | None, hippocampi: list[dict[str, Any]], drawn: bool) -> str:
+    """What is known of the gliomas.
+
+    Args:
+        stored: their figures; None before there are any.
+        hippocampi: pairs of the hippocampi, beside which the gliomas' are told.
+        drawn: whether there is a picture.
+    """
+    if stored is None:
+        return "The gliomas' runs are not done yet:\nnothing is told of them."
+    rotations, planned = stored["rotations"], len({place["setting"] for place in stored["plan"]})
+    done = f"{len(stored['runs'])} of {stored['planned']} runs are done"
+    if not rotations:
+        return f"So far {done}, and no rotation is complete:\nnothing is told of the gliomas yet."
+    together = [row for row in stored["pairs"] if row["setting"] == TOGETHER]
+    which = "" if len(rotations) == planned else f" ({' and '.join(map(_title, rotations))})"
+    count = f"{len(rotations)} of {planned} rotations {'is' if len(rotations) == 1 else 'are'} complete{which}"
+    blocks = [
+        f"{count}, with {together[0]['persons']} tested exams; {done}. A rotation counts once all of its arms have run"
+        f" with all {together[0]['seeds']} seeds.",
+        "Named before the first run:",
+        _named(stored["readouts"]),
+        BESIDE,
+        _differences(stored["pairs"], hippocampi, rotations),
+        _explored(together),
+        CAVEATS,
+        _picture(rotations) if drawn else "",
+        arms_table(
+            [row for row in stored["arms"] if row["setting"] == TOGETHER], _by_rotation(stored["arms"], rotations)
+        ),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def _named(rows: list[dict[str, Any]]) -> str:
+    body = [[f"{one} − {other}", *cells] for (_, _, one, other), cells in readouts(rows, MEASURES).items()]
+    return table(["arms", *(name for name, _ in MEASURES.values())], body)
+
+
+def _differences(pairs: list[dict[str, Any]], hippocampi: list[dict[str, Any]], rotations: list[str]) -> str:
+    """The named differences, then every other arm's from a: with their signs by rotation, exam and seed."""
+    arms = [over(row, "a")[0] for row in pairs if row["setting"] == TOGETHER and "a" in row["arms"]]
+    single = rotations if len(rotations) > 1 else []
+    body = []
+    for pair in dict.fromkeys((*NAMED, *((arm, "a") for arm in arms))):
+        row = find(pairs, TOGETHER, LABELLED, *pair)
+        assert row is not None  # a complete rotation has all arms
+        apart = [find(pairs, rotation, LABELLED, *pair) for rotation in single]
+        other = find(hippocampi, "same", LABELLED, *pair)
+        body.append(
+            [
+                " − ".join(pair),
+                with_interval(row),
+                *("–" if one is None else number(one["difference"], 3, sign=True) for one in apart),
+                f"{row['above']} of {row['persons']}",
+                f"{sum(value > 0 for value in row['by_seed'])} of {row['seeds']}",
+                "–" if other is None else with_interval(other),
+            ]
+        )
+    header = ["arms", "Dice", *(_title(rotation) for rotation in single), "exams above 0", "seeds above 0"]
+    return table([*header, "hippocampi"], body)
+
+
+def _explored(together: list[dict[str, Any]]) -> str:
+    named = {(TOGETHER, LABELLED, *sorted(pair)) for pair in NAMED}
+    others = [row for row in together if key(row) not in named]
+    clear = excluding_zero(others)
+    return f"Pairs that were not named: {len(others)}. Of these, intervals in Dice that exclude 0: {clear}."
+
+
+def _by_rotation(arms: list[dict[str, Any]], rotations: list[str]) -> dict[str, dict[str, str]]:
+    """Title of each rotation to arm to mean Dice, where there are several."""
+    if len(rotations) < 2:
+        return {}
+    return {
+        _title(rotation): {row["arm"]: number(row["dice"], 3) for row in arms if row["setting"] == rotation}
+        for rotation in rotations
+    }
+
+
+def _title(rotation: str) -> str:
+    return rotation.replace("-", "\u00a0")
+
+
+def _picture(rotations: list[str]) -> str:
+    small = "; small numbers are the rotations" if len(rotations) > 1 else ""
+    return (
+        f"![Mean Dice of each arm less that of labelled planes alone, gliomas](../{PICTURE})\n\n"
+        f"*Mean differences from a, with their 95 % intervals{small}.*"
+    )
