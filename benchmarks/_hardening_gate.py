@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dqe_loss.surrogate.refiner import SMOOTHING, RefinerConfig
+from dqe_loss.surrogate.agreement import SMOOTHING
+from dqe_loss.surrogate.refiner import RefinerConfig
 
 Array = NDArray[np.float64]
 LOWEST, HIGHEST = 1.0, 6.0
@@ -56,7 +57,7 @@ class Gate:
 
 
 def agreement_of(sums: Array) -> Array:
-    """Agreement of a mask and a refined mask, see `dqe_loss.surrogate.refiner.agreement`.
+    """Agreement of a mask and a refined mask, see `dqe_loss.surrogate.agreement.agreement`.
 
     Args:
         sums: ``(..., 3, 2)``: for each region the voxels that both have, and the sum of what either has.

@@ -22,7 +22,8 @@ from dqe_loss.core.pipeline import CPU_BATCH, cut_planes, read_inputs
 from dqe_loss.core.planes import join_planes, presented_regions, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS
 from dqe_loss.metrics.overlap import region_dice
-from dqe_loss.surrogate.refiner import RefinedMask, overlap
+from dqe_loss.surrogate.agreement import overlap
+from dqe_loss.surrogate.refiner import RefinedMask
 from dqe_loss.surrogate.survey import SurveyScans, refiner_of, show, survey_positions, survey_scans
 from dqe_loss.task import GLIOMA
 
@@ -121,7 +122,7 @@ def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: Surve
 
 
 def plane_sums(regions: Tensor, refined: Tensor) -> Tensor:
-    """Sums of `dqe_loss.surrogate.refiner.overlap`, added up by view.
+    """Sums of `dqe_loss.surrogate.agreement.overlap`, added up by view.
 
     Args:
         regions: ``(V P, 3, H, W)``, view by view.

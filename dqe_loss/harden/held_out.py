@@ -16,7 +16,8 @@ from dqe_loss.data.corruption.label_maps import Labels
 from dqe_loss.harden.masks import as_regions, in_plane
 from dqe_loss.harden.objective import please_refiner, smooth_dice
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
-from dqe_loss.surrogate.refiner import Refiner, agreement
+from dqe_loss.surrogate.agreement import agreement
+from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import Task
 from dqe_loss.train.saved_state import Row
 

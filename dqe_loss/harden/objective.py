@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.harden.config import HardenConfig
-from dqe_loss.surrogate.refiner import SMOOTHING, Refiner
+from dqe_loss.surrogate.agreement import SMOOTHING
+from dqe_loss.surrogate.refiner import Refiner
 
 VOXEL_WEIGHT = 2.0
 """Weight of the cross entropy, beside Dice."""

@@ -17,7 +17,8 @@ from dqe_loss.harden.scenes import Scene, draw_grid, rescan, warp_labels, warp_s
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.losses.dqe import DQELoss
 from dqe_loss.losses.reads_batches import Prediction
-from dqe_loss.surrogate.refiner import Refiner, agreement
+from dqe_loss.surrogate.agreement import agreement
+from dqe_loss.surrogate.refiner import Refiner
 from dqe_loss.task import Task
 
 HELD_BACK = 4

@@ -14,6 +14,7 @@ from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.core.pipeline import FLAT
 from dqe_loss.core.tensors import at_least_float32, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
+from dqe_loss.losses.label_weights import Stars, read_stars, weight_of_quality, weights_of
 from dqe_loss.losses.sum import Composable
 from dqe_loss.losses.target import read_target
 from dqe_loss.losses.terms import LabelWeightedTerm, RatingTerm, full_resolution
@@ -21,25 +22,6 @@ from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
-
-Stars = Tensor | Sequence[float]
-"""Mean stars of each label of a batch."""
-
-LEAST_QUALITY = 0.5
-"""Share of the scale that a label needs to count at all: 3.5 of 1 to 6 stars."""
-
-
-def weight_of_quality(quality: Tensor) -> Tensor:
-    """What a label counts by default: the square of its quality, and nothing below half of the scale.
-
-    Args:
-        quality: ``(B,)`` in [0, 1]: 0 for the lowest stars of the scale, 1 for the best.
-
-    Example:
-        >>> weight_of_quality(torch.tensor([0.0, 0.4, 0.5, 0.8, 1.0]))
-        tensor([0.0000, 0.0000, 0.2500, 0.6400, 1.0000])
-    """
-    return torch.where(quality >= LEAST_QUALITY, quality.square(), torch.zeros_like(quality))
 
 
 class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
@@ -185,7 +167,7 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
                 f"expected a label and an image for each of the {exams} predictions, got labels {tuple(whole.shape)}"
                 + ("" if image is None else f" and an image {tuple(image.shape)}")
             )
-        known = self._rate(whole, image) if stars is None else _read_stars(stars, exams)
+        known = self._rate(whole, image) if stars is None else read_stars(stars, exams)
         self.stars, self.weights = known, self._weigh(known)
         if self.training and torch.is_grad_enabled():
             self.notes = {"stars_of_label": self.stars.mean(), "label_weight": self.weights.mean()}
@@ -252,17 +234,8 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
             self._checked = says_something(image)
 
     def _weigh(self, stars: Tensor) -> Tensor:
-        low, best = self.surrogate.config.stars
-        unknown = stars.isnan()
-        quality = ((stars - low) / (best - low)).clamp(0, 1).masked_fill(unknown, 0)
-        weights = torch.as_tensor(self.weight(quality))
-        if weights.shape != quality.shape or not bool((weights.isfinite() & (weights >= 0)).all()):
-            raise ValueError(
-                f"weight must give a finite number >= 0 for each quality in [0, 1], shape {tuple(quality.shape)}; "
-                f"of {[round(q, 3) for q in quality.tolist()]} it gave {weights.tolist()}"
-            )
-        weights = weights.to(quality).masked_fill(unknown, 0)
-        if bool(unknown.any()):
+        weights = weights_of(stars, self.surrogate.config.stars, self.weight)
+        if bool(stars.isnan().any()):
             self._tell_once(
                 "unknown",
                 "a label's stars are not a number, as those of exams that could not be rated: it counts nothing",
@@ -289,16 +262,6 @@ def _check_loss(loss: object) -> None:
             f"StarWeighted wraps losses of prediction and label alone, and {type(loss).__name__} takes the image, too: "
             "add it, as in StarWeighted(DiceLoss(sigmoid=True)) + 0.1 * DQELoss()"
         )
-
-
-def _read_stars(stars: Stars, exams: int) -> Tensor:
-    known = at_least_float32(torch.as_tensor(stars).detach())
-    if known.shape != (exams,):
-        raise ValueError(
-            f"expected stars ({exams},), the mean of each label's views, got {tuple(known.shape)}"
-            + ("; say stars.mean(1)" if known.ndim == 2 else "")
-        )
-    return plain(known)
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from dqe_loss.core.boxes import Box
 from dqe_loss.core.planes import split_planes
+from dqe_loss.surrogate.agreement import agreement, gate_of
 from dqe_loss.surrogate.config import NO_NETWORK, SurrogateConfig
 from dqe_loss.surrogate.frozen import FrozenTwin, may_run_by_hand
 from dqe_loss.surrogate.ordinal import CumulativeLink, distribution_of_logits, stars_of_logits
-from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, agreement, gate_of, refine_mask
+from dqe_loss.surrogate.refiner import RefinedMask, Refiner, RefinerConfig, refine_mask
 
 # MONAI's classifiers call their numbers of channels by these names.
 _ARGUMENTS = (("in_channels", "out_channels"), ("in_channels", "num_classes"), ("n_input_channels", "num_classes"))

@@ -1,10 +1,10 @@
-"""A refiner: a small network that says what the mask of a plane should be, and how well a given one agrees.
+"""A refiner: a small network that says what the mask of a plane should be.
 
 A rating network that was trained on good masks has no idea of bad ones, and an optimizer finds those that it likes. A
 refiner looks at the same plane and the same mask, and says voxel by voxel which regions it would have drawn. It
 starts from the given mask and changes what the scans contradict, so that a mask that fits the scans is left alone.
-Stars are then worth as much as the two agree. Where a loss has no target, the refined mask takes its place
-in the guard (`dqe_loss.losses.guards`).
+Stars are then worth as much as the two agree (`dqe_loss.surrogate.agreement`). Where a loss has no target, the refined
+mask takes its place in the guard (`dqe_loss.losses.guards`).
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,6 @@ from torch.nn import functional as F
 
 from dqe_loss.task import GLIOMA, Task
 
-SMOOTHING = 20.0
-"""Voxels at which a region counts by half: a few voxels are no reason for a fall from 1 to 0."""
 NORMS: dict[str, tuple[str, dict[str, bool]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
 """MONAI's name and arguments of each way to normalize activations."""
 TRUSTS = ("region", "voxel", "none")
@@ -156,63 +154,6 @@ class Refiner(nn.Module):
         return corrections + F.softplus(trust + FIRST_TRUST) * (2 * regions - 1)
 
 
-class Overlap(NamedTuple):
-    """What an agreement is made of, region by region: sums over voxels, which add up over planes.
-
-    Attributes:
-        both: ``(..., 3)``, of the products of mask and refined mask.
-        total: the same shape, of their squares.
-    """
-
-    both: Tensor
-    total: Tensor
-
-
-def overlap(regions: Tensor, refined: Tensor) -> Overlap:
-    """Sums over each plane. Probabilities count by the smooth step ``p^2 (3 - 2p)``: a network's 0.05 is no tumor.
-
-    Args:
-        regions: ``(N, 3, H, W)`` in [0, 1].
-        refined: the same shape, 0 or 1.
-
-    Returns:
-        Sums ``(N, 3)``, differentiable by the mask.
-    """
-    weight = regions.square() * (3 - 2 * regions)
-    return Overlap((weight * refined).sum((-2, -1)), (weight.square() + refined).sum((-2, -1)))
-
-
-def agreement_of(sums: Overlap) -> Tensor:
-    """Soft Dice ``2 sum(p q) / sum(p^2 + q^2)`` of a mask and a refined mask, mean over the regions that either has.
-
-    A region counts by ``n / (n + SMOOTHING)``, n being the mean of its voxels in the two: of a region that neither has,
-    nothing is known, and agreement on nothing would flatter a mask that is wrong in another one.
-
-    Args:
-        sums: ``(N, 3)`` each, of planes or of whole exams.
-
-    Returns:
-        ``(N,)`` in [0, 1]; 1 where both are empty.
-    """
-    size = sums.total.detach() / 2
-    counts = size / (size + SMOOTHING)
-    present = counts.sum(1)
-    mean = (counts * 2 * sums.both / sums.total.clamp(min=1e-6)).sum(1) / present.clamp(min=1e-6)
-    return torch.where(present > 0, mean, torch.ones_like(mean))
-
-
-def agreement(regions: Tensor, refined: Tensor) -> Tensor:
-    """How well a mask and a refined mask agree in each plane; see `overlap` and `agreement_of`.
-
-    Example:
-        >>> mask = torch.zeros(1, 3, 4, 4)
-        >>> mask[:, 1, :2] = 1
-        >>> agreement(mask, mask).item(), agreement(mask, 0 * mask).item()
-        (1.0, 0.0)
-    """
-    return agreement_of(overlap(regions, refined))
-
-
 class RefinedMask(NamedTuple):
     """What a refiner makes of a mask, without gradient.
 
@@ -232,8 +173,3 @@ def refine_mask(refiner: Refiner, config: RefinerConfig, scans: Tensor, regions:
         estimate = refiner(scans.detach(), regions.detach()).sigmoid()
         sure = (estimate >= config.confidence) | (estimate <= 1 - config.confidence)
         return RefinedMask((estimate > 0.5).to(regions.dtype), sure)
-
-
-def gate_of(agreement: Tensor, full_marks: float, exponent: float) -> Tensor:
-    """What share of its stars an agreement leaves to a mask, in [0, 1]."""
-    return (agreement / full_marks).clamp(max=1) ** exponent

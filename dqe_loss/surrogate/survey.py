@@ -17,9 +17,10 @@ from dqe_loss.core.pipeline import CPU_BATCH
 from dqe_loss.core.planes import join_planes, presented_regions, presented_scans, split_planes
 from dqe_loss.core.slicing import VIEW_AXIS, PlaneSource
 from dqe_loss.core.tensors import at_least_float32
+from dqe_loss.surrogate.agreement import Overlap, agreement_of, gate_of, overlap
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.rater import Rater
-from dqe_loss.surrogate.refiner import Overlap, RefinerConfig, agreement_of, gate_of, overlap
+from dqe_loss.surrogate.refiner import RefinerConfig
 
 PLANES = 12
 """Planes a view: some 12 mm apart, so that what is smaller than a lesion alone can lie between them."""

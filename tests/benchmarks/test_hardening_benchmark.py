@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource
+from dqe_loss.surrogate.agreement import agreement
 from dqe_loss.surrogate.checkpoint import load_surrogate, save_surrogate, weights_of
-from dqe_loss.surrogate.refiner import agreement
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,18 +11,11 @@ from torch import nn
 
 from dqe_loss import DQELoss, Surrogate, SurrogateConfig, load_surrogate, save_surrogate
 from dqe_loss.losses.guards import GuardedSurrogate
+from dqe_loss.surrogate.agreement import SMOOTHING, agreement, gate_of
 from dqe_loss.surrogate.checkpoint import fingerprint, weights_of
 from dqe_loss.surrogate.config import KINDS_OF_RATINGS
 from dqe_loss.surrogate.describe import describe_ratings, unit_of_kind
-from dqe_loss.surrogate.refiner import (
-    SMALLEST_PLANE,
-    SMOOTHING,
-    Refiner,
-    RefinerConfig,
-    agreement,
-    gate_of,
-    refine_mask,
-)
+from dqe_loss.surrogate.refiner import SMALLEST_PLANE, Refiner, RefinerConfig, refine_mask
 
 SIDE = SMALLEST_PLANE
 FEATURES = (4, 4, 4, 4, 4, 4)

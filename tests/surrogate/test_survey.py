@@ -18,7 +18,7 @@ from dqe_loss.data.exams import open_exam, read_exam
 from dqe_loss.data.tables.rated import read_rated
 from dqe_loss.rate import command as rate
 from dqe_loss.rate.rate_exam import prepare_planes, rate_exam
-from dqe_loss.surrogate.refiner import Overlap, agreement_of, gate_of, overlap
+from dqe_loss.surrogate.agreement import Overlap, agreement_of, gate_of, overlap
 from dqe_loss.surrogate.survey import ceiling_of, refiner_of, survey, survey_positions
 
 SHAPE = (48, 40, 36)
