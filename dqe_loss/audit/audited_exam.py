@@ -14,8 +14,9 @@ from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.data.corruption import as_canonical
 from dqe_loss.data.corruption.label_maps import Labels, Mask
 from dqe_loss.data.discovery.named_exams import find_named_exams
+from dqe_loss.data.exam_checks import head_of
 from dqe_loss.data.exam_files import ExamPaths, choose_reference
-from dqe_loss.data.exams import head_of, read_exam
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.data.phantom import PHANTOMS, phantom_of

@@ -6,32 +6,25 @@ affine that differs is a warning.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from dqe_loss.core.checks import VOXEL_TOLERANCE, describe_spacing
-from dqe_loss.core.intensity import shows
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
-from dqe_loss.core.slicing import in_plane
-from dqe_loss.data.alignment import Misalignment, misalignment
+from dqe_loss.data.alignment import Misalignment
+from dqe_loss.data.exam_checks import check_extent, check_grids, compare_affines, odd_units, odd_voxels
 from dqe_loss.data.exam_files import ExamPaths, find_exam, unique_names
 from dqe_loss.data.file_names import written
 from dqe_loss.data.label_files import read_labels_present
 from dqe_loss.data.nifti import ExamError, StoredVolume, open_volume
 from dqe_loss.data.stored_image import StoredImage
 from dqe_loss.task import GLIOMA, Task
-
-_AFFINE_TOLERANCE = 1e-3  # mm
-_BELOW_AIR = -500.0
-"""Intensities without a unit do not go as low in any exam at hand; air of CT is at -1000."""
 
 
 @dataclass(frozen=True)
@@ -148,32 +141,14 @@ def _open(
         read = [f.result() for f in read_masks]
     labels = [volume for volume, _ in read]
     files = dict(zip(images + masks, volumes + labels, strict=True))
-    for path, volume in files.items():
-        if volume.flat and not paths.planar:
-            raise ExamError(
-                f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; save it as a volume, or say "
-                "views: [axial] in the task's file, if all images of the task are 2D"
-            )
-        if paths.planar and volume.stored.shape[2] != 1:
-            raise ExamError(
-                f"{path}: expected a 2D image, for a task whose only view is axial is one of 2D images, found shape "
-                f"{volume.stored.shape}; of volumes leave views out of the task's file, or name another view, too; or "
-                "save each plane as its own exam"
-            )
-    shape = volumes[0].stored.shape
-    for path, volume in files.items():
-        if volume.stored.shape != shape:
-            raise ExamError(
-                f"{path}: shape {volume.stored.shape}, expected {shape} as in {images[0]}; "
-                "all files of an exam must lie on one voxel grid, resample the file or take the right one"
-            )
+    check_grids(files, images[0], paths.planar)
     # The built-in task has no file whose field of view a lab could widen: it says another with dqe train.
     if field_of_view is not None and task != GLIOMA:
-        _check_extent(images[0], shape, field_of_view, task)
+        check_extent(images[0], volumes[0].stored.shape, field_of_view, task)
     headers = {path: volume.odd for path, volume in files.items() if volume.odd}
     reference = next((path for path, volume in files.items() if volume.oriented), images[0])
     affine = files[reference].affine
-    misaligned = _compare_affines(files, images, affine, task)
+    misaligned = compare_affines(files, images, affine, task)
     if warn:
         for path, odd in headers.items():
             warnings.warn(
@@ -188,67 +163,13 @@ def _open(
         if odd := odd_voxels(affine, task):
             cure = "resample image and segmentation, or correct spacing in the task's file"
             warnings.warn(f"{odd}: stars and errors are of that size; {cure}", stacklevel=3)
-        if odd := _odd_units(dict(zip(paths.images, volumes, strict=True)), task):
+        if odd := odd_units(dict(zip(paths.images, volumes, strict=True)), task):
             warnings.warn(odd, stacklevel=3)
     name = paths.name or written(images[0].resolve().parent.name)
     names = unique_names(masks)
     segmentations = dict(zip(names, (volume.stored for volume in labels), strict=True))
     present = dict(zip(names, (values for _, values in read), strict=True))
     return OpenExam(name, StoredImage(tuple(volumes)), segmentations, affine, misaligned, headers, present)
-
-
-def odd_voxels(affine: NDArray[np.float64], task: Task) -> str:
-    """What is said where voxels are not of the size that the task's surrogates know; empty if they are."""
-    sizes = voxel_sizes(affine)
-    count = 2 if task.planar else 3
-    if np.allclose(sizes[:count], task.spacing[:count], atol=VOXEL_TOLERANCE):  # NaN is not close, either
-        return ""
-    told = " x ".join(f"{size:.3g}" for size in sizes)
-    return f"voxels of {told} mm, expected {describe_spacing(task.spacing)}"
-
-
-def _check_extent(path: Path, shape: tuple[int, ...], field_of_view: tuple[int, int], task: Task) -> None:
-    """Refuse a volume of which a plane does not fit the field of view."""
-    needed = list(map(max, zip(*(in_plane(shape, view) for view in task.views), strict=True)))
-    if needed[0] > field_of_view[0] or needed[1] > field_of_view[1]:
-        even = [max(own, size + size % 2) for own, size in zip(field_of_view, needed, strict=True)]
-        told = " x ".join(map(str, shape[:2] if shape[2] == 1 else shape))
-        raise ExamError(
-            f"{path}: {told} voxels do not fit the field of view of {field_of_view[0]} x {field_of_view[1]}; "
-            f"crop image and segmentation, or resample them to voxels of {describe_spacing(task.spacing)}, or write "
-            f"field_of_view: {even} or more in the task's file before anything is trained"
-        )
-
-
-def _odd_units(volumes: Mapping[str, StoredVolume], task: Task) -> str:
-    """What is said where intensities seem to have a unit, as those of CT, and the task no window; empty if not."""
-    if task == GLIOMA or task.window is not None:  # scans of gliomas are MR, whatever their numbers
-        return ""
-    if not (odd := [name for name, one in volumes.items() if one.bounds()[0] < _BELOW_AIR]):
-        return ""
-    cure = "write window: [-160, 240], or another, in the task's file"
-    if len(volumes) > 1:
-        cure = (
-            "a window in the task is of all modalities, so clip this one to a window of yours, and add a constant by "
-            "which air is 0"
-        )
-    return f"{', '.join(odd)}: values below {_BELOW_AIR:g}, as in CT, but the task has no window; {cure}"
-
-
-def _compare_affines(
-    files: Mapping[Path, StoredVolume], images: Sequence[Path], affine: NDArray[np.float64], task: Task
-) -> dict[Path, Misalignment]:
-    """Files with another affine; the voxels of the others are not asked."""
-    found = {}
-    head = None
-    for path, volume in files.items():
-        if not volume.oriented or np.allclose(volume.affine, affine, rtol=0, atol=_AFFINE_TOLERANCE):
-            continue
-        if head is None:
-            head = head_of(files[images[0]].values()[None], task)
-        filled = head_of(volume.values()[None], task) if path in images else volume.values() != 0
-        found[path] = misalignment(filled, volume.affine, head, affine)
-    return found
 
 
 def _open_image(path: Path) -> StoredVolume:
@@ -264,8 +185,3 @@ def _open_image(path: Path) -> StoredVolume:
     if low == high:
         raise ExamError(f"{path}: expected an image, found nothing but {low:g}; export the modality again")
     return volume
-
-
-def head_of(image: NDArray[Any], task: Task) -> NDArray[np.bool_]:
-    """Where an image ``(C, X, Y, Z)`` shows anything, boolean (X, Y, Z): what is not air."""
-    return np.asarray(shows(image, task).any(0))

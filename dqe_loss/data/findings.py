@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from dqe_loss.core.labels import LabelScheme, SchemeLike
 from dqe_loss.core.labels import label_scheme as find_scheme
+from dqe_loss.data.exam_checks import head_of, odd_voxels
 from dqe_loss.data.exam_files import last_part
-from dqe_loss.data.exams import OpenExam, head_of, odd_voxels
+from dqe_loss.data.exams import OpenExam
 from dqe_loss.data.tables.warning_kinds import Finding
 from dqe_loss.task import GLIOMA, Task
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from dqe_loss.core.labels import LabelScheme, regions_from_labels
 from dqe_loss.data.corruption import CORRUPTIONS, Step, as_canonical, corrupt
 from dqe_loss.data.corruption.label_maps import Labels
+from dqe_loss.data.exam_checks import head_of
 from dqe_loss.data.exam_files import ExamPaths
-from dqe_loss.data.exams import head_of, read_exam
+from dqe_loss.data.exams import read_exam
 from dqe_loss.data.label_files import read_labels
 from dqe_loss.data.tables.ratings import write_ratings
 from dqe_loss.data.write_nifti import nifti_bytes
