@@ -31,13 +31,13 @@ def check_grids(files: Mapping[Path, StoredVolume], first: Path, planar: bool) -
         if volume.flat and not planar:
             raise ExamError(
                 f"{path}: expected a 3D volume, found shape {volume.stored.shape[:2]}; save it as a volume, or say "
-                "views: [axial] in the task's file, if all images of the task are 2D"
+                "views: [axial] in the task's file, without volumes: true, if all images of the task are 2D"
             )
         if planar and volume.stored.shape[2] != 1:
             raise ExamError(
                 f"{path}: expected a 2D image, for a task whose only view is axial is one of 2D images, found shape "
-                f"{volume.stored.shape}; of volumes leave views out of the task's file, or name another view, too; or "
-                "save each plane as its own exam"
+                f"{volume.stored.shape}; of volumes write volumes: true into the task's file, or name another view, "
+                "too; or save each plane as its own exam"
             )
     for path, volume in files.items():
         if volume.stored.shape != shape:

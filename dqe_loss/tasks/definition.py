@@ -63,6 +63,8 @@ class Task:
         parts: the tissues that each region is made of; a region without any is the tissue of its name.
         schemes: label schemes by name, the first is the default; without any, tissues have the labels 1, 2, ...
         views: which views are rated; of 2D images (volumes of one plane) ``axial`` alone.
+        volumes: with ``axial`` alone: whether images are volumes all the same, whose other views say little, as where
+            voxels are much thicker than wide.
         spacing: size of a voxel in mm along X, Y, Z, as surrogates of this task know them.
         grid: usual number of voxels along X, Y, Z; another is told. None where exams differ.
         source: data set whose grid that is, in words.
@@ -97,6 +99,7 @@ class Task:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schemes: Mapping[str, SchemeLabels] = field(default_factory=dict)
     views: tuple[str, ...] = VIEWS
+    volumes: bool = False
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     grid: tuple[int, int, int] | None = None
     source: str = ""
@@ -206,7 +209,7 @@ class Task:
     @property
     def planar(self) -> bool:
         """Whether images are single planes."""
-        return self.views == ("axial",)
+        return self.views == ("axial",) and not self.volumes
 
     @property
     def pictured(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Tasks unlike gliomas, tiny exams of them, and a surrogate that rates them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -48,7 +49,10 @@ FLAT = Task(
 )
 """2D images, rated from 0 to 1."""
 
-SHAPES = {"parts": (30, 40, 28), "organ": (40, 36, 14), "photograph": (48, 40, 1)}
+SLICES = replace(CT, name="slices", views=("axial",), volumes=True)
+"""Volumes that are rated in axial planes alone."""
+
+SHAPES = {"parts": (30, 40, 28), "organ": (40, 36, 14), "photograph": (48, 40, 1), "slices": (40, 36, 14)}
 
 
 def make_exam(task: Task, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

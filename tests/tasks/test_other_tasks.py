@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceCELoss, DiceLoss
-from small_tasks import CT, FLAT, PARTS, as_tensors, make_surrogate, write_data_set
+from small_tasks import CT, FLAT, PARTS, SHAPES, SLICES, as_tensors, make_surrogate, write_data_set
 
 from dqe_loss import (
     DQELoss,
@@ -31,7 +31,7 @@ from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.task import BLOBS, FileNames, TaskError
 from dqe_loss.tasks.reading import task_to_dict
 
-TASKS = (PARTS, CT, FLAT)
+TASKS = (PARTS, CT, FLAT, SLICES)
 by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
@@ -219,13 +219,23 @@ def test_exams_of_2d_files_and_of_volumes_are_told_apart(tmp_path):
 
 def test_2d_images_and_volumes_are_told_how_to_say_it(tmp_path):
     exam = find_named_exams([write_data_set(tmp_path / "flat", FLAT, 1)], FLAT)[0]
-    with pytest.raises(ExamError, match=r"say views: \[axial\] in the task's file, if all images"):
+    with pytest.raises(ExamError, match=r"say views: \[axial\] in the task's file, without"):
         read_exam(
             replace(exam, planar=False), label_scheme=FLAT.scheme(), task=replace(FLAT, views=("axial", "coronal"))
         )
     exam = find_named_exams([write_data_set(tmp_path / "parts", PARTS, 1)], PARTS)[0]
-    with pytest.raises(ExamError, match=r"only view is axial is one of 2D images.*of volumes leave views out"):
+    with pytest.raises(ExamError, match=r"only view is axial is one of 2D images.*of volumes write volumes: true"):
         read_exam(replace(exam, planar=True), label_scheme=PARTS.scheme(), task=PARTS)
+
+
+def test_volumes_may_be_rated_in_axial_planes_alone(tmp_path):
+    """As where slices are so thick that the other views say little."""
+    found = find_named_exams([write_data_set(tmp_path, SLICES, 1)], SLICES)[0]
+    exam = read_exam(found, label_scheme=SLICES.scheme(), task=SLICES)
+    assert exam.image.shape[1:] == SHAPES[SLICES.name]
+    image, labels = as_tensors(SLICES)
+    three = rate_segmentation(make_surrogate(CT), image, labels)
+    torch.testing.assert_close(rate_segmentation(make_surrogate(SLICES), image, labels), three[:, :1])
 
 
 def odd_words(table, task):
