@@ -226,15 +226,15 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
         log.clear()
         batch = self.read(input, target, image, origin, log if self.guard else None, activation)
         rated = self.can_be_rated(batch)
-        values = plain(input).flatten(1)
+        values = plain(input)
         if rated.device.type == "cpu" and not torch.compiler.is_compiling() and not rated.any():
-            missing = values[:, :0].float().sum(1)  # zeros, but with a gradient
+            missing = values.flatten(1)[:, :0].float().sum(1)  # zeros, but with a gradient
             self.stars = self._no_stars(input)
         else:
             rater = GuardedSurrogate(self.surrogate) if self.refiner_guard else self.surrogate
             stars = self._rate(rater, batch, rated)
             # A center skips what is not a number, and planes may not show it: the loss must, whatever it looks at.
-            broken = values.amax(1).isnan()  # a maximum passes it on, in one look and without a copy
+            broken = values.detach().amax(tuple(range(1, values.ndim))).isnan()  # one look, and no copy
             missing = missing_stars(stars, self.surrogate).masked_fill(broken, torch.nan)
             missing = torch.where(rated, missing, torch.zeros_like(missing))
             self.stars = stars.detach().masked_fill((broken | ~rated)[:, None], torch.nan)
