@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -55,8 +55,34 @@ def take_planes(volume: Tensor | PlaneSource, index: Tensor, view: str) -> Tenso
     """
     if not isinstance(volume, Tensor):
         return volume.take(index, view)
-    batch = torch.arange(volume.shape[0], device=volume.device)[:, None]
-    return volume.movedim(2 + VIEW_AXIS[view], 1)[batch, index]
+    planes: Tensor = _Take.apply(volume, index, 2 + VIEW_AXIS[view])  # type: ignore[no-untyped-call]
+    return planes
+
+
+class _Take(torch.autograd.Function):
+    """Indexing whose gradient lies in memory as the volume does.
+
+    That of torch lies as the moved axes do, and a sum of three such, one for each view, takes several times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor, index: Tensor, axis: int) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.axis, ctx.shape = axis, volume.shape
+        return volume.movedim(axis, 1)[_exams(volume), index]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (index,) = ctx.saved_tensors
+        (planes,) = gradients
+        gradient = planes.new_zeros(ctx.shape)
+        gradient.movedim(ctx.axis, 1).index_put_((_exams(gradient), index), planes, accumulate=True)
+        return gradient, None, None
+
+
+def _exams(volume: Tensor) -> Tensor:
+    """The number of each exam of a batch, ``(B, 1)``."""
+    return torch.arange(volume.shape[0], device=volume.device)[:, None]
 
 
 def interpolate_planes(take: Callable[[Tensor, str], Tensor], positions: Tensor, view: str, depth: int) -> Tensor:
