@@ -1,8 +1,8 @@
 """How long an install takes, and how much it puts on the disk: each extra in a virtual environment of its own.
 
-Run: ``python benchmarks/install.py``. Each environment is a copy of one that
-holds PyTorch alone, which is told apart, for it is most of both. Times are of this
-machine and its network, with what pip has downloaded before left unused.
+Run: ``python benchmarks/install.py``. Each environment is a copy of one that holds PyTorch alone, which is told apart,
+for it is most of both. Times are of this machine and its network, with what pip has downloaded before left unused. pip
+is asked for PyTorch as it is configured: where PyPI's CUDA build is not meant, point PIP_EXTRA_INDEX_URL to the CPU's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_EXTRA = "none"
 class InstallOptions:
     """Options of the command line."""
 
-    extras: tuple[str, ...] = (NO_EXTRA, "rate", "rate,report", "train", "collect", "monitor", "lightning")
+    extras: tuple[str, ...] = (NO_EXTRA, "rate", "rate,report", "train", "collect")
     """Extras, each installed into an environment of its own; several of one environment with commas."""
     json: ResultFile = Path("benchmarks/results/install.json")
 
@@ -48,7 +48,8 @@ def main(settings: InstallOptions) -> None:
             rows.append({"extra": extra, "s": seconds, "MB": _size(folder) - _size(alone), "packages": packages})
             print(rows[-1], flush=True)
             shutil.rmtree(folder)
-        payload = {"torch_seconds": torch_seconds, "torch_size": _size(alone), "rows": rows}
+        build = next(alone.rglob("torch-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+        payload = {"torch": build, "torch_seconds": torch_seconds, "torch_megabytes": _size(alone), "rows": rows}
     print(markdown_table(rows))
     write_json(settings.json, {"settings": asdict(settings), "machine": machine(), **payload})
 

@@ -68,7 +68,9 @@ def arms_table(rows: Iterable[Row], between: Mapping[str, Mapping[str, str]] | N
     rows = list(rows)
     lesions = any("lesion_dice" in row for row in rows)
     header = ["arm", "what", "seeds", "Dice", *(between or {}), "surface Dice", "HD95"]
-    header += [*(["lesion-wise Dice"] if lesions else []), "second's stars", "of the gap a–h", "hacking gap"]
+    gaps = any(row.get("hacking_gap") is not None for row in rows)
+    header += [*(["lesion-wise Dice"] if lesions else []), "second's stars", "of the gap a–h"]
+    header += ["hacking gap"] if gaps else []
     body = [
         [
             row["arm"],
@@ -81,7 +83,7 @@ def arms_table(rows: Iterable[Row], between: Mapping[str, Mapping[str, str]] | N
             *([number(row["lesion_dice"], 3)] if lesions else []),
             number(row["second"]),
             percent(row["closed"]) if "closed" in row else "–",
-            number(row.get("hacking_gap"), 2, sign=True),
+            *([number(row.get("hacking_gap"), 2, sign=True)] if gaps else []),
         ]
         for row in rows
     ]

@@ -101,6 +101,7 @@ def install() -> Figures:
     return {
         "table": table(["extras", "packages", "size", "time"], rows),
         "torch": f"{stored['torch_megabytes']:.0f} MB",
+        "build": stored["torch"],
         "torch_seconds": f"{stored['torch_seconds']:.0f} s",
     }
 

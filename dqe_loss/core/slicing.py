@@ -1,8 +1,8 @@
 """Planes of volumes: the three views, planes cut between voxels if need be, and padded to the field of view."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -55,34 +55,8 @@ def take_planes(volume: Tensor | PlaneSource, index: Tensor, view: str) -> Tenso
     """
     if not isinstance(volume, Tensor):
         return volume.take(index, view)
-    planes: Tensor = _Take.apply(volume, index, 2 + VIEW_AXIS[view])  # type: ignore[no-untyped-call]
-    return planes
-
-
-class _Take(torch.autograd.Function):
-    """Indexing whose gradient lies in memory as the volume does.
-
-    That of torch lies as the moved axes do, and a sum of three such, one for each view, takes several times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, volume: Tensor, index: Tensor, axis: int) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.axis, ctx.shape = axis, volume.shape
-        return volume.movedim(axis, 1)[_exams(volume), index]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (index,) = ctx.saved_tensors
-        (planes,) = gradients
-        gradient = planes.new_zeros(ctx.shape)
-        gradient.movedim(ctx.axis, 1).index_put_((_exams(gradient), index), planes, accumulate=True)
-        return gradient, None, None
-
-
-def _exams(volume: Tensor) -> Tensor:
-    """The number of each exam of a batch, ``(B, 1)``."""
-    return torch.arange(volume.shape[0], device=volume.device)[:, None]
+    batch = torch.arange(volume.shape[0], device=volume.device)[:, None]
+    return volume.movedim(2 + VIEW_AXIS[view], 1)[batch, index]
 
 
 def interpolate_planes(take: Callable[[Tensor, str], Tensor], positions: Tensor, view: str, depth: int) -> Tensor:
@@ -168,6 +142,12 @@ def pad_planes(
 def in_plane(along: Iterable[_T], view: str) -> list[_T]:
     """Of what is said of the axes X, Y and Z, that of the two in a view's planes, in the same order."""
     return [value for axis, value in enumerate(along) if axis != VIEW_AXIS[view]]
+
+
+def sides_of(shape: Sequence[int], views: Iterable[str]) -> tuple[int, ...]:
+    """Of what is said of the axes X, Y and Z, that of those which lie in a plane of one of the views."""
+    across = [VIEW_AXIS[view] for view in views]
+    return tuple(size for axis, size in enumerate(shape) if any(axis != other for other in across))
 
 
 def place_of(size: tuple[int, ...], field: tuple[int, ...]) -> Box:

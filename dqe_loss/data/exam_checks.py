@@ -35,9 +35,9 @@ def check_grids(files: Mapping[Path, StoredVolume], first: Path, planar: bool) -
             )
         if planar and volume.stored.shape[2] != 1:
             raise ExamError(
-                f"{path}: expected a 2D image, for a task whose only view is axial is one of 2D images, found shape "
-                f"{volume.stored.shape}; of volumes write volumes: true into the task's file, or name another view, "
-                "too; or save each plane as its own exam"
+                f"{path}: expected a 2D image, for a task of axial planes alone is one of 2D images unless it says "
+                f"volumes: true, found shape {volume.stored.shape}; of volumes write volumes: true into the task's "
+                "file, or name another view, too; or save each plane as its own exam"
             )
     for path, volume in files.items():
         if volume.stored.shape != shape:

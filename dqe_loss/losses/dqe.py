@@ -288,7 +288,8 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
         target, image = (thicken(x) if flat else plain(x) for x in (target, image))
         tissues = {SOFTMAX: True, SIGMOID: False}.get(self.activation or activation or "")  # as the prediction has them
         whole = read_target(target, self.layout, hard=True, tissues=tissues)
-        batch = RatedBatch(image, whole, whole, in_place=origin is not None, flat=flat)
+        sampling = FLAT if flat else Sampling(self.sampling.views)
+        batch = RatedBatch(image, whole, whole, sampling.views, in_place=origin is not None, flat=flat)
         large = is_large_enough(batch, self.smallest_crop)
         sound = is_occupied(whole, self.task) & (large or self.on_small == "pad")
         self.notes = {"skipped": (~self.can_be_rated(batch)).sum()}
@@ -296,8 +297,7 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
             return
         with torch.no_grad():
             center = center_of_mask(whole, hard=True, regions=self.task.centers)
-            views = FLAT if flat else Sampling(self.sampling.views)
-            stars = rate_mask(self.surrogate, image, whole, center, views, modalities=self.layout.modalities).mean(1)
+            stars = rate_mask(self.surrogate, image, whole, center, sampling, modalities=self.layout.modalities).mean(1)
         self.notes["stars_of_target"] = torch.where(sound, stars, torch.zeros_like(stars)).sum() / sound.sum()
         if large and self.surrogate.config.refiner is not None:  # the network alone likes wrong masks as much
             self._target_stars.add(stars, sound)

@@ -9,6 +9,8 @@ from torch import Tensor
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import Mask, VolumeMask
 from dqe_loss.core.patch import PatchMask, crop, origins_beside, read_origins
+from dqe_loss.core.pipeline import FLAT
+from dqe_loss.core.slicing import sides_of
 from dqe_loss.core.tensors import shape_of
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
@@ -25,6 +27,7 @@ class RatedBatch:
         image: intensities ``(B, C, X, Y, Z)``.
         predicted: what is rated.
         target: what it is compared with, if there is a target.
+        views: those that are rated.
         in_place: whether the prediction is a patch inside the full-size target.
         flat: whether it is planes, ``(B, C, H, W, 1)``.
     """
@@ -32,13 +35,14 @@ class RatedBatch:
     image: Tensor
     predicted: Mask
     target: VolumeMask | None
+    views: tuple[str, ...]
     in_place: bool = False
     flat: bool = False
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """What is rated, in voxels along each of its axes."""
-        return tuple(self.predicted.shape[2:4] if self.flat else self.predicted.shape[2:])
+        """What is rated, in voxels along each axis that lies in a rated plane."""
+        return sides_of(self.predicted.shape[2:], self.views)
 
 
 def read_batch(
@@ -75,17 +79,17 @@ def read_batch(
         ValueError: if a shape or a label is not as said.
     """
     predicted = read_prediction(input, activation, layout, hard=hard, check=check)
+    views = FLAT.views if flat else layout.views
     if target is None:
         if origin is None:
-            return RatedBatch(image, predicted, None, flat=flat)
+            return RatedBatch(image, predicted, None, views, flat=flat)
         origins = read_origins(origin, input.shape[0])
         empty = input.new_zeros((), dtype=torch.uint8).expand(input.shape[0], 1, *image.shape[2:])
         within, around = (
             read_target(mask, layout, hard=hard) for mask in (crop(empty, origins, input.shape[2:]), empty)
         )
-        return RatedBatch(
-            image, PatchMask(predicted, within, around, origins_beside(origins, input)), None, in_place=True
-        )
+        patch = PatchMask(predicted, within, around, origins_beside(origins, input))
+        return RatedBatch(image, patch, None, views, in_place=True)
     local = target
     if origin is not None:
         origins = read_origins(origin, input.shape[0])
@@ -99,16 +103,17 @@ def read_batch(
     reference = read_target(local, layout, hard=hard, tissues=predicted.tissues, check=check)
     mask: Mask = predicted if guarded is None else GuardedMask(predicted, reference, guarded)
     if origin is None:
-        return RatedBatch(image, mask, reference, flat=flat)
+        return RatedBatch(image, mask, reference, views, flat=flat)
     around = read_target(target, layout, hard=hard, tissues=predicted.tissues, check=check)
-    return RatedBatch(image, PatchMask(mask, reference, around, origins_beside(origins, input)), around, in_place=True)
+    patch = PatchMask(mask, reference, around, origins_beside(origins, input))
+    return RatedBatch(image, patch, around, views, in_place=True)
 
 
-def can_be_rated(case: RatedBatch, task: Task, smallest: int, device: torch.device, refuse: bool = False) -> Tensor:
+def can_be_rated(batch: RatedBatch, task: Task, smallest: int, device: torch.device, refuse: bool = False) -> Tensor:
     """Which exams are neither too small nor without a tumor in their target.
 
     Args:
-        case: the batch.
+        batch: the batch.
         task: what is rated.
         smallest: smallest side in voxels of a crop, or of a plane, that is rated without its surroundings.
         device: where the answer is needed.
@@ -120,23 +125,23 @@ def can_be_rated(case: RatedBatch, task: Task, smallest: int, device: torch.devi
     Raises:
         ValueError: if there is such an exam, and it is refused.
     """
-    large = is_large_enough(case, smallest)
-    rated = torch.full(case.predicted.shape[:1], large, device=device)
-    if case.target is not None:
-        rated = rated & is_occupied(case.target, task)
+    large = is_large_enough(batch, smallest)
+    rated = torch.full(batch.predicted.shape[:1], large, device=device)
+    if batch.target is not None:
+        rated = rated & is_occupied(batch.target, task)
     if refuse and not rated.all():
         fault = f"holds no {task.subject} in its target" if large else f"is smaller than {smallest}"
-        place = "" if case.flat else "rate it in its place with origin=, or "
+        place = "" if batch.flat else "rate it in its place with origin=, or "
         raise ValueError(
-            f"a {'plane' if case.flat else 'crop'} of {case.sides} voxels {fault}: {place}let DQELoss(on_small='skip' "
-            "or 'pad') deal with it"
+            f"a {'plane' if batch.flat else 'crop'} of {batch.sides} voxels {fault}: {place}let "
+            "DQELoss(on_small='skip' or 'pad') deal with it"
         )
     return rated
 
 
-def is_large_enough(case: RatedBatch, smallest: int) -> bool:
+def is_large_enough(batch: RatedBatch, smallest: int) -> bool:
     """Whether what is rated has the size to be, or lies in its place."""
-    return case.in_place or min(case.sides) >= smallest
+    return batch.in_place or min(batch.sides) >= smallest
 
 
 def is_occupied(target: VolumeMask, task: Task) -> Tensor:
@@ -144,14 +149,14 @@ def is_occupied(target: VolumeMask, task: Task) -> Tensor:
     return torch.stack([(target.volume(region) > 0).flatten(1).any(1) for region in task.covering]).any(0)
 
 
-def told_of_small(case: RatedBatch, smallest: int) -> str:
+def told_of_small(batch: RatedBatch, smallest: int) -> str:
     """What is said once where everything is too small, so that a loss of 0 surprises nobody."""
     cure = (
         "Train on larger ones"
-        if case.flat
+        if batch.flat
         else "Give it the full-size target and image with origin=, train on larger ones"
     )
     return (
-        f"{'planes' if case.flat else 'crops'} of {case.sides} voxels are smaller than {smallest} along an axis: "
+        f"{'planes' if batch.flat else 'crops'} of {batch.sides} voxels are smaller than {smallest} along an axis: "
         f"DQELoss skips every one of them, and its value is 0. {cure}, or say DQELoss(on_small='pad')"
     )

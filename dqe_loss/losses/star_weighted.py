@@ -12,6 +12,7 @@ from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.core.pipeline import FLAT
+from dqe_loss.core.slicing import sides_of
 from dqe_loss.core.tensors import at_least_float32, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.label_weights import Stars, read_stars, weight_of_quality, weights_of
@@ -208,7 +209,8 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
             check=not self._checked,
             doubtful=True,
         )
-        self._check(image, mask.shape[2:4] if flat else mask.shape[2:])
+        views = FLAT.views if flat else self.layout.views
+        self._check(image, sides_of(mask.shape[2:], views))
         regions = self.task.regions
         stars = rate_segmentation(
             self.surrogate,
@@ -216,7 +218,7 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
             mask.labels if isinstance(mask, LabelMask) else torch.stack([mask.volume(r) for r in regions], 1) > 0.5,
             label_scheme=self.layout.scheme,
             modalities=self.layout.modalities,
-            views=FLAT.views if flat else self.layout.views,
+            views=views,
             thorough=not flat and is_surveyed(self.surrogate.config, self.thorough),
         )
         return stars.mean(1)

@@ -51,7 +51,7 @@ class RatingTerm(nn.Module):
                 ``(B, 1 + T, X, Y, Z)``, if there is one.
             image: intensities ``(B, C, X, Y, Z)``, if there are any.
             origin: where the prediction lies in target and image, if it is a patch: three integers or ``(B, 3)``.
-            activation: what the other terms apply to the prediction, if they say so; see `common_activation`.
+            activation: what the other terms apply to the prediction, if they say so; see `dqe_loss.losses.activation`.
             alone: whether no other term stands beside it, so that there is neither cap nor warm-up.
 
         Returns:

@@ -77,6 +77,8 @@ def problems_of(task: "Task", known_views: tuple[str, ...]) -> list[str]:
         set(task.views) <= set(known_views) and 0 < len(task.views) == len(set(task.views)),
         f"views must be one or more of {', '.join(known_views)}, each once, got {task.views}",
     )
+    alone = task.views == ("axial",)
+    expect(alone or not task.volumes, "volumes: true says something beside views: [axial] alone; leave it out")
     sides = task.field_of_view
     expect(
         min(sides) >= SMALLEST_SIDE and not any(side % 2 for side in sides),

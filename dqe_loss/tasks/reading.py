@@ -143,7 +143,12 @@ def check_task(given: Task, expected: Task, what: str, cure: str) -> None:
     if given.name != expected.name:
         raise ValueError(f"{what} is of the task {expected.name!r}, and not of {given.name!r}; {cure}")
     mine, theirs = (
-        {**decisive_values(task), "stars": _plain(task.stars), "spacing": _plain(task.spacing)}
+        {
+            **decisive_values(task),
+            "volumes": not task.planar,
+            "stars": _plain(task.stars),
+            "spacing": _plain(task.spacing),
+        }
         for task in (given, expected)
     )
     if differing := [name for name in mine if mine[name] != theirs[name]]:

@@ -52,7 +52,11 @@ def part_of(places, rotations=(), persons=4):
         "arms": arms,
         "pairs": pairs,
         "readouts": named if rotations else [],
-        "runs": [None] * 3 * len(arms),
+        "runs": [
+            {"setting": row["setting"], "arm": row["arm"], "exams": [{"exam": "one", "dice": row["dice"]}]}
+            for row in arms
+            for _ in range(row["seeds"])
+        ],
         "rotations": list(rotations),
         "planned": 36,
     }
@@ -60,8 +64,9 @@ def part_of(places, rotations=(), persons=4):
 
 def rotations(count):
     names = [f"rotation-{i + 1}" for i in range(3)]
-    places = {(name, 3): ARMS for name in names[:count]} | ({("gliomas", 3): ARMS} if count else {})
-    plan = [{"setting": name, "labelled": 3, "arms": ARMS} for name in names]
+    arms = (*ARMS, "h")
+    places = {(name, 3): arms for name in names[:count]} | ({("gliomas", 3): arms} if count else {})
+    plan = [{"setting": name, "labelled": 3, "arms": arms} for name in names]
     return part_of(places, names[:count], 4 * count) | {"plan": plan}
 
 

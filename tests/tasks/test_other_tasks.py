@@ -29,7 +29,7 @@ from dqe_loss.data.exams import read_exam
 from dqe_loss.data.nifti import ExamError
 from dqe_loss.metrics.metric_stars import metric_stars_of_views
 from dqe_loss.task import BLOBS, FileNames, TaskError
-from dqe_loss.tasks.reading import task_to_dict
+from dqe_loss.tasks.reading import check_task, task_to_dict
 
 TASKS = (PARTS, CT, FLAT, SLICES)
 by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
@@ -224,7 +224,7 @@ def test_2d_images_and_volumes_are_told_how_to_say_it(tmp_path):
             replace(exam, planar=False), label_scheme=FLAT.scheme(), task=replace(FLAT, views=("axial", "coronal"))
         )
     exam = find_named_exams([write_data_set(tmp_path / "parts", PARTS, 1)], PARTS)[0]
-    with pytest.raises(ExamError, match=r"only view is axial is one of 2D images.*of volumes write volumes: true"):
+    with pytest.raises(ExamError, match=r"of axial planes alone is one of 2D images.*of volumes write volumes: true"):
         read_exam(replace(exam, planar=True), label_scheme=PARTS.scheme(), task=PARTS)
 
 
@@ -236,6 +236,27 @@ def test_volumes_may_be_rated_in_axial_planes_alone(tmp_path):
     image, labels = as_tensors(SLICES)
     three = rate_segmentation(make_surrogate(CT), image, labels)
     torch.testing.assert_close(rate_segmentation(make_surrogate(SLICES), image, labels), three[:, :1])
+
+
+def test_a_crop_is_as_small_as_the_planes_that_are_rated():
+    """Thick slices are few, and their planes are no smaller for that."""
+    image, labels = as_tensors(SLICES)
+    regions = regions_from_labels(labels, SLICES.scheme()).float()
+    logits = (8 * regions - 4).requires_grad_()
+    for task, rated in ((SLICES, True), (CT, False)):
+        term = DQELoss(make_surrogate(replace(task, smallest_crop=32)), max_gradient_ratio=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore" if not rated else "error")
+            term(logits, regions, image=image)
+        assert bool(term.stars.isfinite().all()) == rated
+
+
+def test_a_checkpoint_of_volumes_is_not_for_2d_images():
+    flat = replace(SLICES, volumes=False)
+    with pytest.raises(ValueError, match="knows another task 'slices': volumes there is True, here False"):
+        check_task(flat, SLICES, "checkpoint x", "take another")
+    with pytest.raises(TaskError, match=r"volumes: true says something beside views: \[axial\] alone"):
+        replace(CT, volumes=True)
 
 
 def odd_words(table, task):

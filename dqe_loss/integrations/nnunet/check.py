@@ -91,18 +91,19 @@ def check_data_set(
     forgiven = not configurations and any(finding.fits for finding in found)
     for finding in found:
         yield Checked(finding.subject, finding.text, finding.fits or forgiven)
-    there = [one.fits and (folder / plans.get_configuration(one.subject).data_identifier).is_dir() for one in found]
-    if any(there):
-        data = str(folder / plans.get_configuration(found[there.index(True)].subject).data_identifier)
-        yield check_split(folder, sorted(infer_dataset_class(data).get_identifiers(data)), fold)
-    if not sound or not patches:
-        return
-    for finding, is_there in zip(found, there, strict=True):
-        if is_there:
-            yield rate_targets(plans, finding.subject, dataset_json, folder, patches, surrogate, said)
-        elif finding.fits:  # nobody preprocesses more than is trained
+    cases = {
+        one.subject: _preprocessed(folder / plans.get_configuration(one.subject).data_identifier)
+        for one in found
+        if one.fits
+    }
+    if there := [names for names in cases.values() if names]:
+        yield check_split(folder, there[0], fold)
+    for subject, names in cases.items():
+        if names and sound and patches:
+            yield rate_targets(plans, subject, dataset_json, folder, patches, surrogate, said)
+        elif not names:  # nobody preprocesses more than is trained
             text = "not preprocessed: run nnUNetv2_preprocess, and check again, if you want to train it"
-            yield Checked(f"{finding.subject}, targets", text, not configurations and any(there))
+            yield Checked(f"{subject}, targets", text, not configurations and bool(there))
 
 
 def find_folder(name: str) -> Path:
@@ -126,11 +127,21 @@ def find_folder(name: str) -> Path:
     raise ValueError(f"{full}: no dataset.json in {' or '.join(str(root / full) for root in roots)}")
 
 
+def _preprocessed(folder: Path) -> list[str]:
+    """Names of a configuration's preprocessed cases; none where preprocessing was stopped before the first."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return []
+    return sorted(infer_dataset_class(str(folder)).get_identifiers(str(folder)))
+
+
 def _without_plans(folder: Path, file: str) -> Checked:
     """That there are no plans where nnU-Net would look for them, and which there are."""
     if not nnUNet_preprocessed.is_set():
         return Checked("plans", "expected their folder in nnUNet_preprocessed, found none; export it", False)
     path = Path(nnUNet_preprocessed.get()) / folder.name / file
+    if path.is_file():
+        told = f"{path} is there, but no dataset.json beside it; copy that of {folder} there, and check again"
+        return Checked("plans", told, False)
     if others := sorted(other.stem for other in path.parent.glob("*.json") if _holds_plans(other)):
         return Checked("plans", f"{path} is not there, but {', '.join(others)}: say --plans {others[0]}", False)
     return Checked("plans", f"{path} is not there yet: run nnUNetv2_plan_and_preprocess, and check again", False)

@@ -30,7 +30,7 @@ class CheckArguments:
         trainer: The trainer of -tr: what it says of channels, labels and small patches holds.
         checkpoint: The surrogate, whose task says which channels and labels fit. Default: the trainer's dqe_checkpoint.
         patches: Training patches whose targets are rated; 0 for none.
-        fold: The fold to be trained, a number or all; whether it can be made of the cases that are preprocessed.
+        fold: The fold that you will train, a number or all: can nnU-Net make it of the preprocessed cases?
     """
 
     data_set: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="DATASET")]]

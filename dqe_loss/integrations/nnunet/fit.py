@@ -129,13 +129,14 @@ def check_configuration(plans: Any, configuration: Any, task: Task, pad: bool = 
             f"voxels of {describe_spacing(task.spacing)}; {cure}"
         )
     patch, smallest = configuration.patch_size, task.smallest_crop
-    if min(patch) < smallest and not pad:
+    sides = orientation.rated_sides(patch, task.views)
+    if min(sides) < smallest and not pad:
         raise ValueError(
             f"its patches of {_by(patch)} voxels are smaller than {smallest} along an axis, so none of them could "
             "be rated; plan larger ones (patch_size in the plans, or more -gpu_memory_target), or take "
             "nnUNetTrainerDQE_smallPatches, which rates them padded, less truly"
         )
-    if max(patch) > min(task.field_of_view):
+    if max(sides) > min(task.field_of_view):
         raise ValueError(
             f"its patches of {_by(patch)} voxels are larger than the {_by(task.field_of_view)} that surrogates see; "
             "plan smaller ones (patch_size in the plans)"

@@ -110,7 +110,7 @@ def check_class_order(dataset_json: Mapping[str, Any]) -> None:
         return
     order = dataset_json.get("regions_class_order") or []
     fitting = [min(region - set().union(*regions[i + 1 :]) or region) for i, region in enumerate(regions)]
-    cure = f"set it to {fitting}" if _paints(fitting, regions) else "name regions that hold others before these"
+    cure = f"set it to {fitting}" if _paints(fitting, regions) else "list each region before those inside it"
     if len(order) != len(regions):
         told = f"expected a label for each of the {len(regions)} regions in regions_class_order"
         raise ValueError(f"dataset.json: {told}, found {len(order)}; {cure}")

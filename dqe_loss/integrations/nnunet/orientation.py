@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dqe_loss.core.slicing import sides_of
+
 READ = ("Z", "Y", "X")
 """Axes of an array as nnU-Net's readers give it."""
 
@@ -38,6 +40,13 @@ class Orientation:
         turned = batch.permute(0, 1, *(2 + self.axes.index(name) for name in names))
         against = [2 + names.index(name) for name in names if name in self.flipped]
         return turned.flip(against) if against else turned
+
+    def rated_sides(self, patch: Sequence[int], views: Sequence[str]) -> tuple[int, ...]:
+        """Of a patch's sides in voxels, in the batch's axes, those that lie in a plane of one of the views."""
+        if self.view:
+            return tuple(patch)
+        sides = dict(zip(self.axes, patch, strict=True))
+        return sides_of([sides[axis] for axis in "XYZ"], views)
 
 
 def orientation_of(reader: str, transpose_forward: Sequence[int], dimensions: int) -> Orientation:

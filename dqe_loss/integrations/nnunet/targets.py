@@ -49,7 +49,7 @@ def rate_targets(
     mean = sum(stars) / len(stars)
     told += f"; the targets themselves get {mean:.1f} stars"
     low = low_stars(config.stars)
-    if min(found.patch) < config.task.smallest_crop:
+    if min(found.orientation.rated_sides(found.patch, config.task.views)) < config.task.smallest_crop:
         return Checked(subject, f"{told}, padded; where they are not, expert masks get more than {low:g}")
     if mean < low and config.refiner is not None:  # the network alone likes wrong masks as much
         return Checked(

@@ -124,7 +124,9 @@ class nnUNetTrainerDQE(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         super().on_train_start()
         joins = self.term.warmup / self.num_iterations_per_epoch
         if joins >= self.num_epochs:
-            told = "WARNING, the term warms up longer than this training lasts: it has no effect"
+            told = "WARNING, the term warms up as long as this training lasts, or longer: it has no effect"
+        elif not joins:
+            told = "the term takes part from the start"
         elif self.current_epoch > 0 and self.current_epoch >= joins:
             told = f"the term takes part already: its warm-up was over in epoch {joins:g}"
         else:

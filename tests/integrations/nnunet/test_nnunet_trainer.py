@@ -240,7 +240,7 @@ def told_at_start(trainer, monkeypatch):
 def test_a_warm_up_in_steps_is_what_the_log_tells(make, monkeypatch):
     long = make(type("Long", (nnUNetTrainerDQE,), {"dqe_options": {"warmup": 100_000}}))
     assert "its gradient is capped at 0.3 of the loss beside it" in Path(long.log_file).read_text()
-    assert "WARNING, the term warms up longer than this training lasts" in told_at_start(long, monkeypatch)
+    assert "WARNING, the term warms up as long as this training lasts" in told_at_start(long, monkeypatch)
 
 
 def test_a_training_that_goes_on_is_told_what_is_past(make, monkeypatch):
