@@ -64,6 +64,7 @@ SOURCES: dict[str, Callable[[], Figures]] = {
         tasks.hippocampus_training,
         benefit.benefit,
         benefit_gliomas.benefit_gliomas,
+        benefit_gliomas.benefit_gliomas_head,
     )
 }
 _FIGURE = re.compile(r"<!--=(\w+)\.(\w+)-->(.*?)<!--/-->", re.DOTALL)

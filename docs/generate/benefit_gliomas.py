@@ -4,7 +4,7 @@ from statistics import mean
 from typing import Any
 
 from benefit_pairs import arms_table, excluding_zero, find, key, over, readouts, with_interval
-from stored import RESULTS, ROOT, Figures, load, number, table
+from stored import RESULTS, ROOT, Figures, load, number, percent, table
 
 PICTURE = "benefit_glioma.png"
 LABELLED, TOGETHER = 3, "gliomas"
@@ -33,6 +33,25 @@ def benefit_gliomas() -> Figures:
     stored = load("benefit_glioma.json") if (RESULTS / "benefit_glioma.json").is_file() else None
     figures = {"section": section(stored, load("benefit.json")["pairs"], (ROOT / "docs" / PICTURE).is_file())}
     return figures if stored is None or not stored["rotations"] else figures | _told(stored)
+
+
+def benefit_gliomas_head() -> Figures:
+    """What is left of the differences where nothing counts that lies outside of the head."""
+    stored = load("benefit_glioma_head.json")
+    outside: dict[str, list[float]] = {}
+    for run in stored["runs"]:
+        outside.setdefault(run["arm"], []).extend(row["outside"] for row in run["exams"])
+    rows = []
+    for pair in dict.fromkeys((*NAMED, *((arm, "a") for arm in outside if arm != "a"))):
+        row = find(stored["pairs"], TOGETHER, LABELLED, *pair)
+        assert row is not None  # every arm was cut
+        rows.append([" − ".join(pair), with_interval(row), f"{row['above']} of {row['persons']}"])
+    told = {f"{arm}_over_a": find(stored["pairs"], TOGETHER, LABELLED, arm, "a") for arm in outside if arm != "a"}
+    return {
+        "table": table(["arms", "Dice inside the head", "exams above 0"], rows),
+        "outside": table(["arm", *outside], [["outside", *(percent(mean(one)) for one in outside.values())]]),
+        **{name: with_interval(row) for name, row in told.items() if row is not None},
+    }
 
 
 def _told(stored: dict[str, Any]) -> Figures:
