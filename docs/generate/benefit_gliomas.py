@@ -46,7 +46,7 @@ def benefit_gliomas_head() -> Figures:
         row = find(stored["pairs"], TOGETHER, LABELLED, *pair)
         assert row is not None  # every arm was cut
         rows.append([" − ".join(pair), with_interval(row), f"{row['above']} of {row['persons']}"])
-    told = {f"{arm}_over_a": find(stored["pairs"], TOGETHER, LABELLED, arm, "a") for arm in outside if arm != "a"}
+    told = {f"{arm}_over_a": find(stored["pairs"], TOGETHER, LABELLED, arm, "a") for arm in ("ad", "d")}
     return {
         "table": table(["arms", "Dice inside the head", "exams above 0"], rows),
         "outside": table(["arm", *outside], [["outside", *(percent(mean(one)) for one in outside.values())]]),
@@ -64,7 +64,6 @@ def _told(stored: dict[str, Any]) -> Figures:
         "rotations": f"{len(rotations)} of {len(planned)}",
         "exams": str(next(row["persons"] for row in rows.values() if row is not None)),
         "dice_a": number(_dice(stored, "a"), 2),
-        "dice_h": number(_dice(stored, "h"), 2),
     }
 
 
