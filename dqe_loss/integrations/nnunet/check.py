@@ -98,10 +98,12 @@ def check_data_set(
     }
     if there := [names for names in cases.values() if names]:
         yield check_split(folder, there[0], fold)
+    if not sound or not patches:
+        return
     for subject, names in cases.items():
-        if names and sound and patches:
+        if names:
             yield rate_targets(plans, subject, dataset_json, folder, patches, surrogate, said)
-        elif not names:  # nobody preprocesses more than is trained
+        else:  # nobody preprocesses more than is trained
             text = "not preprocessed: run nnUNetv2_preprocess, and check again, if you want to train it"
             yield Checked(f"{subject}, targets", text, not configurations and bool(there))
 

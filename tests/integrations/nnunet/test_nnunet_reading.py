@@ -98,7 +98,11 @@ def test_what_is_not_understood_is_refused(labels, told):
         (BRATS, [1, 2, 3], ""),
         (BRATS, [3, 2, 1], r"regions_class_order \[3, 2, 1\] .* wrong labels, .*; set it to \[1, 2, 3\]"),
         (BRATS, None, r"a label for each of the 3 regions in regions_class_order, found 0; set it to \[1, 2, 3\]"),
-        ({"background": 0, "ET": [3], "TC": [2, 3], "WT": [1, 2, 3]}, [3, 2, 1], "name regions that hold others"),
+        (
+            {"background": 0, "ET": [3], "TC": [2, 3], "WT": [1, 2, 3]},
+            [3, 2, 1],
+            "list each region before those inside it",
+        ),
         ({"background": 0, "WT": [1, 2, 3, 4], "ET": 1, "RC": [5]}, [4, 1, 5], ""),  # 2, 3 and 4 are of one kind
         (BRATS24, None, ""),  # labels, no regions
     ],
