@@ -147,8 +147,7 @@ class RegionMask:
         """All rated regions ``(B, R, ...)`` of values ``(B, C, ...)``, in the task's order."""
         if self.tissues:
             return regions_from_tissues(self.activate(values), self.scheme)
-        regions, wanted = self.activate(values), self.scheme.regions
-        return regions if self.region_order == wanted else reorder_regions(regions, self.region_order, wanted)
+        return reorder_regions(self.activate(values), self.region_order, self.scheme.regions)
 
     def activate(self, values: Tensor) -> Tensor:
         """Probabilities of values: ``(B, C, ...)``, or one region's channel."""

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.boxes import Box
-from dqe_loss.core.intensity import modality_index
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.planes import PlaneFormat, join_planes, presented_regions, presented_scans
+from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
 from dqe_loss.core.tensors import at_least_float32
 
@@ -124,7 +123,7 @@ def read_inputs(
         raise ValueError(
             f"image and segmentation must have the same batch and voxels, got {tuple(image.shape)} and {tuple(size)}"
         )
-    channels = modality_index(names, config.modalities)
+    channels = config.channels(modalities)
     return RatingInput(image, mask, center if config.center_gradient else center.detach(), channels)
 
 
@@ -141,8 +140,8 @@ def cut_planes(config: PlaneFormat, inputs: RatingInput, sampling: Sampling = TH
     views = []
     for i, view in enumerate(sampling.views):
         positions = inputs.center[:, VIEW_AXIS[view], None] + moves[:, i]
-        scans = presented_scans(config, inputs.image, positions, view, inputs.channels)
-        views.append(join_planes(config, scans, presented_regions(config, inputs.mask, positions, view)))
+        planes = presented_planes(config, inputs.image, inputs.mask, positions, view, inputs.channels)
+        views.append(join_planes(config, *planes))
     return torch.stack(views, 1)
 
 

@@ -1,6 +1,6 @@
 """Planes of volumes: the three views, planes cut between voxels if need be, and padded to the field of view."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -139,15 +139,9 @@ def pad_planes(
     return planes
 
 
-def in_plane(along: Iterable[_T], view: str) -> list[_T]:
-    """Of what is said of the axes X, Y and Z, that of the two in a view's planes, in the same order."""
-    return [value for axis, value in enumerate(along) if axis != VIEW_AXIS[view]]
-
-
-def sides_of(shape: Sequence[int], views: Iterable[str]) -> tuple[int, ...]:
-    """Of what is said of the axes X, Y and Z, that of those which lie in a plane of one of the views."""
-    across = [VIEW_AXIS[view] for view in views]
-    return tuple(size for axis, size in enumerate(shape) if any(axis != other for other in across))
+def in_plane(along: Iterable[_T], *views: str) -> list[_T]:
+    """Of what is said of the axes X, Y and Z, that of those in a plane of a view (two), or of one of several views."""
+    return [value for axis, value in enumerate(along) if any(axis != VIEW_AXIS[view] for view in views)]
 
 
 def place_of(size: tuple[int, ...], field: tuple[int, ...]) -> Box:

@@ -13,7 +13,7 @@ from dqe_loss.core.center_of_mass import hard_center_of_mass
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, pad_planes
 from dqe_loss.data.corruption.label_maps import Labels
-from dqe_loss.harden.masks import as_regions, in_plane
+from dqe_loss.harden.masks import as_regions, task_of_plane
 from dqe_loss.harden.objective import please_refiner, smooth_dice
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
 from dqe_loss.surrogate.agreement import agreement
@@ -78,7 +78,7 @@ def _masks(exam: TaughtExam, view: str, index: int, rng: np.random.Generator) ->
     wrong = [label_plane(stock[int(i)], view, index) for i in chosen]
     if exam.predicted:
         wrong += [label_plane(mask, view, index) for mask in exam.predictions]
-    voxel = in_plane(exam.task, view).spacing[:2]
+    voxel = task_of_plane(exam.task, view).spacing[:2]
     moved = tuple(round(mm * exam.task.error_size / size) for mm, size in zip(SHIFT, voxel, strict=True))
     return torch.stack([reference, *wrong, torch.roll(reference, moved, (0, 1)), torch.zeros_like(reference)])
 

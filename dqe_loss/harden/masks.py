@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqe_loss.core.labels import regions_from_labels
-from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS, in_plane
 from dqe_loss.data.corruption import corrupt
 from dqe_loss.harden.scenes import Scene, blur, draw_grid, draw_plane, grow, warp_labels
 from dqe_loss.harden.taught_exams import TaughtExam, draw_errors, label_plane
@@ -87,16 +87,15 @@ def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
     brain = (scene.scans.amax(0) > 0)[..., None].numpy()
     if not brain.any():
         return scene.truth
-    task = in_plane(scene.exam.task, scene.view)
+    task = task_of_plane(scene.exam.task, scene.view)
     plane = corrupt(scene.truth[..., None].numpy(), draw_errors(rng), rng=rng, brain=brain, task=task)
     return torch.from_numpy(plane[..., 0])
 
 
-def in_plane(task: Task, view: str) -> Task:
+def task_of_plane(task: Task, view: str) -> Task:
     """A task as a volume ``(H, W, 1)`` has it that is one plane of a view: the size of voxels along these axes."""
-    across = VIEW_AXIS[view]
-    along = [mm for axis, mm in enumerate(task.spacing) if axis != across]
-    spacing = (along[0], along[1], task.spacing[across])
+    height, width = in_plane(task.spacing, view)
+    spacing = (height, width, task.spacing[VIEW_AXIS[view]])
     return task if spacing == tuple(task.spacing) else replace(task, spacing=spacing)
 
 

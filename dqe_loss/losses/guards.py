@@ -60,8 +60,7 @@ class GuardedMask:
         target = self.target.take(index, view).movedim(2, 1)
         if mask.tissues:
             return mask.regions_of(self._guarded(planes, self._as_tissues(target))).movedim(1, 2)
-        if mask.region_order != mask.scheme.regions:
-            planes = reorder_regions(planes, mask.region_order, mask.scheme.regions)
+        planes = reorder_regions(planes, mask.region_order, mask.scheme.regions)
         return mask.activate(self._guarded(planes, target)).movedim(1, 2)
 
     def _as_tissues(self, regions: Tensor) -> Tensor:

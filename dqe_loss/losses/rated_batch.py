@@ -10,7 +10,7 @@ from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import Mask, VolumeMask
 from dqe_loss.core.patch import PatchMask, crop, origins_beside, read_origins
 from dqe_loss.core.pipeline import FLAT
-from dqe_loss.core.slicing import sides_of
+from dqe_loss.core.slicing import in_plane
 from dqe_loss.core.tensors import shape_of
 from dqe_loss.losses.gradients import GradientLog
 from dqe_loss.losses.guards import GuardedMask
@@ -42,7 +42,7 @@ class RatedBatch:
     @property
     def sides(self) -> tuple[int, ...]:
         """What is rated, in voxels along each axis that lies in a rated plane."""
-        return sides_of(self.predicted.shape[2:], self.views)
+        return tuple(in_plane(self.predicted.shape[2:], *self.views))
 
 
 def read_batch(

@@ -12,7 +12,7 @@ from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.core.pipeline import FLAT
-from dqe_loss.core.slicing import sides_of
+from dqe_loss.core.slicing import in_plane
 from dqe_loss.core.tensors import at_least_float32, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.label_weights import Stars, read_stars, weight_of_quality, weights_of
@@ -210,7 +210,7 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
             doubtful=True,
         )
         views = FLAT.views if flat else self.layout.views
-        self._check(image, sides_of(mask.shape[2:], views))
+        self._check(image, in_plane(mask.shape[2:], *views))
         regions = self.task.regions
         stars = rate_segmentation(
             self.surrogate,

@@ -60,9 +60,7 @@ def read_target(
         if check or (target.device.type == "cpu" and not torch.compiler.is_compiling()):
             check_labels(target, label_scheme)
         return LabelMask(target, label_scheme)
-    if not target.shape[1] == len(region_order) == tissue_channels:
-        tissues = target.shape[1] != len(region_order)
-    elif tissues is None:
+    if tissues is None or not target.shape[1] == len(region_order) == tissue_channels:
         tissues = are_tissues(target, region_order, label_scheme)
     mask = RegionMask(target, hard, region_order=region_order, scheme=label_scheme, tissues=tissues)
     if check:

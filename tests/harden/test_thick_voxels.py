@@ -39,4 +39,4 @@ def test_a_reference_is_moved_by_11_mm_along_both_axes(tmp_path, view, moved):
 
 
 def test_the_built_in_task_is_itself_in_each_view():
-    assert all(masks.in_plane(GLIOMA, view) is GLIOMA for view in GLIOMA.views)
+    assert all(masks.task_of_plane(GLIOMA, view) is GLIOMA for view in GLIOMA.views)

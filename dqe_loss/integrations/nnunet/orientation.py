@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dqe_loss.core.slicing import sides_of
+from dqe_loss.core.slicing import in_plane
 
 READ = ("Z", "Y", "X")
 """Axes of an array as nnU-Net's readers give it."""
@@ -46,7 +46,7 @@ class Orientation:
         if self.view:
             return tuple(patch)
         sides = dict(zip(self.axes, patch, strict=True))
-        return sides_of([sides[axis] for axis in "XYZ"], views)
+        return tuple(in_plane((sides[axis] for axis in "XYZ"), *views))
 
 
 def orientation_of(reader: str, transpose_forward: Sequence[int], dimensions: int) -> Orientation:
