@@ -23,9 +23,9 @@ BESIDE = """In mean Dice, with the rotations one by one where there are several,
 WITHOUT_A_REGION = ("BraTS2021_01477", "BraTS2021_01484")
 """Exams whose reference holds no enhancing tumor."""
 CAVEATS = """The exams that taught the refiner and those that are tested are different ones of the same sources: of a
-new source nothing is said. Intervals are over exams and seeds. The labelled exams and the refiner of a rotation are the same for all
-of its seeds: their luck is in no interval. Where an exam's reference has no enhancing tumor, the Dice of that region
-is 1 if the network finds none either, and else 0; one column leaves such exams out.
+new source nothing is said. Intervals are over exams and seeds. The labelled exams and the refiner of a rotation are the
+same for all of its seeds: their luck is in no interval. Where an exam's reference has no enhancing tumor, the Dice of
+that region is 1 if the network finds none either, and else 0; one column leaves such exams out.
 The second judge, the published network, rates on another scale than the refiner, so that no hacking gap is told."""
 
 
