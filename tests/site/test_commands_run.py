@@ -26,7 +26,7 @@ SMALLER = {
     "dqe simulate": "--phantoms 4 --raters 2 --segmentations 2",
     "dqe train": "--epochs 1 --batch 4 --micro-batch 4 --workers 0",
     "dqe_loss.train": "--epochs 1 --batch 8 --micro-batch 2 --workers 0",
-    "dqe harden": "--steps 2 --batch 4 --errors 2 --workers 0 --features 4 4 4 4 4 4",
+    "dqe harden": "--steps 2 --batch 4 --errors 2 --phantoms 1 --workers 0 --features 4 4 4 4 4 4",
     "--labels labels.csv": "--start 3 --accept-warnings",
     "dqe audit hardened": "--phantoms 1 --parts soft",
     "dqe audit": "--parts absurd exploitation --attack-steps 1",
@@ -86,7 +86,7 @@ def as_process(words):
     if words[0] == "srun":
         words = words[words.index("dqe") :]
     if words[0] == "torchrun":
-        words = ["-m", "torch.distributed.run", "--standalone", *words[1:]]
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words[3:]]  # two will do
     elif words[0] == "dqe":
         words = ["-m", "dqe_loss", *words[1:]]
     else:
