@@ -94,10 +94,11 @@ def describe_task(task: Task) -> str:
     """What a task rates, in a few lines."""
     regions = "; ".join(f"{name}: {', '.join(task.parts[name])}" for name in task.regions)
     spacing = " x ".join(f"{mm:g}" for mm in task.spacing)
+    centers = " or else ".join(task.centers)
+    rated = "2D images" if task.planar else f"{', '.join(task.views)} planes of volumes, through the center of {centers}"
     return (
-        f"task {task.name}: {', '.join(task.modalities)}; voxels of {spacing} mm; views {', '.join(task.views)} of "
-        f"{task.field_of_view[0]} x {task.field_of_view[1]} voxels through the center of "
-        f"{' or else '.join(task.centers)}\n"
+        f"task {task.name}: {', '.join(task.modalities)}; voxels of {spacing} mm\n"
+        f"rated: {rated}; field of view {task.field_of_view[0]} x {task.field_of_view[1]} voxels\n"
         f"regions: {regions}\n"
         + "\n".join(f"label scheme {name}: {scheme}" for name, scheme in task.label_schemes.items())
     )
