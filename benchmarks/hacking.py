@@ -7,7 +7,7 @@ cells are run to ``--steps``; those of ``--long`` go on to ``--long-steps``. Fin
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def main(options: HackingOptions) -> None:
         run_attack,
         {attack.name: attack for attack in attacks},
         path=path,
-        settings=with_checkpoint(options.attack.plain(), options.attack.checkpoint),
+        settings=with_checkpoint(asdict(options.attack)),
         steps=lambda attack: attack.steps,
         workers=options.workers,
     )

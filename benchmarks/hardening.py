@@ -25,7 +25,7 @@ from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
 from _hardening_ship import ship, write_gated
 from _hardening_table import write_results
-from _report import interleave, machine
+from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
@@ -190,11 +190,7 @@ def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: R
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):
         path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.refiner)
-        measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
-
-
-def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: AuditSettings) -> dict[str, Any]:
-    return attacked(surrogate, read(), start, guard, settings)
+        measured(path, key, lambda start=start, guard=guard: attacked(surrogate, read(), start, guard, settings))
 
 
 def _key(options: HardeningOptions, surrogate: Surrogate) -> dict[str, Any]:
@@ -212,23 +208,13 @@ def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]
     with torch.no_grad():
         refined = surrogate.refine(planes)
         cases = {"refiner": lambda: surrogate.refine(planes), "network": lambda: surrogate(planes, refined)}
-        found = interleave({name: _processor_time(run) for name, run in cases.items()}, repeats, warmup=3)
+        clocked = {name: timed(run, clock=time.process_time) for name, run in cases.items()}
+        found = interleave(clocked, repeats, warmup=3)
     torch.set_num_threads(threads)
     return {
         name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
         for name, times in found.items()
     } | {"load_average": os.getloadavg()[0]}
-
-
-def _processor_time(run: Callable[[], object]) -> Callable[[], float]:
-    """Wraps a call so that it returns the seconds that this process worked at it."""
-
-    def measure() -> float:
-        start = time.process_time()
-        run()
-        return time.process_time() - start
-
-    return measure
 
 
 def _checkpoint(options: HardeningOptions, group: Group) -> str:

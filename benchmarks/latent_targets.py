@@ -104,7 +104,7 @@ def main(options: LatentOptions) -> None:
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     designs = {name: {"noise": list(noise), "rate_each": count} for name, (noise, count) in DESIGNS.items()}
     settings |= {"bias": list(BIAS), "designs": designs}
-    results = run_cells(train_and_judge, cells, path=options.out, settings=settings, steps=lambda _: 1, workers=1)
+    results = run_cells(train_and_judge, cells, path=options.out, settings=settings, workers=1)
     rows = summarize(results)
     write_json(options.out, json.loads(options.out.read_text()) | {"summary": rows})
     print(markdown_table(rows))
