@@ -78,15 +78,8 @@ def main(settings: PatchesOptions) -> None:
     columns = ("exam", "prediction", "stars of the whole mask")
     print(markdown_table([dict(zip(columns, row, strict=True)) for row in whole]))
     print("", markdown_table(table), "", machine(), sep="\n")
-    write_json(
-        settings.json,
-        {
-            "settings": asdict(settings) | {"checkpoint_sha256": fingerprint(surrogate)},
-            "machine": machine(),
-            "summary": table,
-            "crops": records,
-        },
-    )
+    said = asdict(settings) | {"checkpoint_sha256": fingerprint(surrogate)}
+    write_json(settings.json, {"settings": said, "machine": machine(), "summary": table, "crops": records})
 
 
 def _rate_crops(loss: DQELoss, exam: Exam, labels: Labels, settings: PatchesOptions) -> list[dict[str, Any]]:
@@ -114,18 +107,8 @@ def _rate_crops(loss: DQELoss, exam: Exam, labels: Labels, settings: PatchesOpti
                 "padded": _stars(loss, crop, crop_image),
                 "origin": _stars(loss, crop, image, target=target, origin=origin),
             }
-            records.append(
-                {
-                    "exam": exam.name,
-                    "size": size,
-                    "corner": origin,
-                    "tumor inside": share,
-                    "prediction": name,
-                    "whole": whole[name],
-                    "whole reference": whole["reference"],
-                    **stars,
-                }
-            )
+            record = {"exam": exam.name, "size": size, "corner": origin, "tumor inside": share, "prediction": name}
+            records.append(record | {"whole": whole[name], "whole reference": whole["reference"], **stars})
     return records
 
 
