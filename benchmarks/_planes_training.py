@@ -101,7 +101,7 @@ class PlaneNetwork(nn.Module):
 
 
 class Trainee:
-    """A network in training: weights, optimizer and the order of planes, copied together."""
+    """A network in training: weights, optimizer and the order of planes, which a deep copy takes along."""
 
     def __init__(self, seed: int, settings: PlanesTrainingSettings) -> None:
         torch.manual_seed(seed)
@@ -110,16 +110,6 @@ class Trainee:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
-
-    def copy(self) -> "Trainee":
-        """The same state, to be trained on independently."""
-        other = copy.copy(self)
-        other.network = copy.deepcopy(self.network)
-        other.optimizer = torch.optim.Adam(other.network.parameters(), lr=self.settings.learning_rate)
-        other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
-        other.generator = torch.Generator()
-        other.generator.set_state(self.generator.get_state())
-        return other
 
     def train(self, criterion: nn.Module, planes: dict[str, Planes]) -> None:
         """One step of ``criterion(logits, target, image=image)`` on planes drawn at random."""
@@ -149,11 +139,10 @@ def run_training(training: Training, tick: Tick) -> Result:
     began, settings = time.monotonic(), training.settings
     planes = training_planes(training.split, settings.train_every)
     surrogate = last_surrogate(settings.checkpoint)
-    trainee = (
-        _warmed_up(training.split, training.seed, settings).copy()
-        if training.warmed
-        else Trainee(training.seed, settings)
-    )
+    if training.warmed:
+        trainee = copy.deepcopy(_warmed_up(training.split, training.seed, settings))
+    else:
+        trainee = Trainee(training.seed, settings)
     criterion = make_criterion(training, surrogate)
     logs = []
     for _ in range(training.steps):
