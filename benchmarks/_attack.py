@@ -2,19 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _attack_record import observe, rated_planes
-from _cells import Result, Tick
+from _cells import Result, Tick, last_surrogate
 from _references import exam_name, load_reference_exam
 from torch import Tensor
 
-from dqe_loss import DQELoss, Surrogate, load_surrogate, soft_center_of_mass
+from dqe_loss import DQELoss, Surrogate, soft_center_of_mass
 from dqe_loss.audit.absurd import shifted
 from dqe_loss.audit.attack import attack as minimize
 from dqe_loss.audit.audited_exam import AuditedExam
@@ -60,10 +59,6 @@ class AttackSettings:
     checkpoint: str = "brainlesion"
     device: str = "cpu"
 
-    def plain(self) -> dict[str, Any]:
-        """The settings as JSON-ready values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Attack:
@@ -107,7 +102,7 @@ def run_attack(attack: Attack, tick: Tick) -> Result:
     """
     settings, began = attack.settings, time.monotonic()
     exam = load_reference_exam(attack.source, attack.references, settings.device)
-    surrogate = _load_surrogate(settings.checkpoint, settings.device)
+    surrogate = last_surrogate(settings.checkpoint).to(settings.device)
     regions = exam.regions
     box = free_box(exam.image, regions, GLIOMA) if settings.crop else (slice(None),) * 5
     start = first_logits(exam, attack.start, settings)[box].contiguous()
@@ -155,11 +150,6 @@ def first_logits(exam: AuditedExam, start: str, settings: AttackSettings) -> Ten
 def has_target_guard(defense: str) -> bool:
     """Whether a voxel may only move toward the reference."""
     return defense.startswith("guard") or defense == "both"
-
-
-@lru_cache(maxsize=1)
-def _load_surrogate(checkpoint: str, device: str) -> Surrogate:
-    return load_surrogate(checkpoint).to(device)
 
 
 def _objective(attack: Attack, surrogate: Surrogate, exam: AuditedExam, box: Box) -> Callable[[Tensor], Tensor]:

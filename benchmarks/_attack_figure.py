@@ -1,16 +1,14 @@
 """Pictures of attacks: curves of stars and Dice, and the rated planes of the worst case before and after."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _attack import DEFENSES, OF_REFINER, STARTS, Attack, has_target_guard
+from _cells import Result
 from matplotlib.figure import Figure
 
 from dqe_loss import REGIONS, VIEWS
 from dqe_loss.viz.hanging import draw_plane, hang, outline_handles
-
-Result = dict[str, Any]
 
 PALETTE = ("tab:red", "tab:orange", "tab:purple", "tab:green", "tab:cyan", "tab:brown", "tab:olive", "tab:blue")
 COLORS = dict(zip(DEFENSES, PALETTE, strict=True))

@@ -60,10 +60,6 @@ def rated_planes(soft: Tensor, exam: AuditedExam, center: Tensor, when: str) -> 
     planes = {}
     for view in VIEWS:
         for name, volume in (("image", exam.image[:, :1]), ("mask", soft)):
-            planes[f"{when}_{view}_{name}"] = _plane(volume, center, view).half().cpu().numpy()
+            plane = extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[0, 0]
+            planes[f"{when}_{view}_{name}"] = plane.half().cpu().numpy()
     return planes
-
-
-def _plane(volume: Tensor, center: Tensor, view: str) -> Tensor:
-    """The plane of one view through a center, ``(C, H, W)``."""
-    return extract_planes(volume, center[:, VIEW_AXIS[view], None], view)[0, 0]

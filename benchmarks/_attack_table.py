@@ -1,14 +1,12 @@
 """Tables of attacks: what the stars gained, what the masks lost, and whether the guard held."""
 
 import statistics
-from typing import Any
 
 from _attack import DEFENSES, STARTS
+from _cells import Result
 from _report import markdown_table
 
 from dqe_loss import REGIONS
-
-Result = dict[str, Any]
 
 GOALS = {"reference": 0.99, "shift": 0.9, "empty": 0.9}
 """Dice in the rated planes that the guard is to end with, for each region, by start."""
@@ -29,8 +27,8 @@ def summary_table(results: list[Result]) -> str:
                     "defense": defense,
                     "exams": len(group),
                     "steps": "/".join(map(str, sorted({r["steps"] for r in group}))),
-                    "stars": f"{_mean(first, 'stars'):.2f} → {_mean(last, 'stars'):.2f}",
-                    "stars, binarized": f"{_mean(first, 'binarized_stars'):.2f} → {_mean(last, 'binarized_stars'):.2f}",
+                    "stars": _gain(first, last, "stars"),
+                    "stars, binarized": _gain(first, last, "binarized_stars"),
                     f"Dice in rated planes ({'/'.join(REGIONS)})": _change(first, last, "planes"),
                     "worst exam": _regions([min(r["planes"][i] for r in last) for i in range(len(REGIONS))]),
                     "Dice in 3D": _change(first, last, "volume"),
@@ -43,21 +41,22 @@ def detail_table(results: list[Result], short: int) -> str:
     """Every attack: after ``short`` steps, and at its end if that is later."""
     rows = []
     for result in results:
-        history = result["history"]
-        for record in history:
+        first = result["history"][:1]
+        for record in result["history"]:
             if record["step"] not in (short, result["steps"]):
                 continue
+            last = [record]
             rows.append(
                 {
                     "exam": result["exam"],
                     "start": result["start"],
                     "defense": result["defense"],
                     "steps": record["step"],
-                    "stars": f"{history[0]['stars']:.2f} → {record['stars']:.2f}",
-                    "stars, binarized": f"{history[0]['binarized_stars']:.2f} → {record['binarized_stars']:.2f}",
-                    "Dice in rated planes": _change([history[0]], [record], "planes"),
-                    "in the reference's planes": _change([history[0]], [record], "reference_planes"),
-                    "in 3D": _change([history[0]], [record], "volume"),
+                    "stars": _gain(first, last, "stars"),
+                    "stars, binarized": _gain(first, last, "binarized_stars"),
+                    "Dice in rated planes": _change(first, last, "planes"),
+                    "in the reference's planes": _change(first, last, "reference_planes"),
+                    "in 3D": _change(first, last, "volume"),
                 }
             )
     return markdown_table(rows)
@@ -79,8 +78,9 @@ def verdicts(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def _mean(records: list[Result], key: str) -> float:
-    return float(statistics.mean(record[key] for record in records))
+def _gain(first: list[Result], last: list[Result], key: str) -> str:
+    before, after = (statistics.mean(record[key] for record in records) for records in (first, last))
+    return f"{before:.2f} → {after:.2f}"
 
 
 def _change(first: list[Result], last: list[Result], key: str) -> str:

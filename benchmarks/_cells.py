@@ -7,7 +7,8 @@ bound by memory), so that single-threaded workers with a cell each finish an exp
 import multiprocessing
 import os
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,15 +27,17 @@ Result = dict[str, Any]
 _ticks: "multiprocessing.Queue[int] | None" = None
 
 
-def with_checkpoint(settings: dict[str, Any], checkpoint: str) -> dict[str, Any]:
-    """Settings with a checkpoint's name and fingerprint, for results of a file that was written anew are stale.
+def with_checkpoint(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with their checkpoint's name and fingerprint, for results of a file that was written anew are stale."""
+    checkpoint = settings["checkpoint"]
+    return settings | {
+        "checkpoint": Path(checkpoint).name,
+        "checkpoint_sha256": fingerprint(load_surrogate(checkpoint)),
+    }
 
-    Args:
-        settings: the others.
-        checkpoint: what `dqe_loss.load_surrogate` takes.
-    """
-    sha256 = fingerprint(load_surrogate(checkpoint))
-    return settings | {"checkpoint": Path(checkpoint).name, "checkpoint_sha256": sha256}
+
+last_surrogate = lru_cache(maxsize=1)(load_surrogate)
+"""Loads a checkpoint; the last one is kept from cell to cell."""
 
 
 def read_results(path: Path, settings: dict[str, Any]) -> dict[str, Result]:
@@ -66,8 +69,8 @@ def run_cells(
     *,
     path: Path,
     settings: dict[str, Any],
-    steps: Callable[[CellT], int],
     workers: int,
+    steps: Callable[[CellT], int] = lambda _: 1,
 ) -> dict[str, Result]:
     """Run the cells that ``path`` lacks, each in one of the workers.
 
@@ -76,8 +79,8 @@ def run_cells(
         cells: name to cell, in the order in which they are started.
         path: JSON file of results, written after each cell.
         settings: what every cell depends on.
-        steps: how many steps a cell takes, for the progress bar.
         workers: number of processes; the machine's cores are shared out among them.
+        steps: how many steps a cell takes, for the progress bar.
 
     Returns:
         Results of all cells asked for, and of those that the file held already.
@@ -99,18 +102,12 @@ def run_cells(
                 while not ticks.empty():
                     bar.update(ticks.get())
                 for future in done:
-                    _collect(future, running.pop(future), path, settings, results)
+                    results[running.pop(future)] = future.result()
+                    write_json(path, {"settings": settings, "machine": machine(), "cells": results})
                     bar.set_postfix_str(f"{len(missing) - len(running)}/{len(missing)} cells")
         finally:
             pool.shutdown(cancel_futures=True)
     return results
-
-
-def _collect(
-    future: "Future[Result]", name: str, path: Path, settings: dict[str, Any], results: dict[str, Result]
-) -> None:
-    results[name] = future.result()
-    write_json(path, {"settings": settings, "machine": machine(), "cells": results})
 
 
 def _start_worker(ticks: "multiprocessing.Queue[int]", threads: int) -> None:

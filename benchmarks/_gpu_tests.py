@@ -20,16 +20,8 @@ NEEDING = {
 }
 """Further files, and what must be installed for them."""
 OPTIONS = [
-    "-m",
-    "gpu",
-    "--continue-on-collection-errors",
-    "-p",
-    "no:cacheprovider",
-    "--tb=short",
-    "--show-capture=no",
-    "--durations=12",
-    "-o",
-    "addopts=-ra --strict-markers",
+    *("-m", "gpu", "--continue-on-collection-errors", "-p", "no:cacheprovider", "--tb=short", "--show-capture=no"),
+    *("--durations=12", "-o", "addopts=-ra --strict-markers"),
 ]
 
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from _hardening_masks import ABSURD, CORRUPTED, EXPERT, NATURAL, WHOLE_ONLY
 from scipy.stats import pearsonr, spearmanr
@@ -88,30 +88,28 @@ def furthest(rows: pd.DataFrame) -> float:
 
 def pooled_r(rows: pd.DataFrame) -> float:
     """Pearson's r of stars and mean Dice."""
-    return _pearson(rows[rows["kind"].isin(JUDGED)], "dice")
+    return _correlation(pearsonr, _judged(rows), "dice")
 
 
 def natural_r(rows: pd.DataFrame) -> float:
     """The same of natural masks alone."""
-    return _pearson(rows[rows["kind"] == NATURAL], "dice")
+    return _correlation(pearsonr, rows[rows["kind"] == NATURAL], "dice")
 
 
 def whole_r(rows: pd.DataFrame) -> float:
     """Pearson's r of stars and the Dice of the whole tumor, of masks without a core."""
-    return _pearson(rows[rows["kind"] == WHOLE_ONLY], "dice_WT")
+    return _correlation(pearsonr, rows[rows["kind"] == WHOLE_ONLY], "dice_WT")
 
 
 def median_spearman(rows: pd.DataFrame) -> float:
     """Median over exams of Spearman's r of stars and mean Dice within each."""
-    judged = rows[rows["kind"].isin(JUDGED)]
-    values = [_spearman(masks) for _, masks in judged.groupby("exam")]
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.median(known)) if known else math.nan
+    values = [_correlation(spearmanr, masks, "dice") for _, masks in _judged(rows).groupby("exam")]
+    return float(pd.Series(values, dtype=float).median())
 
 
 def failure_auc(rows: pd.DataFrame) -> float:
     """Area under the ROC curve of low stars for a mean Dice below `FAILED`."""
-    judged = rows[rows["kind"].isin(JUDGED)]
+    judged = _judged(rows)
     failed = judged["dice"] < FAILED
     return float(roc_auc_score(failed, -judged["stars"])) if failed.nunique() == 2 else math.nan
 
@@ -175,11 +173,11 @@ def _distance(rows: pd.DataFrame) -> pd.Series:
     return (expert["stars"] - expert["published"]).abs()
 
 
-def _pearson(rows: pd.DataFrame, dice: str) -> float:
+def _judged(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["kind"].isin(JUDGED)]
+
+
+def _correlation(of: Callable[..., Any], rows: pd.DataFrame, dice: str) -> float:
+    """SciPy's ``pearsonr`` or ``spearmanr`` of stars and a column; NaN of few masks, or where either is constant."""
     varied = len(rows) >= LEAST and rows["stars"].nunique() > 1 and rows[dice].nunique() > 1
-    return float(pearsonr(rows["stars"], rows[dice]).statistic) if varied else math.nan
-
-
-def _spearman(rows: pd.DataFrame) -> float:
-    varied = len(rows) >= LEAST and rows["stars"].nunique() > 1 and rows["dice"].nunique() > 1
-    return float(spearmanr(rows["stars"], rows["dice"]).statistic) if varied else math.nan
+    return float(of(rows["stars"], rows[dice]).statistic) if varied else math.nan

@@ -7,9 +7,11 @@ that options can be compared without measuring anew. `_hardening_measures.check_
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dqe_loss.surrogate.agreement import SMOOTHING
+from dqe_loss.surrogate.agreement import Overlap
+from dqe_loss.surrogate.agreement import agreement_of as mean_over_regions
 from dqe_loss.surrogate.refiner import RefinerConfig
 
 Array = NDArray[np.float64]
@@ -30,14 +32,6 @@ class Gate:
     exponent: float = RefinerConfig.exponent
     survey_full_marks: float = RefinerConfig.survey_full_marks
 
-    def share(self, agreement: Array) -> Array:
-        """What share of its stars a mask keeps: the agreement's shape, in [0, 1]."""
-        return np.minimum(agreement / self.full_marks, 1) ** self.exponent
-
-    def survey_share(self, agreement: Array) -> Array:
-        """The same of a survey's agreement."""
-        return np.minimum(agreement / self.survey_full_marks, 1) ** self.exponent
-
     def stars(self, network: Array, agreement: Array, survey: Array | None = None) -> Array:
         """Mean stars of the views.
 
@@ -50,14 +44,15 @@ class Gate:
         Returns:
             ``(N,)``.
         """
-        share = self.share(agreement)
+        share = np.minimum(agreement / self.full_marks, 1) ** self.exponent
         if survey is not None:
-            share = np.minimum(share, self.survey_share(survey)[:, None])
+            most = np.minimum(survey / self.survey_full_marks, 1) ** self.exponent
+            share = np.minimum(share, most[:, None])
         return (LOWEST + (np.clip(network, LOWEST, HIGHEST) - LOWEST) * share).mean(1)
 
 
 def agreement_of(sums: Array) -> Array:
-    """Agreement of a mask and a refined mask, see `dqe_loss.surrogate.agreement.agreement`.
+    """Agreement of a mask and a refined mask, see `dqe_loss.surrogate.agreement.agreement_of`.
 
     Args:
         sums: ``(..., 3, 2)``: for each region the voxels that both have, and the sum of what either has.
@@ -65,12 +60,9 @@ def agreement_of(sums: Array) -> Array:
     Returns:
         ``(...)`` in [0, 1]; 1 where there is nothing in either.
     """
-    both, total = sums[..., 0], sums[..., 1]
-    size = total / 2
-    counts = size / (size + SMOOTHING)
-    present = counts.sum(-1)
-    mean = (counts * 2 * both / np.maximum(total, 1e-6)).sum(-1) / np.maximum(present, 1e-6)
-    return np.where(present > 0, mean, 1.0)
+    planes = torch.from_numpy(sums).reshape(-1, *sums.shape[-2:])
+    found: Array = mean_over_regions(Overlap(*planes.unbind(-1))).numpy()
+    return found.reshape(sums.shape[:-2])
 
 
 def region_agreement(sums: Array) -> Array:

@@ -59,7 +59,7 @@ def split_groups(
     Raises:
         ValueError: a pattern has no name, or an exam fits none of the groups or more than one.
     """
-    known = dict(_read_pattern(pattern) for pattern in patterns)
+    known = dict(map(read_pattern, patterns))
     sources = find_sources(folders, references, label_scheme)
     members: dict[str, list[int]] = {name: [] for name in known}
     for place, source in enumerate(sources):
@@ -81,7 +81,8 @@ def split_groups(
     return groups
 
 
-def _read_pattern(text: str) -> tuple[str, list[str]]:
+def read_pattern(text: str) -> tuple[str, list[str]]:
+    """The name of a group, and the patterns of its exams."""
     name, found, patterns = text.partition("=")
     if not (name and found and patterns) or name in (PHANTOMS, ALL):
         raise ValueError(f"expected a group as NAME=PATTERN[,PATTERN], not named {PHANTOMS} or {ALL}, got {text!r}")

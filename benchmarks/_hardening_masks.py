@@ -14,13 +14,8 @@ from dqe_loss.evaluate.referenced_exams import find_all_segmentations
 from dqe_loss.task import GLIOMA
 
 SEVERITIES = (0.1, 0.3, 0.6, 1.0)
-EXPERT, NATURAL, WHOLE_ONLY, CORRUPTED, ABSURD = KINDS = (
-    "expert",
-    "natural",
-    "whole tumor only",
-    "corrupted",
-    "absurd",
-)
+KINDS = ("expert", "natural", "whole tumor only", "corrupted", "absurd")
+EXPERT, NATURAL, WHOLE_ONLY, CORRUPTED, ABSURD = KINDS
 """Kinds of masks. Those of the whole tumor only have no core, so that mean Dice does not judge them: they count apart,
 by the Dice of the whole tumor alone."""
 WHOLE_ONLY_FOLDER = "wt-only/"

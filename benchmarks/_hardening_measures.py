@@ -52,14 +52,11 @@ def measure_masks(published: Surrogate, case: AuditedExam, source: ExamSource, s
         mask = RegionMask(regions, hard=True)
         own = center_of_mask(mask, hard=True)[:, :, None]
         row = {"name": judged.name, "kind": judged.kind, "error": judged.error, "severity": judged.severity}
-        row |= {
-            "dice": region_dice(regions, reference)[0],
-            "planes": np.mean(plane_dice(regions, reference, center, GLIOMA)),
-        }
+        row["dice"] = region_dice(regions, reference)[0]
+        row["planes"] = np.mean(plane_dice(regions, reference, center, GLIOMA))
         row["published"] = rate_segmentation(published, case.image, regions)[0]
         for name, places in (("views", own), ("survey", positions)):
-            pair = [_region_planes(published, one, places) for one in (mask, truth)]
-            row[name] = plane_sums(*pair)
+            row[name] = plane_sums(*(_region_planes(published, one, places) for one in (mask, truth)))
         rows.append(row)
     units = {name: rate_segmentation(published, image, reference)[0] for name, image in changed_units(case.image)}
     return {"masks": rows, "units": units}
@@ -105,8 +102,7 @@ def ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, cut: Surve
         mask.
     """
     mask = RegionMask(regions, hard=True)
-    inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
-    planes = cut_planes(surrogate.config, inputs)[0, :, 0]
+    planes = planes_of(surrogate, image, mask)
     shown = split_planes(surrogate.config, planes)[1]
     # Its own refined mask is what a mask agrees with fully: the gate stays open, and the stars are the network's.
     network = surrogate(planes, RefinedMask(shown, shown > 0))
@@ -155,10 +151,9 @@ def check_ingredients(surrogate: Surrogate, image: Tensor, regions: Tensor, row:
             )
 
 
-def planes_of(surrogate: Surrogate, case: AuditedExam) -> Tensor:
-    """The three planes of the expert's mask ``(3, C, H, W)``, for timing."""
-    mask = RegionMask(case.regions, hard=True)
-    inputs = read_inputs(surrogate.config, case.image, mask, center_of_mask(mask, hard=True))
+def planes_of(surrogate: Surrogate, image: Tensor, mask: RegionMask) -> Tensor:
+    """The three planes through a mask's center ``(3, C, H, W)``."""
+    inputs = read_inputs(surrogate.config, image, mask, center_of_mask(mask, hard=True))
     return cut_planes(surrogate.config, inputs)[0, :, 0]
 
 
@@ -170,5 +165,6 @@ def _with_refined(surrogate: Surrogate, planes: Tensor) -> tuple[Tensor, Tensor]
 
 def _region_planes(surrogate: Surrogate, mask: RegionMask, positions: Tensor) -> Tensor:
     """Planes of a mask at positions ``(1, 3, P)`` along X, Y, Z: ``(V P, 3, H, W)``."""
-    views = [presented_regions(surrogate.config, mask, positions[:, VIEW_AXIS[view]], view)[0] for view in VIEWS]
-    return torch.cat(views)
+    return torch.cat(
+        [presented_regions(surrogate.config, mask, positions[:, VIEW_AXIS[view]], view)[0] for view in VIEWS]
+    )

@@ -91,17 +91,16 @@ def mask_rows(base: Json, own: Json) -> Iterator[Json]:
     """A row for each mask of one exam, from what depends on no refiner and what does."""
     for row in base["masks"]:
         seen = own["masks"][row["name"]]
-        dice = dict(zip((f"dice_{region}" for region in REGIONS), row["dice"], strict=True))
         yield {
             **{key: row[key] for key in ("name", "kind", "error", "severity", "planes")},
-            **dice,
+            **_by_region("dice", row["dice"]),
             "dice": float(np.mean(row["dice"])),
             "published": _mean_stars(row["published"]),
             **_ingredients(seen),
             **dict(zip(TRUE, agreement_of(np.array(row["views"])).tolist(), strict=True)),
             "true_survey": float(agreement_of(np.array(row["survey"]).sum(0))),
-            **_by_region("views", seen),
-            **_by_region("survey", seen),
+            **_by_region("views", _summed_agreement(seen["views"])),
+            **_by_region("survey", _summed_agreement(seen["survey"])),
         }
 
 
@@ -114,10 +113,8 @@ def unit_rows(base: Json, own: Json) -> Iterator[Json]:
 def attack_rows(attack: Json) -> Iterator[Json]:
     """A row for each place where Dice was taken."""
     for place in ("planes", "volume"):
-        row: Json = {"place": place}
-        for when in ("before", "after"):
-            row |= dict(zip((f"{when}_{region}" for region in REGIONS), attack[when][place], strict=True))
-        yield row
+        before, after = (_by_region(when, attack[when][place]) for when in ("before", "after"))
+        yield {"place": place, **before, **after}
 
 
 def stars_of(rows: pd.DataFrame, gate: Gate, *, thorough: bool = True, oracle: bool = False) -> pd.Series:
@@ -143,9 +140,13 @@ def _ingredients(seen: Json) -> Json:
     }
 
 
-def _by_region(what: str, seen: Json) -> Json:
-    dice = region_agreement(np.array(seen[what]).sum(0))
-    return dict(zip((f"{what}_{region}" for region in REGIONS), dice.tolist(), strict=True))
+def _by_region(what: str, values: Sequence[float]) -> Json:
+    return dict(zip((f"{what}_{region}" for region in REGIONS), values, strict=True))
+
+
+def _summed_agreement(sums: list[Any]) -> list[float]:
+    found: list[float] = region_agreement(np.array(sums).sum(0)).tolist()
+    return found
 
 
 def _mean_stars(views: Sequence[float]) -> float:

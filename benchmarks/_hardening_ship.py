@@ -10,7 +10,7 @@ from _hardening_groups import PHANTOMS
 from _hardening_pool import Pooled, stars_of
 
 from dqe_loss.core.centers import told_centers
-from dqe_loss.evaluate.dice_calibration import fit_dice_map
+from dqe_loss.evaluate.dice_calibration import LEAST_GROUPS, fit_dice_map
 from dqe_loss.harden.card import NOT_TOLD
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
@@ -77,6 +77,19 @@ def write_gated(taught: Path, gate: Gate, weights: Path) -> None:
     refiner = replace(refiner_of(surrogate), **asdict(gate))
     gated = assemble(replace(surrogate.config, refiner=refiner), weights_of(surrogate))
     save_surrogate(gated, weights, half=True)  # as what was taught is stored: nothing is lost
+
+
+def measure_coverage(pooled: Pooled) -> dict[str, float]:
+    """Share of each group's expert, natural and corrupted masks whose mean Dice reaches the conformal bound.
+
+    Each group is judged by a map and a width of the other groups (`fit_dice_map`), from stars of refiners that saw none
+    of the masks' groups.
+
+    Returns:
+        By group; empty with fewer groups than that takes.
+    """
+    enough = len(set(pooled.masks["group"]) - {PHANTOMS}) >= LEAST_GROUPS
+    return dict(dice_map_of(pooled).coverage) if enough else {}
 
 
 def dice_map_of(pooled: Pooled) -> DiceMap:

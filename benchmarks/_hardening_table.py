@@ -50,20 +50,17 @@ def lines_of(pooled: Pooled, coverage: Mapping[str, float], *, phantoms: bool = 
     """
     gate = pooled.gate
     masks, units, attacks = (_part(table, phantoms) for table in (pooled.masks, pooled.units, pooled.attacks))
-    readings = {name: stars_of(masks, gate, **how) for name, how in READINGS.items()} | {
-        "published": masks["published"]
-    }
-    columns = {name: figures(masks, stars) for name, stars in readings.items()}
-    lines = _beside(columns)
-    moved = {
-        name: unit_figures(units, stars_of(units, gate, **READINGS[name])) for name in ("thorough", "three planes")
-    }
-    lines += _beside(moved | {"published": unit_figures(units, units["published"])})
+    readings = {name: stars_of(masks, gate, **how) for name, how in READINGS.items()}
+    compared = readings | {"published": masks["published"]}
+    lines = _beside({name: figures(masks, stars) for name, stars in compared.items()})
+    scored = {name: stars_of(units, gate, **READINGS[name]) for name in ("thorough", "three planes")}
+    scored["published"] = units["published"]
+    lines += _beside({name: unit_figures(units, stars) for name, stars in scored.items()})
     lines += [Line(figure, {}) for figure in (attack_figures(attacks) if len(attacks) else [])]
     if phantoms:
         expert = masks[masks["kind"] == EXPERT]
         right = {name: [phantom_figure(expert, stars[expert.index])] for name, stars in readings.items()}
-        return lines + _beside({name: found for name, found in right.items() if name != "published"})
+        return lines + _beside(right)
     lines += [Line(coverage_figure(coverage), {})] if coverage else []
     return lines + [Line(figure, {}) for figure in cost_figures(pooled.cost)]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import torch
+from monai.transforms import NormalizeIntensity
 from torch import Tensor
 
 from dqe_loss.task import MODALITIES
@@ -29,18 +31,6 @@ def changed_units(image: Tensor) -> Iterator[tuple[str, Tensor]]:
             changed = image.clone()
             changed[:, channel] *= factor
             yield f"{modality} {name}", changed
-    for name, score in zip(SCORED, (_of_head, _of_volume), strict=True):
-        yield name, score(image)
-
-
-def _of_head(image: Tensor) -> Tensor:
-    head = image != 0
-    count = head.sum((-3, -2, -1), keepdim=True).clamp(min=1)
-    mean = image.sum((-3, -2, -1), keepdim=True) / count
-    deviation = (((image - mean) * head).square().sum((-3, -2, -1), keepdim=True) / count).sqrt().clamp(min=1e-6)
-    return (image - mean) / deviation * head
-
-
-def _of_volume(image: Tensor) -> Tensor:
-    deviation = image.std((-3, -2, -1), keepdim=True).clamp(min=1e-6)
-    return (image - image.mean((-3, -2, -1), keepdim=True)) / deviation
+    for name, nonzero in zip(SCORED, (True, False), strict=True):
+        scored = NormalizeIntensity(nonzero=nonzero, channel_wise=True)(image[0].clone())
+        yield name, torch.as_tensor(scored)[None]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from dqe_loss.options import Folders
@@ -21,3 +22,8 @@ FirstReference = Annotated[
         help="Names of segmentations that count as the reference: the first that an exam has, or its only one."
     ),
 ]
+
+
+def resolved(device: str) -> str:
+    """A device with the GPU, if there is one, in place of ``"auto"``."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -1,14 +1,12 @@
 """Tables of trainings: what each weight and each safeguard did to Dice and stars, against Dice alone."""
 
 import statistics
-from typing import Any
 
+from _cells import Result
 from _planes_training import VARIANTS
 from _report import markdown_table
 
 from dqe_loss import REGIONS
-
-Result = dict[str, Any]
 
 
 def results_table(results: list[Result]) -> str:

@@ -7,20 +7,20 @@ The loss under test is used exactly as on volumes: a batch of planes is a batch 
 import copy
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _cells import Result, Tick
+from _cells import Result, Tick, last_surrogate
 from _planes_data import Planes, Split, draw_batch, test_planes, training_planes
 from _references import exam_name
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 
-from dqe_loss import VIEWS, DQELoss, LossSum, Surrogate, load_surrogate, rate_segmentation
+from dqe_loss import VIEWS, DQELoss, LossSum, Surrogate, rate_segmentation
 from dqe_loss.metrics.overlap import region_dice
 
 VARIANTS = ("defaults", "no guard", "no balance", "no warm-up", "none of them")
@@ -47,10 +47,6 @@ class PlanesTrainingSettings:
     train_every: int = 4
     test_every: int = 8
     checkpoint: str = "brainlesion"
-
-    def plain(self) -> dict[str, Any]:
-        """The settings as JSON-ready values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ class PlaneNetwork(nn.Module):
 
 
 class Trainee:
-    """A network in training: weights, optimizer and the order of planes, copied together."""
+    """A network in training: weights, optimizer and the order of planes, which a deep copy takes along."""
 
     def __init__(self, seed: int, settings: PlanesTrainingSettings) -> None:
         torch.manual_seed(seed)
@@ -114,16 +110,6 @@ class Trainee:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
-
-    def copy(self) -> "Trainee":
-        """The same state, to be trained on independently."""
-        other = copy.copy(self)
-        other.network = copy.deepcopy(self.network)
-        other.optimizer = torch.optim.Adam(other.network.parameters(), lr=self.settings.learning_rate)
-        other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
-        other.generator = torch.Generator()
-        other.generator.set_state(self.generator.get_state())
-        return other
 
     def train(self, criterion: nn.Module, planes: dict[str, Planes]) -> None:
         """One step of ``criterion(logits, target, image=image)`` on planes drawn at random."""
@@ -152,12 +138,11 @@ def run_training(training: Training, tick: Tick) -> Result:
     """
     began, settings = time.monotonic(), training.settings
     planes = training_planes(training.split, settings.train_every)
-    surrogate = _load_surrogate(settings.checkpoint)
-    trainee = (
-        _warmed_up(training.split, training.seed, settings).copy()
-        if training.warmed
-        else Trainee(training.seed, settings)
-    )
+    surrogate = last_surrogate(settings.checkpoint)
+    if training.warmed:
+        trainee = copy.deepcopy(_warmed_up(training.split, training.seed, settings))
+    else:
+        trainee = Trainee(training.seed, settings)
     criterion = make_criterion(training, surrogate)
     logs = []
     for _ in range(training.steps):
@@ -205,11 +190,6 @@ def _warmed_up(split: Split, seed: int, settings: PlanesTrainingSettings) -> Tra
     for _ in range(settings.warmup):
         trainee.train(criterion, planes)
     return trainee
-
-
-@lru_cache(maxsize=1)
-def _load_surrogate(checkpoint: str) -> Surrogate:
-    return load_surrogate(checkpoint)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from _cells import Result, Tick
-from _references import PHANTOM, exam_name, find_reference
+from _references import PHANTOM, find_reference
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -200,8 +200,3 @@ def _relabel_patches(surrogate: Surrogate, saliency: Saliency, size: int) -> Ten
             stars = surrogate(join_planes(surrogate.config, scans.expand(4, -1, -1, -1), pad_planes(relabeled, field)))
             gains[window] = (stars.max() - saliency.stars).clamp(min=0) / size**2
     return gains
-
-
-def cell_name(cell: SaliencyCell) -> str:
-    """What a cell's results are kept under."""
-    return exam_name(cell.source)

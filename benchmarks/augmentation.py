@@ -24,7 +24,7 @@ import torch
 import torchio as tio
 import tyro
 from _options import ResultFile
-from _report import interleave, machine, markdown_table, write_json
+from _report import interleave, machine, markdown_table, timed, write_json
 from batchgenerators.augmentations.color_augmentations import (
     augment_brightness_multiplicative,
     augment_contrast,
@@ -64,9 +64,9 @@ def main(settings: AugmentationOptions) -> None:
     cases = {NONE: augmenter(planes, config.only()), ALL: augmenter(planes, config.only(*TRANSFORMS))}
     cases |= {name: augmenter(planes, config.only(name)) for name in TRANSFORMS}
     cases |= {f"library {name}": run for name, run in library_calls(planes).items()}
-    seconds = interleave({name: core_time(run) for name, run in cases.items()}, settings.repeats)
+    seconds = interleave({name: timed(run, clock=time.process_time) for name, run in cases.items()}, settings.repeats)
     medians = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-    measure = core_time(augmenter(planes, config))
+    measure = timed(augmenter(planes, config), clock=time.process_time)
     started = time.perf_counter()
     whole = [measure() for _ in range(settings.draws)]
     wall = 1000 * (time.perf_counter() - started) / settings.draws
@@ -88,17 +88,6 @@ def main(settings: AugmentationOptions) -> None:
     figures = {"none_ms": medians[NONE], "all_ms": medians[ALL], "default_mean_ms": mean, "default_99_ms": worst}
     figures["default_mean_wall_ms"] = wall
     write_json(settings.json, {**payload, **figures, "planes_per_second": 1000 / mean, "target": TARGET})
-
-
-def core_time(run: Callable[[], object]) -> Callable[[], float]:
-    """Wraps a call so that it returns the seconds of processor time that it took."""
-
-    def measure() -> float:
-        start = time.process_time()
-        run()
-        return time.process_time() - start
-
-    return measure
 
 
 def phantom_planes() -> list[tuple[Tensor, Tensor]]:

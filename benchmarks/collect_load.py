@@ -10,6 +10,7 @@ The pictures are those of twenty masks of one phantom, copied for all cases: of 
 """
 
 import asyncio
+import itertools
 import json
 import re
 import shutil
@@ -74,11 +75,8 @@ def begin(folder: Path, arguments: Arguments) -> None:
     drawn = begin_study(design, cases, [], raters)
     pictures = PictureFolder(folder / "study" / PICTURES, drawn)
     pictures.draw_missing(2)
-    copies = [
-        replace(case, segmentation=f"{i}-{case.segmentation}")
-        for i in range(arguments.cases // MASKS)
-        for case in cases
-    ]
+    rounds = range(arguments.cases // MASKS)
+    copies = [replace(case, segmentation=f"{i}-{case.segmentation}") for i in rounds for case in cases]
     study = replace(drawn, cases=tuple(copies), batches=(len(copies),))
     whole = replace(pictures, study=study)
     for number in range(MASKS, len(copies)):
@@ -151,16 +149,12 @@ def main() -> None:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         try:
-            found = []
-            for line in server.stdout:
-                if match := _LINK.match(line):
-                    found.append((int(match[1]), match[2]))
-                if line.startswith("Each link"):
-                    break
+            said = itertools.takewhile(lambda line: not line.startswith("Each link"), server.stdout)
+            found = [match for line in said if (match := _LINK.match(line))]
             if not found:
                 raise RuntimeError("the server has not started")
             start = time.perf_counter()
-            times = asyncio.run(rate_all(found[0][0], [link for _, link in found], arguments.pause))
+            times = asyncio.run(rate_all(int(found[0][1]), [match[2] for match in found], arguments.pause))
             seconds = time.perf_counter() - start
         finally:
             server.terminate()

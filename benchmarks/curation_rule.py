@@ -75,14 +75,8 @@ def summarize(rows: list[tuple[int, str, float]]) -> list[dict[str, Any]]:
             kept = rated_alike(np.concatenate([good[right], np.array(values)[wrong]]))
             dropped += (~kept[len(right) :]).mean(), (~kept[: len(right)]).mean()
         wrong_dropped, good_dropped = (dropped / DRAWS).tolist()
-        summary.append(
-            {
-                "error": name,
-                "mean": float(np.mean(values)),
-                "wrong_dropped": wrong_dropped,
-                "good_dropped": good_dropped,
-            }
-        )
+        shares = {"wrong_dropped": wrong_dropped, "good_dropped": good_dropped}
+        summary.append({"error": name, "mean": float(np.mean(values)), **shares})
     return summary
 
 
@@ -96,21 +90,16 @@ def main() -> None:
     check_outputs([arguments.out] if arguments.out else [])
     torch.set_num_threads(1)
     rows = rate_masks(arguments.phantoms, arguments.checkpoint, arguments.severities)
-    write_summary(rows, arguments.checkpoint, arguments.out)
-
-
-def write_summary(rows: list[tuple[int, str, float]], checkpoint: str, out: Path | None) -> None:
     summary = summarize(rows)
-    for row in summary:
-        print(row)
-    if out:
+    print(*summary, sep="\n")
+    if arguments.out:
         content = {
-            "checkpoint": checkpoint,
-            "phantoms": len({row[0] for row in rows}),
+            "checkpoint": arguments.checkpoint,
+            "phantoms": arguments.phantoms,
             "summary": summary,
             "stars": rows,
         }
-        write_together({out: (json.dumps(content) + "\n").encode()})
+        write_together({arguments.out: (json.dumps(content) + "\n").encode()})
 
 
 if __name__ == "__main__":

@@ -101,10 +101,8 @@ def main() -> None:
     arguments = parser.parse_args()
     check_outputs([arguments.out] if arguments.out else [])
     plan = [(shape, size) for shape in ("normal", "skewed") for size in (50, 200, 1000)]
-    rows = [
-        measure(shape, size, arguments.patience, arguments.repeats, arguments.exams, seed=0)
-        for shape, size in tqdm(plan)
-    ]
+    options = (arguments.patience, arguments.repeats, arguments.exams)
+    rows = [measure(shape, size, *options, seed=0) for shape, size in tqdm(plan)]
     for row in rows:
         print(json.dumps(row))
     if arguments.out:

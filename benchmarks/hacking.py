@@ -7,21 +7,16 @@ cells are run to ``--steps``; those of ``--long`` go on to ``--long-steps``. Fin
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 import tyro
 from _attack import DEFENSES, OF_REFINER, STARTS, Attack, AttackSettings, run_attack
 from _attack_figure import draw_curves, draw_planes
 from _attack_table import detail_table, summary_table, verdicts
 from _cells import run_cells, with_checkpoint
-from _options import FirstReference, MoreExams
+from _options import FirstReference, MoreExams, resolved
 from _references import PHANTOM, REFERENCES, exam_name
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class HackingOptions:
     """Processes; one on a GPU is enough. Each takes about 1.5 GiB."""
     out: Path = Path("benchmarks/results/hacking")
     """Folder for the JSON file, the tables and the pictures."""
-    attack: AttackSettings = field(default_factory=lambda: AttackSettings(device=_device()))
+    attack: AttackSettings = field(default_factory=lambda: AttackSettings(device=resolved("auto")))
     """What every attack depends on."""
 
 
@@ -64,7 +59,7 @@ def main(options: HackingOptions) -> None:
         run_attack,
         {attack.name: attack for attack in attacks},
         path=path,
-        settings=with_checkpoint(options.attack.plain(), options.attack.checkpoint),
+        settings=with_checkpoint(asdict(options.attack)),
         steps=lambda attack: attack.steps,
         workers=options.workers,
     )

@@ -18,18 +18,18 @@ from typing import Any
 import torch
 import tyro
 from _hardening_attacks import GUARDS, attacked, pairs
-from _hardening_coverage import measure_coverage
 from _hardening_groups import GROUPS, PHANTOMS, Group, split_groups
 from _hardening_measures import measure_masks, measure_refiner, planes_of
 from _hardening_pool import Pooled, pool
 from _hardening_record import ATTACKS, COST, MASKS, READER, measured, measured_path
-from _hardening_ship import ship, write_gated
+from _hardening_ship import measure_coverage, ship, write_gated
 from _hardening_table import write_results
-from _report import interleave, machine
+from _report import interleave, machine, timed
 
 from dqe_loss import Surrogate, load_surrogate
 from dqe_loss.audit.audited_exam import AuditedExam, ExamSource, read_audited_exam
 from dqe_loss.audit.stars_and_dice import AuditSettings
+from dqe_loss.core.mask import RegionMask
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.hardening import harden
 from dqe_loss.surrogate.checkpoint import fingerprint
@@ -125,9 +125,8 @@ def pooled_with_gate(options: HardeningOptions, groups: list[Group]) -> Pooled:
     """All that is there, with the gate that the options ask for."""
     pooled = pool(options.out, groups)
     given = {name: getattr(options, name) for name in ("full_marks", "survey_full_marks", "exponent")}
-    return replace(
-        pooled, gate=replace(pooled.gate, **{name: value for name, value in given.items() if value is not None})
-    )
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(pooled, gate=replace(pooled.gate, **chosen))
 
 
 def hardening(options: HardeningOptions, group: Group) -> HardenConfig:
@@ -190,11 +189,7 @@ def _attack(options: HardeningOptions, group: Group, source: ExamSource, read: R
     key = _key(options, surrogate) | {"attack_steps": options.attack_steps}
     for start, guard in pairs(options.guards):
         path = measured_path(options.out, f"{ATTACKS}/{start}_{guard}", source.name, group.refiner)
-        measured(path, key, partial(_attacked, read, surrogate, start, guard, settings))
-
-
-def _attacked(read: Read, surrogate: Surrogate, start: str, guard: str, settings: AuditSettings) -> dict[str, Any]:
-    return attacked(surrogate, read(), start, guard, settings)
+        measured(path, key, lambda start=start, guard=guard: attacked(surrogate, read(), start, guard, settings))
 
 
 def _key(options: HardeningOptions, surrogate: Surrogate) -> dict[str, Any]:
@@ -207,28 +202,19 @@ def _cost(surrogate: Surrogate, read: Read, repeats: int = 15) -> dict[str, Any]
     The wall clock would count the other work of a busy machine. That work still makes everything slower, and nothing
     faster, so that the fastest of several is kept, too.
     """
-    planes, threads = planes_of(surrogate, read()), torch.get_num_threads()
+    exam, threads = read(), torch.get_num_threads()
+    planes = planes_of(surrogate, exam.image, RegionMask(exam.regions, hard=True))
     torch.set_num_threads(1)
     with torch.no_grad():
         refined = surrogate.refine(planes)
         cases = {"refiner": lambda: surrogate.refine(planes), "network": lambda: surrogate(planes, refined)}
-        found = interleave({name: _processor_time(run) for name, run in cases.items()}, repeats, warmup=3)
+        clocked = {name: timed(run, clock=time.process_time) for name, run in cases.items()}
+        found = interleave(clocked, repeats, warmup=3)
     torch.set_num_threads(threads)
     return {
         name: {"fastest_ms": 1000 * min(times), "median_ms": 1000 * statistics.median(times)}
         for name, times in found.items()
     } | {"load_average": os.getloadavg()[0]}
-
-
-def _processor_time(run: Callable[[], object]) -> Callable[[], float]:
-    """Wraps a call so that it returns the seconds that this process worked at it."""
-
-    def measure() -> float:
-        start = time.process_time()
-        run()
-        return time.process_time() - start
-
-    return measure
 
 
 def _checkpoint(options: HardeningOptions, group: Group) -> str:

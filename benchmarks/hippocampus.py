@@ -110,13 +110,9 @@ def _cpu_seconds() -> float:
 
 def write_tables(options: HippocampusOptions) -> dict[str, Any]:
     """Tables of paths and the split; returns how many persons and exams are in each part."""
-    table = split.write_tables(
-        split.SplitOptions(
-            options.task, options.data, options.work, options.choice_share, options.test_share, options.seed
-        )
-    )
-    taught = table[table["part"] != "test"]
-    tested = table[table["part"] == "test"]
+    shares = options.choice_share, options.test_share
+    table = split.write_tables(split.SplitOptions(options.task, options.data, options.work, *shares, options.seed))
+    taught, tested = table[table["part"] != "test"], table[table["part"] == "test"]
     audited = tested.iloc[:: max(1, len(table) // 20)].head(options.audited)
     for name, rows in (("taught", taught), ("audited", audited)):
         rows.drop(columns=["person", "part"]).to_csv(options.work / f"{name}.csv", index=False)
@@ -173,11 +169,8 @@ def attacked(folder: Path) -> dict[str, Any]:
     ]
     left = np.array([run["after"]["planes"] for run in runs])
     volume = np.array([run["after"]["volume"] for run in runs])
-    checks = [
-        {"what": check["what"], "measured": check["measured"], "limit": check["limit"], "passed": check["passed"]}
-        for part in audit["parts"].values()
-        for check in part["checks"]
-    ]
+    told = ("what", "measured", "limit", "passed")
+    checks = [{key: check[key] for key in told} for part in audit["parts"].values() for check in part["checks"]]
     return {
         "exams": len(audit["exams"]),
         "left_mean": float(left.mean()),
@@ -192,10 +185,10 @@ def attacked(folder: Path) -> dict[str, Any]:
 
 def store(options: HippocampusOptions, chain: Chain, counts: dict[str, Any], found: dict[str, Any]) -> None:
     """Write what is known so far."""
-    settings = {"epochs": options.epochs, "architecture": options.architecture, "steps": options.steps}
+    settings = {name: getattr(options, name) for name in ("epochs", "architecture", "steps", "seed")}
     result = {
         "parts": counts,
-        "settings": settings | {"seed": options.seed, "bad": BAD, "good": GOOD},
+        "settings": settings | {"bad": BAD, "good": GOOD},
         "minutes": chain.minutes(),
         "checkpoints": found,
         "machine": machine(),

@@ -19,9 +19,10 @@ from _report import machine
 from _results import markdown_table, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
+from monai.transforms import ResizeWithPadOrCrop
 from torch import Tensor, nn
 
-from dqe_loss import DQELoss, load_surrogate, regions_from_labels
+from dqe_loss import DQELoss, LossSum, load_surrogate, regions_from_labels
 from dqe_loss.data.discovery.named_exams import find_named_exams
 from dqe_loss.data.exams import read_exam
 from dqe_loss.metrics.agreement import middle
@@ -77,15 +78,7 @@ class Volumes:
 
 def fit(volume: Tensor) -> Tensor:
     """A volume ``(X, Y, Z)`` padded with 0, or cut, to `SIZE` around its middle."""
-    for axis, size in enumerate(SIZE):
-        missing = size - volume.shape[axis]
-        if missing < 0:
-            volume = volume.narrow(axis, -missing // 2, size)
-        elif missing:
-            sides = [list(volume.shape), list(volume.shape)]
-            sides[0][axis], sides[1][axis] = missing // 2, missing - missing // 2
-            volume = torch.cat((volume.new_zeros(sides[0]), volume, volume.new_zeros(sides[1])), axis)
-    return volume
+    return torch.as_tensor(ResizeWithPadOrCrop(SIZE)(volume[None])).as_subclass(Tensor)[0]
 
 
 def read(table: Path, task: Task, count: int, one_a_person: bool = False) -> Volumes:
@@ -93,7 +86,7 @@ def read(table: Path, task: Task, count: int, one_a_person: bool = False) -> Vol
     found = find_named_exams([table], task)
     if one_a_person:
         persons = {(int(exam.name.rpartition("_")[2]) + 1) // 2: exam for exam in reversed(found)}
-        found = [persons[person] for person in sorted(persons)]
+        found = [exam for _, exam in sorted(persons.items())]
     chosen = [found[i] for i in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
     images, labels = [], []
     for paths in chosen:
@@ -120,7 +113,7 @@ def run(kind: str, weight: float, seed: int, taught: Volumes, unseen: Volumes, o
     """Train one network, and test it; mean Dice of each held-out person."""
     surrogate = load_surrogate(options.work / options.checkpoint)
     network = network_of(kind, taught.regions.shape[1], seed)
-    criterion: Any = DiceLoss(sigmoid=True)
+    criterion = LossSum(DiceLoss(sigmoid=True))
     if weight:
         views = ("axial",) if kind == "planes" else None
         criterion = criterion + weight * DQELoss(surrogate, warmup=options.warmup, views=views)
@@ -134,7 +127,7 @@ def run(kind: str, weight: float, seed: int, taught: Volumes, unseen: Volumes, o
         image, regions = batch_of(kind, taught, rng)
         given = normalized(image)
         logits = network(given[..., 0])[..., None] if kind == "planes" else network(given)
-        loss = criterion(logits, regions, image=image) if weight else criterion(logits, regions)
+        loss = criterion(logits, regions, image=image)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -171,19 +164,15 @@ def test(kind: str, network: nn.Module, unseen: Volumes) -> dict[str, float]:
 def summarize(trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each kind and weight: mean Dice, and its difference from Dice alone, by seed and person, with 95 %."""
     rows = []
+    keys = ("kind", "weight", "seed")
     table = pd.DataFrame(
-        [
-            {k: t[k] for k in ("kind", "weight", "seed")} | {"exam": exam, "dice": dice}
-            for t in trainings
-            for exam, dice in t["dice"].items()
-        ]
+        [{k: t[k] for k in keys} | {"exam": e, "dice": dice} for t in trainings for e, dice in t["dice"].items()]
     )
     for (kind, weight), part in table.groupby(["kind", "weight"], sort=False):
         alone = table[(table["kind"] == kind) & (table["weight"] == 0)]
         pairs = part.merge(alone, on=["seed", "exam"], suffixes=("", "_alone"))
-        apart = pairs.assign(gain=pairs["dice"] - pairs["dice_alone"]).pivot(
-            index="seed", columns="exam", values="gain"
-        )
+        pairs["gain"] = pairs["dice"] - pairs["dice_alone"]
+        apart = pairs.pivot(index="seed", columns="exam", values="gain")
         row = {"kind": kind, "weight": weight, "seeds": int(part["seed"].nunique()), "dice": float(part["dice"].mean())}
         if weight and min(apart.shape) > 1:
             values = apart.to_numpy()

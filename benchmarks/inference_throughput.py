@@ -21,9 +21,9 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
-from _options import AutoDevice, ExamFolder, ResultFile, Threads
+from _options import AutoDevice, ExamFolder, ResultFile, Threads, resolved
 from _report import interleave, machine, markdown_table, spread, timed, write_json
-from _upstream import arguments, exam_files, upstream
+from _upstream import arguments, exam_files, upstream, upstream_network
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, extract_planes, load_surrogate, rate_segmentation, scale_planes
 from dqe_loss.core.mask import LabelMask, center_of_mask
@@ -62,8 +62,8 @@ def main(settings: InferenceThroughputOptions) -> None:
     """Measures, prints the tables and writes the JSON."""
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     warnings.filterwarnings("ignore", "This DataLoader will create 8 worker processes")  # upstream's, each call
-    on_gpu = settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = torch.device(resolved(settings.device))
+    on_gpu = device.type == "cuda"
     surrogate = load_surrogate("brainlesion").to(device)
     with tempfile.TemporaryDirectory() as scratch:
         gz, plain = exam_files(settings.exam, Path(scratch))
@@ -148,23 +148,22 @@ class Bench:
         return max(abs(float(stars - theirs[view.upper()])) for view, stars in zip(VIEWS, ours, strict=True))
 
     def _tensors(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        image, labels = (
-            torch.from_numpy(self.exam.image)[None],
-            torch.from_numpy(_only_mask(self.exam))[None, None],
-        )
+        image, labels = self._on_device(self.exam)
         if batch == 1:
-            return image.to(self.device), labels.to(self.device)
+            return image, labels
         copies = (batch, 1, 1, 1, 1)  # real copies: the caches must not see one exam again and again
-        return image.to(self.device).repeat(copies), labels.to(self.device).repeat(copies)
+        return image.repeat(copies), labels.repeat(copies)
+
+    def _on_device(self, exam: Exam) -> tuple[torch.Tensor, torch.Tensor]:
+        image, labels = torch.from_numpy(exam.image)[None], torch.from_numpy(_only_mask(exam))[None, None]
+        return image.to(self.device), labels.to(self.device)
 
     def _rate_tensors(self, image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             return rate_segmentation(self.surrogate, image, labels)
 
     def _rate_exam(self, exam: Exam) -> torch.Tensor:
-        image = torch.from_numpy(exam.image)[None].to(self.device)
-        labels = torch.from_numpy(_only_mask(exam))[None, None].to(self.device)
-        return self._rate_tensors(image, labels).cpu()
+        return self._rate_tensors(*self._on_device(exam)).cpu()
 
     def _network_input(self, image: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         mask = LabelMask(labels, "brats")
@@ -206,18 +205,7 @@ def _prepared(rate: Rate, image: torch.Tensor, labels: torch.Tensor, variant: st
 
 
 def _upstream_stages(paths: ExamPaths, device: torch.device) -> dict[str, Load]:
-    from deep_quality_estimation.data_handler import DataHandler
-
-    model = upstream(device).model.eval()
-    handler = DataHandler(**arguments(paths))
-    dataset = handler._build_dataset()
-    planes = [dataset[view]["inputs"][None].float().to(device) for view in range(len(VIEWS))]
-
-    def network() -> None:
-        with torch.no_grad():
-            for plane in planes:
-                model(plane).cpu()
-
+    handler, dataset, network = upstream_network(paths, device)
     return {
         "upstream: read gz, center, planes": handler._compute_slices,
         "upstream: scale, pad (no worker processes)": lambda: [dataset[view] for view in range(len(VIEWS))],

@@ -104,7 +104,7 @@ def main(options: LatentOptions) -> None:
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     designs = {name: {"noise": list(noise), "rate_each": count} for name, (noise, count) in DESIGNS.items()}
     settings |= {"bias": list(BIAS), "designs": designs}
-    results = run_cells(train_and_judge, cells, path=options.out, settings=settings, steps=lambda _: 1, workers=1)
+    results = run_cells(train_and_judge, cells, path=options.out, settings=settings, workers=1)
     rows = summarize(results)
     write_json(options.out, json.loads(options.out.read_text()) | {"summary": rows})
     print(markdown_table(rows))
@@ -170,10 +170,8 @@ def summarize(results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     for design in DESIGNS:
         own = {t: [r for name, r in results.items() if name.startswith(f"{design}; {t};")] for t in TARGETS}
         for target, found in own.items():
-            means = {
-                key: float(np.mean([one[key] for one in found])) for key in ("target_rmse", "rmse", "mae", "pearson")
-            }
-            rows.append({"raters": design, "target": target, **means})
+            means = pd.DataFrame(found)[["target_rmse", "rmse", "mae", "pearson"]].mean()
+            rows.append({"raters": design, "target": target, **means.to_dict()})
         ahead = sum(a["rmse"] < b["rmse"] for a, b in zip(own["latent"], own["mean"], strict=True))
         rows[-1]["ahead"] = f"{ahead} of {len(own['mean'])}"
     return rows

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import tyro
 from _graph import captured
-from _options import AutoDevice, ResultFile, Threads
+from _options import AutoDevice, ResultFile, Threads, resolved
 from _report import interleave, machine, markdown_table, spread, timed, write_json
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
@@ -34,7 +34,6 @@ from torch import Tensor, nn
 from dqe_loss import (
     VIEWS,
     DQELoss,
-    LossSum,
     extract_planes,
     load_surrogate,
     pad_planes,
@@ -90,10 +89,11 @@ class LossOverheadOptions:
 
     def resolved(self) -> LossOverheadOptions:
         """The same with the defaults of the device filled in."""
-        gpu = self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available())
+        device = resolved(self.device)
+        gpu = device == "cuda"
         return replace(
             self,
-            device="cuda" if gpu else "cpu",
+            device=device,
             size=self.size or (128 if gpu else 96),
             repeats=self.repeats or (20 if gpu else 3),
             bf16=gpu if self.bf16 is None else self.bf16,
@@ -135,8 +135,8 @@ def main(settings: LossOverheadOptions) -> None:
             payload |= _step_tables(settings, batch)
         if "breakdown" in settings.parts:
             stages = {
-                name: _breakdown(settings, _load(folder, settings))
-                for name, folder in ((f"crop {settings.size}^3", crop), ("full exam", whole))
+                name: _breakdown(settings, _load(file, settings))
+                for name, file in ((f"crop {settings.size}^3", crop), ("full exam", whole))
             }
             rows = [
                 {"stage": stage}
@@ -161,28 +161,23 @@ def _criterion(case: str, settings: LossOverheadOptions) -> Callable[[Tensor, Ba
     criterion = term if case == ALONE else dice + settings.weight * term
     if case == LIBRARY:
         return lambda logits, batch: _by_library(lambda: criterion(logits, batch.target, image=batch.image))
-    if isinstance(criterion, LossSum) and case == SELDOM:
-        return lambda logits, batch: _count(criterion, criterion(logits, batch.target, image=batch.image))
-    if case != PLACED:
-        return lambda logits, batch: criterion(logits, batch.target, image=batch.image)
 
-    def place(logits: Tensor, batch: Batch) -> Tensor:
-        exam = batch.whole or batch
-        return criterion(logits, exam.target, image=exam.image, origin=batch.origin)
+    def run(logits: Tensor, batch: Batch) -> Tensor:
+        if case == PLACED:
+            exam = batch.whole or batch
+            return criterion(logits, exam.target, image=exam.image, origin=batch.origin)
+        value = criterion(logits, batch.target, image=batch.image)
+        if case == SELDOM:  # each call counts as a step
+            criterion.steps_done += 1
+        return value
 
-    return place
+    return run
 
 
 def _by_library(run: Callable[[], Tensor]) -> Tensor:
     """A call without `dqe_loss.surrogate.frozen`, as on a GPU."""
     with patch.object(surrogate_network, "may_run_by_hand", lambda _: False):
         return run()
-
-
-def _count(criterion: LossSum, value: Tensor) -> Tensor:
-    """Let a call count as a step."""
-    criterion.steps_done += 1
-    return value
 
 
 def _step(
@@ -334,31 +329,26 @@ def _breakdown(settings: LossOverheadOptions, batch: Batch) -> dict[str, list[fl
 def _memory_table(settings: LossOverheadOptions, crop: Path, whole: Path) -> list[dict[str, Any]]:
     """Peak of one step per criterion; the full exam with almost no network, so that the loss shows."""
     rows: list[dict[str, Any]] = []
-    for name, folder, network, cases in (
+    for name, file, network, cases in (
         (f"SegResNet, crop {settings.size}^3", crop, "segresnet", (DICE, PLUS, LEAN)),
         ("one weight per channel, full exam", whole, "weights", (DICE, ALONE, PLUS, LEAN)),
     ):
-        peaks = {case: _in_fresh_process(_peak, settings, case, folder, network) for case in cases}
+        # One process for each: what a step leaves behind must not count in the next.
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            peaks = {case: pool.apply(_peak, (settings, case, file, network)) for case in cases}
         for case, peak in peaks.items():
             row: dict[str, Any] = {"network": name, "criterion": case}
             for measure, gib in peak.items():
-                row |= {
-                    f"{measure}, GiB": gib,
-                    f"{measure}, added": gib - peaks[DICE][measure] if case != DICE else None,
-                }
+                added = gib - peaks[DICE][measure] if case != DICE else None
+                row |= {f"{measure}, GiB": gib, f"{measure}, added": added}
             rows.append(row)
     return rows
 
 
-def _in_fresh_process(function: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
-
-
-def _peak(settings: LossOverheadOptions, case: str, folder: Path, network: str) -> dict[str, float]:
+def _peak(settings: LossOverheadOptions, case: str, file: Path, network: str) -> dict[str, float]:
     """Runs in a process of its own: peak of one training step by the system's account and by the tensors'."""
     torch.set_num_threads(settings.threads or 1)
-    batch = _load(folder, settings)
+    batch = _load(file, settings)
     model = _Weights().to(settings.device) if network == "weights" else _segresnet(settings.device)
     step = _step(settings, case, batch, model)
     if settings.device == "cuda":
@@ -409,13 +399,11 @@ def _save_batches(settings: LossOverheadOptions, scratch: Path) -> tuple[Path, P
     center = [int(c) for c in np.argwhere(labels > 0).mean(0)]
     starts = [min(max(c - edge // 2, 0), n - edge) for c, n in zip(center, labels.shape, strict=True)]
     box = tuple(slice(start, start + edge) for start in starts)
-    folders = scratch / "crop", scratch / "whole"
-    for folder, part in zip(folders, (box, (slice(None),) * 3), strict=True):
-        folder.mkdir()
-        np.save(folder / "image.npy", exam.image[(slice(None), *part)])
-        np.save(folder / "labels.npy", labels[part])
-        np.save(folder / "origin.npy", [side.start or 0 for side in part])
-    return folders
+    files = scratch / "crop.npz", scratch / "whole.npz"
+    for file, part in zip(files, (box, (slice(None),) * 3), strict=True):
+        origin = [side.start or 0 for side in part]
+        np.savez(file, image=exam.image[(slice(None), *part)], labels=labels[part], origin=origin)
+    return files
 
 
 def _first_mask(folder: Path) -> Exam:
@@ -423,11 +411,11 @@ def _first_mask(folder: Path) -> Exam:
     return read_exam(replace(paths, segmentations=paths.segmentations[:1]))
 
 
-def _load(folder: Path, settings: LossOverheadOptions) -> Batch:
-    image = torch.from_numpy(np.load(folder / "image.npy"))[None].to(settings.device)
-    labels = torch.from_numpy(np.load(folder / "labels.npy"))[None, None].to(settings.device)
-    origin = tuple(np.load(folder / "origin.npy").tolist())
-    return Batch(image, regions_from_labels(labels), origin=origin)
+def _load(file: Path, settings: LossOverheadOptions) -> Batch:
+    with np.load(file) as stored:
+        image = torch.from_numpy(stored["image"])[None].to(settings.device)
+        labels = torch.from_numpy(stored["labels"])[None, None].to(settings.device)
+        return Batch(image, regions_from_labels(labels), origin=tuple(stored["origin"].tolist()))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import tyro
 from _options import ResultFile, Threads
-from _references import find_reference
+from _references import read_with_references
 from _report import machine, markdown_table, write_json
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
@@ -31,9 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqe_loss import Surrogate, load_surrogate, rate_segmentation
-from dqe_loss.data.exam_files import find_exam
-from dqe_loss.data.exams import Exam, read_exam
-from dqe_loss.data.phantom import make_phantom
+from dqe_loss.data.exams import Exam
 from dqe_loss.integrations.nnunet.orientation import orientation_of
 from dqe_loss.integrations.nnunet.transforms import keep_image, split_kept
 
@@ -69,7 +67,8 @@ def main(settings: AugmentationOptions) -> None:
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     surrogates = {name: load_surrogate(name) for name in settings.checkpoints}
     records: list[dict[str, Any]] = []
-    for exam, reference in tqdm(_exams(settings), desc="exams", mininterval=60):
+    exams = read_with_references(settings.exams, settings.references, 2)
+    for exam, reference in tqdm(exams, desc="exams", mininterval=60):
         for step, sample in _steps(exam, exam.segmentations[reference], settings):
             stars = {name: _stars(surrogate, sample) for name, surrogate in surrogates.items()}
             records.append({"exam": exam.name, "step": step, **stars})
@@ -78,15 +77,6 @@ def main(settings: AugmentationOptions) -> None:
         content = {"settings": said, "machine": machine(), "summary": rows, "stars": records}
         write_json(settings.json, content)
     print(markdown_table(rows), "", machine(), sep="\n")
-
-
-def _exams(settings: AugmentationOptions) -> list[tuple[Exam, str]]:
-    exams = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom(seed) for seed in range(2)]
-    names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
-    return [
-        (exam, find_reference(exam.name, list(exam.segmentations), (name,)))
-        for exam, name in zip(exams, names, strict=True)
-    ]
 
 
 def _steps(exam: Exam, labels: np.ndarray[Any, Any], settings: AugmentationOptions) -> Iterator[tuple[str, Sample]]:
@@ -116,43 +106,28 @@ def _augmentations(side: int) -> Mapping[str, Callable[[Sample], Sample]]:
         size, 0, False, p_rotation=1, rotation=ROTATION, p_scaling=1, scaling=(0.7, 1.4),
         p_synchronize_scaling_across_axes=1, border_mode_seg="constant", padding_value_seg=-1,
     )  # fmt: skip
-    own = keep_image(
-        nnUNetTrainer.get_training_transforms(size, ROTATION, None, (0, 1, 2), False, use_mask_for_norm=list(MASKED)),
-        MASKED,
-    )
-    kept: dict[str, Callable[[Sample], Sample]] = {
-        "patch": _center(ComposeTransforms([]), size),
-        "patch, rotated and scaled": ComposeTransforms([spatial]),
-        "patch, mirrored": _center(ComposeTransforms([MirrorTransform((0, 1, 2))]), size),
+    # It moves nothing, and cuts the patch out of its margin.
+    still = SpatialTransform(size, 0, False, border_mode_seg="constant", padding_value_seg=-1)
+    mix = nnUNetTrainer.get_training_transforms(size, ROTATION, None, (0, 1, 2), False, use_mask_for_norm=list(MASKED))
+    return {
+        "patch": _kept(ComposeTransforms([still])),
+        "patch, rotated and scaled": _kept(ComposeTransforms([spatial])),
+        "patch, mirrored": _kept(ComposeTransforms([still, MirrorTransform((0, 1, 2))])),
+        "nnU-Net's mix, as it is rated": _kept(mix),
+        "nnU-Net's mix, as the network sees it": _kept(mix, seen=True),
     }
 
-    def as_rated(sample: Sample) -> Sample:
-        sample = own(**sample)
-        return {**sample, "image": split_kept(sample["image"][None], 4)[1][0]}
 
-    def as_seen(sample: Sample) -> Sample:
-        sample = own(**sample)
-        return {**sample, "image": split_kept(sample["image"][None], 4)[0][0]}
-
-    steps = {name: _kept(transform) for name, transform in kept.items()}
-    return {**steps, "nnU-Net's mix, as it is rated": as_rated, "nnU-Net's mix, as the network sees it": as_seen}
-
-
-def _kept(transform: Any) -> Callable[[Sample], Sample]:
-    """The image that is kept to be rated."""
+def _kept(transform: Any, seen: bool = False) -> Callable[[Sample], Sample]:
+    """The image that is kept to be rated, or that which the network sees."""
     run = keep_image(transform, MASKED)
 
     def step(sample: Sample) -> Sample:
         sample = run(**sample)
-        return {**sample, "image": split_kept(sample["image"][None], 4)[1][0]}
+        image, kept = split_kept(sample["image"][None], 4)
+        return {**sample, "image": (image if seen else kept)[0]}
 
     return step
-
-
-def _center(transform: ComposeTransforms, size: tuple[int, ...]) -> ComposeTransforms:
-    """A spatial transform that moves nothing before others: it cuts the patch out of its margin."""
-    still = SpatialTransform(size, 0, False, border_mode_seg="constant", padding_value_seg=-1)
-    return ComposeTransforms([still, *transform.transforms])
 
 
 def _patch(image: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], side: int, rng: np.random.Generator) -> Sample:

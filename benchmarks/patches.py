@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import tyro
 from _options import ResultFile, Threads
-from _references import find_reference
+from _references import read_with_references
 from _report import machine, markdown_table, write_json
 from scipy.ndimage import binary_erosion
 from torch import Tensor
@@ -28,9 +28,7 @@ from tqdm import tqdm
 
 from dqe_loss import DQELoss, load_surrogate, regions_from_labels
 from dqe_loss.core.boxes import box_around
-from dqe_loss.data.exam_files import find_exam
-from dqe_loss.data.exams import Exam, read_exam
-from dqe_loss.data.phantom import make_phantom
+from dqe_loss.data.exams import Exam
 from dqe_loss.options import CheckpointName
 from dqe_loss.surrogate.checkpoint import fingerprint
 
@@ -72,48 +70,26 @@ def main(settings: PatchesOptions) -> None:
     loss = DQELoss(surrogate, sigmoid=False, softmax=False, guard=None, on_small="pad").to(device)
     records = [
         record
-        for name, image, labels in _references(settings)
-        for record in _rate_crops(loss, name, image, labels, settings)
+        for exam, reference in read_with_references(settings.exams, settings.references, 1)
+        for record in _rate_crops(loss, exam, exam.segmentations[reference], settings)
     ]
     table = _summary(records)
     whole = sorted({(r["exam"], r["prediction"], r["whole"]) for r in records})
     columns = ("exam", "prediction", "stars of the whole mask")
     print(markdown_table([dict(zip(columns, row, strict=True)) for row in whole]))
     print("", markdown_table(table), "", machine(), sep="\n")
-    write_json(
-        settings.json,
-        {
-            "settings": asdict(settings) | {"checkpoint_sha256": fingerprint(surrogate)},
-            "machine": machine(),
-            "summary": table,
-            "crops": records,
-        },
-    )
+    said = asdict(settings) | {"checkpoint_sha256": fingerprint(surrogate)}
+    write_json(settings.json, {"settings": said, "machine": machine(), "summary": table, "crops": records})
 
 
-def _references(settings: PatchesOptions) -> list[tuple[str, Tensor, Labels]]:
-    """Name, raw image (1, 4, X, Y, Z) and reference labels of each exam."""
-    exams: list[Exam] = [read_exam(find_exam(folder)) for folder in settings.exams] or [make_phantom()]
-    names = settings.references or tuple(next(iter(exam.segmentations)) for exam in exams)
-    masks = [
-        exam.segmentations[find_reference(exam.name, list(exam.segmentations), (name,))]
-        for exam, name in zip(exams, names, strict=True)
-    ]
-    return [
-        (exam.name, torch.from_numpy(exam.image)[None].to(settings.device), mask)
-        for exam, mask in zip(exams, masks, strict=True)
-    ]
-
-
-def _rate_crops(
-    loss: DQELoss, exam: str, image: Tensor, labels: Labels, settings: PatchesOptions
-) -> list[dict[str, Any]]:
+def _rate_crops(loss: DQELoss, exam: Exam, labels: Labels, settings: PatchesOptions) -> list[dict[str, Any]]:
     """One record per size, position, prediction: stars of the whole mask, of the padded crop, by origin."""
     errors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "reference": lambda region: region,
         f"eroded {settings.erosion}": lambda region: binary_erosion(region, iterations=settings.erosion),
         f"shifted {settings.shift}": lambda region: np.roll(region, settings.shift, axis=0),
     }
+    image = torch.from_numpy(exam.image)[None].to(settings.device)
     target = torch.from_numpy(labels)[None, None].to(image.device)
     regions = regions_from_labels(target)[0].cpu().numpy()
     predictions = {name: _degraded(regions, error).to(image.device) for name, error in errors.items()}
@@ -121,7 +97,7 @@ def _rate_crops(
     rng = np.random.default_rng(settings.seed)
     tumor = np.argwhere(labels > 0)
     records = []
-    for size, _ in tqdm([(s, i) for s in settings.sizes for i in range(settings.crops)], desc=exam):
+    for size, _ in tqdm([(s, i) for s in settings.sizes for i in range(settings.crops)], desc=exam.name):
         box = box_around(tumor[rng.integers(len(tumor))].tolist(), size, labels.shape)
         origin = tuple(part.start for part in box)
         share = float((labels[box] > 0).sum() / len(tumor))
@@ -131,18 +107,8 @@ def _rate_crops(
                 "padded": _stars(loss, crop, crop_image),
                 "origin": _stars(loss, crop, image, target=target, origin=origin),
             }
-            records.append(
-                {
-                    "exam": exam,
-                    "size": size,
-                    "corner": origin,
-                    "tumor inside": share,
-                    "prediction": name,
-                    "whole": whole[name],
-                    "whole reference": whole["reference"],
-                    **stars,
-                }
-            )
+            record = {"exam": exam.name, "size": size, "corner": origin, "tumor inside": share, "prediction": name}
+            records.append(record | {"whole": whole[name], "whole reference": whole["reference"], **stars})
     return records
 
 

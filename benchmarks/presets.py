@@ -79,16 +79,9 @@ def main() -> None:
     split = arguments.runs / "split.csv"
     table = read_ratings([arguments.ratings])
     write_split(split_exams(table["exam"], validation=0, test=arguments.test, seed=arguments.seed), split)
-    common = {
-        "ratings": (arguments.ratings,),
-        "split": split,
-        "cache": arguments.runs / "planes",
-        "batch": arguments.batch,
-        "micro_batch": arguments.micro_batch,
-        "seed": arguments.seed,
-        "workers": 0,
-        "save_every": 1,
-    }
+    shared = {name: getattr(arguments, name) for name in ("batch", "micro_batch", "seed")}
+    planes = arguments.runs / "planes"
+    common = {"ratings": (arguments.ratings,), "split": split, "cache": planes, "workers": 0, "save_every": 1, **shared}
     cells = {
         name: replace(
             PRESETS[name][1], **common, out=arguments.runs / name, epochs=int(longer.get(name, arguments.epochs))
@@ -96,23 +89,10 @@ def main() -> None:
         for name in arguments.presets
     }
     for preset in {config.normalization: config for config in cells.values()}.values():
-        fill_cache(PlaneCache(arguments.runs / "planes", preset.surrogate(), preset.label_scheme), table)
-    settings = {
-        "ratings": str(arguments.ratings),
-        "judgments": len(table),
-        "batch": arguments.batch,
-        "micro_batch": arguments.micro_batch,
-        "test": arguments.test,
-        "seed": arguments.seed,
-    }
-    results = run_cells(
-        train_and_evaluate,
-        cells,
-        path=arguments.out / "presets.json",
-        settings=settings,
-        steps=lambda _: 1,
-        workers=arguments.workers,
-    )
+        fill_cache(PlaneCache(planes, preset.surrogate(), preset.label_scheme), table)
+    settings = {"ratings": str(arguments.ratings), "judgments": len(table), "test": arguments.test, **shared}
+    path = arguments.out / "presets.json"
+    results = run_cells(train_and_evaluate, cells, path=path, settings=settings, workers=arguments.workers)
     text = markdown_table(make_rows(results))
     (arguments.out / "table.md").write_text(text + "\n")
     print(text)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import tyro
 from _options import ResultFile
-from _report import machine, markdown_table, write_json
+from _report import machine, markdown_table, timed, write_json
 
 from dqe_loss import MODALITIES, VIEWS, Surrogate, load_surrogate
 from dqe_loss.data.discovery.cohort import FoundExam, find_tree
@@ -221,12 +221,8 @@ def _stages(case: FoundExam, surrogate: Surrogate, root: Path) -> list[dict[str,
 
 def _cpu(run: Callable[[], object], repeats: int = 5) -> float:
     """Median CPU time of this process, all threads."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+    measure = timed(run, clock=time.process_time)
+    return statistics.median([measure() for _ in range(repeats)])
 
 
 if __name__ == "__main__":

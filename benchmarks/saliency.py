@@ -17,9 +17,9 @@ import numpy as np
 import tyro
 from _cells import Result, run_cells, with_checkpoint
 from _options import FirstReference, MoreExams
-from _references import PHANTOM, REFERENCES
+from _references import PHANTOM, REFERENCES, exam_name
 from _report import markdown_table
-from _saliency import SaliencyCell, cell_name, measure_exam
+from _saliency import SaliencyCell, measure_exam
 
 from dqe_loss import VIEWS
 from dqe_loss.data.corruption import CORRUPTIONS
@@ -58,26 +58,19 @@ class SaliencyOptions:
 def main(options: SaliencyOptions) -> None:
     """Measures the exams that are missing and prints the tables."""
     sources = [f"{PHANTOM}-{seed}" for seed in range(options.phantoms)] + [str(folder) for folder in options.exam]
-    shared = {
-        "references": options.reference,
-        "kinds": options.kinds,
-        "severity": options.severity,
-        "views": options.views,
-        "checkpoint": options.checkpoint,
-        "smoothgrad": options.smoothgrad,
-        "patch": options.patch,
-    }
+    names = ("kinds", "severity", "views", "checkpoint", "smoothgrad", "patch")
+    shared = {"references": options.reference} | {name: getattr(options, name) for name in names}
     cells = [SaliencyCell(source, **shared) for source in sources]
     settings = {key: list(value) if isinstance(value, tuple) else value for key, value in shared.items()}
     results = run_cells(
         measure_exam,
-        {cell_name(cell): cell for cell in cells},
+        {exam_name(cell.source): cell for cell in cells},
         path=options.out / "saliency.json",
-        settings=with_checkpoint(settings, options.checkpoint),
+        settings=with_checkpoint(settings),
         steps=lambda cell: len(cell.kinds) + 1,
         workers=options.workers,
     )
-    chosen = [results[cell_name(cell)] for cell in cells]
+    chosen = [results[exam_name(cell.source)] for cell in cells]
     phantoms, exams = chosen[: options.phantoms], chosen[options.phantoms :]
     parts = [
         f"{title}\n\n{table}"

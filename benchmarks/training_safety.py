@@ -7,7 +7,7 @@ training is kept in ``trainings.json``, and a run that was stopped goes on from 
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tyro
@@ -58,7 +58,7 @@ def main(options: TrainingSafetyOptions) -> None:
         run_training,
         {training.name: training for training in trainings},
         path=path,
-        settings=with_checkpoint(options.training.plain(), options.training.checkpoint),
+        settings=with_checkpoint(asdict(options.training)),
         steps=lambda training: training.steps,
         workers=options.workers,
     )

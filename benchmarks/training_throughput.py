@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from _options import ResultFile
+from _options import ResultFile, resolved
 from _report import machine, markdown_table, spread, timed, write_json
 
 from dqe_loss.data.augmentation.augment import augment
@@ -62,14 +62,9 @@ class TrainingThroughputOptions:
 def main() -> None:
     """Measure, print the table, write the JSON."""
     arguments = tyro.cli(TrainingThroughputOptions, description=__doc__)
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
-    where = Processes(0, 1, torch.device(name))
-    config = replace(
-        PRESETS[arguments.preset][1],
-        batch=arguments.batch,
-        micro_batch=arguments.micro_batch,
-        workers=arguments.workers,
-    )
+    where = Processes(0, 1, torch.device(resolved(arguments.device)))
+    sizes = {name: getattr(arguments, name) for name in ("batch", "micro_batch", "workers")}
+    config = replace(PRESETS[arguments.preset][1], **sizes)
     with tempfile.TemporaryDirectory() as folder:
         planes = phantom_planes(Path(folder), arguments.phantoms, config)
         # A pass over the exams must hold some steps; what is repeated is read from the page cache either way.
@@ -90,10 +85,8 @@ def main() -> None:
         for stage, values in seconds.items()
     ]
     print(markdown_table(rows))
-    write_json(
-        arguments.json,
-        {"machine": machine(), "arguments": vars(arguments), "seconds_per_plane": seconds, "table": rows},
-    )
+    payload = {"machine": machine(), "arguments": vars(arguments), "seconds_per_plane": seconds, "table": rows}
+    write_json(arguments.json, payload)
 
 
 def phantom_planes(folder: Path, count: int, config: TrainConfig) -> list[RatedPlane]:

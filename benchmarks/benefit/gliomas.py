@@ -1,12 +1,11 @@
 """The real case: gliomas of 24 persons from five sources, in three rotations."""
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
-from _hardening_groups import GROUPS
-from _references import REFERENCES, find_reference
+from _hardening_groups import GROUPS, read_pattern
+from _references import REFERENCES, reference_paths
 from design import ROTATIONS
 from exams import Cohort, Parts, read_paths
 
@@ -45,19 +44,15 @@ def read_gliomas(data: Path) -> Cohort:
 
 def reference_of(folder: Path) -> ExamPaths | None:
     """An exam with its reference as the only segmentation, if it has one."""
-    paths = find_exam(folder)
-    names = unique_names(paths.segmentations)
-    if not any(name.endswith(REFERENCES) for name in names):
+    if not any(name.endswith(REFERENCES) for name in unique_names(find_exam(folder).segmentations)):
         return None
-    chosen = paths.segmentations[names.index(find_reference(paths.name, names, REFERENCES))]
-    return replace(paths, segmentations=(chosen,))
+    return reference_paths(folder, REFERENCES)
 
 
 def source_of(name: str) -> str:
     """The source of an exam, by its name."""
-    for group in GROUPS:
-        source, _, patterns = group.partition("=")
-        if any(fnmatchcase(name, pattern) for pattern in patterns.split(",")):
+    for source, patterns in map(read_pattern, GROUPS):
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
             return source
     raise ValueError(f"expected an exam of {', '.join(GROUPS)}; got {name}")
 

@@ -1,6 +1,5 @@
 """The study with power: hippocampi of 170 persons. Left and right are one person's; the split knows persons only."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +51,13 @@ def split(exams: list[Exam], setting: str) -> Parts:
     """
     rng = np.random.default_rng(21)
     persons = sorted({exam.person for exam in exams})
-    taught = TEACHING + TEACHING_JUDGE
     if setting == SAME:
         order = rng.permutation(persons).tolist()
     elif setting == OTHER:
         users = {e.person for e in exams if REGIMES[0] < e.largest <= REGIMES[1]}
-        order = [
-            *rng.permutation([p for p in persons if p not in users]).tolist(),
-            *rng.permutation(sorted(users)).tolist(),
-        ]
+        others = rng.permutation([p for p in persons if p not in users]).tolist()
+        order = others + rng.permutation(sorted(users)).tolist()
     else:
         raise ValueError(f"expected a setting of {SAME!r} or {OTHER!r}, got {setting!r}")
-    starts = np.cumsum([0, TEACHING, TEACHING_JUDGE, POOL, UNLABELLED, len(order) - taught - POOL - UNLABELLED])
-    return Parts(*(order[a:b] for a, b in pairwise(starts)))
+    ends = np.cumsum([TEACHING, TEACHING_JUDGE, POOL, UNLABELLED])
+    return Parts(*(part.tolist() for part in np.split(order, ends)))

@@ -6,7 +6,7 @@ rater, and names of files are made from numbers.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,9 +109,9 @@ class CollectApp:
             ],
             exception_handlers={
                 HTTPException: _refused,
-                KeyError: _not_found,
-                BadRequestError: _bad_request,
-                Exception: _failed,
+                KeyError: _answering(404, "Not Found"),  # what is not there and what is not yours look alike
+                BadRequestError: _answering(400),
+                Exception: _answering(500, "The server could not do this. Nothing is lost: please try again."),
             },
         )
         return SecureHeaders(inner)  # around all of it: a failure is answered outside of Starlette's own middleware
@@ -160,14 +160,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     return JSONResponse({"problem": error.detail}, error.status_code)
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
-    """What is not there and what is not yours look alike."""
-    return JSONResponse({"problem": "Not Found"}, 404)
+def _answering(status: int, problem: str = "") -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A handler of errors that tells a problem, or what the error says."""
 
+    async def answer(request: Request, error: Exception) -> Response:
+        return JSONResponse({"problem": problem or str(error)}, status)
 
-async def _bad_request(request: Request, error: Exception) -> Response:
-    return JSONResponse({"problem": str(error)}, 400)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"problem": "The server could not do this. Nothing is lost: please try again."}, 500)
+    return answer

@@ -5,19 +5,15 @@ half a win for either.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import choix
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
+from dqe_loss.collect.report_settings import Array, Numbers
 from dqe_loss.metrics.agreement import MINIMUM_EXAMS, RESAMPLES, draw_exams
 from dqe_loss.metrics.krippendorff import ordinal_alpha
-
-Numbers = dict[str, Any]
-Array = NDArray[np.float64]
 
 SHRINKAGE = 0.1
 """Wins and losses that every two are given beforehand (choix's alpha): strengths stay finite where one always wins."""
@@ -40,7 +36,10 @@ def comparison_numbers(pairs: pd.DataFrame, resamples: int = RESAMPLES, seed: in
     value = first["better"].map({"first": 1.0, "same": 0.0, "second": -1.0})
     decided = pairs[pairs["better"] != "same"]
     lefts = int((decided["better"] == decided["left"]).sum())
-    interval = stats.binomtest(lefts, len(decided)).proportion_ci() if len(decided) else None
+    left = dict.fromkeys(("value", "low", "high"), float("nan"))
+    if len(decided):
+        interval = stats.binomtest(lefts, len(decided)).proportion_ci()
+        left = {"value": lefts / len(decided), "low": interval.low, "high": interval.high}
     return {
         "comparisons": len(pairs),
         "repeats": int(pairs["repeat"].sum()),
@@ -52,11 +51,7 @@ def comparison_numbers(pairs: pd.DataFrame, resamples: int = RESAMPLES, seed: in
         "names": _by_name(first, resamples, seed),
         "segmentations": [row for _, rows in first.groupby("exam") for row in _within(rows)],
         "retest": _retest(pairs),
-        "left": {
-            "value": lefts / len(decided) if len(decided) else float("nan"),
-            "low": interval.low if interval else float("nan"),
-            "high": interval.high if interval else float("nan"),
-        },
+        "left": left,
     }
 
 

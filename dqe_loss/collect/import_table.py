@@ -12,7 +12,7 @@ from dqe_loss.collect.import_paths import check_ratings, with_paths
 from dqe_loss.collect.judgments import look_numbers
 from dqe_loss.collect.table import with_task
 from dqe_loss.data.tables.ratings import KINDS, paths_of
-from dqe_loss.data.tables.table import absolute_path, raise_problems, read_table, write_table
+from dqe_loss.data.tables.table import absolute_path, problems_of, raise_problems, read_table, write_table
 from dqe_loss.outputs import check_outputs
 from dqe_loss.task import find_task
 
@@ -136,11 +136,9 @@ def _kinds(table: pd.DataFrame, kind: str | None) -> pd.Series:
     """The kind of each rating: what the source says may be kept, not changed."""
     given = table["kind"].fillna("").astype(str).str.strip() if "kind" in table else pd.Series("", table.index)
     kinds = given.replace("", kind or "human")
+    expected = f"expected {kind}, as --kind says" if kind else f"expected one of {', '.join(KINDS)}"
     wrong = ~kinds.isin([kind] if kind else KINDS)
-    expected = f"{kind}, as --kind says" if kind else f"one of {', '.join(KINDS)}"
-    raise_problems(
-        [f"{r}: kind {k!r}: expected {expected}" for r, k in zip(table["row"][wrong], kinds[wrong], strict=True)]
-    )
+    raise_problems(problems_of(table.assign(kind=kinds), wrong, "kind", expected))
     return kinds
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dqe_loss.data.tables.table import TableError, raise_problems, read_table
+from dqe_loss.data.tables.table import TableError, problems_of, raise_problems, read_table
 
 COLUMNS = ("exam", "segmentation", "rater", "stars")
 OPTIONAL = ("view", "repeat", "kind")
@@ -43,11 +43,8 @@ def read_judgments(
     for name, default in zip(OPTIONAL, ("", "0", "human"), strict=True):
         table[name] = table[name].fillna("").replace("", default) if name in table else default
     stars = pd.to_numeric(table["stars"], errors="coerce")
-    wrong = ~stars.between(*scale)
-    problems = [
-        f"{row}: stars {value!r}: expected a number from {scale[0]:g} to {scale[1]:g}"
-        for row, value in zip(table["row"][wrong], table["stars"][wrong], strict=True)
-    ]
+    wanted = f"expected a number from {scale[0]:g} to {scale[1]:g}"
+    problems = problems_of(table, ~stars.between(*scale), "stars", wanted)
     problems += [
         f"{row['row']}: {name} '': expected a name, found nothing"
         for row in table.to_dict("records")
@@ -83,11 +80,8 @@ def look_numbers(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     told = table["repeat"].str.strip().str.lower().replace({"": "0", "false": "0", "true": "1"})
     numbers = pd.to_numeric(told, errors="coerce")
     numbers = numbers.where((numbers >= 0) & (numbers % 1 == 0))
-    wrong = numbers.isna()
-    return numbers, [
-        f"{row}: repeat {value!r}: expected 0, or 1, 2, ... for a repeat; or true or false"
-        for row, value in zip(table["row"][wrong], table["repeat"][wrong], strict=True)
-    ]
+    expected = "expected 0, or 1, 2, ... for a repeat; or true or false"
+    return numbers, problems_of(table, numbers.isna(), "repeat", expected)
 
 
 def _is_repeat(table: pd.DataFrame, looks: pd.Series, keys: list[str]) -> pd.Series:

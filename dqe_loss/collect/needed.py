@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from dqe_loss.collect.report_settings import Array
 
 RATERS = (2, 3, 5, 8, 12)
 CASES = (25, 50, 100, 200, 400)
@@ -12,8 +13,6 @@ WANTED_ICC = 0.1
 """Half the width of the 95 % interval of ICC(2,1) that counts as known (our choice)."""
 _SIMULATIONS = 400
 _MOST = 200
-
-Array = NDArray[np.float64]
 
 
 def needed_raters(deviations: Mapping[str, float], wanted: float) -> dict[str, Any]:

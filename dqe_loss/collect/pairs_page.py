@@ -1,13 +1,7 @@
 """The page of a report on pairs: which of two was found better."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from dqe_loss.collect.needed import WANTED_ICC
-from dqe_loss.collect.report_tables import as_cell, as_interval, as_percent, notices_of, tile
-from dqe_loss.viz.html import Table, TableCell, fill_template, format_number
-
-Numbers = Mapping[str, Any]
+from dqe_loss.collect.report_tables import Numbers, as_cell, as_interval, as_percent, fill_report, tile
+from dqe_loss.viz.html import Table, TableCell, format_number
 
 
 def render_comparisons(report: Numbers) -> str:
@@ -36,24 +30,9 @@ def render_comparisons(report: Numbers) -> str:
         tile(as_percent(pairs["left"]["value"]), "prefer the left one", as_interval(pairs["left"])),
         tile(as_percent(pairs["same"]), "without difference"),
     ]
-    section = {
-        "title": "Pairs",
-        "tiles": tiles,
-        "blocks": [{"heading": "", "text": "", "tables": tables, "figures": []}],
-    }
-    return fill_template(
-        "reliability.html.jinja",
-        title="Reliability of comparisons",
-        subtitle=", ".join(report["sources"]),
-        notices=notices_of(pairs),
-        overview=[],
-        sections=[section],
-        settings=report["settings"],
-        versions=report["versions"],
-        pairs=True,
-        wanted_icc=WANTED_ICC,
-        enough={},
-    )
+    blocks = [{"heading": "", "text": "", "tables": tables, "figures": []}]
+    sections = [{"title": "Pairs", "tiles": tiles, "blocks": blocks}]
+    return fill_report(report, "Reliability of comparisons", pairs, sections)
 
 
 def comparisons_summary(report: Numbers) -> str:

@@ -7,7 +7,7 @@ import json
 import signal
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -67,11 +67,14 @@ class PictureFolder:
             OSError: the pictures cannot be written, or a process was killed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        numbered = [(i, case, False) for i, case in enumerate(self.study.cases)]
-        numbered += [(i, case, True) for i, case in enumerate(self.study.training)]
-        stems = ((self.stem(i, training), case) for i, case, training in numbered)
-        missing = [(stem, case) for stem, case in stems if not stem.with_suffix(".json").is_file()]
-        jobs = _by_exam(missing)
+        by_exam: dict[tuple[str, ...], list[Drawing]] = defaultdict(list)
+        for training, cases in ((False, self.study.cases), (True, self.study.training)):
+            for number, case in enumerate(cases):
+                stem = self.stem(number, training)
+                if not stem.with_suffix(".json").is_file():
+                    key = (case.exam, *case.images.values())
+                    by_exam[key].append((stem, case))
+        jobs = list(by_exam.values())
         if not jobs:
             return
         design = self.study.design
@@ -104,14 +107,6 @@ def draw_exam(drawings: Sequence[Drawing], design: StudyDesign) -> None:
         # Where the plane lies is left out: with it a rater could find the exam among others.
         told = [{name: value for name, value in vars(view).items() if name not in ("strip", "index")} for view in views]
         write_together(contents | {stem.with_suffix(".json"): json.dumps(told).encode()})
-
-
-def _by_exam(missing: Iterable[Drawing]) -> list[list[Drawing]]:
-    groups: Mapping[tuple[str, ...], list[Drawing]] = defaultdict(list)
-    for stem, case in missing:
-        key = (case.exam, *case.images.values())
-        groups[key].append((stem, case))
-    return list(groups.values())
 
 
 def _start_worker() -> None:

@@ -16,8 +16,7 @@ def agreement_numbers(both: pd.DataFrame, exams: pd.Series, settings: ReportSett
     names = ("alpha", "icc_single", "icc_mean", "exact", "within_one", "difference")
     count = int(exams.nunique())
     if both.empty:
-        nothing = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
-        return {name: dict(nothing) for name in names} | {"raters_per_case": 0.0}
+        return {name: dict.fromkeys(("value", "low", "high"), np.nan) for name in names} | {"raters_per_case": 0.0}
     values = both.to_numpy(np.float64)
     groups = pd.factorize(exams)[0]
     draws = draw_exams(count, settings.resamples, settings.seed)

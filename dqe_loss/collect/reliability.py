@@ -61,19 +61,16 @@ def _by_quality(both: pd.DataFrame, settings: ReportSettings) -> list[Numbers]:
     """How far raters are apart on bad, middling and good segmentations (by their mean, to the nearest step)."""
     means, deviations = both.mean(axis=1), both.std(axis=1)
     ranges = both.max(axis=1) - both.min(axis=1)
-    rows = []
     low, step = settings.scale[0], settings.step
-    for place, part in means.groupby(np.floor((means - low) / step + 0.5)):
-        index = part.index
-        rows.append(
-            {
-                "stars": low + step * float(place),
-                "segmentations": len(index),
-                "deviation": float(np.sqrt((deviations[index] ** 2).mean())),
-                "range": float(ranges[index].mean()),
-            }
-        )
-    return rows
+    return [
+        {
+            "stars": low + step * float(place),
+            "segmentations": len(part),
+            "deviation": float(np.sqrt((deviations[part.index] ** 2).mean())),
+            "range": float(ranges[part.index].mean()),
+        }
+        for place, part in means.groupby(np.floor((means - low) / step + 0.5))
+    ]
 
 
 def _to_discuss(both: pd.DataFrame, first: pd.DataFrame) -> list[Numbers]:
@@ -84,9 +81,7 @@ def _to_discuss(both: pd.DataFrame, first: pd.DataFrame) -> list[Numbers]:
     named = first.drop_duplicates("item").set_index("item")
     return [
         {
-            "exam": str(named.at[item, "exam"]),
-            "segmentation": str(named.at[item, "segmentation"]),
-            "view": str(named.at[item, "view"]),
+            **{name: str(named.at[item, name]) for name in ("exam", "segmentation", "view")},
             "range": float(row["range"]),
             "ratings": {str(rater): float(stars) for rater, stars in both.loc[item].dropna().items()},
         }

@@ -7,24 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dqe_loss.collect.needed import WANTED_ICC
 from dqe_loss.collect.report_tables import (
+    Numbers,
     agreement_table,
     as_interval,
     discuss_tables,
+    fill_report,
     needed_tables,
-    notices_of,
     overview_table,
     quality_table,
     rater_table,
     tile,
 )
-from dqe_loss.metrics.latent_raters import ENOUGH
-from dqe_loss.viz.html import Table, as_text, fill_template, format_number
+from dqe_loss.viz.html import Table, as_text, format_number
 from dqe_loss.viz.plots import save_figure
 from dqe_loss.viz.rater_plots import plot_disagreement, plot_raters
-
-Numbers = Mapping[str, Any]
 
 
 def render_reliability(report: Numbers, judgments: Mapping[str, pd.DataFrame]) -> str:
@@ -42,19 +39,8 @@ def render_reliability(report: Numbers, judgments: Mapping[str, pd.DataFrame]) -
     sections = [
         _section(name, numbers, judgments[name], several, report["settings"]) for name, numbers in groups.items()
     ]
-    return fill_template(
-        "reliability.html.jinja",
-        title="Reliability of ratings",
-        subtitle=", ".join(report["sources"]),
-        notices=notices_of(groups[""]),
-        overview=[overview_table(groups)] if several else [],
-        sections=sections,
-        settings=report["settings"],
-        versions=report["versions"],
-        pairs=False,
-        wanted_icc=WANTED_ICC,
-        enough=ENOUGH,
-    )
+    overview = [overview_table(groups)] if several else []
+    return fill_report(report, "Reliability of ratings", groups[""], sections, overview)
 
 
 def ratings_summary(report: Numbers) -> str:
@@ -64,6 +50,9 @@ def ratings_summary(report: Numbers) -> str:
         return as_text(overview_table(groups))
     agreement = agreement_table(groups[""], report["settings"]["step"])
     return as_text(agreement) + "\n\n" + as_text(rater_table(groups[""]))
+
+
+_DRAWN = ("bias", "spread")
 
 
 def _count(number: int, what: str) -> str:
@@ -90,26 +79,22 @@ def _section(name: str, numbers: Numbers, judgments: pd.DataFrame, several: bool
         ),
     ]
     lowest, step = settings["scale"][0], settings["step"]
-    figures = []
     wide = judgments[~judgments["repeat"]].pivot(index="item", columns="rater", values="stars")
     both = wide[wide.notna().sum(axis=1) > 1]
     unit = "stars" if numbers["kind"] == "human" else f"{numbers['kind']} stars"
     names = [row["rater"] for row in numbers["raters"]]
-    ends = {
-        key: [[_or_nan(row[key][e]) for e in ("value", "low", "high")] for row in numbers["raters"]] for key in _KEYS
-    }
+    intervals = [[[row[key][end] for end in ("value", "low", "high")] for row in numbers["raters"]] for key in _DRAWN]
+    bias, spread = np.array(intervals, np.float64)  # None becomes NaN
     rater_figures = []
-    if np.isfinite(ends["bias"]).any():
-        rater_figure = plot_raters(names, ends["bias"], ends["spread"], unit=unit)
+    if np.isfinite(bias).any():
+        rater_figure = plot_raters(names, bias, spread, unit=unit)
         caption = "Bias and noise of each rater, with 95 % intervals by exam where there are enough."
         rater_figures = [(_svg(rater_figure), caption)]
+    figures = []
     if len(both):
-        figures = [
-            (
-                _svg(plot_disagreement(both.mean(axis=1), both.std(axis=1), unit=unit, lowest=lowest, step=step)),
-                "How far raters are apart, over how good they find a segmentation (compare the paper's Figure 4).",
-            )
-        ]
+        apart = plot_disagreement(both.mean(axis=1), both.std(axis=1), unit=unit, lowest=lowest, step=step)
+        caption = "How far raters are apart, over how good they find a segmentation (compare the paper's Figure 4)."
+        figures = [(_svg(apart), caption)]
     blocks = [
         _block(
             "Agreement",
@@ -132,17 +117,10 @@ def _section(name: str, numbers: Numbers, judgments: pd.DataFrame, several: bool
     return {"title": title, "tiles": tiles, "blocks": [block for block in blocks if block["tables"]]}
 
 
-_KEYS = ("bias", "spread")
-
-
 def _block(
     heading: str, text: str, tables: list[Table], figures: list[tuple[str, str]] | None = None
 ) -> dict[str, Any]:
     return {"heading": heading, "text": text, "tables": tables, "figures": figures or []}
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _svg(figure: Any) -> str:

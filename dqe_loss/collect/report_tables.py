@@ -1,10 +1,11 @@
 """The tables of a report on ratings, and how its numbers are written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dqe_loss.collect.needed import CASES, WANTED_ICC
-from dqe_loss.viz.html import Table, TableCell, format_number
+from dqe_loss.metrics.latent_raters import ENOUGH
+from dqe_loss.viz.html import Table, TableCell, fill_template, format_number
 
 Numbers = Mapping[str, Any]
 
@@ -125,6 +126,33 @@ def as_percent(share: float | None) -> str:
 def tile(value: str, label: str, detail: str = "") -> dict[str, str]:
     """A number that stands out at the top of a section."""
     return {"value": value, "label": label, "detail": detail}
+
+
+def fill_report(
+    report: Numbers, title: str, numbers: Numbers, sections: list[dict[str, Any]], overview: Sequence[Table] = ()
+) -> str:
+    """The page of a report.
+
+    Args:
+        report: the content of ``reliability.json``.
+        title: of the page.
+        numbers: of all ratings or pairs.
+        sections: of the page.
+        overview: tables before them.
+    """
+    return fill_template(
+        "reliability.html.jinja",
+        title=title,
+        subtitle=", ".join(report["sources"]),
+        notices=notices_of(numbers),
+        overview=overview,
+        sections=sections,
+        settings=report["settings"],
+        versions=report["versions"],
+        pairs="pairs" in report,
+        wanted_icc=WANTED_ICC,
+        enough=ENOUGH,
+    )
 
 
 def notices_of(numbers: Numbers) -> list[str]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -67,13 +68,7 @@ class RaterSession:
 
     def open_trials(self, count: int = 2) -> list[Trial]:
         """The next questions that are not answered."""
-        found: list[Trial] = []
-        for trial in self.trials:
-            if trial.key not in self._answers:
-                found.append(trial)
-                if len(found) == count:
-                    break
-        return found
+        return list(islice((trial for trial in self.trials if trial.key not in self._answers), count))
 
     def remarks_on(self, trial: Trial) -> dict[str, Any]:
         """Comment and tags of an answer that was taken back, so that they need not be given again."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dqe_loss.data.discovery.cohort import FoundExam, name_masks
 from dqe_loss.data.file_names import file_at
-from dqe_loss.data.tables.table import absolute_path, raise_problems, read_table
+from dqe_loss.data.tables.table import absolute_path, other_images, raise_problems, read_table
 from dqe_loss.task import GLIOMA, Task
 
 
@@ -35,12 +35,7 @@ def find_in_table(path: Path, task: Task = GLIOMA) -> list[FoundExam]:
     raise_problems(problems)
     cases = []
     for exam, rows in table.groupby("exam"):
-        for name in task.modalities:
-            other = rows[rows[name] != rows[name].iloc[0]]
-            if len(other):
-                problems.append(
-                    f"{other['row'].iloc[0]}: exam {exam} has another {name} here than in {rows['row'].iloc[0]}"
-                )
+        problems += other_images(rows, str(exam), task)
         images = {name: file_at(absolute_path(rows[name].iloc[0], path.parent)) for name in task.modalities}
         files = [file_at(absolute_path(file, path.parent)) for file in dict.fromkeys(rows["segmentation"])]
         masks = name_masks(files, next(iter(images.values())).parent)

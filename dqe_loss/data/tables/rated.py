@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dqe_loss.data.tables.table import absolute_path, check_table, raise_problems, read_table, write_table
+from dqe_loss.data.tables.table import absolute_path, check_table, problems_of, raise_problems, read_table, write_table
 from dqe_loss.surrogate.dice_map import DICE_COLUMNS
 from dqe_loss.task import GLIOMA, Task
 
@@ -142,10 +142,7 @@ def _check_rows(table: pd.DataFrame, given: pd.DataFrame, task: Task) -> list[st
     ]
     for name in columns:
         lacking = ~failed & ~there[name]
-        problems += [
-            f"{row}: {name} {value!r}: expected a number, or a reason in the column error"
-            for row, value in zip(table["row"][lacking], given[name][lacking], strict=True)
-        ]
+        problems += problems_of(given, lacking, name, "expected a number, or a reason in the column error")
     for name, values in (("mean", views.mean(axis=1)), ("spread", views.max(axis=1) - views.min(axis=1))):
         other = ~failed & there.all(axis=1) & ((table[name] - values).abs() > _TOLERANCE)
         problems += [
@@ -155,10 +152,7 @@ def _check_rows(table: pd.DataFrame, given: pd.DataFrame, task: Task) -> list[st
         ]
     for name in (*volumes_of(task), *(name for name in DICE_COLUMNS if name in table)):
         text = table[name].isna() & (given[name] != "")
-        problems += [
-            f"{row}: {name} {value!r}: expected a number, or nothing"
-            for row, value in zip(table["row"][text], given[name][text], strict=True)
-        ]
+        problems += problems_of(given, text, name, "expected a number, or nothing")
     return problems
 
 

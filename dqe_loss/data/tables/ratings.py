@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dqe_loss.data.file_names import file_at, written
-from dqe_loss.data.tables.table import TableError, check_table, raise_problems, read_table, write_table
+from dqe_loss.data.tables.table import TableError, check_table, other_images, raise_problems, read_table, write_table
 from dqe_loss.task import GLIOMA, Task
 
 if TYPE_CHECKING:
@@ -183,10 +183,7 @@ def _check_together(table: pd.DataFrame, task: Task) -> list[str]:
             if not file_at(str(path)).is_file():
                 problems.append(f"{rows.iloc[0]}: {name} {path}: no such file")
     for exam, rows in table.groupby("exam", sort=False):
-        for name in task.modalities:
-            if rows[name].nunique() > 1:
-                other = rows[rows[name] != rows[name].iloc[0]].iloc[0]
-                problems.append(f"{other['row']}: exam {exam} has another {name} here than in {rows['row'].iloc[0]}")
+        problems += other_images(rows, str(exam), task)
     for name in paths_of(task):
         for path, rows in table.groupby(name, sort=False):
             if rows["exam"].nunique() > 1:

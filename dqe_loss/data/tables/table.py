@@ -49,6 +49,22 @@ def raise_problems(problems: Sequence[str]) -> None:
         raise TableError(*problems)
 
 
+def problems_of(table: pd.DataFrame, wrong: pd.Series, column: str, expected: str) -> list[str]:
+    """What to say of values that do not fit.
+
+    Args:
+        table: as `read_table` gives it.
+        wrong: of which rows.
+        column: of the values.
+        expected: what should be there.
+
+    Returns:
+        A problem each, with its row.
+    """
+    cells = zip(table["row"][wrong], table[column][wrong], strict=True)
+    return [f"{row}: {column} {value!r}: {expected}" for row, value in cells]
+
+
 def read_table(
     path: str | Path,
     columns: Sequence[str],
@@ -146,6 +162,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # pyarrow raises subclasses of these
         raise ValueError(f"cannot be read as a table ({error}); save it again") from error
     return table.set_index(pd.RangeIndex(2, len(table) + 2))
+
+
+def other_images(rows: pd.DataFrame, exam: str, task: Task) -> list[str]:
+    """A problem for each modality of which an exam's rows name several images."""
+    problems = []
+    for name in task.modalities:
+        if (others := rows["row"][rows[name] != rows[name].iloc[0]]).size:
+            first = rows["row"].iloc[0]
+            problems.append(f"{others.iloc[0]}: exam {exam} has another {name} here than in {first}")
+    return problems
 
 
 def check_table(schema: pa.DataFrameSchema, table: pd.DataFrame, given: pd.DataFrame) -> list[str]:
