@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from dqe_loss.core.labels import regions_from_labels
 from dqe_loss.core.slicing import VIEW_AXIS, in_plane
 from dqe_loss.data.corruption import corrupt
-from dqe_loss.harden.scenes import Scene, blur, draw_grid, draw_plane, grow, warp_labels
+from dqe_loss.harden.scenes import Scene, draw_grid, draw_plane, warp_labels
+from dqe_loss.harden.smoothing import blur, grow
 from dqe_loss.harden.taught_exams import TaughtExam, draw_errors, label_plane
 from dqe_loss.task import Task
 
@@ -73,13 +74,13 @@ def _wrong(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) 
     """One of the stock, in the same plane; where the scene is another exam's in part, its error is one of place too."""
     stock = scene.exam.stock
     volume = stock[int(rng.integers(len(stock)))]
-    return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+    return scene.cut(volume)
 
 
 def _predicted(scene: Scene, rng: np.random.Generator) -> Tensor:
     """What a network that is to be judged made of the same plane."""
     volume = scene.exam.predictions[int(rng.integers(scene.exam.predicted))]
-    return warp_labels(label_plane(volume, scene.view, scene.index), scene.grid)
+    return scene.cut(volume)
 
 
 def _corrupted(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -105,7 +106,7 @@ def _displaced(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generat
         return _moved(scene, exams, rng)
     last = scene.exam.reference.shape[VIEW_AXIS[scene.view]] - 1
     index = int(np.clip(scene.index + rng.integers(-12, 13), 0, last))
-    return warp_labels(label_plane(scene.exam.reference, scene.view, index), scene.grid)
+    return replace(scene, index=index).cut(scene.exam.reference)
 
 
 def _moved(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator) -> Tensor:
@@ -139,7 +140,7 @@ def _foreign(scene: Scene, exams: Sequence[TaughtExam], rng: np.random.Generator
     exam, view, index = draw_plane(exams, rng)
     choice = int(rng.integers(len(exam.stock) + 1))
     labels = label_plane(exam.stock[choice - 1] if choice else exam.reference, view, index)
-    mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng, exam.task))
+    mask = warp_labels(labels, draw_grid(labels, labels[None].float(), rng, exam.task, view))
     return torch.where(mask > 0, mask, scene.truth) if rng.random() < 0.3 else mask
 
 

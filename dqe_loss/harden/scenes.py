@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqe_loss.core.slicing import VIEW_AXIS
+from dqe_loss.core.slicing import VIEW_AXIS, in_plane
+from dqe_loss.data.corruption.label_maps import Labels
+from dqe_loss.harden.scanner import rescan
+from dqe_loss.harden.smoothing import blur, grow
 from dqe_loss.harden.taught_exams import TaughtExam, label_plane, scaled_plane
+from dqe_loss.harden.unenhanced import UNENHANCED, unenhance, unenhanced_labels
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
 from dqe_loss.task import GLIOMA, Task
 
@@ -27,10 +31,6 @@ TUMOR_SHARE = 0.85
 """How often a plane is chosen among those with a label."""
 TRANSPLANT = 0.3
 """How often a lesion is put into another plane."""
-DILUTED, LARGEST_DILUTION = 0.4, 0.7
-"""How often a plane is given less contrast agent, and the largest share of its effect that is taken away."""
-GAIN = 0.08
-"""Standard deviation of the logarithm of a scan's brightness beside its plane's mean."""
 ROTATION, ZOOM = 25.0, 0.25
 """Largest turn in degrees, and largest logarithm of a change of size, of the plane."""
 
@@ -46,6 +46,7 @@ class Scene:
         view: the view.
         index: the plane.
         grid: how it was cut out, for masks of the same plane.
+        unenhanced: whether contrast was taken from its tumor, see `dqe_loss.harden.unenhanced`.
     """
 
     scans: Tensor
@@ -54,6 +55,12 @@ class Scene:
     view: str
     index: int
     grid: Tensor
+    unenhanced: bool = False
+
+    def cut(self, volume: Labels) -> Tensor:
+        """Labels ``(S, S)`` of another mask of the exam, in this plane."""
+        labels = warp_labels(label_plane(volume, self.view, self.index), self.grid)
+        return unenhanced_labels(labels, self.exam.task) if self.unenhanced else labels
 
 
 def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
@@ -61,11 +68,14 @@ def draw_scene(exams: Sequence[TaughtExam], rng: np.random.Generator) -> Scene:
     exam, view, index = draw_plane(exams, rng)
     labels = label_plane(exam.reference, view, index)
     scans = scaled_plane(exam, view, index)
-    grid = draw_grid(labels, scans, rng, exam.task)
+    grid = draw_grid(labels, scans, rng, exam.task, view)
     scans, truth = warp_scans(scans, grid), warp_labels(labels, grid)
     if truth.any() and exam.task.lesion and rng.random() < TRANSPLANT:
         scans, truth = _transplant(scans, truth, exams, rng)
-    return Scene(rescan(scans, rng, exam.task), truth, exam, view, index, grid)
+    unenhanced = bool(exam.task.unenhanced) and bool(truth.any()) and rng.random() < UNENHANCED
+    if unenhanced:
+        scans, truth = unenhance(scans, truth, rng, exam.task)
+    return Scene(rescan(scans, rng, exam.task), truth, exam, view, index, grid, unenhanced)
 
 
 def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[TaughtExam, str, int]:
@@ -82,11 +92,12 @@ def draw_plane(exams: Sequence[TaughtExam], rng: np.random.Generator) -> tuple[T
     return exam, view, int(rng.integers(exam.reference.shape[axis]))
 
 
-def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
+def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Task, view: str | None = None) -> Tensor:
     """A sampling grid ``(1, S, S, 2)``: turned, scaled, mirrored, and cut out around some place in the brain.
 
     An organ is turned by no more than patients are, and not mirrored. A lesion is turned by quarters, too, but not
-    where voxels are longer than wide: it would be stretched as no scan is.
+    where voxels are longer than wide in the plane (in some view, if it is not named): it would be stretched as no scan
+    is.
     """
     side = taught_side(task)
     height, width = labels.shape
@@ -96,7 +107,8 @@ def draw_grid(labels: Tensor, scans: Tensor, rng: np.random.Generator, task: Tas
     # Between a place in the mask and the middle, so that the window holds much brain and the mask lies anywhere.
     center = place + rng.random() * (middle - place)
     tilt = rng.uniform(-ROTATION, ROTATION)
-    quarters = rng.integers(4) if task.lesion and len(set(task.spacing)) == 1 else 0
+    sides = in_plane(task.spacing, view) if view else task.spacing
+    quarters = rng.integers(4) if task.lesion and len(set(sides)) == 1 else 0
     angle = np.deg2rad(tilt + 90 * quarters)
     zoom = np.exp(rng.uniform(-ZOOM, ZOOM))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -120,31 +132,13 @@ def warp_labels(labels: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(labels[None, None].float(), grid, "nearest", align_corners=False)[0, 0].to(torch.uint8)
 
 
-def blur(planes: Tensor, width: int) -> Tensor:
-    """Mean of ``(C, H, W)`` over squares of an odd width: along rows, then columns, by sums that use vector units."""
-    padded = F.pad(planes[None], (width // 2,) * 4, "replicate")[0]
-    for dim in (-1, -2):
-        size = padded.shape[dim] - width + 1
-        total = padded.narrow(dim, 0, size).clone()
-        for start in range(1, width):
-            total += padded.narrow(dim, start, size)
-        padded = total
-    return padded / width**2
-
-
-def grow(planes: Tensor, width: int) -> Tensor:
-    """Maximum of ``(C, H, W)`` over squares of an odd width."""
-    half = width // 2
-    return F.max_pool2d(F.max_pool2d(planes[None], (1, width), 1, (0, half)), (width, 1), 1, (half, 0))[0]
-
-
 def _transplant(
     scans: Tensor, truth: Tensor, exams: Sequence[TaughtExam], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Put the lesion into a free place of another plane, where there is brain for it."""
     exam, view, index = draw_plane(exams, rng)
     labels, host = label_plane(exam.reference, view, index), scaled_plane(exam, view, index)
-    grid = draw_grid(labels, host, rng, exam.task)
+    grid = draw_grid(labels, host, rng, exam.task, view)
     host, there = warp_scans(host, grid), warp_labels(labels, grid)
     reach = truth.shape[-1] // 4
     move = tuple(int(v) for v in rng.integers(-reach, reach + 1, 2))
@@ -156,43 +150,3 @@ def _transplant(
     share = blur(grow(tumor[None].float(), 5), 5) * inside
     merged = torch.where(tumor, moved, torch.where(share[0] > 0.5, torch.zeros_like(there), there))
     return (share * donor + (1 - share) * host) * brain, merged * brain.to(torch.uint8)
-
-
-def _dilute(scans: Tensor, share: float, task: Task) -> None:
-    """Take a share of what the contrast agent did away, in place: many tumors hardly enhance."""
-    enhanced, plain = (scans[task.modalities.index(name)] for name in task.contrast)
-    brain = (enhanced > 0) & (plain > 0)
-    if brain.any():
-        gain = enhanced[brain].median() / plain[brain].median().clamp(min=1e-3)
-        without = plain * gain.clamp(max=3)
-        enhanced.copy_(torch.where(brain, enhanced + share * (without - enhanced), enhanced))
-
-
-def rescan(scans: Tensor, rng: np.random.Generator, task: Task) -> Tensor:
-    """Change contrast, field and grain of each modality; air stays 0, and the mean over the head nearly what it is."""
-    air = scans == 0
-    scans = scans.clone()
-    if task.contrast and rng.random() < DILUTED:
-        _dilute(scans, float(rng.uniform(0, LARGEST_DILUTION)), task)
-    before = _head_mean(scans, air)
-    curve = np.exp(rng.normal(0, 0.25, (len(scans), 1, 1))).astype(np.float32)
-    offset = rng.normal(0, 0.03, (len(scans), 1, 1)).astype(np.float32)
-    scans.clamp_(min=0).pow_(torch.from_numpy(curve)).add_(torch.from_numpy(offset))
-    if rng.random() < 0.5:
-        field = torch.from_numpy(rng.normal(0, 0.15, (1, len(scans), 4, 4)).astype(np.float32))
-        scans *= F.interpolate(field, scans.shape[1:], mode="bicubic", align_corners=False)[0].exp()
-    if rng.random() < 0.3:
-        width = float(rng.uniform(0.3, 1.0))
-        scans.lerp_(blur(scans, 3), width)
-    if rng.random() < 0.5:
-        grain = float(rng.uniform(0, 0.05))
-        scans.add_(torch.from_numpy(rng.standard_normal(scans.shape, dtype=np.float32)), alpha=grain)
-    # Contrast changes the mean, which the scaling divides by: it is given back, but for what the window cannot know.
-    jitter = torch.from_numpy(np.exp(rng.normal(0, GAIN, (len(scans), 1, 1))).astype(np.float32))
-    scans *= jitter * before / _head_mean(scans, air).clamp(min=1e-3)
-    return scans.clamp_(0, 1).masked_fill_(air, 0)
-
-
-def _head_mean(scans: Tensor, air: Tensor) -> Tensor:
-    """Mean of each scan over what is not air: ``(C, 1, 1)``."""
-    return scans.masked_fill(air, 0).sum((1, 2), keepdim=True) / (~air).sum((1, 2), keepdim=True).clamp(min=1)

@@ -13,7 +13,8 @@ from dqe_loss.core.pipeline import FLAT, Sampling, cut_planes, read_inputs
 from dqe_loss.core.planes import split_planes
 from dqe_loss.harden.batches import Batch
 from dqe_loss.harden.masks import as_labels, as_regions, draw_mask_in_plane
-from dqe_loss.harden.scenes import Scene, draw_grid, rescan, warp_labels, warp_scans
+from dqe_loss.harden.scanner import rescan
+from dqe_loss.harden.scenes import Scene, draw_grid, warp_labels, warp_scans
 from dqe_loss.harden.taught_exams import TaughtExam
 from dqe_loss.losses.dqe import DQELoss
 from dqe_loss.losses.reads_batches import Prediction

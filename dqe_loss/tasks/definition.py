@@ -78,6 +78,7 @@ class Task:
         largest_share: largest segmentation, as a share of the image's head, that is no warning.
         bright: modality that is bright where to look: planes can go through its brightest place; empty for none.
         contrast: a modality with contrast agent, and the one that is the same without; empty for none.
+        unenhanced: what a tissue that takes up contrast agent is labeled in a tumor that takes up none.
         shown: modalities in pictures, in this order; all if empty.
         subject: what is segmented, in a word.
         around: what it lies in, in a word: all that is not air in an image.
@@ -112,6 +113,7 @@ class Task:
     largest_share: float = 1.0
     bright: str = ""
     contrast: tuple[str, ...] = ()
+    unenhanced: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     subject: str = "segmentation"
     around: str = "body"

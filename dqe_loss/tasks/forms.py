@@ -27,6 +27,7 @@ _EXAMPLES = {
     "colors": '{left: "#E69F00"}',
     "spurious": "{left: 0.5, right: 0.5}",
     "taken_for": "{left: right}",
+    "unenhanced": "{left: right}",
     "files": '{images: {scan: "images/{exam}.nii.gz"}, reference: "labels/{exam}.nii.gz"}',
     "files.images": '{scan: "images/{exam}.nii.gz"}',
     "files.endings": "{scan: [scan, mr]}",

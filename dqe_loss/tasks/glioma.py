@@ -50,6 +50,7 @@ GLIOMA = Task(
     largest_share=1 / 3,  # of the head: a hemisphere is a half
     bright="flair",  # in edema, if there is any
     contrast=("t1c", "t1"),
+    unenhanced={"enhancing": "necrosis"},  # BraTS's label 1 is necrotic and non-enhancing core
     shown=("flair", "t1c", "t1", "t2"),  # edema is read on FLAIR, core and enhancement on T1c
     subject="tumor",
     around="brain",

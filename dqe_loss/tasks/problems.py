@@ -102,7 +102,10 @@ def problems_of(task: "Task", known_views: tuple[str, ...]) -> list[str]:
     often = list(task.spurious.values())
     fits = not often or (min(often) >= 0 and max(often) > 0)
     expect(fits, f"spurious must be 0 or above, and one above 0, got {dict(task.spurious)}")
-    known("taken_for", {*task.taken_for, *task.taken_for.values()}, task.tissues)
+    for what in ("taken_for", "unenhanced"):
+        pairs = getattr(task, what)
+        known(what, {*pairs, *pairs.values()}, task.tissues)
+    expect(bool(task.contrast) or not task.unenhanced, "unenhanced says what contrast shows: name contrast, too")
     known("colors", set(task.colors), tuple(dict.fromkeys((*task.regions, *task.tissues))))
     labeled = (name for scheme in task.schemes.values() for name in (*scheme.labels, scheme.either) if name)
     known("titles", set(task.titles), tuple(dict.fromkeys((*task.modalities, *task.regions, *task.tissues, *labeled))))

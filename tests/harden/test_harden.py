@@ -19,7 +19,9 @@ from dqe_loss.harden import taught_exams as preparing
 from dqe_loss.harden.card import NOT_TOLD
 from dqe_loss.harden.config import HardenConfig
 from dqe_loss.harden.masks import KINDS, as_regions, draw_mask
-from dqe_loss.harden.scenes import SIZE, _dilute, blur, draw_scene, grow
+from dqe_loss.harden.scanner import dilute
+from dqe_loss.harden.scenes import SIZE, draw_scene
+from dqe_loss.harden.smoothing import blur, grow
 from dqe_loss.harden.start import hardened_surrogate
 from dqe_loss.harden.taught_exams import MARGIN, prepare_exam, scaled_plane
 from dqe_loss.surrogate.refiner import SMALLEST_PLANE
@@ -130,12 +132,12 @@ def test_less_contrast_agent_lets_t1c_become_like_t1():
     scans[0, 1:7, 1:7] = 0.4
     scans[0, 3, 3] = 1.0  # what enhances
     diluted = scans.clone()
-    _dilute(diluted, 0.5, GLIOMA)
+    dilute(diluted, 0.5, GLIOMA)
     assert diluted[0, 3, 3].item() == pytest.approx(0.7)
     scans[0, 3, 3] = 0.7
     torch.testing.assert_close(diluted, scans)
     nothing = torch.zeros(4, 8, 8)
-    _dilute(nothing, 0.5, GLIOMA)
+    dilute(nothing, 0.5, GLIOMA)
     assert not nothing.any()
 
 

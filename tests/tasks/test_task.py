@@ -127,6 +127,8 @@ def test_there_and_back(task):
         ({"grid": [0, 1, 2]}, "grid must be numbers of voxels above 0"),
         ({"contrast": ["t1"]}, "contrast must be two modalities, or left out"),
         ({"spurious": {"anterior": -1}}, "spurious must be 0 or above"),
+        ({"unenhanced": {"anterior": "rim"}}, "unenhanced"),
+        ({"unenhanced": {"anterior": "posterior"}}, "unenhanced says what contrast shows: name contrast, too"),
         ({"titles": {"t1": 5}}, "titles: t1 must be text, got 5"),
         ({"subject": None}, "subject must be text, got nothing"),
         ({"field_of_view": [63, 64]}, r"field_of_view must be two even numbers of voxels, 64 or more, got \[63, 64\]"),
