@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dqe_loss.core.tensors import at_least_float32
+from dqe_loss.core.checks import check_probabilities
+from dqe_loss.core.tensors import at_least_float32, cannot_wait
 from dqe_loss.task import GLIOMA, Task
 
 MINIMUM_MASS = 0.5
@@ -92,7 +93,11 @@ def hard_center_of_mass(regions: Tensor, task: Task = GLIOMA) -> Tensor:
     Returns:
         ``(B, 3)`` int64 voxel coordinates of the first of `Task.centers` that is there; of the volume where there is
         none (upstream raises there).
+
+    Raises:
+        ValueError: if there is not one channel for each region, or values are not in [0, 1].
     """
+    _check(regions, task)
     binary = regions if regions.dtype == torch.bool else regions > 0.5
     return _center(binary, task, mass_profiles, hard=True)
 
@@ -110,13 +115,27 @@ def soft_center_of_mass(regions: Tensor, task: Task = GLIOMA) -> Tensor:
     Returns:
         ``(B, 3)`` fractional voxel coordinates, float32 or float64.
 
+    Raises:
+        ValueError: see `hard_center_of_mass`.
+
     Example:
         >>> regions = torch.zeros(1, 3, 8, 8, 8)
         >>> regions[:, :, 2:4, 5, 6] = 1
         >>> soft_center_of_mass(regions.requires_grad_()).tolist()
         [[2.5, 5.0, 6.0]]
     """
+    _check(regions, task)
     return _center(regions, task, lambda region: mass_profiles(sharpen(region)), hard=False)
+
+
+def _check(regions: Tensor, task: Task) -> None:
+    if regions.ndim != 5 or regions.shape[1] != len(task.regions):
+        raise ValueError(
+            f"expected regions (B, {len(task.regions)}, X, Y, Z) of {', '.join(task.regions)}, got shape "
+            f"{tuple(regions.shape)}; dqe_loss.regions_from_labels makes them of a label map"
+        )
+    if not cannot_wait(regions):
+        check_probabilities(regions, "the regions", "pass torch.sigmoid(logits)")
 
 
 def _center(regions: Tensor, task: Task, profiles: Callable[[Tensor], Profiles], *, hard: bool) -> Tensor:

@@ -85,7 +85,10 @@ def check_logits(values: Tensor, what: str, cure: str) -> None:
 
 
 def check_image(
-    image: Tensor, modalities: tuple[str, ...], spacing: tuple[float, float, float] = GLIOMA.spacing
+    image: Tensor,
+    modalities: tuple[str, ...],
+    spacing: tuple[float, float, float] = GLIOMA.spacing,
+    segmentation: Tensor | None = None,
 ) -> None:
     """Check that an image is one, and that its modalities are there and differ.
 
@@ -93,14 +96,15 @@ def check_image(
         image: ``(B, C, ...)`` of any real dtype.
         modalities: name of each channel.
         spacing: size in mm of the voxels that the surrogate knows.
+        segmentation: ``(B, ...)``, if there is one: where it is not empty, the image must not be.
 
     Raises:
         ValueError: if it has another number of channels, or holds whole numbers from 1 to `LARGEST_LABEL` and 0 alone:
             a label map, or one-hot labels.
 
     Warns:
-        UserWarning: a modality holds one value, or none that is finite, where another does not, or is there twice; or a
-            MetaTensor's voxels are of another size.
+        UserWarning: a modality holds one value, or none that is finite, where another does not, or is there twice; all
+            do, where something is segmented; or a MetaTensor's voxels are of another size.
     """
     cure = (
         "a segmentation is rated on its image, not against a reference; pass the scans' intensities "
@@ -109,20 +113,24 @@ def check_image(
     if image.ndim < 4 or image.shape[1] != len(modalities):
         raise ValueError(f"expected an image of {len(modalities)} channels, got shape {tuple(image.shape)}: {cure}")
     image = as_signed(image)
-    low, high = (float(bound) for bound in image.aminmax())
-    if low >= 0 and 1 <= high <= LARGEST_LABEL and not (image.is_floating_point() and bool((image % 1).any())):
+    middle = image.shape[-1] // 2
+    if (
+        _are_labels(image[..., middle]) and _are_labels(image) and bool((image >= 1).any())
+    ):  # a plane tells of most images that they are none
         raise ValueError(
-            f"the image holds nothing but the whole numbers from {low:g} to {high:g}, as a label map does: {cure}"
+            f"the image holds nothing but the whole numbers from {float(image.min()):g} to {float(image.max()):g}, as "
+            f"a label map does: {cure}"
         )
     _check_voxels(getattr(image, "affine", None), spacing)
     for exam, scans in enumerate(image):
-        finite = [scan.nan_to_num(0, 0, 0) if scan.is_floating_point() else scan for scan in scans]
-        there = [bool((scan != scan.flatten()[0]).any()) for scan in finite]
+        there = [_says_anything(scan[..., middle]) or _says_anything(scan) for scan in scans]
         where = f"of exam {exam} in the batch"
-        if empty := [name for name, filled in zip(modalities, there, strict=True) if not filled and any(there)]:
+        empty = [name for name, filled in zip(modalities, there, strict=True) if not filled]
+        if empty and any(there):
             _tell(f"{' and '.join(empty)} {where} is empty or constant", "a missing modality costs stars")
+        elif empty and segmentation is not None and bool(segmentation[exam].any()):
+            _tell(f"the image {where} is empty or constant, or not finite", "its stars mean nothing")
         for (i, first), (j, second) in combinations(enumerate(modalities), 2):
-            middle = scans.shape[-1] // 2  # most images differ there already
             if (
                 there[i]
                 and torch.equal(scans[i, ..., middle], scans[j, ..., middle])
@@ -131,8 +139,20 @@ def check_image(
                 _tell(f"{first} and {second} {where} are the same image", "check how the channels are put together")
 
 
+def _are_labels(image: Tensor) -> bool:
+    """Whether an image holds whole numbers from 0 to some label alone; of zeros alone nobody knows."""
+    low, high = (float(bound) for bound in image.aminmax())
+    return low >= 0 and high <= LARGEST_LABEL and not (image.is_floating_point() and bool((image % 1).any()))
+
+
+def _says_anything(scan: Tensor) -> bool:
+    """Whether a scan has more than one finite value."""
+    finite = scan.nan_to_num(0, 0, 0) if scan.is_floating_point() else scan
+    return bool((finite != finite.flatten()[0]).any())
+
+
 def _check_voxels(affine: Tensor | None, spacing: tuple[float, float, float]) -> None:
-    if affine is None or affine.shape[-1] != 4:  # of a volume
+    if affine is None or affine.shape[-2:] != (4, 4):  # of a volume
         return
     for sizes in affine.detach().cpu().double()[..., :3, :3].norm(dim=-2).reshape(-1, 3).tolist():
         if not all(abs(size - mm) <= VOXEL_TOLERANCE for size, mm in zip(sizes, spacing, strict=True)):

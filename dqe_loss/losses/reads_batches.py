@@ -90,7 +90,7 @@ class ReadsBatches(HoldsSurrogate):
             flat=flat,
         )
         if first:
-            check_image(image, self.layout.modalities, self.task.spacing)
+            check_image(image, self.layout.modalities, self.task.spacing, None if origin is not None else whole)
             # An empty crop, or a head that starts at 0, says nothing of what later batches hold: look again.
             if bool(image.any()) and says_something(prediction) and (whole is None or bool(whole.any())):
                 self._checked.add(self.training)

@@ -1,18 +1,17 @@
 """Stars without a gradient: each exam of a batch counts by what its label deserves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dqe_loss.core.checks import check_image, says_something
+from dqe_loss.core.checks import says_something
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import LabelMask
 from dqe_loss.core.patch import crop, read_origins
 from dqe_loss.core.pipeline import FLAT
-from dqe_loss.core.slicing import in_plane
 from dqe_loss.core.tensors import at_least_float32, is_flat, plain, refuse_origin, thicken
 from dqe_loss.losses.holds_surrogate import HoldsSurrogate
 from dqe_loss.losses.label_weights import Stars, read_stars, weight_of_quality, weights_of
@@ -23,6 +22,8 @@ from dqe_loss.surrogate.checkpoint import DEFAULT_CHECKPOINT
 from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rating import rate_segmentation
 from dqe_loss.surrogate.survey import is_surveyed
+
+NO_LABEL = "StarWeighted weighs labels, got none: call it as loss(input, label, image=image)"
 
 
 class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
@@ -145,7 +146,7 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
                 nothing, or what is to be rated is too small for it.
         """
         if label is None:
-            raise ValueError("StarWeighted weighs labels, got none: call it as loss(input, label, image=image)")
+            raise ValueError(NO_LABEL)
         whole, first = full_resolution(label), full_resolution(input)
         if origin is not None:
             if whole is not label:
@@ -161,6 +162,8 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
         self, input: Any, label: Any, *, whole: Tensor, image: Tensor | None = None, stars: Stars | None = None
     ) -> Tensor:
         """`forward` as a sum calls it; `LabelWeightedTerm.evaluate` says what the arguments are."""
+        if whole is None:
+            raise ValueError(NO_LABEL)
         first = full_resolution(input)
         exams = len(first)
         if len(whole) != exams or (stars is None and image is not None and len(image) != exams):
@@ -198,42 +201,25 @@ class StarWeighted(HoldsSurrogate, Composable, LabelWeightedTerm):
                 "StarWeighted rates labels on their images: call it as loss(input, label, image=image), or hand over "
                 "what they were rated, stars=stars"
             )
-        label, image = plain(label).to(image.device), plain(image)
+        label = plain(label).to(image.device)
         if flat := image.ndim == 4 and (label.ndim == 3 or is_flat(image, label)):
             label, image = thicken(label), thicken(image)
         self._frozen = (surrogate_on(self.surrogate, image.device),)
-        mask = read_target(
-            label,
-            self.layout,
-            hard=True,
-            check=not self._checked,
-            doubtful=True,
-        )
+        mask = read_target(label, self.layout, hard=True, check=not self._checked, predicted=True)
+        self._checked = self._checked or says_something(image)
         views = FLAT.views if flat else self.layout.views
-        self._check(image, in_plane(mask.shape[2:], *views))
         regions = self.task.regions
-        stars = rate_segmentation(
-            self.surrogate,
-            image,
-            mask.labels if isinstance(mask, LabelMask) else torch.stack([mask.volume(r) for r in regions], 1) > 0.5,
-            label_scheme=self.layout.scheme,
-            modalities=self.layout.modalities,
-            views=views,
-            thorough=not flat and is_surveyed(self.surrogate.config, self.thorough),
-        )
-        return stars.mean(1)
-
-    def _check(self, image: Tensor, sides: Sequence[int]) -> None:
-        if min(sides) < self.task.smallest_crop:
-            self._tell_once(
-                "small",
-                f"labels of {tuple(sides)} voxels are smaller than {self.task.smallest_crop} along an axis, too small "
-                "for stars to mean much: give StarWeighted the full-size label and image with origin=, or stars= of "
-                "the whole exams",
+        with torch.autocast(image.device.type, enabled=False):  # stars are to be compared
+            stars = rate_segmentation(
+                self.surrogate,
+                image,
+                mask.labels if isinstance(mask, LabelMask) else torch.stack([mask.volume(r) for r in regions], 1) > 0.5,
+                label_scheme=self.layout.scheme,
+                modalities=self.layout.modalities,
+                views=views,
+                thorough=not flat and is_surveyed(self.surrogate.config, self.thorough),
             )
-        if not self._checked:
-            check_image(image, self.layout.modalities, self.task.spacing)
-            self._checked = says_something(image)
+        return stars.mean(1)
 
     def _weigh(self, stars: Tensor) -> Tensor:
         weights = weights_of(stars, self.surrogate.config.stars, self.weight)

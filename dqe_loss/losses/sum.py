@@ -210,7 +210,7 @@ class LossSum(Composable):
         if balanced and active:
             logs = [term.gradient_log for term in active]
             factors = [term.every if training else 1 for term in active]
-            first, *branches = fork(first, [term.max_gradient_ratio for term in active], logs, factors)
+            first, *branches = fork(first, self._caps(active), logs, factors)
         prediction = first if isinstance(input, Tensor) else [first, *input[1:]]
         if origin is not None and target is not None:  # the other terms see the patch alone
             if not isinstance(target, Tensor):
@@ -224,7 +224,7 @@ class LossSum(Composable):
             if isinstance(term, LabelWeightedTerm):
                 values[name] = term.evaluate(prediction, target, whole=full_target, image=image, stars=stars)
             elif not isinstance(term, RatingTerm):
-                values[name] = term(prediction, target)
+                values[name] = _value_of(term, prediction, target)
             elif term in active:
                 value = term.evaluate(
                     branches.pop(0), full_target, image, origin, activation=self._activation, alone=not balanced
@@ -238,6 +238,19 @@ class LossSum(Composable):
         if balanced and training:
             self._counter.call()
         return self._add(values, training)
+
+    def _caps(self, active: Sequence[RatingTerm]) -> list[float | None]:
+        """Largest gradient of each term beside that of the others; where these weigh nothing, there is none to cap by.
+
+        Raises:
+            ValueError: if a weight that was set since is no weight.
+        """
+        if not torch.compiler.is_compiling():
+            self.weights[:] = map(read_weight, self.weights)
+        if any(weight for weight, term in self.weighted_terms if not isinstance(term, RatingTerm)):
+            return [term.max_gradient_ratio for term in active]
+        tell("all losses beside DQELoss have the weight 0, so that nothing caps its gradient: give one of them more")
+        return [None] * len(active)
 
     def _suffix(self, name: str, kind: type[nn.Module]) -> str:
         """What tells a term's figures from those of others of its kind; nothing where there is no other."""
@@ -308,3 +321,20 @@ class LossSum(Composable):
                 f"the state holds no {prefix + STEPS}, as those of earlier versions do not: the warm-up stands at step "
                 f"{self.steps_done}; set criterion.steps_done to the steps that training has taken"
             )
+
+
+def _value_of(loss: nn.Module, prediction: Any, target: Any) -> Any:
+    """What a loss of prediction and target gives.
+
+    Raises:
+        ValueError: if it fails for want of a target.
+    """
+    try:
+        return loss(prediction, target)
+    except (AttributeError, TypeError) as error:
+        if target is not None:
+            raise
+        raise ValueError(
+            f"{type(loss).__name__} needs a target, got none: call criterion(input, target, image=image); exams "
+            "without one are for DQELoss(guard=None) alone"
+        ) from error

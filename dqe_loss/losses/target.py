@@ -1,8 +1,5 @@
 """A target in the shapes that data sets have, read as a mask."""
 
-from collections.abc import Sequence
-from itertools import permutations
-
 import torch
 from torch import Tensor
 
@@ -10,14 +7,10 @@ from dqe_loss.core.checks import check_probabilities, tell
 from dqe_loss.core.labels import SUM_TOLERANCE, are_tissues, check_labels
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import LabelMask, RegionMask
+from dqe_loss.core.nesting import fitting_order, misplaced
 from dqe_loss.core.tensors import shape_of
 from dqe_loss.surrogate.rating import is_label_map
 from dqe_loss.task import LabelScheme
-
-OUTSIDE = 0.05
-"""Share of a region's voxels that may lie outside of the region that holds it."""
-ORDERED = 6
-"""Most regions of which all orders are tried (720), to tell which one fits."""
 
 
 def read_target(
@@ -27,7 +20,7 @@ def read_target(
     hard: bool,
     tissues: bool | None = None,
     check: bool = False,
-    doubtful: bool = False,
+    predicted: bool = False,
 ) -> LabelMask | RegionMask:
     """Read a target.
 
@@ -41,7 +34,7 @@ def read_target(
         hard: whether mass is counted on the binarized mask.
         tissues: where there are as many tissues and background as regions, which they are; None looks at the values.
         check: whether to look at the values, for which an accelerator must be waited for.
-        doubtful: whether it may be a network's: regions that seem to be in another order are told then, not refused.
+        predicted: whether it may be a network's, whose regions may lie anywhere: their order is not checked then.
 
     Raises:
         ValueError: if the shape is another, the label map holds values that the scheme has not, or channels do not hold
@@ -72,38 +65,22 @@ def read_target(
                 "one-hot background and tissues. If the last is nnU-Net's channel of voxels to ignore, leave it out, "
                 "as in target[:, :-1] (DQELoss ignores no voxels); if all are regions, name them in region_order="
             )
-        if not tissues:
-            _check_nesting(target, region_order, label_scheme, doubtful)
+        if not tissues and not predicted:
+            _check_order(target, region_order, label_scheme)
     return mask
 
 
-def _check_nesting(target: Tensor, region_order: tuple[str, ...], scheme: LabelScheme, doubtful: bool) -> None:
-    """Check that regions lie in those that hold them, as they do by definition but for a few voxels of fused masks.
+def _check_order(target: Tensor, region_order: tuple[str, ...], scheme: LabelScheme) -> None:
+    """Check that regions lie in those that hold them.
 
     Raises:
-        ValueError: if not, but in another order they would, and that is beyond doubt.
+        ValueError: if they do so in another order alone.
 
     Warns:
-        UserWarning: if they do in no order, or in another one that may be a network's mistake, or are too many to tell.
+        UserWarning: if they do so in no order, or are too many to tell.
     """
-    channels = (target > 0.5).unbind(1)
-
-    def nested(order: Sequence[str]) -> bool:
-        named = dict(zip(order, channels, strict=True))
-        pairs = ((named[inner], named[outer]) for inner, outer in scheme.nesting)
-        return all(int((inner & ~outer).sum()) <= OUTSIDE * int(inner.sum()) for inner, outer in pairs)
-
-    if nested(region_order):
-        return
-    (inner, outer), *others = scheme.nesting
-    lies = " and ".join([f"{inner} lies in {outer}", *(f"{one} in {another}" for one, another in others)])
-    told = f"the target's channels cannot be {', '.join(region_order)}: {lies}, but not in these"
-    if len(region_order) > ORDERED:
-        tell(told)
-        return
-    if fitting := [order for order in permutations(region_order) if nested(order)]:
-        if not doubtful:
-            raise ValueError(f"{told}; they fit region_order={fitting[0]}")
-        tell(f"{told}; if other batches are so, too, say region_order={fitting[0]}")
-        return
-    tell(f"{told}, in no order")
+    fitting = fitting_order(target, region_order, scheme)
+    if fitting is None:
+        tell(misplaced("the target", region_order, scheme))
+    elif fitting != region_order:
+        raise ValueError(f"{misplaced('the target', region_order, scheme)}; they fit region_order={fitting}")

@@ -1,5 +1,6 @@
 """What a sum asks of the terms that need more than prediction and target."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,7 +9,13 @@ from dqe_loss.losses.gradients import GradientLog
 
 
 def full_resolution(x: Any) -> Any:
-    """A tensor as it is; of a sequence, as deep supervision has them, the first, which has the full resolution."""
+    """A tensor as it is; of a sequence, as deep supervision has them, the first, which has the full resolution.
+
+    Raises:
+        TypeError: if it is a mapping, of which nobody knows what is meant.
+    """
+    if isinstance(x, Mapping):
+        raise TypeError(f"expected a tensor or a list of them, got a mapping: pass one of {', '.join(map(str, x))}")
     return x[0] if isinstance(x, list | tuple) else x
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dqe_loss.core.checks import check_exclusive, check_image, check_probabilities
+from dqe_loss.core.checks import check_exclusive, check_probabilities
 from dqe_loss.core.labels import are_tissues, check_labels, regions_from_tissues, reorder_regions
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.pipeline import FLAT
@@ -20,8 +20,7 @@ NOTHING_RATED = "no exam has been rated since the last reset(): the mean of no s
 class PredictionRater:
     """Rates a network's predictions as what would be saved of them: binarized, whole planes, without gradient.
 
-    What MONAI's and torchmetrics' metric have in common. Every prediction is
-    checked, the first image, too: a metric is asked seldom enough to look at the values.
+    What MONAI's and torchmetrics' metric have in common.
 
     Args:
         task: what is rated.
@@ -48,7 +47,6 @@ class PredictionRater:
         layout = settle_layout(task, label_scheme, region_order, modalities, views)
         self.scheme, self.region_order, self.modalities, self.views = layout
         self.task, self.label_scheme, self.thorough = task, self.scheme.name, thorough
-        self.seen_an_image = False
 
     def __call__(self, surrogate: Surrogate, prediction: Tensor, image: Tensor) -> Tensor:
         """Rate a batch.
@@ -67,18 +65,16 @@ class PredictionRater:
                 map.
 
         Warns:
-            UserWarning: a modality of the first image is empty, or twice the same.
+            UserWarning: what `rate_segmentation` tells.
         """
         if flat := is_flat(image, prediction):
             image, prediction = thicken(image), thicken(prediction)
         regions = self._binarize(plain(prediction))
-        if not self.seen_an_image:
-            check_image(image, self.modalities, self.task.spacing)
-            self.seen_an_image = True
-        with torch.no_grad():
+        # Stars are to be compared: autocast, which may be on in validation, would move them by a hundredth.
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             return rate_segmentation(
                 surrogate,
-                plain(image),  # or stars, and a checkpoint that holds the best of them, are of a class of MONAI's
+                image,
                 regions,
                 label_scheme=self.scheme,
                 modalities=self.modalities,

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from dqe_loss.core.centers import image_centers
-from dqe_loss.core.checks import check_probabilities
+from dqe_loss.core.checks import check_image, check_probabilities, tell
 from dqe_loss.core.labels import SchemeLike, are_tissues
 from dqe_loss.core.labels import label_scheme as find_scheme
 from dqe_loss.core.mask import LabelMask, Mask, RegionMask, center_of_mask
+from dqe_loss.core.nesting import fitting_order, misplaced
 from dqe_loss.core.pipeline import (
     FLAT,
     THREE_PLANES,
@@ -19,13 +20,13 @@ from dqe_loss.core.pipeline import (
     read_inputs,
     voxels_with_gradient,
 )
-from dqe_loss.core.slicing import PlaneSource
-from dqe_loss.core.tensors import at_least_float32, cannot_wait, is_flat, thicken
+from dqe_loss.core.slicing import PlaneSource, in_plane
+from dqe_loss.core.tensors import at_least_float32, cannot_wait, is_flat, plain, thicken
 from dqe_loss.surrogate.config import SurrogateConfig
 from dqe_loss.surrogate.network import Surrogate
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.survey import PLANES, Survey, ceiling_of, survey
-from dqe_loss.task import GLIOMA, Task
+from dqe_loss.task import GLIOMA, LabelScheme, Task
 
 
 def rate_segmentation(
@@ -79,6 +80,10 @@ def rate_segmentation(
     Raises:
         ValueError: if shapes, names or options are not as said, regions hold NaN or values outside [0, 1], or
             ``thorough`` is asked of a surrogate without a refiner, or of planes.
+
+    Warns:
+        UserWarning: the image has an empty modality, or one twice; regions lie in each other in another order than the
+            task's alone; the segmentation is too small.
     """
     if is_flat(image, segmentation):
         if thorough or planes > 1 or jitter > 0:
@@ -95,14 +100,21 @@ def rate_segmentation(
         )
     scheme, labeled = find_scheme(label_scheme, task), is_label_map(segmentation, regions)
     if not labeled and not cannot_wait(segmentation):
-        check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
-        if are_tissues(segmentation, task.regions, scheme):
-            raise ValueError(
-                f"expected the regions {', '.join(task.regions)}, but the channels add up to 1 in each voxel, as those "
-                "of background and tissues do: pass a label map, or dqe_loss.regions_from_tissues(segmentation, scheme)"
-            )
+        _check_regions(segmentation, scheme, task)
     sampling = Sampling(task.views if views is None else views, planes, jitter, generator)
     check_devices(surrogate, image=image, segmentation=segmentation)
+    sides = in_plane(segmentation.shape[2:], *sampling.views)
+    if min(sides) < task.smallest_crop:
+        tell(
+            f"segmentations of {tuple(segmentation.shape[2:])} voxels are smaller than {task.smallest_crop} along an "
+            "axis, too small for stars to mean much: rate whole ones. A loss takes patches with origin=; planes are "
+            "(B, C, H, W), without an axis of 1"
+        )
+    if not cannot_wait(image):
+        check_image(image, task.modalities if modalities is None else modalities, task.spacing, segmentation)
+    image, segmentation = plain(image), plain(segmentation)  # or stars are of a class of MONAI's
+    if isinstance(center, Tensor):
+        _check_center(center, segmentation.shape)
     mask: Mask = (
         LabelMask(segmentation, scheme)
         if labeled
@@ -116,6 +128,39 @@ def rate_segmentation(
     places = cut_places(surrogate.config, image, mask, centers, sampling, modalities)
     seen = survey(surrogate, image, mask, planes=survey_planes, modalities=modalities) if thorough else None
     return rate_places(surrogate, places, seen).amin(0)
+
+
+def _check_regions(segmentation: Tensor, scheme: LabelScheme, task: Task) -> None:
+    """Check that channels hold regions.
+
+    Raises:
+        ValueError: if they hold NaN, logits, or background and tissues.
+
+    Warns:
+        UserWarning: if the regions lie in each other in another order alone.
+    """
+    check_probabilities(segmentation, "the segmentation", "pass torch.sigmoid(logits)")
+    if are_tissues(segmentation, task.regions, scheme):
+        raise ValueError(
+            f"expected the regions {', '.join(task.regions)}, but the channels add up to 1 in each voxel, as those of "
+            "background and tissues do: pass a label map, or dqe_loss.regions_from_tissues(segmentation, scheme)"
+        )
+    if fitting_order(segmentation, task.regions, scheme) not in (None, task.regions):
+        fits = ", ".join(fitting_order(segmentation, task.regions, scheme) or ())
+        tell(f"{misplaced('the segmentation', task.regions, scheme)}; they would be as {fits}: put them in order")
+
+
+def _check_center(center: Tensor, shape: Sequence[int]) -> None:
+    """Check that centers lie in a segmentation ``(B, C, X, Y, Z)``.
+
+    Raises:
+        ValueError: if not.
+    """
+    expected = f"expected centers ({shape[0]}, 3), voxel coordinates inside {tuple(shape[2:])}"
+    if center.shape != (shape[0], 3):
+        raise ValueError(f"{expected}, got shape {tuple(center.shape)}")
+    if not cannot_wait(center) and not bool(((center >= 0) & (center < center.new_tensor(shape[2:]))).all()):
+        raise ValueError(f"{expected}, got {center.tolist()}")
 
 
 def cut_places(
@@ -218,7 +263,8 @@ def check_devices(rater: Rater, **tensors: Tensor) -> None:
     device = rater.device
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use torch.from_numpy")
+            cure = "torch.stack" if isinstance(tensor, list | tuple) else "torch.from_numpy"
+            raise TypeError(f"the {name} must be a torch tensor, got {type(tensor).__name__}; use {cure}")
         if tensor.device != device:
             raise ValueError(
                 f"the {name} is on {tensor.device}, the surrogate on {device}; move the loss with "

@@ -95,7 +95,9 @@ def describe_task(task: Task) -> str:
     regions = "; ".join(f"{name}: {', '.join(task.parts[name])}" for name in task.regions)
     spacing = " x ".join(f"{mm:g}" for mm in task.spacing)
     centers = " or else ".join(task.centers)
-    rated = "2D images" if task.planar else f"{', '.join(task.views)} planes of volumes, through the center of {centers}"
+    rated = (
+        "2D images" if task.planar else f"{', '.join(task.views)} planes of volumes, through the center of {centers}"
+    )
     return (
         f"task {task.name}: {', '.join(task.modalities)}; voxels of {spacing} mm\n"
         f"rated: {rated}; field of view {task.field_of_view[0]} x {task.field_of_view[1]} voxels\n"

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss
 from torch import nn
 
-from dqe_loss import DQELoss, LossSum, regions_from_labels
+from dqe_loss import DQELoss, LossSum, StarWeighted, regions_from_labels
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.losses.activation import activation_of, common_activation
 from dqe_loss.losses.target import read_target
@@ -346,7 +346,7 @@ def test_a_few_voxels_of_a_fused_mask_may_lie_outside(exam):
     apart = torch.zeros_like(fused)
     for channel in range(3):
         apart[:, channel, 5 * channel : 5 * channel + 5] = 1
-    assert any("in no order" in message for message in told(lambda: make_term()(logits, apart, image=image)))
+    assert any("cannot be TC, WT, ET" in message for message in told(lambda: make_term()(logits, apart, image=image)))
     assert labels.any()
 
 
@@ -408,3 +408,39 @@ def test_what_needs_no_values_is_told_while_compiling(exam):
     compiled = torch.compile(DQELoss(tiny_surrogate()), fullgraph=True, backend="aot_eager")
     messages = told(lambda: [gradient_of(compiled, logits, regions.float(), image=image) for _ in range(2)])
     assert [sum(words in one for one in messages) for words in ("outside a sum", "smaller than 96")] == [1, 1]
+
+
+# Sums
+
+
+def test_beside_losses_of_weight_0_the_term_keeps_its_gradient(exam):
+    image, _, regions, logits = exam
+    criterion = DiceLoss(sigmoid=True) + make_term()
+    criterion.weights[0] = 0.0
+    message = "all losses beside DQELoss have the weight 0, so that nothing caps its gradient"
+    assert any(message in one for one in told(lambda: gradient_of(criterion, logits, regions.float(), image=image)))
+    alone = gradient_of(make_term(), logits, regions.float(), image=image)
+    with pytest.warns(UserWarning, match=message):
+        torch.testing.assert_close(gradient_of(criterion, logits, regions.float(), image=image), alone)
+
+
+def test_a_weight_that_is_set_later_is_checked_too(exam):
+    image, _, regions, logits = exam
+    criterion = DiceLoss(sigmoid=True) + make_term()
+    criterion.weights[1] = -1.0
+    with pytest.raises(ValueError, match=r"weight of a loss must be a finite number >= 0, got -1"):
+        criterion(logits, regions.float(), image=image)
+
+
+def test_a_forgotten_target_is_named(exam):
+    image, _, _, logits = exam
+    with pytest.raises(ValueError, match=r"DiceLoss needs a target, got none: .* DQELoss\(guard=None\) alone"):
+        (DiceLoss(sigmoid=True) + make_term(guard=None))(logits, image=image)
+    with pytest.raises(ValueError, match="StarWeighted weighs labels, got none"):
+        (StarWeighted(DiceLoss(sigmoid=True), tiny_surrogate()) + make_term(guard=None))(logits, image=image)
+
+
+def test_a_dictionary_of_predictions_is_refused(exam):
+    image, labels, _, logits = exam
+    with pytest.raises(TypeError, match="expected a tensor or a list of them, got a mapping: pass one of out, aux"):
+        make_term()({"out": logits, "aux": logits}, labels, image=image)

@@ -306,7 +306,7 @@ def test_a_networks_regions_may_lie_as_no_experts_do(exam):
     core, whole, enhancing = regions.unbind(1)
     label = torch.stack((enhancing, whole, core), 1)
     criterion = weigh()
-    with pytest.warns(UserWarning, match=r"channels cannot be TC, WT, ET: .* if other batches are so, too"):
+    with pytest.warns(UserWarning, match=r"channels cannot be TC, WT, ET: .* would be as ET, WT, TC: put them"):
         assert criterion(logits, label, image=image).isfinite()
 
 
@@ -385,9 +385,7 @@ def test_calls_that_cannot_be(exam):
 def test_small_labels_are_told_once(exam):
     image, _, regions, logits = exam
     criterion = weigh()
-    with pytest.warns(
-        UserWarning, match=r"labels of \(32, 28, 24\) voxels are smaller than 96 .* with origin=, or stars"
-    ):
+    with pytest.warns(UserWarning, match=r"segmentations of \(32, 28, 24\) voxels are smaller than 96 .* with origin="):
         criterion(logits, regions, image=image)
 
 

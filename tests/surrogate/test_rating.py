@@ -227,7 +227,7 @@ def test_wrong_options_are_named(batch, options, message):
 
 def test_wrong_shapes_are_named(batch):
     image, labels, regions = batch
-    with pytest.raises(ValueError, match=r"expected an image \(B, 4, X, Y, Z\).*\(3, 3, 32, 28, 24\)"):
+    with pytest.raises(ValueError, match=r"expected an image of 4 channels, got shape \(3, 3, 32, 28, 24\)"):
         rate(image[:, :3], labels)
     with pytest.raises(ValueError, match=r"same batch and voxels, got \(3, 4, 32, 28, 24\) and \(3, 3, 32, 28, 23\)"):
         rate(image, regions[..., :-1])
