@@ -25,6 +25,8 @@ _SHORT = {
     "z-scores of the volume, stars moved": "z-scores of the volume: stars moved at most",
     "one modality x 4 or / 4, stars moved": "one modality multiplied or divided by 4: stars moved at most",
 }
+_HELD_OUT = {"right": "right", "lowest": "lowest exam", "r": "r", "error": "error", "attacked": "attacked"}
+"""What `dqe_loss.harden.held_out` tells, and what it is called in tables."""
 _GROUPS = {"first": "first three"}
 _BY_GROUP = [
     "expert masks, furthest from the published stars",
@@ -82,7 +84,8 @@ def hardening() -> Figures:
             ["refiner", "steps", "right", "r", "error", "blind", "attacked", "shifted"],
             map(_choice, load("hardening/choices.json")["rows"]),
         ),
-        "longer": table(["group", "right", "lowest exam", "r", "error", "attacked"], _longer()),
+        "longer": table(["group", *_HELD_OUT.values()], _longer()),
+        **_unenhanced(),
     }
 
 
@@ -169,8 +172,27 @@ def _longer() -> Iterator[list[str]]:
     rows = load("hardening/longer_teaching.json")["rows"]
     for group in dict.fromkeys(row["group"] for row in rows):
         before, after = sorted((row for row in rows if row["group"] == group), key=lambda row: row["steps"])
-        keys = ("right", "lowest", "r", "error", "attacked")
-        yield [_GROUPS.get(group, group), *(f"{number(before[key])} → {number(after[key])}" for key in keys)]
+        yield [_GROUPS.get(group, group), *(f"{number(before[key])} → {number(after[key])}" for key in _HELD_OUT)]
+
+
+def _unenhanced() -> Figures:
+    """Refiners that were taught tumors without enhancement, made of those that have some."""
+    stored = load("hardening/unenhanced.json")
+    exams = stored["expert"]["exams"].items()
+    return {
+        "unenhanced": table(
+            ["teaching", *_HELD_OUT.values()],
+            ([row["teaching"], *(number(row[key]) for key in _HELD_OUT)] for row in stored["rows"]),
+        ),
+        "unenhanced_experts": table(
+            ["exam", "before", "after"],
+            ([name, _agreement(rows["before"]), _agreement(rows["after"])] for name, rows in exams),
+        ),
+    }
+
+
+def _agreement(values: list[float | None]) -> str:
+    return " / ".join("–" if value is None else number(value) for value in values)
 
 
 def shipped() -> Figures:
