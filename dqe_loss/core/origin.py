@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqe_loss.core.patch import read_origins
+
 TOLERANCE = 1e-3
 """How far axes may be apart, as a share of a voxel: affines are often stored in single precision."""
 
@@ -71,7 +73,7 @@ def check_origin(origin: Any, crop: Any, full: Any) -> None:
     except ValueError as error:
         warnings.warn(f"{said}: {error}", stacklevel=2)
         return
-    given = torch.as_tensor(origin).cpu().reshape(-1, 3)
+    given = read_origins(origin, len(crop)).cpu()
     if bool((found != given).any()):
         warnings.warn(f"{said}: origin={given.tolist()}, but it starts at {found.tolist()}", stacklevel=2)
 

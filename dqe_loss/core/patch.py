@@ -18,19 +18,29 @@ from dqe_loss.core.slicing import VIEW_AXIS
 from dqe_loss.core.tensors import cannot_wait
 
 
-def read_origins(origin: Sequence[int] | Sequence[Sequence[int]] | Tensor, batch: int) -> Tensor:
+def read_origins(origin: Any, batch: int) -> Tensor:
     """Bring an origin, one for all exams or one for each, into one form.
 
     Args:
-        origin: three integers, or ``(B, 3)`` of them, as a sequence or a tensor.
+        origin: three integers, or ``(B, 3)`` of them, as a sequence or a tensor; or what a DataLoader collates triples
+            of integers to: three tensors ``(B,)``.
         batch: number of exams.
 
     Returns:
         First voxel of each exam's patch in its full-size volume, ``(B, 3)``, where it was given.
 
     Raises:
-        ValueError: if there are not three integers per exam.
+        ValueError: if there are not three integers per exam, or there are three tensors of three exams, which can be
+            meant either way.
     """
+    if isinstance(origin, list | tuple) and origin and all(isinstance(part, Tensor) for part in origin):
+        collated = len(origin) == 3 and all(part.shape == (batch,) for part in origin)
+        if collated and batch == 3:
+            raise ValueError(
+                "origin is three tensors of three integers, for three exams: say torch.stack(origin, 1) if there is "
+                "one for each axis, as a DataLoader collates them, or torch.stack(origin) if there is one for each exam"
+            )
+        origin = torch.stack(tuple(origin), int(collated))
     values = _as_tensor(origin) if torch.compiler.is_compiling() else torch.as_tensor(origin)
     if values.is_floating_point() or values.shape not in ((3,), (batch, 3)):
         raise ValueError(
@@ -69,8 +79,14 @@ def crop(volume: Tensor, origins: Tensor, size: Sequence[int]) -> Tensor:
         ``(B, C, *size)`` or ``(B, *size)``.
 
     Raises:
-        ValueError: if a patch does not lie inside the volume.
+        ValueError: if a patch does not lie inside the volume, or there is not one volume for each.
     """
+    if len(volume) != len(origins):
+        raise ValueError(
+            f"expected a full-size volume for each of the {len(origins)} patches, got {len(volume)} of shape "
+            f"{tuple(volume.shape)}; where all patches are of one exam, say target.expand({len(origins)}, "
+            "*target.shape[1:])"
+        )
     if cannot_wait(volume):  # the origins are data: a compiled graph serves all of them
         for axis, (starts, n) in enumerate(
             zip(origins.to(volume.device).unbind(1), size, strict=True), volume.ndim - 3

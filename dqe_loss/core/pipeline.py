@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.boxes import Box
 from dqe_loss.core.mask import Mask
+from dqe_loss.core.options import check_number
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
 from dqe_loss.core.tensors import at_least_float32
@@ -62,14 +63,16 @@ class Sampling:
         """Check the options.
 
         Raises:
-            ValueError: if a view is unknown, or more than one plane is asked for without jitter, which would rate one
-                plane several times.
+            ValueError: if a view is unknown, a number is none or too small, or more than one plane is asked for
+                without jitter, which would rate one plane several times.
         """
         check_views(self.views)
-        if self.planes < 1 or self.jitter < 0 or (self.planes > 1 and self.jitter == 0):
+        check_number("planes", self.planes, whole=True, least=1)
+        check_number("jitter", self.jitter, least=0)
+        if self.planes > 1 and self.jitter == 0:
             raise ValueError(
-                f"planes={self.planes}, jitter={self.jitter}: expected planes >= 1 and jitter >= 0, and jitter > 0 "
-                "with planes > 1 (otherwise the same plane would be rated again)"
+                f"planes={self.planes}, jitter={self.jitter}: expected jitter > 0 with planes > 1 (otherwise the same "
+                "plane would be rated again)"
             )
 
     def moves(self, center: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """A loss that is handed the image beforehand, for loops that call ``loss(prediction, target)`` and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+
+_OF_SUMS = ("steps_done", "log", "validation_log", "figures")
 
 
 class BoundLoss(nn.Module):
@@ -28,8 +30,50 @@ class BoundLoss(nn.Module):
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss: Any = loss
         self._next: tuple[dict[str, Any], Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """`nn.Module`'s, which Python asks where a property finds nothing, too; of those it says why.
+
+        Raises:
+            AttributeError: there is no such attribute.
+        """
+        if name in _OF_SUMS:
+            raise AttributeError(
+                f"the bound {type(self.loss).__name__} has no {name}, a sum of losses has: bind the sum, as in "
+                "criterion = (DiceLoss(sigmoid=True) + 0.1 * DQELoss()).bound()"
+            )
+        return super().__getattr__(name)
+
+    @property
+    def steps_done(self) -> int:
+        """`LossSum.steps_done` of the bound sum; may be set."""
+        steps: int = self.loss.steps_done
+        return steps
+
+    @steps_done.setter
+    def steps_done(self, steps: int) -> None:
+        _ = self.steps_done  # a loss that counts none says so
+        self.loss.steps_done = steps
+
+    @property
+    def log(self) -> dict[str, Any]:
+        """The bound loss's, such as `LossSum.log`."""
+        log: dict[str, Any] = self.loss.log
+        return log
+
+    @property
+    def validation_log(self) -> dict[str, float]:
+        """`LossSum.validation_log` of the bound sum."""
+        log: dict[str, float] = self.loss.validation_log
+        return log
+
+    @property
+    def figures(self) -> dict[str, Tensor]:
+        """`LossSum.figures` of the bound sum."""
+        figures: dict[str, Tensor] = self.loss.figures
+        return figures
 
     def bind(
         self, *, image: Tensor | None = None, origin: Any = None, target: Any = None, stars: Any = None
@@ -94,10 +138,16 @@ class BoundLoss(nn.Module):
 
         Returns:
             The function, called by the engine as ``prepare_batch(batch, device, non_blocking, **kwargs)``. It raises a
-            ValueError if the batch lacks one of the keys.
+            ValueError if the batch lacks one of the keys, and a TypeError if it has none.
         """
 
         def prepare_and_bind(batch: Any, device: Any = None, non_blocking: bool = False, **options: Any) -> Any:
+            if not isinstance(batch, Mapping):
+                raise TypeError(
+                    f"expected a batch with keys, such as {image_key!r} for the raw image, got a "
+                    f"{type(batch).__name__}: let the data set give dictionaries, or call criterion.bind(image=image) "
+                    "in a prepare_batch of your own"
+                )
             for option, key in (("image_key", image_key), ("origin_key", origin_key), ("target_key", target_key)):
                 if key is not None and key not in batch:
                     raise ValueError(

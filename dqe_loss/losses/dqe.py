@@ -1,6 +1,7 @@
 """The loss: stars that a segmentation lacks, with a gradient that is safe to follow."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import center_of_mask
+from dqe_loss.core.options import check_number
 from dqe_loss.core.pipeline import FLAT, Sampling
 from dqe_loss.core.tensors import plain, thicken
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
@@ -30,7 +32,12 @@ from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.surrogate.rater import Rater
 from dqe_loss.surrogate.rating import rate_mask
 
-NO_IMAGE = "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image)"
+NO_IMAGE = (
+    "DQELoss rates a segmentation on its image: call it as loss(input, target, image=image), or take criterion.bound() "
+    "for loops that call loss(prediction, target)"
+)
+_TOLD = ("max_gradient_ratio", "warmup", "every", "on_small", "reduction", "refiner_guard")
+"""Options that a print-out holds where they are not the default, beside those of the layout."""
 
 
 class DQELoss(ReadsBatches, Composable, RatingTerm):
@@ -88,6 +95,7 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
             ``torch.compile`` these are rated, too). Part of no state. A CUDA graph writes them anew at each replay.
 
     Raises:
+        TypeError: if the checkpoint is something else, such as a weight.
         ValueError: if an option is not as said.
         FileNotFoundError: if the checkpoint is not there.
 
@@ -141,12 +149,11 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
                 raise ValueError(f"{option} must be one of {choices}, got {value!r}")
         if sigmoid and softmax:
             raise ValueError("sigmoid=True and softmax=True exclude each other")
-        if max_gradient_ratio is not None and not max_gradient_ratio > 0:
-            raise ValueError(f"max_gradient_ratio must be > 0, or None for no cap; got {max_gradient_ratio}")
-        if warmup < 0:
-            raise ValueError(f"warmup must be a number of steps >= 0, got {warmup}")
-        if every < 1:
-            raise ValueError(f"every must be a number of steps >= 1, got {every}")
+        if max_gradient_ratio is not None:
+            check_number("max_gradient_ratio (None: no cap)", max_gradient_ratio, above=0)
+        check_number("warmup", warmup, whole=True, least=0)
+        check_number("every", every, whole=True, least=1)
+        check_number("seed", seed, whole=True)
         self._hold(checkpoint)
         self.layout = settle_layout(self.task, label_scheme, region_order, modalities, views)
         self.sampling = Sampling(self.layout.views, planes, jitter, torch.Generator().manual_seed(seed))
@@ -349,7 +356,15 @@ class DQELoss(ReadsBatches, Composable, RatingTerm):
     def extra_repr(self) -> str:
         """What distinguishes this loss in a print-out."""
         config, sampling = self.surrogate.config, self.sampling
+        layout, usual = self.layout, settle_layout(self.task)
+        others = [
+            ("activation", self.activation, None),
+            ("label_scheme", layout.scheme.name, usual.scheme.name),
+            *((name, getattr(layout, name), getattr(usual, name)) for name in ("region_order", "modalities")),
+            *((name, getattr(self, name), signature(DQELoss).parameters[name].default) for name in _TOLD),
+        ]
         return (
             f"{config.architecture}, {config.kind_of_ratings} ratings, guard={self.guard!r}, "
             f"center={self.center!r}, views={sampling.views}, planes={sampling.planes}, jitter={sampling.jitter}"
+            + "".join(f", {name}={value!r}" for name, value, default in others if value != default)
         )

@@ -6,7 +6,7 @@ import torch
 
 from dqe_loss.core.checks import tell
 from dqe_loss.surrogate.checkpoint import load_surrogate
-from dqe_loss.surrogate.network import Surrogate
+from dqe_loss.surrogate.network import Surrogate, surrogate_on
 from dqe_loss.task import Task
 
 
@@ -21,8 +21,11 @@ class HoldsSurrogate:
 
     @property
     def surrogate(self) -> Surrogate:
-        """The frozen network that rates."""
-        return self._frozen[0]
+        """The frozen network that rates; where someone cast it to half precision, a copy in float32."""
+        held = self._frozen[0]
+        if held.dtype not in (torch.float32, torch.float64):
+            self._frozen = (held := surrogate_on(held, held.device, torch.float32),)
+        return held
 
     @property
     def task(self) -> Task:

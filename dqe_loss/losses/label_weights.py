@@ -1,10 +1,12 @@
 """From the stars of a label to what its exam counts."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from dqe_loss.core.checks import tell
 from dqe_loss.core.tensors import at_least_float32, plain
 
 Stars = Tensor | Sequence[float]
@@ -31,7 +33,7 @@ def weights_of(stars: Tensor, scale: tuple[float, float], weight: Callable[[Tens
     """What each label counts.
 
     Args:
-        stars: ``(B,)``; where they are not a number, a label counts nothing.
+        stars: ``(B,)``; where they are not a number, a label counts nothing. Outside the scale they count as its ends.
         scale: lowest and highest stars.
         weight: gives weights ``(B,)`` of qualities ``(B,)`` in [0, 1].
 
@@ -40,8 +42,13 @@ def weights_of(stars: Tensor, scale: tuple[float, float], weight: Callable[[Tens
 
     Raises:
         ValueError: if the function gives something else.
+
+    Warns:
+        UserWarning: once: stars lie far outside the scale.
     """
     low, best = scale
+    if bool(((stars - (low + best) / 2).abs() > best - low).any()):  # networks go a little beyond the ends
+        _tell_far(low, best)
     unknown = stars.isnan()
     quality = ((stars - low) / (best - low)).clamp(0, 1).masked_fill(unknown, 0)
     weights = torch.as_tensor(weight(quality))
@@ -51,6 +58,14 @@ def weights_of(stars: Tensor, scale: tuple[float, float], weight: Callable[[Tens
             f"of {[round(q, 3) for q in quality.tolist()]} it gave {weights.tolist()}"
         )
     return weights.to(quality).masked_fill(unknown, 0)
+
+
+@cache
+def _tell_far(low: float, best: float) -> None:
+    tell(
+        f"stars of labels lie far outside the surrogate's scale of {low:g} to {best:g}, and count as its ends: bring "
+        "numbers of another scale, such as percent, to this one before they are handed over as stars="
+    )
 
 
 def read_stars(stars: Stars, exams: int) -> Tensor:

@@ -35,11 +35,19 @@ def read_prediction(
     channels = prediction.shape[1] if prediction.ndim == 5 else 0
     region_order, label_scheme = layout.region_order, layout.scheme
     tissue_channels = 1 + len(label_scheme.tissues)
-    if channels not in (len(region_order), tissue_channels):
+    expected = (len(region_order), tissue_channels)
+    if channels not in expected:
+        unbatched = prediction.shape[0] in expected and (prediction.ndim < 5 or prediction.shape[-1] == 1)
         raise ValueError(
             f"expected a prediction (B, {len(region_order)}, X, Y, Z) of the regions {', '.join(region_order)}, or "
             f"(B, {tissue_channels}, X, Y, Z) of background and tissues, got "
-            f"{shape_of(prediction)}; region_order= names channels"
+            + (
+                f"{tuple(prediction.shape[:4])}; if the batch axis is missing, say logits[None], target[None] and "
+                "image[None]"
+                if unbatched
+                else shape_of(prediction)
+            )
+            + "; region_order= names channels"
         )
     # Whoever names further regions means regions.
     either = len(region_order) == len(label_scheme.regions) == tissue_channels

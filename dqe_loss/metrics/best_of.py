@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +66,7 @@ def best_of(
         The best as a whole and in each view, and all the stars.
 
     Raises:
+        TypeError: if segmentations are neither in a mapping nor in a list, or one or the image is no tensor or array.
         ValueError: if there is no segmentation, or one cannot be rated: it has another grid than the image, unknown
             labels, logits, or stars that are no numbers. It is named; leave it out, and choose among the others.
 
@@ -72,10 +75,15 @@ def best_of(
         >>> best_of(masks, torch.zeros(4, 240, 240, 155)).best
         'unet'
     """
+    if hasattr(segmentations, "shape"):  # else each of its channels would be taken for a candidate
+        raise TypeError(
+            "expected a mapping or a list of segmentations, got a "
+            f"{type(segmentations).__name__} of shape {tuple(segmentations.shape)}; put one in a list"
+        )
     named: Mapping[Any, Any] = segmentations if isinstance(segmentations, Mapping) else dict(enumerate(segmentations))
     if not named:
         raise ValueError("expected segmentations to choose among, got none")
-    scans = torch.as_tensor(image)
+    scans = _as_tensor(image, "the image")
     if scans.ndim not in (3, 4):
         raise ValueError(
             f"expected the image of one exam, (C, X, Y, Z) or (C, H, W), got shape {tuple(scans.shape)}"
@@ -87,7 +95,7 @@ def best_of(
     stars = {}
     for name, mask in named.items():
         try:
-            each = rater(network, _as_batch(mask, scans), scans[None])[0].tolist()
+            each = rater(network, _as_batch(_as_tensor(mask, f"segmentation {name!r}"), scans), scans[None])[0].tolist()
         except ValueError as error:
             raise ValueError(f"segmentation {name!r}: {error}") from error
         if not all(map(isfinite, each)):
@@ -109,13 +117,31 @@ def choose(stars: Mapping[Any, Mapping[str, float]]) -> BestOf:
     return BestOf(best[MEAN], {column: name for column, name in best.items() if column != MEAN}, taken)
 
 
-def _as_batch(given: Any, image: Tensor) -> Tensor:
+def _as_tensor(given: Any, what: str) -> Tensor:
+    """A tensor of a tensor, or of an array of either byte order: torch takes the machine's alone.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    if isinstance(given, np.ndarray):
+        given = given.astype(given.dtype.newbyteorder("="), copy=False)
+    try:
+        tensor: Tensor = torch.as_tensor(given)
+    except (TypeError, RuntimeError) as error:
+        came = "path" if isinstance(given, str | PathLike) else type(given).__name__
+        raise TypeError(
+            f"{what}: expected a tensor or an array, got a {came}; read it, or use dqe rate --best, which takes files"
+        ) from error
+    return tensor
+
+
+def _as_batch(mask: Tensor, image: Tensor) -> Tensor:
     """A mask as a batch of one, channels first.
 
     Raises:
         ValueError: if its voxels are not the image's.
     """
-    mask: Tensor = torch.as_tensor(given).to(image.device)
+    mask = mask.to(image.device)
     grid = image.shape[1:]
     if mask.shape[-len(grid) :] != grid or mask.ndim not in (len(grid), len(grid) + 1):
         raise ValueError(

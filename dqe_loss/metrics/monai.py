@@ -101,11 +101,17 @@ class DQEMetric(CumulativeIterationMetric):  # type: ignore[misc]
         """Mean stars over all exams (or planes) since `reset`: a scalar, or ``(V,)`` with ``per_view``.
 
         Raises:
+            TypeError: if ``per_view`` is no bool, such as the name of a reduction, which MONAI's metrics take here.
             ValueError: if views of planes are asked for that are of no known view.
 
         Warns:
             UserWarning: nothing has been rated; the mean is NaN.
         """
+        if not isinstance(per_view, bool):
+            raise TypeError(
+                f"expected per_view, True or False, got {per_view!r}: the mean is what aggregate() gives, and "
+                "aggregate(per_view=True) that of each view"
+            )
         stars = self.get_buffer()
         if not isinstance(stars, Tensor) or not len(stars):
             tell(NOTHING_RATED)

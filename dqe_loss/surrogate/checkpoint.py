@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files, version
+from numbers import Real
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -62,9 +64,14 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
         The surrogate with its `SurrogateConfig`.
 
     Raises:
+        TypeError: if it is no name and no path.
         FileNotFoundError: if the file, or the package that carries the published weights, is not there.
         ValueError: if the file is damaged, has no configuration, or does not fit its architecture exactly.
     """
+    if not isinstance(checkpoint, str | PathLike):
+        raise TypeError(
+            f"expected a checkpoint: 'hardened', 'brainlesion', a path or a Surrogate, got {_told(checkpoint)}"
+        )
     if checkpoint == "brainlesion":
         path, config = _published_weights(), replace(BRAINLESION, versions={_PACKAGE: version(_PACKAGE)})
         return _build(config, _read_pth(path), path)
@@ -83,7 +90,7 @@ def load_surrogate(checkpoint: str | Path = DEFAULT_CHECKPOINT) -> Surrogate:
 
 
 def assemble(config: SurrogateConfig, weights: Mapping[str, Tensor]) -> Surrogate:
-    """Build a surrogate from its configuration and all of its weights, on the CPU.
+    """Build a surrogate from its configuration and all of its weights, on the CPU in float32.
 
     Args:
         config: how it is built.
@@ -94,7 +101,7 @@ def assemble(config: SurrogateConfig, weights: Mapping[str, Tensor]) -> Surrogat
     """
     with torch.random.fork_rng(devices=[]):  # building initializes weights; this must not move the global seed
         refiner = None if config.refiner is None else Refiner(config.refiner, config.task)
-        surrogate = Surrogate(config, refiner)
+        surrogate = Surrogate(config, refiner).float()  # whatever torch's default is
     parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name, tensor in weights.items():
         of_refiner = refiner is not None and name.startswith(_REFINER)
@@ -126,9 +133,12 @@ def save_surrogate(surrogate: Surrogate, path: str | Path, *, card: str = "", ha
         half: store weights as float16, at half the size; they are loaded as float32.
 
     Raises:
+        TypeError: if it is no `Surrogate`.
         ValueError: if the path ends otherwise, or a weight is too large for float16.
         FileNotFoundError: if its folder does not exist.
     """
+    if not isinstance(surrogate, Surrogate):
+        raise TypeError(f"expected save_surrogate(surrogate, path) with a Surrogate, got {_told(surrogate)}")
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"a surrogate is saved as .safetensors, got {path.name}")
@@ -181,6 +191,17 @@ def fingerprint(surrogate: Surrogate) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _told(given: object) -> str:
+    """What came in place of a surrogate, and what may have been meant."""
+    if isinstance(given, Surrogate):
+        return "a Surrogate, which is loaded already"
+    if isinstance(getattr(given, "surrogate", None), Surrogate):
+        return f"a {type(given).__name__}; hand over its .surrogate"
+    if isinstance(given, Real):
+        return f"the number {given}; a weight stands before the loss: {given} * DQELoss()"
+    return "None" if given is None else f"a {type(given).__name__}"
 
 
 def _published_weights() -> Path:

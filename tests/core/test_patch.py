@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import SHAPE, gradient_of, make_case, make_loss, small_surrogate, tiny_surrogate
 from monai.losses import DeepSupervisionLoss, DiceLoss
+from torch.utils.data import default_collate
 
 from dqe_loss import DQELoss, rate_segmentation
 from dqe_loss.core.patch import crop, origins_beside, read_origins
@@ -162,12 +163,33 @@ def test_the_other_terms_of_a_sum_see_the_patch(exam):
         ((0, 0), r"origin must be three integers, or three for each of the 2 exams.*got \[0, 0\]"),
         ([(0, 0, 0)] * 3, "origin must be three integers"),
         ((0.5, 0.0, 0.0), "origin must be three integers"),
+        ([torch.zeros(3, dtype=torch.long)] * 3, "origin must be three integers"),
     ],
 )
 def test_wrong_origins_are_named(exam, origin, message):
     image, labels, _, logits = exam
     with pytest.raises(ValueError, match=message):
         DQELoss(small_surrogate())(cut(logits), labels, image=image, origin=origin)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_origins_are_taken_as_a_dataloader_collates_them(batch):
+    origins = [(8 + i, 7, 6 - i) for i in range(batch)]
+    for one in (origins, [torch.tensor(origin) for origin in origins], default_collate(origins)):
+        assert read_origins(one, batch).tolist() == [list(origin) for origin in origins]
+
+
+def test_three_tensors_of_three_exams_may_be_meant_either_way():
+    with pytest.raises(ValueError, match=r"say torch\.stack\(origin, 1\) if there is one for each axis"):
+        read_origins([torch.tensor([1, 2, 3])] * 3, 3)
+
+
+def test_as_many_volumes_as_patches_are_wanted(exam):
+    image, labels, _, logits = exam
+    with pytest.raises(
+        ValueError, match=r"a full-size volume for each of the 2 patches, got 1 .* say target\.expand\(2,"
+    ):
+        DQELoss(small_surrogate())(cut(logits), labels[:1], image=image, origin=(8, 7, 6))
 
 
 def test_what_is_not_full_size_is_named(exam):

@@ -77,6 +77,49 @@ def test_monais_trainer_hands_over_the_raw_image(exam):
     assert {"DiceLoss", "DQELoss", "gradient_ratio"} < set(bound.loss.log)
 
 
+def test_what_a_bound_sum_tells_and_counts_is_the_sums(exam):
+    logits, target, image = exam
+    criterion = make_sum()
+    bound = criterion.bound()
+    bound.bind(image=image)(logits.clone().requires_grad_(), target).backward()
+    assert bound.log == criterion.log
+    assert set(bound.figures) == set(criterion.figures)
+    with torch.no_grad():
+        bound.bind(image=image)(logits, target)
+    assert bound.validation_log == criterion.validation_log != {}
+    bound.steps_done = 800
+    assert bound.steps_done == criterion.steps_done == 800
+
+
+def test_what_a_bound_loss_does_not_have_is_an_error_with_the_cure():
+    bound = make_loss(surrogate=tiny_surrogate()).bound()
+    for name in ("steps_done", "log", "validation_log", "figures"):
+        with pytest.raises(
+            AttributeError, match=rf"the bound DQELoss has no {name}, a sum of losses has: bind the sum"
+        ):
+            getattr(bound, name)
+    with pytest.raises(AttributeError, match="has no steps_done"):
+        bound.steps_done = 800
+    with pytest.raises(AttributeError, match="no attribute 'logs'"):
+        bound.logs  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_bound_sum_compiles_whole(exam):
+    logits, target, image = exam
+    bound = (nn.BCEWithLogitsLoss() + make_loss(surrogate=tiny_surrogate())).bound()
+    compiled = torch.compile(bound, fullgraph=True, backend="aot_eager")
+    bound.bind(image=image)
+    torch.testing.assert_close(compiled(logits, target), bound.loss(logits, target, image=image))
+
+
+def test_a_batch_without_keys_is_named_and_not_printed(exam):
+    logits, target, _ = exam
+    prepare = make_sum().bound().prepare_batch()
+    with pytest.raises(TypeError, match=r"a batch with keys, such as 'raw' .* got a tuple: let the data set give dict"):
+        prepare((logits, target), torch.device("cpu"), False)
+
+
 def test_a_batch_without_the_image_names_what_it_has(exam):
     logits, target, _ = exam
     prepare = make_sum().bound().prepare_batch(image_key="raw")

@@ -90,5 +90,5 @@ def test_outside_a_sum_nobody_counts(exam):
         gradient_of(loss, logits, regions, image=image)
     with torch.no_grad():
         assert loss(logits, regions, image=image) > 0
-    with pytest.raises(ValueError, match="every must be a number of steps >= 1, got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number >= 1, got 0"):
         DQELoss(tiny_surrogate(), every=0)

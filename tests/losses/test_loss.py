@@ -376,20 +376,55 @@ def test_the_hardened_weights_are_the_default_and_the_published_ones_one_argumen
         ({"on_small": "ignore"}, "on_small must be one of"),
         ({"reduction": "batchmean"}, "reduction must be one of"),
         ({"sigmoid": True, "softmax": True}, "exclude each other"),
-        ({"max_gradient_ratio": 0}, "max_gradient_ratio must be > 0, or None"),
-        ({"max_gradient_ratio": float("nan")}, "max_gradient_ratio must be > 0"),
-        ({"warmup": -1}, "warmup must be a number of steps >= 0, got -1"),
+        ({"max_gradient_ratio": 0}, r"max_gradient_ratio \(None: no cap\) must be a finite number > 0, got 0"),
+        ({"max_gradient_ratio": float("nan")}, r"max_gradient_ratio .* > 0, got nan"),
+        ({"max_gradient_ratio": "0.3"}, r"max_gradient_ratio .* > 0, got '0\.3', a str"),
+        ({"warmup": -1}, "warmup must be a whole number >= 0, got -1"),
+        ({"warmup": 0.9}, r"warmup must be a whole number >= 0, got 0\.9"),
+        ({"warmup": "100"}, "warmup must be a whole number >= 0, got '100', a str"),
+        ({"every": 1.5}, r"every must be a whole number >= 1, got 1\.5"),
+        ({"every": True}, "every must be a whole number >= 1, got True"),
+        ({"seed": None}, "seed must be a whole number, got None, a NoneType"),
+        ({"planes": 2.0, "jitter": 1}, r"planes must be a whole number >= 1, got 2\.0"),
+        ({"jitter": float("nan")}, "jitter must be a finite number >= 0, got nan"),
         ({"label_scheme": "brats2020"}, "unknown label scheme"),
         ({"modalities": ("t1", "t1c")}, "modalities must name each of"),
         ({"views": ("axial", "top")}, "views must be one or more of"),
         ({"region_order": ("WT", "TC")}, "region_order must name each of"),
         ({"planes": 3}, "jitter > 0 with planes > 1"),
-        ({"jitter": -0.5}, "jitter >= 0"),
+        ({"jitter": -0.5}, r"jitter must be a finite number >= 0, got -0\.5"),
     ],
 )
 def test_wrong_options_are_named_when_the_loss_is_made(options, message):
     with pytest.raises(ValueError, match=message):
         make_loss(**options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    loss = make_loss(surrogate=tiny_surrogate(), every=np.int64(2), jitter=np.float32(0.5), max_gradient_ratio=1)
+    assert (loss.every, loss.sampling.jitter) == (2, 0.5)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_surrogate_that_others_cast_to_half_precision_is_held_in_float32(when):
+    surrogate = shrink(small_surrogate())
+    if when == "before":
+        surrogate.half()
+    loss = make_loss(surrogate=surrogate)
+    surrogate.half()
+    assert (loss.surrogate.dtype, surrogate.dtype) == (torch.float32, torch.float16)
+    assert loss.surrogate is loss.surrogate
+    assert make_loss(surrogate=shrink(surrogate).double()).surrogate.dtype == torch.float64
+
+
+def test_a_print_out_tells_the_options_that_differ_from_their_defaults():
+    surrogate = tiny_surrogate()
+    assert repr(make_loss(surrogate=surrogate, on_small="skip")).endswith("planes=1, jitter=0.0)")
+    options = {"label_scheme": "msd", "region_order": ("WT", "TC", "ET"), "warmup": 5, "refiner_guard": False}
+    assert repr(make_loss(surrogate=surrogate, sigmoid=True, **options)).endswith(
+        "jitter=0.0, activation='sigmoid', label_scheme='msd', region_order=('WT', 'TC', 'ET'), warmup=5, "
+        "on_small='pad', refiner_guard=False)"
+    )
 
 
 def test_a_missing_checkpoint_is_named_when_the_loss_is_made(tmp_path):
@@ -402,6 +437,12 @@ def test_wrong_shapes_are_named(exam):
     loss = make_loss()
     with pytest.raises(ValueError, match=r"expected a prediction .*got \(2, 2, 32, 28, 24\)"):
         loss(logits[:, :2], labels, image=image)
+    with pytest.raises(ValueError, match=r"got \(3, 32, 28, 24\); if the batch axis is missing, say logits\[None\]"):
+        loss(logits[0], regions[0], image=image[0])
+    with pytest.raises(
+        ValueError, match=r"or take criterion\.bound\(\) for loops that call loss\(prediction, target\)"
+    ):
+        loss(logits, labels, image=None)
     with pytest.raises(ValueError, match=r"expected a target of shape .*got \(2, 2, 32, 28, 24\)"):
         loss(logits, regions[:, :2], image=image)
     with pytest.raises(ValueError, match=r"prediction and target must have the same batch and voxels.*origin="):

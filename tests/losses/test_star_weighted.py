@@ -14,7 +14,7 @@ from torch import nn
 import dqe_loss.losses.star_weighted as star_weighted
 from dqe_loss import BLOBS, DQELoss, LossSum, StarWeighted, SurrogateConfig, rate_segmentation
 from dqe_loss.data.phantom import make_blob
-from dqe_loss.losses.star_weighted import weight_of_quality
+from dqe_loss.losses.label_weights import _tell_far, weight_of_quality, weights_of
 from dqe_loss.surrogate.network import Surrogate
 
 SMALL = r"ignore:labels of .* voxels are smaller than:UserWarning"
@@ -223,6 +223,18 @@ def test_stars_that_are_no_number_count_nothing(exam):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         criterion(logits, regions, stars=[float("nan"), 6])  # told once
+
+
+@pytest.mark.filterwarnings("default")
+def test_stars_of_another_scale_are_told_once():
+    _tell_far.cache_clear()
+    scale = (1.0, 6.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights_of(torch.tensor([0.0, 6.4, torch.nan]), scale, weight_of_quality)
+    with pytest.warns(UserWarning, match=r"far outside the surrogate's scale of 1 to 6, .* percent") as told:
+        [weights_of(torch.tensor([stars, 5.0]), scale, weight_of_quality) for stars in (95.0, 0.0, 88.0)]
+    assert len(told) == 1
 
 
 def test_a_batch_that_counts_nothing(exam):

@@ -1,5 +1,7 @@
 """Which of several masks of an exam has the most stars."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,14 @@ def test_label_maps_regions_and_arrays_are_one(exam):
     forms = [own, own[None], own.float(), regions, 0.6 * regions.float(), own.numpy()]
     stars = best_of(forms, image.numpy(), small_surrogate()).stars
     assert all(one == stars[0] for one in stars.values())
+
+
+def test_arrays_of_the_other_byte_order_are_the_same(exam):
+    """As NIfTI files may hold them."""
+    image, masks = exam
+    own, swapped = ({"own": masks["own"].numpy().astype(kind)} for kind in ("<i2", ">i2"))
+    expected = best_of(own, image, small_surrogate())
+    assert best_of(swapped, image.numpy().astype(">f4"), small_surrogate()) == expected
 
 
 def test_planes_are_of_no_known_view(exam):
@@ -114,6 +124,18 @@ def test_stars_that_are_no_numbers_are_told(exam, monkeypatch):
 
 def test_calls_that_cannot_be(exam):
     image, masks = exam
+    for one in (masks["own"], masks["own"].numpy()):
+        with pytest.raises(
+            TypeError, match=r"a mapping or a list of segmentations, got a .* \(32, 28, 24\); put one in"
+        ):
+            best_of(one, image, small_surrogate())
+    for path in ("unet.nii.gz", Path("unet.nii.gz")):
+        with pytest.raises(
+            TypeError, match=r"segmentation 'unet': expected a tensor or an array, got a path; .*--best"
+        ):
+            best_of({"unet": path}, image, small_surrogate())
+        with pytest.raises(TypeError, match="the image: expected a tensor or an array, got a path"):
+            best_of(masks, path, small_surrogate())
     with pytest.raises(ValueError, match="expected segmentations to choose among, got none"):
         best_of({}, image, small_surrogate())
     with pytest.raises(ValueError, match=r"the image of one exam, .* got shape \(1, 4, 32, 28, 24\); say image\[0\]"):

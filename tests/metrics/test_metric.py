@@ -88,6 +88,12 @@ def test_wrong_calls_are_named(exam, metric):
         metric(labels + 9 * (labels == 0), image)
     with pytest.raises(ValueError, match="image"):
         metric(regions, image[:, :3])
+    with pytest.raises(
+        TypeError, match=r"expected per_view, True or False, got 'mean': the mean is what aggregate\(\)"
+    ):
+        metric.aggregate("mean")
+    metric(regions, image)
+    assert metric.aggregate(True).shape == (3,)
 
 
 def rate_in_monai(prediction, image, **options):

@@ -241,6 +241,40 @@ def test_saving_elsewhere_is_refused(tmp_path):
         save_surrogate(small_surrogate(), tmp_path / "absent" / "a.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            lambda s, p: DQELoss(0.1),
+            r"'hardened', 'brainlesion', a path or a Surrogate, got the number 0\.1; .*0\.1 \* DQ",
+        ),
+        (lambda s, p: DQELoss(None), "a path or a Surrogate, got None"),
+        (lambda s, p: DQEMetric(DQELoss(s)), r"got a DQELoss; hand over its \.surrogate"),
+        (lambda s, p: load_surrogate(s), "got a Surrogate, which is loaded already"),
+        (
+            lambda s, p: save_surrogate(p, s),
+            r"expected save_surrogate\(surrogate, path\) with a Surrogate, got a \w*Path",
+        ),
+        (lambda s, p: save_surrogate(DQELoss(s), p), r"got a DQELoss; hand over its \.surrogate"),
+    ],
+)
+def test_what_is_no_surrogate_is_named(tmp_path, act, message):
+    with pytest.raises(TypeError, match=message):
+        act(small_surrogate(), tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_it_is_loaded_in_float32_whatever_the_default_is(saved_once, dtype):
+    expected = load_surrogate(saved_once).state_dict()
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        loaded = load_surrogate(saved_once).state_dict()
+    finally:
+        torch.set_default_dtype(usual)
+    assert all(loaded[name].dtype == weight.dtype and loaded[name].equal(weight) for name, weight in expected.items())
+
+
 def test_one_checkpoint_is_the_default_everywhere():
     """Contract C11: what is optimized is what is reported."""
     assert DEFAULT_CHECKPOINT == "hardened"
