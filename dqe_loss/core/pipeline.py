@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dqe_loss.core.boxes import Box
 from dqe_loss.core.mask import Mask
-from dqe_loss.core.options import check_number
+from dqe_loss.core.numbers import check_number
 from dqe_loss.core.planes import PlaneFormat, join_planes, presented_planes
 from dqe_loss.core.slicing import VIEW_AXIS, VIEWS, PlaneSource, check_views, in_plane, place_of
 from dqe_loss.core.tensors import at_least_float32

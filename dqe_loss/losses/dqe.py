@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqe_loss.core.layout import settle_layout
 from dqe_loss.core.mask import center_of_mask
-from dqe_loss.core.options import check_number
+from dqe_loss.core.numbers import check_number
 from dqe_loss.core.pipeline import FLAT, Sampling
 from dqe_loss.core.tensors import plain, thicken
 from dqe_loss.losses.activation import NONE, SIGMOID, SOFTMAX
