@@ -54,7 +54,8 @@ def run_command(
                 warnings.showwarning = show_warning
                 options = tyro.cli(parse, prog=prog, args=arguments) if isinstance(parse, type) else parse(arguments)
                 code = work(options) or 0
-                sys.stdout.flush()
+                if sys.stdout is not None:  # closed, as under some daemons
+                    sys.stdout.flush()
                 return code
         except KeyboardInterrupt:
             return 130
