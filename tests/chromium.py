@@ -1,7 +1,9 @@
 """A headless Chromium of the machine's own, for tests of pages; playwright's is not downloaded."""
 
+import atexit
 import shutil
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -13,7 +15,14 @@ def headless(*options):
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not found:
         pytest.skip("no Chromium on the path (apt-get install chromium)")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *options])
-        yield started
-        started.close()
+    started = _playwright(api).chromium.launch(executable_path=found, args=["--no-sandbox", *options])
+    yield started
+    started.close()
+
+
+@cache
+def _playwright(api):
+    """One for all browsers of a process: a second one is refused while the first runs."""
+    playwright = api.sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright
