@@ -114,9 +114,8 @@ def check_image(
         raise ValueError(f"expected an image of {len(modalities)} channels, got shape {tuple(image.shape)}: {cure}")
     image = as_signed(image)
     middle = image.shape[-1] // 2
-    if (
-        _are_labels(image[..., middle]) and _are_labels(image) and bool((image >= 1).any())
-    ):  # a plane tells of most images that they are none
+    # A plane tells of most images that they are none.
+    if _are_labels(image[..., middle]) and _are_labels(image) and bool((image >= 1).any()):
         raise ValueError(
             f"the image holds nothing but the whole numbers from {float(image.min()):g} to {float(image.max()):g}, as "
             f"a label map does: {cure}"

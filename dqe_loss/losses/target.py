@@ -7,7 +7,7 @@ from dqe_loss.core.checks import check_probabilities, tell
 from dqe_loss.core.labels import SUM_TOLERANCE, are_tissues, check_labels
 from dqe_loss.core.layout import Layout
 from dqe_loss.core.mask import LabelMask, RegionMask
-from dqe_loss.core.nesting import fitting_order, misplaced
+from dqe_loss.core.nesting import ORDERED, fitting_order, misplaced
 from dqe_loss.core.tensors import shape_of
 from dqe_loss.surrogate.rating import is_label_map
 from dqe_loss.task import LabelScheme
@@ -81,6 +81,7 @@ def _check_order(target: Tensor, region_order: tuple[str, ...], scheme: LabelSch
     """
     fitting = fitting_order(target, region_order, scheme)
     if fitting is None:
-        tell(misplaced("the target", region_order, scheme))
+        tried = ", in no order" if len(region_order) <= ORDERED else ""
+        tell(misplaced("the target", region_order, scheme) + tried)
     elif fitting != region_order:
         raise ValueError(f"{misplaced('the target', region_order, scheme)}; they fit region_order={fitting}")

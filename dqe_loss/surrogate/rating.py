@@ -145,9 +145,10 @@ def _check_regions(segmentation: Tensor, scheme: LabelScheme, task: Task) -> Non
             f"expected the regions {', '.join(task.regions)}, but the channels add up to 1 in each voxel, as those of "
             "background and tissues do: pass a label map, or dqe_loss.regions_from_tissues(segmentation, scheme)"
         )
-    if fitting_order(segmentation, task.regions, scheme) not in (None, task.regions):
-        fits = ", ".join(fitting_order(segmentation, task.regions, scheme) or ())
-        tell(f"{misplaced('the segmentation', task.regions, scheme)}; they would be as {fits}: put them in order")
+    fitting = fitting_order(segmentation, task.regions, scheme)
+    if fitting is not None and fitting != task.regions:
+        told = misplaced("the segmentation", task.regions, scheme)
+        tell(f"{told}; they would be as {', '.join(fitting)}: put them in order")
 
 
 def _check_center(center: Tensor, shape: Sequence[int]) -> None:
