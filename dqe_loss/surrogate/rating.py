@@ -148,7 +148,7 @@ def _check_regions(segmentation: Tensor, scheme: LabelScheme, task: Task) -> Non
     fitting = fitting_order(segmentation, task.regions, scheme)
     if fitting is not None and fitting != task.regions:
         told = misplaced("the segmentation", task.regions, scheme)
-        tell(f"{told}; they would be as {', '.join(fitting)}: put them in order")
+        tell(f"{told}; they fit the order {', '.join(fitting)}: reorder them")
 
 
 def _check_center(center: Tensor, shape: Sequence[int]) -> None:

@@ -318,7 +318,9 @@ def test_a_networks_regions_may_lie_as_no_experts_do(exam):
     core, whole, enhancing = regions.unbind(1)
     label = torch.stack((enhancing, whole, core), 1)
     criterion = weigh()
-    with pytest.warns(UserWarning, match=r"channels cannot be TC, WT, ET: .* would be as ET, WT, TC: put them"):
+    with pytest.warns(
+        UserWarning, match=r"channels cannot be TC, WT, ET: .* they fit the order ET, WT, TC: reorder them"
+    ):
         assert criterion(logits, label, image=image).isfinite()
 
 

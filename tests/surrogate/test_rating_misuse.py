@@ -29,7 +29,7 @@ def rate(image, segmentation, **options):
 def test_regions_in_another_order_are_told(exam):
     image, _, regions = exam
     swapped = regions[:, [1, 0, 2]]
-    told = r"the segmentation's channels cannot be TC, WT, ET: .* they would be as WT, TC, ET: put them in order"
+    told = r"the segmentation's channels cannot be TC, WT, ET: .* they fit the order WT, TC, ET: reorder them"
     with pytest.warns(UserWarning, match=told):
         rate(image, swapped)
     with pytest.warns(UserWarning, match=told):
